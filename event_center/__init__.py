@@ -1,0 +1,58 @@
+"""
+An event-driven workflow state center: events come in, state machines move, callbacks are awaited.
+
+What is listed in `__all__` is the public interface. `Machine`, `load` and what plugins need are
+imported at once; the center and the publishers only when they are asked for, because they bring the
+settings and a log with them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from event_center.errors import (
+    ConfigurationError,
+    DefinitionError,
+    EventCenterError,
+    PermanentError,
+    PluginError,
+    RetryLater,
+)
+from event_center.machine import Machine, load, parse
+from event_center.model import Event
+from event_center.plugins.callbacks import Callbacks, callbacks
+from event_center.plugins.context import Context
+
+__all__ = [
+    "Callbacks",
+    "Center",
+    "ConfigurationError",
+    "Context",
+    "DefinitionError",
+    "Event",
+    "EventCenterError",
+    "Machine",
+    "PermanentError",
+    "PluginError",
+    "Publisher",
+    "RetryLater",
+    "SyncPublisher",
+    "callbacks",
+    "load",
+    "parse",
+]
+
+_LATER = {
+    "Center": "event_center.app.center",
+    "Publisher": "event_center.app.publishing",
+    "SyncPublisher": "event_center.app.publishing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is public but heavy when it is first asked for."""
+    if name not in _LATER:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(_LATER[name]), name)

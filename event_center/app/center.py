@@ -1,0 +1,130 @@
+"""
+The center: a daemon on one log, to be run by the terminal or inside one's own asyncio program.
+
+    async with Center.open("config/event-center.toml") as center:
+        await center.run()
+
+`open` checks everything that can be checked before the first record is read, takes the daemon's lock
+and opens the log; `run` owns shards until `stop`. The engine's `member` has the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import structlog
+
+from event_center.app.settings import Settings, load_settings
+from event_center.app.wiring import make_plan, open_log, wall_clock_ms
+from event_center.engine.member import Member
+from event_center.engine.plan import Plan
+from event_center.log.port import Log
+from event_center.log.sqlite import DaemonLock
+from event_center.wire.history import rfc3339
+
+log = structlog.get_logger()
+
+
+class Center:
+    """One daemon. Make it with `open`."""
+
+    def __init__(self, settings: Settings, log: Log, plan: Plan) -> None:
+        self.settings = settings
+        self.log = log
+        self._plan = plan
+        self._member = Member(log, plan)
+        self._stopping = anyio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        config: Path | str | Settings | None = None,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[Center]:
+        """
+        Check the settings, machines and plugins, open the log and take its lock.
+
+        Args:
+            config: a settings file, settings made in code, or None for the default places.
+            overrides: settings over those of the file, nested as in it.
+
+        Raises:
+            ConfigurationError, DefinitionError, PluginError: something does not fit; it says what.
+            LogInUse: another daemon runs on this log.
+            LogUnavailable: the log can not be opened.
+        """
+        settings = _settings(config, overrides or {})
+        plan = make_plan(settings)
+        async with AsyncExitStack() as stack:
+            since = rfc3339(wall_clock_ms())
+            stack.enter_context(DaemonLock(settings.under_root(settings.log.path), since=since))
+            opened = await open_log(settings)
+            stack.push_async_callback(opened.close)
+            for bound in plan.bound.values():
+                for warning in bound.warnings:
+                    log.warning("plugin.unused", what=warning)
+                for lifespan in bound.lifespans:
+                    await stack.enter_async_context(lifespan())
+            yield cls(settings, opened, plan)
+
+    async def run(self, *, until_idle: bool = False) -> None:
+        """
+        Read, decide and publish until `stop`.
+
+        Args:
+            until_idle: end by itself once all that the log holds is decided and no callback runs.
+        """
+        log.info("center.started", app=self._plan.app, machines=sorted(self._plan.machines))
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._member.run, name="member")
+            if until_idle:
+                tasks.start_soon(self._stop_when_idle, name="until idle")
+            await self._stopping.wait()
+            await self._member.stop()
+            tasks.cancel_scope.cancel()
+        log.info("center.stopped", app=self._plan.app)
+
+    async def stop(self) -> None:
+        """Stop the intake, finish or owe what runs, make the last cut and leave; `run` then ends."""
+        self._stopping.set()
+
+    async def _stop_when_idle(self) -> None:
+        await self._member.until_idle()
+        self._stopping.set()
+
+    @property
+    def serving(self) -> bool:
+        """Whether every shard is restored and takes records."""
+        owners = self._member.owners.values()
+        return len(owners) == self._plan.home.shards and all(owner.ready for owner in owners)
+
+    @property
+    def restored(self) -> int:
+        """Workflows restored so far."""
+        return sum(owner.restored for owner in self._member.owners.values())
+
+    @property
+    def lag(self) -> int:
+        """Records that are not taken in yet, as far as the last fetches told."""
+        return self._member.lag
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Records by outcome, and `read` and `waiting`, as of now: the next cut makes them durable."""
+        totals: dict[str, int] = {"read": 0, "waiting": 0}
+        for owner in self._member.owners.values():
+            for name, count in owner.totals().items():
+                totals[name] = totals.get(name, 0) + count
+        return totals
+
+
+def _settings(config: Path | str | Settings | None, overrides: Mapping[str, Any]) -> Settings:
+    if isinstance(config, Settings):
+        return config
+    return load_settings(None if config is None else Path(config), overrides)

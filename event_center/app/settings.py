@@ -1,0 +1,353 @@
+"""
+The settings: every key that this release knows, its type, its default, and the reason for it.
+
+`load_settings` reads them once, when a command or a `Center` starts; nothing asks them per event.
+One TOML file lies at the bottom, environment variables over it, flags on top (sources.py reads
+these). Every problem is reported at once, with the place where it was written (problems.py). The
+descriptions below are the reference: docs/configuration.md repeats them, and a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from event_center.app.problems import described
+from event_center.app.quantity import BytesOrUnlimited, Seconds, SecondsOrUnlimited
+from event_center.app.sources import PREFIX, environment, flags, overlaid, settings_file
+from event_center.errors import ConfigurationError
+
+OWN_TOPICS = ("inbox", "commands", "snapshots", "history", "dead-letters")
+"""The center's own topics; the name of the app stands before each."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_OTHER_ENGINES = {
+    "kafka": 'is "kafka", but this release keeps its log in SQLite only; write "sqlite"',
+    "memory": 'is "memory", which forgets everything when the process ends and serves tests only; '
+    'write "sqlite"',
+}
+
+
+def _plain_name(name: str) -> str:
+    """Names of apps, topics and machines: what every log can hold as the name of a topic."""
+    if not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise ValueError(f"{name!r} is not a name; letters, digits, '.', '_' and '-' make one")
+    return name
+
+
+def _foreign(name: str, info: ValidationInfo) -> str:
+    """A topic's name that is not one of the center's own topics."""
+    if name in {f"{info.data.get('app')}.{own}" for own in OWN_TOPICS}:
+        raise ValueError(f"{name!r} is a topic of the center itself; choose another name")
+    return name
+
+
+def _expression(text: str) -> str:
+    if not text.startswith("=") or len(text) == 1:
+        raise ValueError(f'is an expression, which begins with "="; write e.g. "={text or "key"}"')
+    return text
+
+
+def _name_or_expression(text: str) -> str:
+    return _expression(text) if text.startswith("=") else _plain_name(text)
+
+
+def _engine(kind: object) -> object:
+    if isinstance(kind, str) and kind in _OTHER_ENGINES:
+        raise ValueError(_OTHER_ENGINES[kind])
+    return kind
+
+
+def _path(text: object) -> object:
+    if text == "":
+        raise ValueError("is empty; write a path")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+Expression = Annotated[str, AfterValidator(_expression)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Limit = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of the settings file: unknown keys are problems, and nothing changes it later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Keep(Section):
+    """How long consumed events stay in the log."""
+
+    max_age: SecondsOrUnlimited = Field(
+        default=7 * 86_400.0,
+        description='Older records go: a duration, or "unlimited". A week lets a bug of last Friday'
+        " be looked at on Monday.",
+    )
+    max_bytes: BytesOrUnlimited = Field(
+        default=4 * 1024**3,
+        description='The oldest records of a topic that is larger go: a size, or "unlimited".'
+        " It keeps a busy center from filling the disk within the age.",
+    )
+
+
+class KeepHistory(Keep):
+    """How long history stays in the log."""
+
+    max_age: SecondsOrUnlimited = Field(
+        default=30 * 86_400.0,
+        description='Older records go: a duration, or "unlimited". History answers why a workflow'
+        " is where it is, and people ask late.",
+    )
+
+
+class Retention(Section):
+    """What leaves the log by itself; dead letters and what is not consumed yet never do."""
+
+    events: Keep = Field(
+        default=Keep(),
+        description="Of the topics that the center consumes: records it is done with.",
+    )
+    history: KeepHistory = Field(
+        default=KeepHistory(), description="Of the topic `<app>.history`: every outcome."
+    )
+
+
+class LogSettings(Section):
+    """Where the log lies: events, snapshots and history."""
+
+    kind: Annotated[Literal["sqlite"], BeforeValidator(_engine)] = Field(
+        default="sqlite", description="The engine of the log. `sqlite` is one file on this machine."
+    )
+    path: FilePath = Field(
+        default=Path("event-center.db"),
+        description="The file of the log, relative to the project's root. Put it on a local disk:"
+        " file locks of network file systems do not hold.",
+    )
+    partitions: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1,
+        description="Partitions of each topic, and so the number of shards, 1 to 1024. They are"
+        " made with the topics and never change; one process needs one.",
+    )
+    keep_cuts: bool = Field(
+        default=False,
+        description="Also keep every cut in a table that only grows, for audits. It doubles what is"
+        " written, so it is off.",
+    )
+    poll_interval: Annotated[Seconds, Field(ge=0.001, le=10)] = Field(
+        default=0.01,
+        description="How often to look for events that other processes have published: a duration"
+        " from 1ms to 10s. Shorter wakes sooner, longer idles cheaper.",
+    )
+    retention: Retention = Field(default=Retention(), description="What leaves the log by itself.")
+
+
+class EngineSettings(Section):
+    """The limits and choices of the engine."""
+
+    history: Literal["all", "transitions"] = Field(
+        default="all",
+        description="What goes into `<app>.history`: every outcome, or `transitions` only, which is"
+        " smaller but does not say what was refused.",
+    )
+    max_waiting: Limit = Field(
+        default=10_000,
+        description="Events that may wait for one workflow, in the log. A workflow that is stuck"
+        " stops growing there: its later events become dead letters.",
+    )
+    callbacks: Limit = Field(
+        default=1_000,
+        description="Callbacks that run at once in this process. It bounds memory and the load on"
+        " what they call; the others wait their turn.",
+    )
+    mailbox: Limit = Field(
+        default=10_000,
+        description="Events that wait in the memory of this process before it takes in no more. It"
+        " bounds memory when callbacks are slower than publishers.",
+    )
+    cut_records: Limit = Field(
+        default=5_000,
+        description="Records of one shard that are taken in and not yet durable before it takes in"
+        " no more. It bounds what a crash makes the next owner do again.",
+    )
+    grace: Seconds = Field(
+        default=20.0,
+        description="How long a stopping daemon waits for running callbacks before it owes them to"
+        " its next start: a duration. Keep it below what your supervisor allows.",
+    )
+    partitioner: Literal["murmur2", "crc32"] = Field(
+        default="murmur2",
+        description="Which partition a workflow_id belongs to: as Java's Kafka clients (`murmur2`)"
+        " or as librdkafka (`crc32`) say. It never changes once there are workflows.",
+    )
+
+
+class PublishSettings(Section):
+    """What callbacks may publish to."""
+
+    topics: tuple[Name, ...] = Field(
+        default=(),
+        description="Topics that callbacks may publish to. A name that is not listed is refused, so"
+        " that a typing error makes no topic.",
+    )
+
+
+class TopicSettings(Section):
+    """One topic of events: where its records say what they are."""
+
+    machine: Annotated[str, AfterValidator(_name_or_expression)] = Field(
+        description="The machine of workflows that this topic creates: its name, or an expression."
+    )
+    workflow_id: Expression | None = Field(
+        default=None,
+        description="An expression. Default: body.workflow_id, else a CloudEvent's subject, else"
+        " the record's key.",
+    )
+    event: Text | None = Field(
+        default=None,
+        description="An expression, or one name for all records of the topic. Default: body.event,"
+        " else a CloudEvent's type.",
+    )
+    id: Expression | None = Field(
+        default=None,
+        description="An expression: the publisher's id, by which an event sent twice is found out."
+        " Default: body.id, or a CloudEvent's id, where there is one.",
+    )
+    payload: Expression | None = Field(
+        default=None,
+        description="An expression. Default: body.payload, else body.data, else the whole body.",
+    )
+    time: Expression | None = Field(
+        default=None,
+        description="An expression: when it happened, in milliseconds since 1970 or as RFC 3339."
+        " Default: a CloudEvent's time, else when the log received it.",
+    )
+    wrong_partition: Literal["forward", "dead_letter"] = Field(
+        default="forward",
+        description="What becomes of a record that lies in another partition than its workflow's:"
+        " on to the right one, or a dead letter.",
+    )
+
+
+class LoggingSettings(Section):
+    """What the daemon says while it runs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least level that is written."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto",
+        description="`console` for people, `json` for machines; `auto` is console on a terminal and"
+        " json elsewhere.",
+    )
+
+
+class Settings(BaseSettings):
+    """
+    All settings, read and checked. Made by `load_settings`; nothing changes after that.
+
+    A relative path is meant from `root`: the folder that holds the settings file, or the folder
+    above it if the file lies in one named `config`; without a file, the working directory.
+    """
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__"
+    )
+
+    app: Name = Field(
+        default="event-center",
+        description="The prefix of the center's own topics, and so the name of its state: letters,"
+        " digits, '.', '_' and '-'. It never changes once there are workflows.",
+    )
+    machines: tuple[FilePath, ...] = Field(
+        default=(Path("machines"),),
+        description="Machine files, or folders of them, relative to the project's root. A Python"
+        " module beside a file is its plugin.",
+    )
+    plugins: tuple[Text, ...] = Field(
+        default=(),
+        description="More plugins: names of modules, or paths of Python files relative to the"
+        " project's root.",
+    )
+    log: LogSettings = Field(default=LogSettings(), description="Where the log lies.")
+    engine: EngineSettings = Field(default=EngineSettings(), description="Limits and choices.")
+    publish: PublishSettings = Field(
+        default=PublishSettings(), description="What callbacks publish."
+    )
+    topics: dict[Annotated[Name, AfterValidator(_foreign)], TopicSettings] = Field(
+        default={}, description="The topics of events to consume, each with a table of its own."
+    )
+    logging: LoggingSettings = Field(default=LoggingSettings(), description="What the daemon says.")
+    _root: Path = PrivateAttr(default=Path())
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths are meant from."""
+        return self._root
+
+    def under_root(self, path: Path) -> Path:
+        """A path of these settings as the process can open it; an absolute one stays as it is."""
+        return self._root / path
+
+    @field_validator("publish")
+    @classmethod
+    def _publishes_elsewhere(
+        cls, publish: PublishSettings, info: ValidationInfo
+    ) -> PublishSettings:
+        for name in publish.topics:
+            _foreign(name, info)
+        return publish
+
+    @classmethod
+    def settings_customise_sources(  # noqa: PLR0917 - the signature is pydantic's
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - as above, and the three below
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what the constructor is given and nothing else: `load_settings` lays the sources."""
+        return (init_settings,)
+
+
+def load_settings(
+    path: Path | None = None, overrides: Mapping[str, Any] = MappingProxyType({})
+) -> Settings:
+    """
+    Read the settings file, then environment variables, then `overrides`; a later one wins.
+
+    Args:
+        path: the TOML file; None looks for config/event-center.toml, then ./event-center.toml, and
+            does without a file if there is neither.
+        overrides: flags, nested as in the file; one that is None was not given.
+
+    Raises:
+        ConfigurationError: the file can not be read, or has problems; the message lists all.
+    """
+    file = settings_file(path)
+    layers = (flags(overrides), environment(Settings), file)
+    try:
+        settings = Settings(**overlaid(*(layer.values for layer in layers)))
+    except ValidationError as error:
+        raise ConfigurationError(described(error, Settings, layers)) from error
+    settings._root = file.root  # noqa: SLF001 - set once, before anybody has the settings
+    return settings

@@ -1,0 +1,284 @@
+"""
+Commands of operators, decided when they are read: ahead of everything that waits for a workflow.
+
+Each is a record with an outcome like any other, and history keeps who asked and why. A command that
+does not fit the workflow as it stands is `rejected(not_applicable)` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from event_center.engine.effect import Effects
+from event_center.engine.intake import IDS, id_hash
+from event_center.engine.ledger import Ledger
+from event_center.engine.letters import Letters, open_letters
+from event_center.engine.plan import Plan
+from event_center.engine.run import Interrupted, Runners
+from event_center.engine.timers import Timers
+from event_center.engine.turn import Turn
+from event_center.engine.workflow import STOPPED, Workflows, standing
+from event_center.errors import FormatError
+from event_center.log.port import Batch
+from event_center.model import (
+    Event,
+    Outcome,
+    Position,
+    Reason,
+    Record,
+    Result,
+    Snapshot,
+    Status,
+)
+from event_center.wire import command as wire
+from event_center.wire import history
+from event_center.wire.command import Command, Verb
+
+Refusal = str
+"""Why a command does not fit; empty: it was carried out."""
+
+
+class Commands:
+    """Decides the commands of one shard."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        workflows: Workflows,
+        ledger: Ledger,
+        letters: Letters,
+        timers: Timers,
+        turn: Turn,
+        effects: Effects,
+        runners: Runners,
+    ) -> None:
+        self._plan = plan
+        self._workflows = workflows
+        self._ledger = ledger
+        self._letters = letters
+        self._timers = timers
+        self._turn = turn
+        self._effects = effects
+        self._runners = runners
+        self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Refusal]] = {
+            Verb.PAUSE: self._pause,
+            Verb.RESUME: self._resume,
+            Verb.RETRY: self._retry,
+            Verb.SKIP: self._skip,
+            Verb.CANCEL: self._cancel,
+            Verb.SET_STATE: self._set_state,
+            Verb.DISCARD: self._discard,
+            Verb.REPLAY: self._replay,
+        }
+
+    def take(self, batch: Batch) -> None:
+        """Decide a batch of records of the commands topic."""
+        entry = self._ledger.entry
+        for record in batch.records:
+            position = Position(batch.topic, batch.partition, record.offset)
+            entry.read += 1
+            self._one(record, position)
+        self._ledger.taken += len(batch.records)
+        entry.offsets[batch.topic] = batch.records[-1].offset + 1
+
+    def _one(self, record: Record, position: Position) -> None:
+        try:
+            command = wire.decode(record.value)
+            snapshot = self._workflows.live(command.workflow_id)
+        except FormatError as error:
+            self._letters.stray(record, position, Reason.BAD_COMMAND, str(error))
+            return
+        told = command._asdict() | {"verb": str(command.verb)}
+        if snapshot is None:
+            self._ledger.stray(
+                Outcome.REJECTED, position, told | {"reason": Reason.UNKNOWN_WORKFLOW}
+            )
+            return
+        number = id_hash(command.id)
+        if number in snapshot.ids:
+            self._ledger.stray(Outcome.DUPLICATE, position, told)
+            return
+        snapshot.ids = [*snapshot.ids[1 - IDS :], number]
+        refusal = self._verbs[command.verb](snapshot, command, position)
+        self._tell(snapshot, command, position, refusal)
+        self._turn.advance(snapshot)
+        self._effects.start(snapshot)
+
+    def _tell(
+        self, snapshot: Snapshot, command: Command, position: Position, refusal: Refusal
+    ) -> None:
+        outcome = Outcome.REJECTED if refusal else Outcome.APPLIED
+        self._ledger.entry.outcomes[outcome] += 1
+        self._ledger.dirty[snapshot.workflow_id] = snapshot
+        data = {
+            "machine": snapshot.machine,
+            "version": snapshot.version,
+            "seq": snapshot.seq,
+            "event": f"@{command.verb}",
+            "to": snapshot.state,
+            "command": str(command.verb),
+            "command_id": command.id,
+            "by": command.by,
+            "why": command.reason,
+            "status": snapshot.status,
+            "outcome": outcome,
+            **position._asdict(),
+        }
+        if refusal:
+            data |= {"reason": Reason.NOT_APPLICABLE, "detail": refusal}
+        self._ledger.tell(history.COMMAND, snapshot.workflow_id, str(position), data)
+
+    # -- stopping and going on -----------------------------------------------------------------
+
+    def _pause(self, snapshot: Snapshot, _command: Command, _position: Position) -> Refusal:
+        if snapshot.status == Status.PAUSED:
+            return "it is paused already"
+        if snapshot.result is not None:
+            return "it is finished"
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        self._ledger.status(snapshot, Status.PAUSED, mailbox)
+        return ""
+
+    def _resume(self, snapshot: Snapshot, _command: Command, _position: Position) -> Refusal:
+        if snapshot.status != Status.PAUSED:
+            return f"it is not paused but {snapshot.status}"
+        if snapshot.parked is not None:
+            mailbox = self._workflows.mailbox(snapshot.workflow_id)
+            self._ledger.status(snapshot, Status.PARKED, mailbox)
+            return ""
+        self._go_on(snapshot)
+        return ""
+
+    def _retry(self, snapshot: Snapshot, _command: Command, _position: Position) -> Refusal:
+        if snapshot.status not in {Status.PARKED, Status.RETRYING}:
+            return f"nothing of it failed: it is {snapshot.status}"
+        if snapshot.owed and snapshot.workflow_id not in self._workflows.runs:
+            snapshot.owed = [snapshot.owed[0]._replace(attempt=0, due_ms=0), *snapshot.owed[1:]]
+        snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+        self._go_on(snapshot)
+        return ""
+
+    def _go_on(self, snapshot: Snapshot) -> None:
+        """Back to what it would be had nobody stopped it; what is due is looked at again."""
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        snapshot.parked = None
+        snapshot.loop = 0
+        self._ledger.status(snapshot, standing(snapshot), mailbox)
+        self._timers.arm(snapshot)
+        if snapshot.deciding_due_ms:
+            self._timers.due(snapshot.workflow_id, snapshot.deciding_due_ms)
+        result, mailbox.result = mailbox.result, None
+        if result is not None:
+            result()
+
+    # -- giving up -----------------------------------------------------------------------------
+
+    def _skip(self, snapshot: Snapshot, command: Command, _position: Position) -> Refusal:
+        """Give the owed run up, or the event that can not be decided."""
+        why = f"skipped by {command.by or 'an operator'}"
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        if snapshot.owed:
+            self._drop_run(snapshot)
+            self._turn.give_up(snapshot, why)
+        elif snapshot.deciding_attempt or snapshot.parked == "failed":
+            if not mailbox.queue:
+                return "no event of it waits to be decided"
+            item = mailbox.queue.popleft()
+            self._ledger.decided(snapshot, item)
+            event = self._plan.event_of(item)
+            if item.record is not None and event is not None:
+                self._ledger.outcome(snapshot, event, Outcome.DISCARDED, Reason.BY_OPERATOR, why)
+        else:
+            return "it owes no run and no event of it failed"
+        snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+        snapshot.failure = None
+        if snapshot.status != Status.PAUSED:
+            self._go_on(snapshot)
+        return ""
+
+    def _cancel(self, snapshot: Snapshot, command: Command, _position: Position) -> Refusal:
+        """End the workflow where it is: what waits is refused, what it owes is given up."""
+        if snapshot.result is not None:
+            return "it is finished"
+        self._drop_run(snapshot)
+        self._turn.give_up(snapshot, f"cancelled by {command.by or 'an operator'}")
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        mailbox.recheck = True
+        snapshot.seq += 1
+        snapshot.result = Result.CANCELLED
+        snapshot.closed_at_ms = self._ledger.clock()
+        snapshot.timers = []
+        snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+        self._go_on(snapshot)
+        return ""
+
+    def _drop_run(self, snapshot: Snapshot) -> None:
+        """Cancel the run under way, if there is one: its result will not count."""
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        mailbox.result = None
+        run = self._workflows.runs.pop(snapshot.workflow_id, None)
+        if run is not None:
+            self._runners.cancel(run, Interrupted())
+
+    def _set_state(self, snapshot: Snapshot, command: Command, position: Position) -> Refusal:
+        """Put the workflow into a state, as if a transition had led there."""
+        state = command.args.get("state")
+        machine = self._plan.machines.get(snapshot.machine)
+        if machine is None or state not in machine.states:
+            return f"machine {snapshot.machine} has no state {state!r}"
+        if not command.reason:
+            return "set-state needs a reason"
+        self._drop_run(snapshot)
+        before = snapshot.state
+        event = Event("@set-state", None, None, self._ledger.clock(), (), f"command/{position}")
+        snapshot.seq += 1
+        snapshot.result = None
+        snapshot.version = machine.version
+        snapshot.parked = None
+        snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+        if snapshot.status in STOPPED:
+            mailbox = self._workflows.mailbox(snapshot.workflow_id)
+            self._ledger.status(snapshot, Status.ACTIVE, mailbox)
+        now = self._ledger.clock()
+        self._turn.enter(snapshot, event, machine.entering(state, snapshot.seq, now))
+        self._ledger.applied(snapshot, event, before, "applied")
+        return ""
+
+    # -- letters -------------------------------------------------------------------------------
+
+    def _number(self, snapshot: Snapshot, command: Command) -> Refusal:
+        """Whether the command names the letter whose turn it is."""
+        number = command.args.get("number")
+        if not open_letters(snapshot):
+            return "it has no open letters"
+        if number != snapshot.letters_next:
+            return f"letter {snapshot.letters_next} comes first, not {number!r}"
+        return ""
+
+    def _discard(self, snapshot: Snapshot, command: Command, _position: Position) -> Refusal:
+        refusal = self._number(snapshot, command)
+        if not refusal:
+            snapshot.letters_next += 1
+        return refusal
+
+    def _replay(self, snapshot: Snapshot, command: Command, position: Position) -> Refusal:
+        """Decide the event of the next open letter, as if it came now."""
+        refusal = self._number(snapshot, command)
+        name = command.args.get("event")
+        if not refusal and not isinstance(name, str):
+            refusal = "the replay names no event"
+        if refusal:
+            return refusal
+        if self._turn.busy(snapshot):
+            return "a run of it is under way, or it is stopped: replay when it is idle"
+        origin = f"letter/{snapshot.letters_next}/{position}"
+        event = Event(str(name), command.args.get("payload"), None, self._ledger.clock(), (), origin)
+        # The letter stays open until its event is decided: if that fails it can be replayed again.
+        self._turn.internal(snapshot, event, partial(self._close_letter, snapshot))
+        return ""
+
+    @staticmethod
+    def _close_letter(snapshot: Snapshot) -> None:
+        snapshot.letters_next += 1

@@ -1,0 +1,242 @@
+"""
+Effects of one shard: the runs that entered states owe, their results, retries and giving up.
+
+A run starts once the cut that owes it is durable (an eager one with its accept), one after another per
+workflow. Its result is decided in the cut that marks it done, so that after a crash either both are
+there or the run happens again with the same key. Attempts are counted in the snapshot.
+
+A run's numbered steps are those of `run`; its third, decided, is `_settled` here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from event_center.engine.attempt import delay_ms
+from event_center.engine.ledger import Ledger
+from event_center.engine.outbox import Outbox
+from event_center.engine.plan import Plan
+from event_center.engine.run import Interrupted, Run, Runners
+from event_center.engine.timers import Timers
+from event_center.engine.turn import Turn, done_event, error_event
+from event_center.engine.workflow import STOPPED, Workflows
+from event_center.errors import PluginError
+from event_center.failpoint import Step, reach
+from event_center.machine.decision import DONE, ERROR, Action
+from event_center.model import Event, Failure, Owed, Snapshot, Status
+from event_center.plugins.context import Context
+from event_center.wire import history
+
+
+class Effects:
+    """Starts the owed runs of one shard and decides their results."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        workflows: Workflows,
+        ledger: Ledger,
+        timers: Timers,
+        outbox: Outbox,
+        turn: Turn,
+        runners: Runners,
+    ) -> None:
+        self._plan = plan
+        self._workflows = workflows
+        self._ledger = ledger
+        self._timers = timers
+        self._outbox = outbox
+        self._turn = turn
+        self._runners = runners
+        self._clock = ledger.clock
+        turn.on_owed = self._start_eager
+        turn.on_free = self.start
+
+    def start(self, snapshot: Snapshot) -> None:
+        """Start what the workflow owes, if it is durable, due and nothing else is under way."""
+        workflow_id = snapshot.workflow_id
+        if (
+            not snapshot.owed
+            or snapshot.status in STOPPED
+            or self._workflows.gone
+            or workflow_id in self._workflows.runs
+            or self._ledger.promised(workflow_id)
+        ):
+            return
+        owed = snapshot.owed[0]
+        if owed.due_ms > self._clock():
+            self._timers.due(workflow_id, owed.due_ms)
+            return
+        action = self._action(snapshot, owed)
+        if action is None:
+            self._turn.park(snapshot, "no_place", None)
+        else:
+            self._submit(snapshot, owed, action)
+
+    def _start_eager(self, snapshot: Snapshot) -> None:
+        """A run that tolerates a phantom starts with the accept, before the transition is durable."""
+        owed = snapshot.owed[0]
+        action = self._action(snapshot, owed)
+        if action is not None and action.eager and snapshot.status not in STOPPED:
+            self._submit(snapshot, owed, action)
+
+    def _action(self, snapshot: Snapshot, owed: Owed) -> Action | None:
+        """What the machine says of an owed run; None if it does not know it any more."""
+        machine = self._plan.machines.get(snapshot.machine)
+        try:
+            return None if machine is None else machine.effect(snapshot.state, owed.name)
+        except KeyError:
+            return None
+
+    def _submit(self, snapshot: Snapshot, owed: Owed, action: Action) -> None:
+        context = Context(
+            snapshot,
+            snapshot.cause or Event(""),
+            f"{snapshot.workflow_id}/{owed.seq}/{owed.name}",
+            attempt=owed.attempt + 1,
+            deadline_ms=self._clock() + action.timeout_ms,
+            topics=self._plan.publishable,
+        )
+        run = Run(
+            self._plan.callback(snapshot.machine, owed.name),
+            context,
+            action.timeout_ms / 1000,
+            partial(self._ended, snapshot, owed, action),
+        )
+        self._workflows.runs[snapshot.workflow_id] = run
+        self._runners.submit(run)
+
+    def _ended(
+        self,
+        snapshot: Snapshot,
+        owed: Owed,
+        action: Action,
+        run: Run,
+        value: Any,
+        error: BaseException | None,
+    ) -> None:
+        """The callback has returned or raised."""
+        workflow_id = snapshot.workflow_id
+        if self._workflows.gone or self._workflows.runs.get(workflow_id) is not run:
+            return
+        del self._workflows.runs[workflow_id]
+        if isinstance(error, Interrupted):
+            return
+        settle = partial(self._settled, snapshot, owed, action, run, value, error)
+        if snapshot.status == Status.PAUSED:
+            self._workflows.mailbox(workflow_id).result = settle
+        else:
+            settle()
+
+    def _settled(  # noqa: PLR0917 - bound by `partial`: the parts of one result
+        self,
+        snapshot: Snapshot,
+        owed: Owed,
+        action: Action,
+        run: Run,
+        value: Any,
+        error: BaseException | None,
+    ) -> None:
+        """Decide the result of a run."""
+        self._ledger.entry.runs += 1
+        returned = None if error is not None else self._outbox.returned(run, value)
+        if isinstance(returned, PluginError):
+            returned, error = None, returned
+        if error is None:
+            self._done(snapshot, owed, run.context, returned)
+        else:
+            self._failed(snapshot, owed, action, error)
+        self._turn.advance(snapshot)
+        self._ledger.dirty[snapshot.workflow_id] = snapshot
+        self._ledger.wake()
+        reach(Step.RUN_DECIDED)
+
+    def _done(
+        self, snapshot: Snapshot, owed: Owed, context: Context, returned: Event | None
+    ) -> None:
+        """It succeeded: what it returned, or `on_done` after the state's last run, is decided now."""
+        first = partial(self._mark_done, snapshot, owed, context, returned)
+        machine = self._plan.machines[snapshot.machine]
+        if returned is not None:
+            origin = f"run/{owed.seq}/{owed.name}"
+            event = Event(returned.name, returned.payload, returned.id, self._clock(), (), origin)
+            self._turn.internal(snapshot, event, first)
+        elif len(snapshot.owed) == 1 and machine.has(snapshot.state, DONE):
+            self._turn.internal(snapshot, done_event(self._clock(), owed.seq), first)
+        else:
+            first()
+            self._turn.stand(snapshot)
+
+    def _mark_done(
+        self, snapshot: Snapshot, owed: Owed, context: Context, returned: Event | None
+    ) -> None:
+        snapshot.owed = snapshot.owed[1:]
+        snapshot.failure = None
+        if snapshot.owed:
+            self._ledger.owing[snapshot.workflow_id] = snapshot
+        else:
+            snapshot.cause = None
+        self._outbox.send(context)
+        data = self._about(snapshot, owed, owed.attempt + 1, "done")
+        if returned is not None:
+            data["returned"] = returned.name
+        self._tell(snapshot, owed, data)
+
+    def _failed(
+        self, snapshot: Snapshot, owed: Owed, action: Action, error: BaseException
+    ) -> None:
+        """It failed: again later, or `on_error`, or parked with the run still owed."""
+        attempt = owed.attempt + 1
+        now = self._clock()
+        failure = Failure(owed.name, type(error).__name__, str(error), now, attempt)
+        key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
+        delay = delay_ms(action.retry, attempt, error, key)
+        machine = self._plan.machines[snapshot.machine]
+        if delay is None and machine.has(snapshot.state, ERROR):
+            first = partial(self._mark_failed, snapshot, owed, failure)
+            self._turn.internal(snapshot, error_event(failure, f"{owed.seq}/{owed.name}"), first)
+            self._turn.stand(snapshot)
+            return
+        due = 0 if delay is None else now + delay
+        snapshot.owed = [owed._replace(attempt=attempt, due_ms=due), *snapshot.owed[1:]]
+        snapshot.failure = failure
+        data = self._about(snapshot, owed, attempt, "failed")
+        data |= {"error": failure.type, "message": failure.message}
+        if delay is None:
+            self._tell(snapshot, owed, data)
+            self._turn.park(snapshot, "failed", None)
+            return
+        data["again_in_ms"] = delay
+        self._tell(snapshot, owed, data)
+        # The count of attempts has to be durable before the next one starts.
+        self._ledger.owing[snapshot.workflow_id] = snapshot
+        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
+        self._ledger.status(snapshot, Status.RETRYING, mailbox)
+        self._turn.timers_ahead(snapshot)
+
+    def _mark_failed(self, snapshot: Snapshot, owed: Owed, failure: Failure) -> None:
+        data = self._about(snapshot, owed, failure.attempt, "failed")
+        data |= {"error": failure.type, "message": failure.message}
+        self._tell(snapshot, owed, data)
+        snapshot.owed = snapshot.owed[1:]
+        self._turn.give_up(snapshot, f"{owed.name} failed")
+
+    def _about(
+        self, snapshot: Snapshot, owed: Owed, attempt: int, outcome: str
+    ) -> dict[str, Any]:
+        return {
+            "machine": snapshot.machine,
+            "version": snapshot.version,
+            "seq": owed.seq,
+            "state": snapshot.state,
+            "callback": owed.name,
+            "key": f"{snapshot.workflow_id}/{owed.seq}/{owed.name}",
+            "attempt": attempt,
+            "outcome": outcome,
+        }
+
+    def _tell(self, snapshot: Snapshot, owed: Owed, data: dict[str, Any]) -> None:
+        origin = f"run/{owed.seq}/{owed.name}/{data['attempt']}"
+        self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)

@@ -1,0 +1,237 @@
+"""
+The intake of one shard: a batch of records in, each with an outcome or a place in a mailbox.
+
+The order of checks: decodable, home, redelivered, duplicate, missing, machine, then the workflow's own
+status and step (`turn`). Everything here is synchronous, so the offsets of a cut always tell exactly
+what was taken in. The shard calls `take` for each batch; commands go to `commands` from here.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+
+import structlog
+
+from event_center.engine.ledger import Ledger
+from event_center.engine.letters import Letters
+from event_center.engine.outbox import Outbox
+from event_center.engine.plan import Plan
+from event_center.engine.turn import Turn
+from event_center.engine.workflow import Waiting, Workflows
+from event_center.errors import FormatError
+from event_center.log.port import Batch
+from event_center.machine.definition import Missing
+from event_center.model import (
+    Event,
+    Outcome,
+    Position,
+    Reason,
+    Record,
+    Shard,
+    Snapshot,
+)
+from event_center.wire import history
+from event_center.wire.envelope import Undecodable
+
+log = structlog.get_logger()
+
+IDS = 64
+"""Event ids that a workflow remembers to find duplicates."""
+MAX_ID = 512
+"""Bytes of a workflow_id: it is a key in every topic of the app."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def id_hash(event_id: str) -> int:
+    """64 bits of an event's id: what a snapshot keeps of it."""
+    return int.from_bytes(blake2b(event_id.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+
+
+class Intake:
+    """Takes the records of one shard in."""
+
+    def __init__(
+        self,
+        *,
+        shard: Shard,
+        plan: Plan,
+        workflows: Workflows,
+        ledger: Ledger,
+        letters: Letters,
+        outbox: Outbox,
+        turn: Turn,
+    ) -> None:
+        self._shard = shard
+        self._plan = plan
+        self._workflows = workflows
+        self._ledger = ledger
+        self._letters = letters
+        self._outbox = outbox
+        self._turn = turn
+
+    def take(self, batch: Batch) -> None:
+        """Take a batch of events in; afterwards the next cut covers all of it."""
+        topic, partition = batch.topic, batch.partition
+        source = topic if partition == self._shard else f"{topic}/{partition}"
+        read = self._plan.envelopes[topic].read
+        workflows, turn, entry = self._workflows, self._turn, self._ledger.entry
+        held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, turn.decide
+        redelivered = 0
+        for record in batch.records:
+            turn.taking = record
+            try:
+                workflow_id, machine, event = read(record, partition)
+            except Undecodable as error:
+                self._letters.stray(
+                    record, Position(topic, partition, record.offset), error.reason, str(error)
+                )
+                continue
+            snapshot = held_of(workflow_id)
+            if type(snapshot) is not Snapshot:
+                if snapshot is None:
+                    snapshot = self._create(workflow_id, machine, record, event)
+                else:
+                    snapshot = self._wake(workflow_id, snapshot, record, event)
+                if snapshot is None:
+                    continue
+            seen = snapshot.seen
+            if event.offset <= seen.get(source, -1):
+                redelivered += 1
+                continue
+            seen[source] = event.offset
+            if (event.id is not None and self._duplicate(snapshot, event)) or (
+                machine is not None and machine != snapshot.machine and self._other(snapshot, event)
+            ):
+                continue
+            if snapshot.owed or workflow_id in mailboxes:
+                self._queue(snapshot, event, record)
+            else:
+                decide(snapshot, event)
+        turn.taking = None
+        entry.read += len(batch.records) - redelivered
+        self._ledger.taken += len(batch.records)
+        entry.offsets[source] = batch.records[-1].offset + 1
+        if redelivered:
+            self._redelivered(source, redelivered)
+
+    def _redelivered(self, source: str, count: int) -> None:
+        """With atomic cuts this never happens: the log has delivered records that a cut covers."""
+        self._ledger.entry.redelivered += count
+        log.error("intake.redelivered", shard=self._shard, source=source, records=count)
+
+    def _wake(
+        self, workflow_id: str, held: bytes | Snapshot, record: Record, event: Event
+    ) -> Snapshot | None:
+        """An idle workflow becomes live; None if its snapshot can not be read."""
+        try:
+            return self._workflows.wake(workflow_id, held)  # type: ignore[arg-type]  # bytes here
+        except FormatError as error:
+            position = Position(event.topic, event.partition, event.offset)
+            self._letters.stray(
+                record, position, Reason.UNREADABLE_SNAPSHOT, str(error), workflow_id
+            )
+            return None
+
+    def _duplicate(self, snapshot: Snapshot, event: Event) -> bool:
+        """Whether this id is among the last that the workflow recorded; records it if not."""
+        assert event.id is not None  # noqa: S101 - the caller looked
+        number = id_hash(event.id)
+        if number in snapshot.ids:
+            self._ledger.outcome(snapshot, event, Outcome.DUPLICATE)
+            return True
+        snapshot.ids.append(number)
+        if len(snapshot.ids) > IDS:
+            del snapshot.ids[0]
+        return False
+
+    def _other(self, snapshot: Snapshot, event: Event) -> bool:
+        """The workflow belongs to another machine than the record's topic."""
+        detail = f"the workflow is of machine {snapshot.machine}"
+        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.OTHER_MACHINE, detail)
+        return True
+
+    def _queue(self, snapshot: Snapshot, event: Event, record: Record) -> None:
+        """The workflow is busy, or others wait before this one: it waits too."""
+        item = Waiting(event, record, event.topic, event.partition)
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        turn = self._turn
+        if len(mailbox.queue) >= self._plan.limits.max_waiting:
+            self._letters.follow(snapshot, event, item, Reason.WAITING_FULL)
+            return
+        self._ledger.wait(snapshot, item)
+        mailbox.queue.append(item)
+        if not turn.busy(snapshot):
+            turn.advance(snapshot)
+
+    # -- workflows that the shard does not hold ------------------------------------------------
+
+    def _create(
+        self, workflow_id: str, machine: str | None, record: Record, event: Event
+    ) -> Snapshot | None:
+        """A workflow for this event; None if there is none, and the record has its outcome."""
+        position = Position(event.topic, event.partition, event.offset)
+        if len(workflow_id.encode("utf-8", "replace")) > MAX_ID or _CONTROL.search(workflow_id):
+            message = f"a workflow_id has up to {MAX_ID} bytes and no control characters"
+            self._letters.stray(record, position, Reason.BAD_WORKFLOW_ID, message)
+            return None
+        if self._plan.home.of(workflow_id) != self._shard:
+            self._forward(workflow_id, machine, record, event)
+            return None
+        definition = self._plan.machines.get(machine) if machine is not None else None
+        if definition is None:
+            if machine is None:
+                self._missing(workflow_id, position, event)
+            else:
+                message = f"no machine {machine!r} is loaded"
+                self._letters.stray(
+                    record, position, Reason.UNKNOWN_MACHINE, message, workflow_id
+                )
+            return None
+        missing = definition.missing(event.name)
+        if missing is Missing.REJECT:
+            self._missing(workflow_id, position, event)
+            return None
+        if missing is Missing.DEAD_LETTER:
+            message = f"event {event.name!r} does not create a workflow of {machine}"
+            self._letters.stray(record, position, Reason.UNKNOWN_WORKFLOW, message, workflow_id)
+            return None
+        snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
+        self._workflows.held[workflow_id] = snapshot
+        birth = definition.birth(self._ledger.clock())
+        snapshot.data = birth.data or {}
+        self._turn.enter(snapshot, event, birth)
+        self._born(snapshot, event)
+        return snapshot
+
+    def _born(self, snapshot: Snapshot, event: Event) -> None:
+        self._ledger.dirty[snapshot.workflow_id] = snapshot
+        data = {
+            "machine": snapshot.machine,
+            "version": snapshot.version,
+            "seq": 0,
+            "event": event.name,
+            "from": None,
+            "to": snapshot.state,
+            "origin": event.origin,
+        }
+        self._ledger.tell(history.CREATED, snapshot.workflow_id, event.origin, data)
+
+    def _missing(self, workflow_id: str, position: Position, event: Event) -> None:
+        """There is no such workflow, and this event does not make one."""
+        told = {"workflow_id": workflow_id, "event": event.name, "reason": Reason.UNKNOWN_WORKFLOW}
+        self._ledger.stray(Outcome.REJECTED, position, told)
+
+    def _forward(
+        self, workflow_id: str, machine: str | None, record: Record, event: Event
+    ) -> None:
+        """The workflow lives in another shard: the event goes there, or becomes a letter."""
+        position = Position(event.topic, event.partition, event.offset)
+        if event.topic in self._plan.dead_letter_strays:
+            home = self._plan.home.of(workflow_id)
+            message = f"this workflow's home is partition {home}"
+            self._letters.stray(record, position, Reason.WRONG_PARTITION, message, workflow_id)
+            return
+        self._outbox.to(workflow_id, machine, event)
+        told = {"workflow_id": workflow_id, "event": event.name}
+        self._ledger.stray(Outcome.FORWARDED, position, told)

@@ -1,0 +1,276 @@
+"""
+The ledger of one shard: all that its next cut will make durable, and the counters that must add up.
+
+Intake, turn and effect note here what they did; nothing leaves the process by another way. A cut holds
+every record taken in so far: decided, or put as a waiting entry. So its offsets are the intake's
+positions, and no callback holds them.
+
+Numbered steps of a cut (3 to 5 are the log's):
+    1. taken in: waiting events that no cut has written yet get their entries
+    2. built: one snapshot per workflow that changed, dumped now; the shard entry comes last
+    3. begun   4. written   5. committed
+    6. settled: runs that this cut made durable may start
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows
+from event_center.errors import InvariantError
+from event_center.failpoint import Step, reach
+from event_center.log.port import Cut
+from event_center.model import Event, Outcome, Outgoing, Position, Reason, Record, Refusal, Snapshot
+from event_center.wire import history, letter, snapshot as wire
+from event_center.wire import waiting as waiting_wire
+from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
+
+REFUSALS = 8
+"""Refused events that a snapshot keeps for `show`; history has all of them."""
+
+
+class Ledger:
+    """What the next cut of one shard will hold."""
+
+    def __init__(
+        self,
+        entry: ShardEntry,
+        workflows: Workflows,
+        writer: history.HistoryWriter,
+        letters: tuple[str, int],
+        clock: Callable[[], int],
+        everything: bool = True,
+    ) -> None:
+        self.entry = entry
+        self.clock = clock
+        self.dirty: dict[str, Snapshot] = {}
+        self.records: list[Outgoing] = []
+        self.owing: dict[str, Snapshot] = {}
+        """Workflows whose owed runs become durable with the next cut."""
+        self._in_flight: dict[str, Snapshot] = {}
+        """The same of the cut that is being committed."""
+        self.wake: Callable[[], None] = lambda: None
+        """Called when something happened outside the intake: there is something to cut."""
+        self.taken = 0
+        """Records taken in that no committed cut covers yet."""
+        self._workflows = workflows
+        self._writer = writer
+        self._letters = letters
+        self._everything = everything
+        self._unwritten: list[tuple[Snapshot, Waiting]] = []
+        self._removed: list[bytes] = []
+        self._touched = False
+        self._building = 0
+
+    # -- what happened -------------------------------------------------------------------------
+
+    def outcome(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        outcome: Outcome,
+        reason: Reason | None = None,
+        detail: str = "",
+    ) -> None:
+        """An event that did not move its workflow got its outcome; a record is counted."""
+        if event.offset >= 0:
+            self.entry.outcomes[outcome] += 1
+        if outcome is Outcome.REJECTED:
+            refusal = Refusal(self.clock(), event.name, str(reason), detail)
+            snapshot.refusals = [*snapshot.refusals[1 - REFUSALS :], refusal]
+        self.dirty[snapshot.workflow_id] = snapshot
+        if self._everything:
+            data = self._about(snapshot, event)
+            data["outcome"] = outcome
+            data["reason"] = reason
+            if detail:
+                data["detail"] = detail
+            self.tell(outcome, snapshot.workflow_id, event.origin, data)
+
+    def applied(self, snapshot: Snapshot, event: Event, before: str, kind: str) -> None:
+        """An event moved its workflow, which is already as it is afterwards."""
+        entry = self.entry
+        entry.transitions += 1
+        if event.offset >= 0:
+            entry.outcomes["applied"] += 1
+        workflow_id = snapshot.workflow_id
+        self.dirty[workflow_id] = snapshot
+        data = self._about(snapshot, event)
+        data["from"] = before
+        data["to"] = snapshot.state
+        data["outcome"] = "applied"
+        if snapshot.result is not None:
+            data["result"] = snapshot.result
+        self.tell(kind, workflow_id, event.origin, data)
+
+    def _about(self, snapshot: Snapshot, event: Event) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "machine": snapshot.machine,
+            "version": snapshot.version,
+            "seq": snapshot.seq,
+            "event": event.name,
+        }
+        if event.id is not None:
+            data["event_id"] = event.id
+        if event.offset >= 0:
+            data["topic"] = event.topic
+            data["partition"] = event.partition
+            data["offset"] = event.offset
+        else:
+            data["origin"] = event.topic
+        return data
+
+    def tell(self, kind: str, workflow_id: str, origin: str, data: dict[str, Any]) -> None:
+        """One history record."""
+        self.records.append(
+            self._writer.record(kind, workflow_id, origin, self.clock(), data)
+        )
+
+    def stray(self, outcome: Outcome, position: Position, data: dict[str, Any]) -> None:
+        """A record that reached no workflow of this shard got its outcome."""
+        self.entry.outcomes[outcome] += 1
+        self._touched = True
+        if self._everything:
+            workflow_id = data.pop("workflow_id", "")
+            data |= position._asdict()
+            data["outcome"] = outcome
+            self.tell(outcome, workflow_id, str(position), data)
+
+    def letter(self, record: Record | None, origin: str, why: dict[str, str]) -> None:
+        """A dead letter of this record."""
+        if record is None:
+            msg = f"only a record can become a letter, {origin} is none"
+            raise InvariantError(msg)
+        topic, partition = self._letters
+        self.records.append(letter.write(topic, partition, record, origin, why))
+
+    def touch(self) -> None:
+        """Something changed that only the shard entry shows."""
+        self._touched = True
+
+    # -- what waits ----------------------------------------------------------------------------
+
+    def wait(self, snapshot: Snapshot, item: Waiting) -> None:
+        """A record waits from now on; the next cut writes it if it still does."""
+        self.entry.waiting[self._cause(snapshot, item)] += 1
+        self._unwritten.append((snapshot, item))
+        self.dirty[snapshot.workflow_id] = snapshot
+
+    def decided(self, snapshot: Snapshot, item: Waiting) -> None:
+        """A record waits no more: its outcome is counted next."""
+        if item.record is None or item.gone:
+            return
+        self.entry.waiting[self._cause(snapshot, item)] -= 1
+        item.gone = True
+        if item.number >= 0:
+            self._removed.append(waiting_key(snapshot.workflow_id, item.number))
+            snapshot.waiting -= 1
+        self.dirty[snapshot.workflow_id] = snapshot
+
+    def defer(self, snapshot: Snapshot, item: Waiting) -> None:
+        """A waiting record is set aside by its machine: the entry says so from the next cut on."""
+        self.entry.waiting[self._cause(snapshot, item)] -= 1
+        item.deferred = True
+        self.entry.waiting[self._cause(snapshot, item)] += 1
+        self._unwritten.append((snapshot, item))
+        self.dirty[snapshot.workflow_id] = snapshot
+
+    def status(self, snapshot: Snapshot, status: str, mailbox: Mailbox | None) -> None:
+        """Change the status; what waits for the workflow is counted under its new cause."""
+        items = () if mailbox is None else [*mailbox.queue, *mailbox.deferred]
+        records = [item for item in items if item.record is not None and not item.gone]
+        for item in records:
+            self.entry.waiting[self._cause(snapshot, item)] -= 1
+        snapshot.status = status
+        for item in records:
+            self.entry.waiting[self._cause(snapshot, item)] += 1
+        self.dirty[snapshot.workflow_id] = snapshot
+
+    @staticmethod
+    def _cause(snapshot: Snapshot, item: Waiting) -> str:
+        if snapshot.status in STOPPED:
+            return "parked"
+        return "deferred" if item.deferred else "queued"
+
+    # -- the cut -------------------------------------------------------------------------------
+
+    @property
+    def clean(self) -> bool:
+        """Nothing happened since the last cut."""
+        return not (self.dirty or self.records or self.taken - self._building or self._touched)
+
+    def build(self) -> Cut:
+        """Everything since the last cut, to be committed as it is; the next cut starts empty."""
+        self._write_waiting()
+        reach(Step.CUT_TAKEN_IN)
+        cut = Cut(records=self.records, offsets=dict(self.entry.offsets))
+        entries = cut.entries
+        for key in self._removed:
+            entries[key] = None
+        for snapshot, item in self._unwritten:
+            if not item.gone and item.record is not None:
+                kept = waiting_wire.WaitingEntry(
+                    item.record, item.topic, item.partition, item.deferred
+                )
+                entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(kept)
+        self._dump(entries)
+        self._check()
+        self.entry.cut += 1
+        entries[SHARD_KEY] = self.entry.encode()
+        self._building = self.taken
+        self.dirty = {}
+        self.records = []
+        self._unwritten = []
+        self._removed = []
+        self._touched = False
+        reach(Step.CUT_BUILT)
+        return cut
+
+    def committed(self) -> list[Snapshot]:
+        """The last cut is durable: returns the workflows whose runs may start now."""
+        self.taken -= self._building
+        self._building = 0
+        durable, self._in_flight = self._in_flight, {}
+        return list(durable.values())
+
+    def promised(self, workflow_id: str) -> bool:
+        """Whether what the workflow owes is not durable yet: its runs may not start."""
+        return workflow_id in self.owing or workflow_id in self._in_flight
+
+    def _write_waiting(self) -> None:
+        """Number the waiting events that have no entry yet, in the order in which they came."""
+        for snapshot, item in self._unwritten:
+            if not item.gone and item.number < 0:
+                item.number = snapshot.waiting_next
+                snapshot.waiting_next += 1
+                snapshot.waiting += 1
+
+    def _dump(self, entries: dict[bytes, bytes | None]) -> None:
+        """The snapshots of all workflows that changed; those with nothing to do become bytes again."""
+        held, mailboxes = self._workflows.held, self._workflows.mailboxes
+        counts = self.entry.counts
+        encode, place = wire.encode, wire.place
+        for workflow_id, snapshot in self.dirty.items():
+            where = place(snapshot)
+            if where != snapshot.counted:
+                if snapshot.counted is not None:
+                    counts[snapshot.counted] -= 1
+                counts[where] = counts.get(where, 0) + 1
+                snapshot.counted = where
+            value = encode(snapshot)
+            entries[snapshot_key(workflow_id)] = value
+            if not snapshot.owed and workflow_id not in mailboxes:
+                held[workflow_id] = value
+        self._in_flight, self.owing = self.owing, {}
+
+    def _check(self) -> None:
+        """Promise P1: every record that was read is somewhere."""
+        entry = self.entry
+        outcomes, waiting = sum(entry.outcomes.values()), sum(entry.waiting.values())
+        if entry.read != outcomes + waiting:
+            msg = (
+                f"records do not add up: read {entry.read}, outcomes {entry.outcomes}, "
+                f"waiting {entry.waiting}"
+            )
+            raise InvariantError(msg)

@@ -1,0 +1,147 @@
+"""
+This process as a member of the group: changes of assignment become owners of shards, records reach them.
+
+The center runs one member. It starts an owner for each shard that the group assigns, ends it when the
+group takes the shard away, and hands fetched batches to the owners that can take them.
+"""
+
+from __future__ import annotations
+
+import anyio
+import anyio.abc
+import structlog
+
+from event_center.engine.plan import Plan
+from event_center.engine.run import Runners
+from event_center.engine.shard import Owner
+from event_center.log.port import Assigned, Change, Group, Log, Lost
+from event_center.model import Shard
+
+log = structlog.get_logger()
+
+FETCH = 1_000
+"""Records of one fetch: enough to make large cuts, few enough to leave the event loop free."""
+IDLE_POLL_S = 0.02
+"""How often `until_idle` looks."""
+
+
+class Member:
+    """Owns the shards that the group assigns to this process."""
+
+    def __init__(self, log: Log, plan: Plan) -> None:
+        self._log = log
+        self._plan = plan
+        self._group: Group | None = None
+        self._runners: Runners | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._fetching: anyio.CancelScope | None = None
+        self._stopping = False
+        self.owners: dict[Shard, Owner] = {}
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Own shards until `stop`; an error of ours, or of the definitions, comes out of here."""
+        plan = self._plan
+        topics = plan.consumed()
+        self._group = await self._log.join(topics, plan.home.shards, (plan.topics.commands,))
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                self._runners = Runners(tasks, plan.limits.callbacks)
+                tasks.start_soon(self._follow_changes, self._group, name="group changes")
+                tasks.start_soon(self._take_in, self._group, name="intake")
+                task_status.started()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._group.leave()
+
+    async def stop(self) -> None:
+        """Drain every shard within the grace time, then end `run`."""
+        self._stopping = True
+        self._interrupt()
+        owners = list(self.owners.values())
+        for owner in owners:
+            owner.stop(self._plan.limits.grace_s)
+        for owner in owners:
+            await owner.gone()
+        if self._runners is not None:
+            self._runners.close()
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+
+    async def until_idle(self) -> None:
+        """Wait until all shards are ours, all that the log holds is decided, and nothing runs."""
+        while True:
+            owners = list(self.owners.values())
+            if len(owners) == self._plan.home.shards:
+                for owner in owners:
+                    if not await owner.quiet():
+                        break
+                else:
+                    return
+            await anyio.sleep(IDLE_POLL_S)
+
+    @property
+    def lag(self) -> int:
+        """Records not taken in yet, as far as the last batches told."""
+        return sum(owner.lag for owner in self.owners.values())
+
+    # -- the group -----------------------------------------------------------------------------
+
+    async def _follow_changes(self, group: Group) -> None:
+        while True:
+            change = await group.changes()
+            log.info("shard.change", change=type(change).__name__, shard=change.shard)
+            await self._change(group, change)
+
+    async def _change(self, group: Group, change: Change) -> None:
+        former = self.owners.pop(change.shard, None)
+        if former is not None:
+            if isinstance(change, Lost):
+                former.abandon()
+            else:
+                former.stop(0.0)
+            await former.gone()
+        if isinstance(change, Assigned) and not self._stopping:
+            self._own(group, change)
+
+    def _own(self, group: Group, change: Assigned) -> None:
+        if self._tasks is None or self._runners is None:
+            return
+        owner = Owner(
+            shard=change.shard,
+            token=change.token,
+            log=self._log,
+            group=group,
+            plan=self._plan,
+            runners=self._runners,
+            on_room=self._interrupt,
+        )
+        self.owners[change.shard] = owner
+        self._tasks.start_soon(owner.run, name=f"shard {change.shard}")
+
+    # -- records -------------------------------------------------------------------------------
+
+    async def _take_in(self, group: Group) -> None:
+        """Fetch for the shards that can take records; of full ones only commands."""
+        while not self._stopping:
+            batches = []
+            with anyio.CancelScope() as self._fetching:
+                ready = {o.shard: o.token for o in self.owners.values() if o.ready}
+                batches = await group.fetch(ready, FETCH, self._paused())
+            self._fetching = None
+            for batch in batches:
+                owner = self.owners.get(batch.shard)
+                if owner is not None:
+                    owner.take(batch)
+            await anyio.sleep(0)
+
+    def _paused(self) -> list[Shard]:
+        """The shards that can take commands only: full ones, or all while too many events wait."""
+        owners = self.owners.values()
+        crowded = sum(owner.waiting for owner in owners) >= self._plan.limits.mailbox
+        return [owner.shard for owner in owners if crowded or owner.full]
+
+    def _interrupt(self) -> None:
+        """Something changed that the fetch under way does not know: fetch anew."""
+        if self._fetching is not None:
+            self._fetching.cancel()

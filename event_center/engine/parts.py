@@ -1,0 +1,179 @@
+"""
+The parts that serve one shard between a takeover and its end, put together.
+
+Everything in here is memory that a lost lease throws away as a whole. The owner (`shard`) holds one of
+these at a time; `restoring` fills it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from event_center.engine.commands import Commands
+from event_center.engine.effect import Effects
+from event_center.engine.intake import Intake
+from event_center.engine.ledger import Ledger
+from event_center.engine.letters import Letters
+from event_center.engine.outbox import Outbox
+from event_center.engine.plan import Plan
+from event_center.engine.run import Runners
+from event_center.engine.timers import Timers
+from event_center.engine.turn import Turn
+from event_center.engine.workflow import STOPPED, Workflows
+from event_center.log.port import Batch
+from event_center.model import Shard, Status
+from event_center.wire.entries import ShardEntry
+from event_center.wire.history import HistoryWriter
+
+
+class Parts:
+    """Intake, turn, effects, timers, commands and ledger of one shard."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        plan: Plan,
+        runners: Runners,
+        wake: Callable[[], None],
+        earlier: Callable[[], None],
+    ) -> None:
+        self.shard = shard
+        self.entry = ShardEntry()
+        self.workflows = workflows = Workflows()
+        self._plan = plan
+        self._watermarks: dict[str, int] = {}
+        writer = HistoryWriter(plan.topics.history, shard, f"/{plan.app}")
+        self.ledger = ledger = Ledger(
+            self.entry,
+            workflows,
+            writer,
+            (plan.topics.dead_letters, shard),
+            plan.clock,
+            plan.every_outcome,
+        )
+        ledger.wake = wake
+        self.timers = timers = Timers(earlier)
+        letters = Letters(ledger)
+        outbox = Outbox(ledger, plan.topics.inbox, plan.home)
+        self.turn = turn = Turn(
+            plan=plan,
+            workflows=workflows,
+            ledger=ledger,
+            letters=letters,
+            timers=timers,
+            outbox=outbox,
+            runners=runners,
+        )
+        self.effects = Effects(
+            plan=plan,
+            workflows=workflows,
+            ledger=ledger,
+            timers=timers,
+            outbox=outbox,
+            turn=turn,
+            runners=runners,
+        )
+        self._intake = Intake(
+            shard=shard,
+            plan=plan,
+            workflows=workflows,
+            ledger=ledger,
+            letters=letters,
+            outbox=outbox,
+            turn=turn,
+        )
+        self._commands = Commands(
+            plan=plan,
+            workflows=workflows,
+            ledger=ledger,
+            letters=letters,
+            timers=timers,
+            turn=turn,
+            effects=self.effects,
+            runners=runners,
+        )
+
+    def take(self, batch: Batch) -> None:
+        """Take in a batch of events or commands."""
+        self._watermarks[batch.topic] = batch.watermark
+        if batch.topic == self._plan.topics.commands:
+            self._commands.take(batch)
+        else:
+            self._intake.take(batch)
+        if self.timers.held:
+            self.fire_released()
+
+    def resume(self) -> None:
+        """After a restore: everything that was under way goes on."""
+        for workflow_id in list(self.workflows.mailboxes):
+            snapshot = self.workflows.live(workflow_id)
+            if snapshot is not None:
+                self.effects.start(snapshot)
+                self.turn.advance(snapshot)
+        for held in list(self.workflows.held.values()):
+            if type(held) is not bytes and held.owed:  # type: ignore[union-attr]
+                self.effects.start(held)  # type: ignore[arg-type]  # not bytes: a Snapshot
+
+    def turn_again(self) -> None:
+        """Go on with workflows that have more waiting events than one slice."""
+        again, self.turn.again = self.turn.again, []
+        for snapshot in again:
+            self.turn.advance(snapshot)
+
+    def due(self, now_ms: int) -> list[str]:
+        """Start what waited for its retry; returns the workflows of which timers are due."""
+        timed: list[str] = []
+        for workflow_id in self.timers.pop(now_ms):
+            snapshot = self.workflows.live(workflow_id)
+            if snapshot is None or snapshot.status in STOPPED:
+                continue
+            if snapshot.status == Status.RETRYING:
+                self._retry(workflow_id, now_ms)
+            if any(timer.due_ms <= now_ms for timer in snapshot.timers):
+                timed.append(workflow_id)
+        return timed
+
+    def _retry(self, workflow_id: str, now_ms: int) -> None:
+        """The wait between two attempts is over."""
+        snapshot = self.workflows.live(workflow_id)
+        if snapshot is None or workflow_id in self.workflows.runs:
+            return
+        if snapshot.deciding_due_ms and snapshot.deciding_due_ms <= now_ms:
+            snapshot.deciding_due_ms = 0
+            self.turn.stand(snapshot)
+            self.turn.advance(snapshot)
+        elif snapshot.owed and snapshot.owed[0].due_ms <= now_ms:
+            self.effects.start(snapshot)
+
+    def fire_released(self) -> None:
+        """Fire the timers that are due and behind nothing that the log held by then."""
+        now = self._plan.clock()
+        for workflow_id in self.timers.release(self.entry.offsets):
+            snapshot = self.workflows.live(workflow_id)
+            if snapshot is None:
+                continue
+            for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):
+                if timer.due_ms <= now and timer in snapshot.timers:
+                    self.turn.fire(snapshot, timer)
+
+    def idle(self) -> bool:
+        """Nothing is under way, waits for its turn or is not durable yet."""
+        workflows = self.workflows
+        if workflows.runs or not self.ledger.clean or self.timers.held or self.turn.again:
+            return False
+        counts = self.entry.counts.items()
+        if any(n and place.status == Status.RETRYING for place, n in counts):
+            return False
+        for workflow_id, mailbox in workflows.mailboxes.items():
+            snapshot = workflows.live(workflow_id)
+            if snapshot is None or snapshot.status in STOPPED:
+                continue
+            if mailbox.queue or snapshot.owed:
+                return False
+        return True
+
+    def lag(self) -> int:
+        """Records between what was taken in and the watermarks of the last batches."""
+        offsets = self.entry.offsets
+        marks = self._watermarks.items()
+        return sum(max(0, mark - offsets.get(topic, 0)) for topic, mark in marks)

@@ -1,0 +1,87 @@
+"""
+What the engine of one center works with: machines, callbacks, envelopes, topics and limits.
+
+Made once by the wiring, frozen, and shared by all shards. Every room above the log and the machine
+meets here, so that the engine itself never looks into settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from event_center.engine.home import Home
+from event_center.engine.workflow import Waiting
+from event_center.machine.step import Machine
+from event_center.model import Event
+from event_center.plugins.registry import Bound
+from event_center.plugins.signatures import Callback
+from event_center.wire.envelope import Envelope, Undecodable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnTopics:
+    """The topics that belong to the app, by what they hold."""
+
+    inbox: str
+    commands: str
+    history: str
+    dead_letters: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineLimits:
+    """The limits of one process; each is a setting with its reason (docs/configuration.md)."""
+
+    max_waiting: int = 10_000
+    """Waiting events of one workflow; later ones are dead-lettered in sequence."""
+    callbacks: int = 1_000
+    """Callbacks under way at once in the process."""
+    mailbox: int = 10_000
+    """Events that wait in the memory of the process before the intake pauses."""
+    cut_records: int = 5_000
+    """Records that a shard may take in before a cut covers them."""
+    grace_s: float = 20.0
+    """How long a shutdown waits for callbacks that are under way."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything that the engine needs to know besides its log."""
+
+    app: str
+    bound: Mapping[str, Bound]
+    """Per machine its definition with guards, and its callbacks."""
+    machines: Mapping[str, Machine]
+    envelopes: Mapping[str, Envelope]
+    """Per topic that carries events, the inbox included."""
+    dead_letter_strays: frozenset[str]
+    """Topics whose records on a wrong partition become letters instead of being forwarded."""
+    topics: OwnTopics
+    publishable: frozenset[str]
+    """Topics that callbacks may publish to."""
+    home: Home
+    clock: Callable[[], int]
+    limits: EngineLimits
+    every_outcome: bool = True
+    """History holds every outcome; False: only what moved a workflow."""
+
+    def callback(self, machine: str, name: str) -> Callback:
+        """The implementation of a callback that a machine names."""
+        return self.bound[machine].callback(name)
+
+    def event_of(self, item: Waiting) -> Event | None:
+        """The event of something that waits; None if its topic's rules can not read it any more."""
+        if item.event is None and item.record is not None:
+            envelope = self.envelopes.get(item.topic)
+            if envelope is None:
+                return None
+            try:
+                item.event = envelope.read(item.record, item.partition)[2]
+            except Undecodable:
+                return None
+        return item.event
+
+    def consumed(self) -> list[str]:
+        """The topics that a center reads: commands first."""
+        return [self.topics.commands, *self.envelopes]

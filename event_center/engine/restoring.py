@@ -1,0 +1,135 @@
+"""
+A shard's memory back from its entries: what a takeover does between the fence and the gate.
+
+Idle workflows are kept as the bytes they are. Those that owe a run, wait, or are stopped become live
+at once; timers are known from the first line. Called by the owner (`shard`), step 3 of a takeover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import structlog
+
+from event_center.engine.parts import Parts
+from event_center.engine.plan import Plan
+from event_center.engine.workflow import Mailbox, Waiting
+from event_center.errors import ConfigurationError, FormatError
+from event_center.log.port import Lease, TopicInfo
+from event_center.model import Snapshot, Status
+from event_center.wire import entries, snapshot as wire
+from event_center.wire import waiting as waiting_wire
+from event_center.wire.entries import ShardEntry
+
+log = structlog.get_logger()
+
+_IDLE = b"\t"
+
+
+async def restore(
+    lease: Lease, parts: Parts, topics: Mapping[str, TopicInfo], plan: Plan
+) -> AsyncIterator[int]:
+    """
+    Fill the parts from the lease's entries; yields how many workflows each batch held.
+
+    Raises:
+        Fenced: the lease was lost meanwhile.
+        ConfigurationError: a machine or a topic is not what it was when this shard was cut.
+        FormatError: the shard entry was written by a newer release.
+    """
+    waiting: dict[str, list[tuple[int, bytes]]] = {}
+    busy: list[str] = []
+    held = parts.workflows.held
+    async for batch in lease.restore():
+        count = 0
+        for key, value in batch:
+            if entries.is_snapshot(key):
+                workflow_id = entries.workflow_of(key)
+                held[workflow_id] = value
+                count += 1
+                if value[1:2] != _IDLE:
+                    busy.append(workflow_id)
+            elif entries.is_waiting(key):
+                workflow_id, number = entries.waiting_of(key)
+                waiting.setdefault(workflow_id, []).append((number, value))
+            elif key == entries.SHARD_KEY:
+                _copy(ShardEntry.decode(value), parts.entry)
+        yield count
+    for workflow_id in busy:
+        _look_at(workflow_id, parts, waiting.pop(workflow_id, []))
+    if waiting:
+        msg = f"waiting entries without a workflow that has them: {sorted(waiting)[:5]}"
+        raise FormatError(msg)
+    _check_machines(parts.entry, plan)
+    _check_topics(parts.entry, plan, topics)
+
+
+def _copy(source: ShardEntry, target: ShardEntry) -> None:
+    """The ledger and the intake hold the target already."""
+    for name in ShardEntry.__slots__:
+        setattr(target, name, getattr(source, name))
+
+
+def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -> None:
+    """A workflow whose first line says that it needs its shard."""
+    value = parts.workflows.held[workflow_id]
+    if type(value) is not bytes:
+        return
+    try:
+        head = wire.peek(value)
+        if head.needs == "t":
+            parts.timers.due(workflow_id, head.due_ms)
+            return
+        snapshot = parts.workflows.wake(workflow_id, value)
+    except FormatError as error:
+        log.error("restore.unreadable", workflow_id=workflow_id, error=str(error))
+        return
+    parts.timers.arm(snapshot)
+    if snapshot.deciding_due_ms:
+        parts.timers.due(workflow_id, snapshot.deciding_due_ms)
+    _fill(snapshot, parts.workflows.mailbox(workflow_id), sorted(waiting))
+
+
+def _fill(snapshot: Snapshot, mailbox: Mailbox, waiting: list[tuple[int, bytes]]) -> None:
+    """Put the waiting events back in their order."""
+    if len(waiting) != snapshot.waiting:
+        msg = (
+            f"workflow {snapshot.workflow_id!r} has {len(waiting)} waiting entries, its snapshot "
+            f"says {snapshot.waiting}: the log is damaged, restore a backup"
+        )
+        raise FormatError(msg)
+    for number, value in waiting:
+        entry = waiting_wire.decode(value)
+        item = Waiting(None, entry.record, entry.topic, entry.partition)
+        item.number = number
+        item.deferred = entry.deferred
+        (mailbox.deferred if entry.deferred else mailbox.queue).append(item)
+    mailbox.recheck = snapshot.status == Status.ACTIVE
+
+
+def _check_machines(entry: ShardEntry, plan: Plan) -> None:
+    """A definition that changed has to change its version as well."""
+    for machine in plan.machines.values():
+        name = f"{machine.name}@{machine.version}"
+        known = entry.machines.setdefault(name, machine.hash)
+        if known != machine.hash:
+            msg = (
+                f"{machine.source}: machine {machine.name} has changed, but its version is still "
+                f"{machine.version}, under which workflows have run; write version: "
+                f"{machine.version + 1}"
+            )
+            raise ConfigurationError(msg)
+
+
+def _check_topics(entry: ShardEntry, plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
+    """A topic that was deleted and made anew counts its offsets from the start again."""
+    for topic in plan.consumed():
+        info = topics[topic]
+        known = entry.topic_ids.setdefault(topic, info.id)
+        if known != info.id:
+            msg = (
+                f"topic {topic!r} was deleted and made anew: the offset "
+                f"{entry.offsets.get(topic, 0)} means nothing in it; rename the topic, or start "
+                "with another app name"
+            )
+            raise ConfigurationError(msg)

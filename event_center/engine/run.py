@@ -1,0 +1,257 @@
+"""
+Runs: single executions of callbacks, awaited inline until they suspend.
+
+A few long-lived asyncio tasks, the *runners*, take runs from one queue. A callback that does not
+suspend costs an await and no asyncio task. When one suspends, its runner stays with it and the next
+runner goes on with the queue, so callbacks wait side by side, up to a limit per process. A callback
+runs in an asyncio task of its own for as long as it lasts: `asyncio.timeout`, anyio's cancel scopes
+and everything built on them work in it.
+
+Numbered steps of a run (the first and the last are `effect`'s and `turn`'s):
+    1. started: the runner is about to call the callback
+    2. returned: the callback has returned or raised, nobody knows it yet
+    3. decided: its result is in the next cut
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import structlog
+
+from event_center.failpoint import Step, reach
+from event_center.plugins.context import Context
+from event_center.plugins.signatures import Callback
+
+log = structlog.get_logger()
+
+SWEEP_S = 0.05
+"""How often deadlines are looked at while callbacks are under way: a timeout is late by at most this."""
+ABANDON_S = 5.0
+"""How long a cancelled callback may take to end before its workflow goes on without it."""
+SLICE = 256
+"""Runs that one runner does before other asyncio tasks get their turn."""
+THREADS = 40
+"""Plain functions that run at once: each holds a thread, which is far dearer than an asyncio task."""
+SPARE = 64
+"""Idle runners that are kept: making one costs more than waking one."""
+
+
+class Interrupted(Exception):  # noqa: N818 - never raised: says that nothing can be said of the run
+    """The run was ended by us, not by its callback: the attempt does not count."""
+
+
+class Run:
+    """One execution of one callback."""
+
+    __slots__ = ("callback", "context", "deadline", "ended", "on_end", "stop", "task", "timeout_s")
+
+    def __init__(
+        self,
+        callback: Callback,
+        context: Context,
+        timeout_s: float,
+        on_end: Callable[[Run, Any, BaseException | None], None],
+    ) -> None:
+        self.callback = callback
+        self.context = context
+        self.timeout_s = timeout_s
+        self.on_end = on_end
+        """Called once, synchronously, with what the callback returned or raised."""
+        self.deadline = 0.0
+        """By the event loop's clock; 0 before it started."""
+        self.task: asyncio.Task[Any] | None = None
+        self.stop: BaseException | None = None
+        """Why we cancelled it; becomes its error."""
+        self.ended = False
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """Report the end, unless it has been reported: a late result of an abandoned run is dropped."""
+        if self.ended:
+            log.warning(
+                "run.late",
+                workflow_id=self.context.workflow_id,
+                callback=self.callback.name,
+                key=self.context.idempotency_key,
+            )
+            return
+        self.ended = True
+        self.on_end(self, value, error)
+
+
+class Runners:
+    """The process's pool of runners, shared by its shards."""
+
+    def __init__(self, tasks: anyio.abc.TaskGroup, limit: int) -> None:
+        self._tasks = tasks
+        self._limit = limit
+        self._queue: deque[Run] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._count = 0
+        self._pulsing = False
+        self._closing = False
+        self._under_way: dict[Run, None] = {}
+        self._sweeping = False
+        self._threads = anyio.CapacityLimiter(min(limit, THREADS))
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def busy(self) -> int:
+        """Runs that wait for a runner or are under way."""
+        return len(self._queue) + len(self._under_way)
+
+    def submit(self, run: Run) -> None:
+        """Start the run as soon as a runner is free; it may end before the caller's next await does."""
+        self._queue.append(run)
+        if not self._pulsing:
+            self._pulsing = True
+            self._wake_one()
+            self._loop.call_soon(self._pulse)
+
+    def cancel(self, run: Run, why: BaseException) -> None:
+        """End a run early: it ends with `why`, at once if it has not started yet."""
+        if run.ended:
+            return
+        if run.task is None:
+            run.stop = why
+            run.end(None, why)
+        elif run.stop is None:
+            run.stop = why
+            run.deadline = self._loop.time() + ABANDON_S
+            run.task.cancel()
+
+    def close(self) -> None:
+        """Cancel every run that is under way; no further one starts."""
+        self._closing = True
+        self._queue.clear()
+        for run in list(self._under_way):
+            if run.task is not None and not run.ended:
+                run.stop = run.stop or Interrupted()
+                run.task.cancel()
+        for idle in self._idle:
+            if not idle.done():
+                idle.cancel()
+
+    def _pulse(self) -> None:
+        """While runs wait although a runner was woken, the runners before it are suspended: wake more."""
+        if self._queue and self._wake_one():
+            self._loop.call_soon(self._pulse)
+        else:
+            self._pulsing = False
+
+    def _wake_one(self) -> bool:
+        while self._idle:
+            idle = self._idle.pop()
+            if not idle.done():
+                idle.set_result(None)
+                return True
+        if self._count < self._limit and not self._closing:
+            self._count += 1
+            self._tasks.start_soon(self._runner, name=f"runner {self._count}")
+            return True
+        return False
+
+    async def _runner(self) -> None:
+        context = copy_context()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs has a task
+        try:
+            while not self._closing:
+                done = 0
+                while self._queue and not self._closing:
+                    await self._perform(self._queue.popleft(), task)
+                    done += 1
+                    if copy_context() != context:
+                        # The callback left a context variable behind: the next one shall not see it.
+                        return
+                    if done % SLICE == 0:
+                        await asyncio.sleep(0)
+                if len(self._idle) >= SPARE:
+                    return
+                idle = self._loop.create_future()
+                self._idle.append(idle)
+                try:
+                    await idle
+                except asyncio.CancelledError:
+                    if self._closing and not task.cancelling():
+                        return
+                    raise
+        finally:
+            self._count -= 1
+            if self._queue and not self._pulsing and not self._closing:
+                self._pulsing = True
+                self._loop.call_soon(self._pulse)
+
+    async def _perform(self, run: Run, task: asyncio.Task[Any]) -> None:
+        if run.ended:
+            return
+        value: Any = None
+        error: BaseException | None = None
+        reach(Step.RUN_STARTED)
+        run.task = task
+        self._under_way[run] = None
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(SWEEP_S, self._sweep)
+        try:
+            callback = run.callback
+            if callback.is_async:
+                run.deadline = self._loop.time() + run.timeout_s
+                value = await callback.call(run.context)
+            else:
+                value = await self._in_thread(run)
+        except asyncio.CancelledError as cancelled:
+            error = run.stop or (Interrupted() if self._ending() else cancelled)
+        except BaseException as raised:  # noqa: BLE001 - user code: whatever it raises is its failure
+            error = raised
+        finally:
+            self._under_way.pop(run, None)
+        while task.cancelling() and not self._ending():
+            task.uncancel()  # it was meant for this callback, not for the runner
+        reach(Step.RUN_RETURNED)
+        if run.stop is not None and error is None:
+            error = run.stop  # it swallowed our cancellation: its result came too late
+        run.end(value, error)
+
+    def _ending(self) -> bool:
+        """Whether a cancellation means this runner: the pool closes, or its task group is cancelled."""
+        return self._closing or anyio.current_effective_deadline() == -math.inf
+
+    async def _in_thread(self, run: Run) -> Any:
+        """A plain function blocks: it runs in a thread, and its time starts once it has one."""
+        async with self._threads:
+            run.deadline = self._loop.time() + run.timeout_s
+            return await anyio.to_thread.run_sync(
+                run.callback.call,
+                run.context,
+                abandon_on_cancel=True,
+                limiter=anyio.CapacityLimiter(1),
+            )
+
+    def _sweep(self) -> None:
+        """Cancel what is past its deadline; abandon what was cancelled and did not end."""
+        now = self._loop.time()
+        for run in list(self._under_way):
+            if not run.deadline or now < run.deadline or run.ended:
+                continue
+            if run.stop is None:
+                self.cancel(run, TimeoutError(f"no result within {run.timeout_s:g} s"))
+            else:
+                log.error(
+                    "run.abandoned",
+                    workflow_id=run.context.workflow_id,
+                    callback=run.callback.name,
+                    where=run.callback.file_line,
+                )
+                run.end(None, run.stop)
+        self._sweeping = bool(self._under_way)
+        if self._sweeping:
+            self._loop.call_later(SWEEP_S, self._sweep)

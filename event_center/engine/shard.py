@@ -1,0 +1,336 @@
+"""
+The ownership of one shard: take it over, serve it, release it, and begin again when the lease is lost.
+
+Numbered steps of a takeover:
+    1. assigned: the group says that the shard is ours
+    2. fenced: the lease is ours, the former owner can write no more
+    3. restored: memory is exactly the last committed entries
+    4. opened: records are delivered from the offsets of the shard entry; what was owed starts again
+
+Serving is three things side by side: the member hands in batches (`take`), the cut loop makes durable
+what happened, the timekeeper fires what is due. The steps of a cut are numbered in `ledger`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+
+import anyio
+import structlog
+
+from event_center.engine.parts import Parts
+from event_center.engine.plan import Plan
+from event_center.engine.restoring import restore
+from event_center.engine.run import Interrupted, Runners
+from event_center.errors import Fenced, InvariantError, NotCommitted, Unknown
+from event_center.failpoint import Step, reach
+from event_center.log.port import Batch, Cut, Group, Lease, Log
+from event_center.model import Shard, Token
+
+log = structlog.get_logger()
+
+RETRY_MIN_S = 0.05
+RETRY_MAX_S = 5.0
+"""A cut that was certainly not committed (a full disk) is tried again between these distances."""
+FENCED_S = 1.0
+"""After a lost lease: how long the group has to tell us that the shard is not ours any more."""
+GLANCE_S = 1.0
+"""The timekeeper's longest sleep while something is due later: a step of the clock is seen by then."""
+
+
+class Phase(StrEnum):
+    """Where an ownership stands."""
+
+    RESTORING = "restoring"
+    SERVING = "serving"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+_MOVES = {
+    Phase.RESTORING: {Phase.RESTORING, Phase.SERVING, Phase.DRAINING, Phase.GONE},
+    Phase.SERVING: {Phase.RESTORING, Phase.DRAINING, Phase.GONE},
+    Phase.DRAINING: {Phase.GONE},
+    Phase.GONE: set[Phase](),
+}
+
+
+class Owner:
+    """This process's ownership of one shard, from its assignment to its end."""
+
+    def __init__(
+        self,
+        *,
+        shard: Shard,
+        token: Token,
+        log: Log,
+        group: Group,
+        plan: Plan,
+        runners: Runners,
+        on_room: Callable[[], None],
+    ) -> None:
+        self.shard = shard
+        self.token = token
+        self.phase = Phase.RESTORING
+        self.restored = 0
+        """Workflows restored so far, for a progress bar."""
+        self._log = log
+        self._group = group
+        self._plan = plan
+        self._runners = runners
+        self._on_room = on_room
+        """Called when the shard can take records again."""
+        self._parts: Parts | None = None
+        self._lease: Lease | None = None
+        self._something = asyncio.Event()
+        self._earlier = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._stop_at: float | None = None
+        self._lost: Exception | None = None
+        self._committing = False
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Own the shard until it is stopped or abandoned."""
+        try:
+            while self.phase is not Phase.GONE:
+                try:
+                    await self._take_over()
+                    await self._serve()
+                except (Fenced, Unknown) as error:
+                    self._lost = error
+                if self._lost is None or self._stop_at is not None:
+                    return
+                await self._begin_again(self._lost)
+        finally:
+            self._end()
+
+    def stop(self, grace_s: float) -> None:
+        """Take no more records, wait for what runs (at most so long), cut, release; see `gone`."""
+        if self.phase in {Phase.DRAINING, Phase.GONE}:
+            return
+        self._stop_at = asyncio.get_running_loop().time() + grace_s
+        self._something.set()
+        if self.phase is Phase.SERVING:
+            self._move(Phase.DRAINING)
+
+    def abandon(self) -> None:
+        """The shard is somebody else's already: forget it."""
+        self._discard()
+        self._end()
+
+    async def gone(self) -> None:
+        """Wait until this ownership has ended."""
+        await self._gone.wait()
+
+    def _move(self, phase: Phase) -> None:
+        if phase not in _MOVES[self.phase]:
+            msg = f"shard {self.shard} can not go from {self.phase} to {phase}"
+            raise InvariantError(msg)
+        self.phase = phase
+
+    def _end(self) -> None:
+        if self.phase is not Phase.GONE:
+            self._discard()
+            self._move(Phase.GONE)
+        self._gone.set()
+
+    def _discard(self) -> None:
+        """Whatever is in memory counts for nothing any more; callbacks under way are cancelled."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.workflows.gone = True
+            for run in list(parts.workflows.runs.values()):
+                self._runners.cancel(run, Interrupted())
+
+    async def _begin_again(self, error: Exception) -> None:
+        """After a lost lease: a new takeover reads from the log what is true."""
+        log.warning("shard.lease_lost", shard=self.shard, error=str(error), kind=type(error).__name__)
+        self._discard()
+        self._lost = None
+        self._move(Phase.RESTORING)
+        if isinstance(error, Fenced):
+            await anyio.sleep(FENCED_S)
+
+    # -- takeover ------------------------------------------------------------------------------
+
+    async def _take_over(self) -> None:
+        reach(Step.TAKEOVER_ASSIGNED)
+        self._lease = lease = await self._group.lease(self.shard, self.token)
+        reach(Step.TAKEOVER_FENCED)
+        parts = Parts(self.shard, self._plan, self._runners, self._wake, self._earlier.set)
+        self.restored = 0
+        async for count in restore(lease, parts, await self._log.topics(), self._plan):
+            self.restored += count
+        reach(Step.TAKEOVER_RESTORED)
+        await lease.open_gate(parts.entry.offsets)
+        reach(Step.TAKEOVER_OPENED)
+        if self._stop_at is not None:
+            return
+        self._parts = parts
+        self._move(Phase.SERVING)
+        log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.held))
+        parts.resume()
+        self._something.set()
+        self._on_room()
+
+    def _wake(self) -> None:
+        self._something.set()
+
+    # -- serving -------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether records can be handed in."""
+        return self.phase is Phase.SERVING
+
+    @property
+    def full(self) -> bool:
+        """Whether only commands should be handed in until a cut or a callback has made room."""
+        parts = self._parts
+        return parts is not None and parts.ledger.taken >= self._plan.limits.cut_records
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait in the memory of this shard, those of stopped workflows left out."""
+        parts = self._parts
+        if parts is None:
+            return 0
+        return parts.entry.waiting["queued"] + parts.entry.waiting["deferred"]
+
+    @property
+    def lag(self) -> int:
+        """Records between what was taken in and the last watermarks seen."""
+        parts = self._parts
+        return 0 if parts is None else parts.lag()
+
+    def totals(self) -> dict[str, int]:
+        """Records by outcome, and `read` and `waiting`, as of now."""
+        parts = self._parts
+        if parts is None:
+            return {}
+        waiting = sum(parts.entry.waiting.values())
+        return {"read": parts.entry.read, "waiting": waiting, **parts.entry.outcomes}
+
+    def take(self, batch: Batch) -> None:
+        """Take a batch in; one of an older assignment is dropped."""
+        parts = self._parts
+        if parts is None or batch.token != self.token or self.phase is not Phase.SERVING:
+            return
+        parts.take(batch)
+        self._something.set()
+
+    async def quiet(self) -> bool:
+        """Whether everything that the log holds is decided and durable, and no callback runs."""
+        parts = self._parts
+        if parts is None or self.phase is not Phase.SERVING or self._committing:
+            return False
+        if not parts.idle():
+            return False
+        watermarks = await self._group.watermarks(self.shard)
+        offsets = parts.entry.offsets
+        return parts.idle() and all(offsets.get(t, 0) >= mark for t, mark in watermarks.items())
+
+    async def _serve(self) -> None:
+        parts, lease = self._parts, self._lease
+        if lease is None:
+            return
+        try:
+            if parts is not None:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._keep_time, parts, name=f"timekeeper {self.shard}")
+                    await self._cut_until_stopped(parts, lease)
+                    tasks.cancel_scope.cancel()
+        finally:
+            if self._stop_at is not None and self._lost is None:
+                with anyio.CancelScope(shield=True):
+                    await lease.release()
+
+    async def _cut_until_stopped(self, parts: Parts, lease: Lease) -> None:
+        """Cut whenever something happened; the last cut follows the end of what runs."""
+        try:
+            while not self._finished(parts):
+                await self._wait(parts)
+                self._something.clear()
+                await self._cut(parts, lease)
+                if self._log.cut_distance_s and self._stop_at is None:
+                    await anyio.sleep(self._log.cut_distance_s)
+            parts.workflows.gone = True
+            for run in list(parts.workflows.runs.values()):
+                self._runners.cancel(run, Interrupted())
+            await self._cut(parts, lease)
+        except (Fenced, Unknown) as error:
+            self._lost = error
+
+    def _finished(self, parts: Parts) -> bool:
+        if self._stop_at is None:
+            return False
+        late = asyncio.get_running_loop().time() >= self._stop_at
+        return late or (not parts.workflows.runs and parts.ledger.clean)
+
+    async def _wait(self, parts: Parts) -> None:
+        """Wait until something happened, or the time for stopping is over."""
+        if self._something.is_set():
+            return
+        if self._stop_at is None:
+            await self._something.wait()
+            return
+        now = asyncio.get_running_loop().time()
+        with anyio.move_on_after(max(0.0, self._stop_at - now)):
+            await self._something.wait()
+
+    async def _cut(self, parts: Parts, lease: Lease) -> None:
+        ledger = parts.ledger
+        if ledger.clean:
+            return
+        cut = ledger.build()
+        self._committing = True
+        try:
+            await self._commit(lease, cut)
+        finally:
+            self._committing = False
+        was_full = self.full
+        durable = ledger.committed()
+        for snapshot in durable:
+            parts.effects.start(snapshot)
+        reach(Step.CUT_SETTLED)
+        parts.turn_again()
+        if was_full:
+            self._on_room()
+
+    async def _commit(self, lease: Lease, cut: Cut) -> None:
+        """Commit this cut, and the same one again for as long as it certainly was not."""
+        delay = RETRY_MIN_S
+        while True:
+            try:
+                await lease.commit(cut)
+            except NotCommitted as error:
+                log.warning("cut.not_committed", shard=self.shard, error=str(error), again_in_s=delay)
+                await anyio.sleep(delay)
+                delay = min(delay * 2, RETRY_MAX_S)
+            else:
+                return
+
+    # -- time ----------------------------------------------------------------------------------
+
+    async def _keep_time(self, parts: Parts) -> None:
+        """Look at what is due, when it is; timers wait for what the log held by then."""
+        while True:
+            self._earlier.clear()
+            next_ms = parts.timers.next_ms()
+            now = self._plan.clock()
+            if next_ms is None or next_ms > now:
+                limit = None if next_ms is None else min((next_ms - now) / 1000, GLANCE_S)
+                with anyio.move_on_after(limit):
+                    await self._earlier.wait()
+                continue
+            timed = parts.due(now)
+            if timed:
+                parts.timers.hold(timed, await self._group.watermarks(self.shard))
+                parts.fire_released()
+            self._something.set()
+
+

@@ -1,0 +1,500 @@
+"""
+One workflow's turn: decide an event, await its decide callbacks, accept, and go on with what waits.
+
+`decide` asks the pure machine and carries the decision out. Without decide callbacks that is one
+synchronous block. With them the event stays at the head of its workflow's mailbox until they are done,
+and nothing else of the workflow is decided meanwhile except commands. `advance` takes the next thing
+that waits. The intake, `effect`, `timers` and `commands` call in here; the ledger notes the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from event_center.engine.attempt import delay_ms
+from event_center.engine.ledger import Ledger
+from event_center.engine.letters import Letters, open_letters
+from event_center.engine.outbox import Outbox
+from event_center.engine.plan import Plan
+from event_center.engine.run import Interrupted, Run, Runners
+from event_center.engine.timers import Timers
+from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows, standing
+from event_center.errors import PluginError
+from event_center.machine.decision import DONE, ERROR, Action, Refused, Transition
+from event_center.machine.step import Machine
+from event_center.model import (
+    Event,
+    Failure,
+    Outcome,
+    Reason,
+    Record,
+    Snapshot,
+    Status,
+    Timer,
+    Unhandled,
+)
+from event_center.plugins.context import Context
+from event_center.wire import history
+
+SLICE = 256
+"""Waiting events of one workflow that are decided in a row before others get their turn."""
+LOOP = 1_000
+"""Transitions of a workflow without a record from outside: more of them park it."""
+
+
+class Deciding:
+    """An event whose decide callbacks are awaited."""
+
+    __slots__ = ("action", "decision", "event", "first", "item", "produced", "snapshot")
+
+    def __init__(
+        self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition
+    ) -> None:
+        self.snapshot = snapshot
+        self.event = event
+        self.item = item
+        self.decision = decision
+        self.action = 0
+        self.produced: list[Context] = []
+        """The contexts of the callbacks that are done: what they emitted leaves with the accept."""
+
+
+class Turn:
+    """Decides for the workflows of one shard."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        workflows: Workflows,
+        ledger: Ledger,
+        letters: Letters,
+        timers: Timers,
+        outbox: Outbox,
+        runners: Runners,
+    ) -> None:
+        self._plan = plan
+        self._machines = plan.machines
+        self._workflows = workflows
+        self._ledger = ledger
+        self._letters = letters
+        self._timers = timers
+        self._outbox = outbox
+        self._runners = runners
+        self._clock = ledger.clock
+        self.taking: Record | None = None
+        """The record that the intake is taking in: what a direct event waits as, if it has to."""
+        self.again: list[Snapshot] = []
+        """Workflows with more waiting events than one slice: to be advanced after the next cut."""
+        self.on_owed: Callable[[Snapshot], None] = lambda _: None
+        """Called when a transition owes runs; `effect` starts the eager ones."""
+        self.on_free: Callable[[Snapshot], None] = lambda _: None
+        """Called when decide callbacks are done; `effect` goes on with what the state owes."""
+
+    # -- decide ----------------------------------------------------------------------------------
+
+    def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
+        """
+        Decide one event; `item` is how it waited, None if it comes straight from its record.
+
+        When this returns, the event has its outcome, or it is waiting.
+        """
+        if snapshot.result is not None:
+            self._finished(snapshot, event, item)
+            return
+        if snapshot.letters_last and open_letters(snapshot) and event.offset >= 0:
+            self._settle(snapshot, item)
+            self._letters.follow(snapshot, event, self._item(event, item), Reason.BEHIND_LETTER)
+            return
+        machine = self._machines.get(snapshot.machine)
+        if machine is None or (
+            snapshot.version != machine.version and not self._move(snapshot, machine)
+        ):
+            self.park(snapshot, "no_place", self._queued(snapshot, event, item))
+            return
+        try:
+            decision = machine.step(snapshot, event, self._clock())
+        except Exception as error:  # noqa: BLE001 - guards are user code: this event failed, not we
+            self._failed(snapshot, event, self._queued(snapshot, event, item), error, None)
+            return
+        if type(decision) is Refused:
+            self._refuse(snapshot, event, item, decision)
+        elif decision.decide:  # type: ignore[union-attr]  # not Refused: a Transition
+            self._begin(snapshot, event, item, decision)  # type: ignore[arg-type]
+        else:
+            self._accept(snapshot, event, item, decision)  # type: ignore[arg-type]
+
+    def _move(self, snapshot: Snapshot, machine: Machine) -> bool:
+        """A workflow born under another version goes on under this one, if its state exists there."""
+        if snapshot.state not in machine.states:
+            return False
+        snapshot.version = machine.version
+        return True
+
+    def _item(self, event: Event, item: Waiting | None) -> Waiting:
+        """The event with its record."""
+        if item is not None:
+            return item
+        record = self.taking if event.offset >= 0 else None
+        return Waiting(event, record, event.topic, event.partition)
+
+    def _queued(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> Waiting:
+        """The event as something that waits, counted as such; it may be decided at once all the same."""
+        if item is None:
+            item = self._item(event, None)
+            if item.record is not None:
+                self._ledger.wait(snapshot, item)
+        return item
+
+    def _settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
+        """What waited waits no more: its outcome follows in the same block."""
+        if item is not None:
+            self._ledger.decided(snapshot, item)
+            if item.first is not None:
+                item.first()
+        if snapshot.deciding_attempt:
+            snapshot.deciding_attempt = 0
+            snapshot.deciding_due_ms = 0
+        snapshot.failure = None
+
+    def _finished(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
+        self._settle(snapshot, item)
+        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
+
+    def _refuse(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, refused: Refused
+    ) -> None:
+        unhandled = refused.unhandled
+        if item is not None and item.timer is not None:
+            machine = self._machines[snapshot.machine]
+            snapshot.timers = machine.timers_after(snapshot, item.timer, self._clock())
+            self._timers.arm(snapshot)
+            unhandled = Unhandled.REJECT
+        if event.offset < 0 and unhandled is not Unhandled.IGNORE:
+            unhandled = Unhandled.REJECT
+        if unhandled is Unhandled.DEFER:
+            self._defer(snapshot, event, item)
+            return
+        self._settle(snapshot, item)
+        reason, detail = refused.reason, refused.detail
+        if unhandled is Unhandled.DEAD_LETTER:
+            self._letters.unhandled(snapshot, event, self._item(event, item), reason)
+        elif unhandled is Unhandled.IGNORE:
+            self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail)
+        else:
+            self._ledger.outcome(snapshot, event, Outcome.REJECTED, reason, detail)
+
+    def _defer(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
+        """The machine sets the event aside until a state accepts it."""
+        item = self._queued(snapshot, event, item)
+        if not item.deferred:
+            self._ledger.defer(snapshot, item)
+        self._workflows.mailbox(snapshot.workflow_id).deferred.append(item)
+
+    # -- decide callbacks ------------------------------------------------------------------------
+
+    def _begin(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
+    ) -> None:
+        item = self._queued(snapshot, event, item)
+        self._workflows.mailbox(snapshot.workflow_id)
+        self._next_action(Deciding(snapshot, event, item, decision))
+
+    def _next_action(self, deciding: Deciding) -> None:
+        """Await the next decide callback, or accept after the last."""
+        snapshot, event = deciding.snapshot, deciding.event
+        if deciding.action == len(deciding.decision.decide):
+            self._accept(snapshot, event, deciding.item, deciding.decision)
+            for context in deciding.produced:
+                self._outbox.send(context)
+            self.advance(snapshot)
+            self.on_free(snapshot)
+            return
+        action = deciding.decision.decide[deciding.action]
+        context = Context(
+            snapshot,
+            event,
+            f"{snapshot.workflow_id}/{event.origin}/{action.name}",
+            attempt=snapshot.deciding_attempt + 1,
+            deadline_ms=self._clock() + action.timeout_ms,
+            topics=self._plan.publishable,
+        )
+        run = Run(
+            self._plan.callback(snapshot.machine, action.name),
+            context,
+            action.timeout_ms / 1000,
+            partial(self._action_ended, deciding),
+        )
+        self._workflows.runs[snapshot.workflow_id] = run
+        self._runners.submit(run)
+
+    def _action_ended(
+        self, deciding: Deciding, run: Run, value: Any, error: BaseException | None
+    ) -> None:
+        snapshot = deciding.snapshot
+        if self._workflows.gone:
+            return
+        self._workflows.runs.pop(snapshot.workflow_id, None)
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        if isinstance(error, Interrupted):
+            mailbox.queue.appendleft(deciding.item)
+            return
+        if snapshot.status == Status.PAUSED:
+            mailbox.result = lambda: self._action_settled(deciding, run, value, error)
+            return
+        self._action_settled(deciding, run, value, error)
+
+    def _action_settled(
+        self, deciding: Deciding, run: Run, value: Any, error: BaseException | None
+    ) -> None:
+        returned = None if error is not None else self._outbox.returned(run, value)
+        if isinstance(returned, PluginError):
+            error = returned
+        if error is not None:
+            action = deciding.decision.decide[deciding.action]
+            self._failed(deciding.snapshot, deciding.event, deciding.item, error, action)
+            self.advance(deciding.snapshot)
+            self.on_free(deciding.snapshot)
+        else:
+            if isinstance(returned, Event):
+                run.context.emit(returned)
+            deciding.produced.append(run.context)
+            deciding.action += 1
+            self._next_action(deciding)
+        self._ledger.wake()
+
+    # -- accept ----------------------------------------------------------------------------------
+
+    def _accept(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
+    ) -> None:
+        """Swap in what was decided. Nothing is evaluated here: it can not fail."""
+        self._settle(snapshot, item)
+        before = snapshot.state
+        snapshot.seq += 1
+        if decision.data is not None:
+            snapshot.data = decision.data
+        if event.offset >= 0:
+            snapshot.loop = 0
+        else:
+            snapshot.loop += 1
+        if decision.entered:
+            self.enter(snapshot, event, decision)
+        elif decision.timers is not None:
+            snapshot.timers = decision.timers
+            self._timers.arm(snapshot)
+        kind = "applied"
+        if item is not None and item.timer is not None:
+            kind = history.TIMER
+            self._ledger.entry.timers += 1
+        self._ledger.applied(snapshot, event, before, kind)
+        if snapshot.loop > LOOP:
+            self.park(snapshot, "loop", None)
+
+    def enter(self, snapshot: Snapshot, event: Event, decision: Transition) -> None:
+        """The workflow enters a state: what belonged to the old one goes."""
+        if snapshot.owed:
+            self.give_up(snapshot, f"left by {event.name}")
+        snapshot.state = decision.target
+        snapshot.entered_at_ms = self._clock()
+        snapshot.timers = decision.timers or []
+        if snapshot.timers:
+            self._timers.arm(snapshot)
+        if decision.owed:
+            snapshot.owed = decision.owed
+            snapshot.cause = event
+            self._ledger.owing[snapshot.workflow_id] = snapshot
+            self.on_owed(snapshot)
+        if decision.result is not None:
+            snapshot.result = decision.result
+            snapshot.closed_at_ms = snapshot.entered_at_ms
+            snapshot.timers = []
+        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
+        if mailbox is not None:
+            mailbox.recheck = True
+        if snapshot.status not in STOPPED:
+            self.stand(snapshot)
+
+    def give_up(self, snapshot: Snapshot, why: str) -> None:
+        """The runs that the state still owes will not happen; history says so."""
+        for owed in snapshot.owed:
+            data = {"callback": owed.name, "attempt": owed.attempt, "seq": owed.seq}
+            data |= {"outcome": "given_up", "reason": why, "state": snapshot.state}
+            origin = f"run/{owed.seq}/{owed.name}/given_up"
+            self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
+        snapshot.owed = []
+        snapshot.cause = None
+
+    # -- failures --------------------------------------------------------------------------------
+
+    def _failed(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        item: Waiting,
+        error: BaseException,
+        action: Action | None,
+    ) -> None:
+        """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
+        attempt = snapshot.deciding_attempt + 1
+        where = action.name if action is not None else "guard"
+        failure = Failure(where, type(error).__name__, str(error), self._clock(), attempt)
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
+        if delay is not None:
+            snapshot.deciding_attempt = attempt
+            snapshot.deciding_due_ms = self._clock() + delay
+            snapshot.failure = failure
+            mailbox.queue.appendleft(item)
+            self._ledger.status(snapshot, Status.RETRYING, mailbox)
+            self._timers.due(snapshot.workflow_id, snapshot.deciding_due_ms)
+            return
+        machine = self._machines[snapshot.machine]
+        if item.timer is not None:
+            snapshot.timers = machine.timers_after(snapshot, item.timer, self._clock())
+            self._timers.arm(snapshot)
+        if machine.has(snapshot.state, ERROR) and event.name != ERROR:
+            self._settle(snapshot, item)
+            self._ledger.outcome(
+                snapshot, event, Outcome.REJECTED, Reason.FAILED, f"{failure.type}: {failure.message}"
+            )
+            self.stand(snapshot)
+            self.decide(snapshot, error_event(failure, event.origin))
+        elif machine.on_failure == "dead_letter" and item.record is not None:
+            self._settle(snapshot, item)
+            self._letters.failed(snapshot, event, item, failure)
+            self.stand(snapshot)
+        else:
+            snapshot.failure = failure
+            self.park(snapshot, "failed", item)
+
+    def stand(self, snapshot: Snapshot) -> None:
+        """Give the workflow the status that it has when nobody stops it."""
+        status = standing(snapshot)
+        if snapshot.status != status:
+            mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
+            self._ledger.status(snapshot, status, mailbox)
+
+    def park(self, snapshot: Snapshot, why: str, item: Waiting | None) -> None:
+        """Stop the workflow until an operator says how to go on; `item` stays at the head."""
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        if item is not None:
+            mailbox.queue.appendleft(item)
+        snapshot.parked = why
+        self._ledger.status(snapshot, Status.PARKED, mailbox)
+
+    # -- the next one ----------------------------------------------------------------------------
+
+    def advance(self, snapshot: Snapshot) -> None:
+        """Decide what waits for the workflow, for as long as nothing is under way and nobody stopped it."""
+        workflow_id = snapshot.workflow_id
+        mailbox = self._workflows.mailboxes.get(workflow_id)
+        if mailbox is None:
+            return
+        for _ in range(SLICE):
+            if self.busy(snapshot):
+                return
+            item = self._pick(snapshot, mailbox)
+            if item is None:
+                break
+            self._take(snapshot, item)
+        else:
+            self.again.append(snapshot)
+            self._ledger.wake()
+            return
+        if not mailbox.deferred and mailbox.result is None:
+            del self._workflows.mailboxes[workflow_id]
+            self._ledger.dirty[workflow_id] = snapshot
+
+    def busy(self, snapshot: Snapshot) -> bool:
+        """Whether events have to wait: a run is owed or under way, or the workflow is stopped."""
+        return bool(
+            snapshot.owed
+            or snapshot.status in STOPPED
+            or snapshot.deciding_due_ms > self._clock()
+            or snapshot.workflow_id in self._workflows.runs
+        )
+
+    def _pick(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
+        """The next in turn: a deferred event that the new state accepts, else the head of the queue."""
+        if mailbox.recheck:
+            machine = self._machines.get(snapshot.machine)
+            for item in mailbox.deferred:
+                event = self._plan.event_of(item)
+                if (
+                    machine is None
+                    or event is None
+                    or snapshot.result is not None
+                    or machine.has(snapshot.state, event.name)
+                ):
+                    mailbox.deferred.remove(item)
+                    return item
+            mailbox.recheck = False
+        return mailbox.queue.popleft() if mailbox.queue else None
+
+    def _take(self, snapshot: Snapshot, item: Waiting) -> None:
+        if item.timer is not None and item.timer not in snapshot.timers:
+            return  # it belongs to a state that was left meanwhile, or has fired
+        event = self._plan.event_of(item)
+        if event is None:
+            self._settle(snapshot, item)
+            self._letters.unreadable(snapshot, item)
+            return
+        self.decide(snapshot, event, item)
+
+    def internal(
+        self, snapshot: Snapshot, event: Event, first: Callable[[], None] | None = None
+    ) -> None:
+        """Decide an event that is no record now: the result of a run, ahead of the queue."""
+        item = Waiting(event)
+        item.first = first
+        self.decide(snapshot, event, item)
+
+
+    # -- timers ----------------------------------------------------------------------------------
+
+    def fire(self, snapshot: Snapshot, timer: Timer) -> None:
+        """A due timer takes its turn: between attempts ahead of the queue, else at its tail."""
+        origin = f"timer/{timer.seq}/{timer.id}/{timer.due_ms}"
+        item = Waiting(Event(timer.id, None, None, timer.due_ms, (), origin))
+        item.timer = timer
+        workflow_id = snapshot.workflow_id
+        mailbox = self._workflows.mailbox(workflow_id)
+        if any(queued.timer == timer for queued in mailbox.queue):
+            return
+        if snapshot.status == Status.RETRYING and workflow_id not in self._workflows.runs:
+            self._take(snapshot, item)
+            self.on_free(snapshot)
+        else:
+            mailbox.queue.append(item)
+        self.advance(snapshot)
+
+    def timers_ahead(self, snapshot: Snapshot) -> None:
+        """An attempt failed and the next is not due: timers that queued meanwhile go first."""
+        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
+        if mailbox is None:
+            return
+        timers = [item for item in mailbox.queue if item.timer is not None]
+        for item in timers:
+            if snapshot.workflow_id in self._workflows.runs:
+                return
+            mailbox.queue.remove(item)
+            self._take(snapshot, item)
+
+
+def error_event(failure: Failure, origin: str) -> Event:
+    """The event of a callback that failed for good."""
+    payload = {
+        "callback": failure.callback,
+        "type": failure.type,
+        "message": failure.message,
+        "attempt": failure.attempt,
+    }
+    return Event(ERROR, payload, None, failure.at_ms, (), f"error/{origin}")
+
+
+def done_event(at_ms: int, seq: int) -> Event:
+    """The event of a state whose entry runs are all done."""
+    return Event(DONE, None, None, at_ms, (), f"run/{seq}/{DONE}")

@@ -1,0 +1,120 @@
+"""
+The workflows of one shard in memory: idle ones as the bytes of their snapshots, busy ones live.
+
+A workflow that nobody touches costs its bytes and nothing more. It becomes a live `Snapshot` when an
+event comes, and bytes again in the next cut, unless it owes a run or has a `Mailbox`: the events that
+wait for it. The intake and the turn look workflows up here; the ledger puts them back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from event_center.engine.run import Run
+from event_center.errors import FormatError
+from event_center.model import Event, Record, Snapshot, Status, Timer
+from event_center.wire import snapshot as wire
+from event_center.wire.snapshot import STOPPED as STOPPED
+
+Held = bytes | Snapshot
+
+
+class Waiting:
+    """One thing that waits for its turn: a record's event, a due timer, or the result of a run."""
+
+    __slots__ = ("deferred", "event", "first", "gone", "number", "partition", "record", "timer", "topic")
+
+    def __init__(
+        self,
+        event: Event | None,
+        record: Record | None = None,
+        topic: str = "",
+        partition: int = -1,
+    ) -> None:
+        self.event = event
+        """None: restored from its entry and not parsed yet."""
+        self.record = record
+        """None: not a record; nothing of it is counted, and it is not written as an entry."""
+        self.topic = topic
+        self.partition = partition
+        self.timer: Timer | None = None
+        self.first: Callable[[], None] | None = None
+        """Of a run's result: marks the run as done, right before its event is accepted or refused."""
+        self.number = -1
+        """Of its waiting entry; -1 while it has none."""
+        self.deferred = False
+        self.gone = False
+        """Decided: no cut needs to write it any more."""
+
+
+class Mailbox:
+    """What waits for one workflow."""
+
+    __slots__ = ("deferred", "queue", "recheck", "result")
+
+    def __init__(self) -> None:
+        self.queue: deque[Waiting] = deque()
+        self.deferred: deque[Waiting] = deque()
+        """Events that the machine set aside, oldest first."""
+        self.recheck = False
+        """The state changed since the deferred events were looked at."""
+        self.result: Callable[[], None] | None = None
+        """The end of a run, kept while its workflow is paused."""
+
+    def records(self) -> int:
+        """How many records wait here."""
+        waiting = sum(1 for item in self.queue if item.record is not None)
+        return waiting + len(self.deferred)
+
+
+class Workflows:
+    """All workflows of one shard, by workflow_id."""
+
+    __slots__ = ("gone", "held", "mailboxes", "runs", "unreadable")
+
+    def __init__(self) -> None:
+        self.held: dict[str, Held] = {}
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.runs: dict[str, Run] = {}
+        """The run under way of each workflow that has one."""
+        self.gone = False
+        """The shard was given up: whatever still ends here counts for nothing."""
+        self.unreadable: dict[str, str] = {}
+        """Workflows whose snapshot can not be read, with the reason: their bytes stay as they are."""
+
+    def live(self, workflow_id: str) -> Snapshot | None:
+        """
+        The workflow's snapshot, decoded and kept; None if there is no such workflow.
+
+        Raises:
+            FormatError: its snapshot can not be read.
+        """
+        held = self.held.get(workflow_id)
+        if type(held) is bytes:
+            return self.wake(workflow_id, held)
+        return held  # type: ignore[return-value]  # not bytes: a Snapshot or None
+
+    def wake(self, workflow_id: str, value: bytes) -> Snapshot:
+        """Decode an idle workflow and keep it live until the next cut."""
+        try:
+            snapshot = wire.decode(workflow_id, value)
+        except FormatError as error:
+            self.unreadable[workflow_id] = str(error)
+            raise
+        self.held[workflow_id] = snapshot
+        return snapshot
+
+    def mailbox(self, workflow_id: str) -> Mailbox:
+        """The workflow's mailbox, made if it has none."""
+        mailbox = self.mailboxes.get(workflow_id)
+        if mailbox is None:
+            mailbox = self.mailboxes[workflow_id] = Mailbox()
+        return mailbox
+
+
+def standing(snapshot: Snapshot) -> Status:
+    """The status that a workflow has when nobody stopped it."""
+    if snapshot.deciding_due_ms or (snapshot.owed and snapshot.owed[0].due_ms):
+        return Status.RETRYING
+    return Status.ACTIVE if snapshot.result is None else Status.FINAL

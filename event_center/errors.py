@@ -1,0 +1,115 @@
+"""
+Every error that this package raises, in one tree; the docstring says what it means and what to do next.
+
+    EventCenterError
+    ├── ConfigurationError          the settings file, an environment variable or a flag
+    ├── DefinitionError             a machine's YAML: carries every problem found, in one pass
+    ├── PluginError                 a callback module: import, signature, a name nobody implements
+    ├── ExpressionError             an expression could not be compiled, or failed on its values
+    ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
+    ├── LogError                    the log itself
+    │   ├── LogUnavailable          cannot be opened or reached
+    │   ├── LogInUse                another daemon runs on it
+    │   ├── UnknownTopic            no such topic or partition in the log
+    │   ├── NotCommitted            certain: nothing of the cut is durable; the lease stands
+    │   ├── Fenced                  the lease is lost; somebody else owns the shard
+    │   └── Unknown                 the cut may or may not be durable: take the shard over and look
+    ├── CallbackError               raised by callbacks on purpose
+    │   ├── RetryLater              try again after a delay; uses an attempt
+    │   └── PermanentError          do not try again
+    └── InvariantError              this package is wrong: the daemon stops, loudly
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class EventCenterError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(EventCenterError):
+    """A setting is unknown, missing or of the wrong form; the message names the key and its source."""
+
+
+class Problem(NamedTuple):
+    """One mistake in a machine definition."""
+
+    source: str
+    line: int
+    column: int
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column} {self.code} {self.message}"
+
+
+class DefinitionError(EventCenterError):
+    """A machine definition has problems; `problems` holds all of them, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class PluginError(EventCenterError):
+    """A plugin cannot be used; the message names file, line and what was expected."""
+
+
+class ExpressionError(EventCenterError):
+    """An expression is not in the language, or failed on the values it was given."""
+
+
+class FormatError(EventCenterError):
+    """Bytes are not in a known format: damaged, or written by a newer release."""
+
+
+class LogError(EventCenterError):
+    """The log failed."""
+
+
+class LogUnavailable(LogError):
+    """The log cannot be opened or reached; the message says where it was looked for."""
+
+
+class LogInUse(LogError):
+    """Another daemon runs on this log; the message names its process and host."""
+
+
+class UnknownTopic(LogError):
+    """The log has no such topic or partition; the message lists the topics it has."""
+
+
+class NotCommitted(LogError):
+    """Certain: nothing of this cut became durable. The lease stands; the same cut may be tried again."""
+
+
+class Fenced(LogError):
+    """The lease is lost: discard the shard's memory and everything in flight."""
+
+
+class Unknown(LogError):
+    """Nobody knows whether the cut became durable. Never retry it: take the shard over and restore."""
+
+
+class CallbackError(EventCenterError):
+    """Base of what a callback raises to say how its failure is meant."""
+
+
+class RetryLater(CallbackError):
+    """Try this callback again after `delay_s` seconds; it uses one of the policy's attempts."""
+
+    def __init__(self, delay_s: float, message: str = "") -> None:
+        self.delay_s = delay_s
+        super().__init__(message or f"asked to be tried again in {delay_s:g} s")
+
+
+class PermanentError(CallbackError):
+    """No further attempt can help: go to `on_error` or `on_failure` at once."""
+
+
+class InvariantError(EventCenterError):
+    """A promise of this package does not hold inside this process. Please report it with the message."""

@@ -1,0 +1,94 @@
+"""
+The gates of a member's shards: from which offset each partition is read next, and whose turn it is.
+
+Promises: a partition is read in order from the offset its gate was opened at, each record once; when
+more is waiting than a fetch may return, every partition gets an equal part, and those that had to wait
+longest come first. The groups of the memory and sqlite engines call this; they do the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+
+from event_center.log.ownership import offset_key, partitions_of
+from event_center.model import Shard, Token
+
+Place = tuple[str, int]
+"""Topic and partition."""
+Tail = Callable[[Place], int]
+"""The offset after the newest committed record of a place."""
+
+
+class Tap:
+    """One partition behind an open gate: where its reading stands."""
+
+    __slots__ = ("next", "partition", "place", "served", "shard", "topic")
+
+    def __init__(self, shard: Shard, topic: str, partition: int, start: int) -> None:
+        self.shard = shard
+        self.topic = topic
+        self.partition = partition
+        self.place: Place = (topic, partition)
+        self.next = start
+        self.served = 0
+        """The number of the last turn in which it was read: the least one has waited longest."""
+
+
+class Gates:
+    """Open gates by shard. A shard without one is never read."""
+
+    def __init__(self, topics: Sequence[tuple[str, int]], shards: int) -> None:
+        self._topics = tuple(topics)
+        self._shards = shards
+        self._open: dict[Shard, tuple[Token, list[Tap]]] = {}
+        self._turn = 0
+
+    def open(self, shard: Shard, token: Token, offsets: Mapping[str, int]) -> None:
+        """Let the shard's partitions be read from these offsets on, from the oldest where none is named."""
+        self._open[shard] = (
+            token,
+            [
+                Tap(shard, topic, q, offsets.get(offset_key(topic, q, shard), 0))
+                for topic, partitions in self._topics
+                for q in partitions_of(shard, partitions, self._shards)
+            ],
+        )
+
+    def close(self, shard: Shard) -> None:
+        """Stop reading the shard; a gate that is closed stays closed."""
+        self._open.pop(shard, None)
+
+    def topics_of(self, shard: Shard) -> list[tuple[str, str, int]]:
+        """The shard's partitions, each as (name of its offset, topic, partition)."""
+        return [
+            (offset_key(topic, q, shard), topic, q)
+            for topic, partitions in self._topics
+            for q in partitions_of(shard, partitions, self._shards)
+        ]
+
+    def turns(self, ready: Mapping[Shard, Token], tail: Tail, limit: int) -> list[tuple[Tap, int]]:
+        """Which partitions to read now, and at most how many records of each; `limit` in sum."""
+        waiting = []
+        for shard, token in ready.items():
+            opened = self._open.get(shard)
+            if opened is not None and opened[0] == token:
+                waiting += [tap for tap in opened[1] if tap.next < tail(tap.place)]
+        if not waiting or limit < 1:
+            return []
+        self._turn += 1
+        if len(waiting) > limit:
+            waiting.sort(key=attrgetter("served"))
+            del waiting[limit:]
+        return self._shares(waiting, tail, limit)
+
+    def _shares(self, waiting: list[Tap], tail: Tail, limit: int) -> list[tuple[Tap, int]]:
+        # Shortest backlog first: what it leaves of its equal part goes to those behind it.
+        backlogs = sorted(((tail(tap.place) - tap.next, rank) for rank, tap in enumerate(waiting)))
+        turns = []
+        for done, (backlog, rank) in enumerate(backlogs):
+            count = min(backlog, limit // (len(backlogs) - done))
+            limit -= count
+            waiting[rank].served = self._turn
+            turns.append((waiting[rank], count))
+        return turns

@@ -1,0 +1,9 @@
+"""The log in memory: for tests and simulation, with the promises of the real ones and faults on demand."""
+
+from __future__ import annotations
+
+from event_center.log.memory.broker import KeptCut, MemoryBroker
+from event_center.log.memory.faults import Ending, Faults
+from event_center.log.memory.log import MemoryLog
+
+__all__ = ["Ending", "Faults", "KeptCut", "MemoryBroker", "MemoryLog"]

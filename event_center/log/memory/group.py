@@ -1,0 +1,150 @@
+"""
+One member of the group that consumes a log in memory.
+
+Promises what `port.Group` says. Records come as slices of the broker's lists: nothing is copied per
+record. `log.py` makes groups at `join`, the engine room holds them; `members.py` decides about shards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from event_center.errors import Fenced
+from event_center.log.bell import Bell
+from event_center.log.gates import Gates
+from event_center.log.memory.broker import MemoryBroker
+from event_center.log.memory.faults import Faults
+from event_center.log.memory.lease import MemoryLease, Standing
+from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
+from event_center.model import Shard, Token
+
+FETCH_WAIT_S = 1.0
+"""How long a fetch waits for records before it returns none."""
+
+
+class MemoryGroup:
+    """A member, from `join` to `leave`."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        topics: Sequence[str],
+        shards: int,
+        *,
+        clock: Callable[[], int],
+        faults: Faults,
+    ) -> None:
+        self.shards = shards
+        self._broker = broker
+        self._clock = clock
+        self._faults = faults
+        self._gates = Gates([(name, broker.infos[name].partitions) for name in topics], shards)
+        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+        self._changed = 0
+        self._bell = Bell()
+        self._leases: dict[Shard, MemoryLease] = {}
+        self._last: list[Batch] = []
+
+    async def changes(self) -> Change:
+        """Wait for the next change of assignment."""
+        return await self._changes.get()
+
+    async def fetch(self, ready: Mapping[Shard, Token], limit: int) -> list[Batch]:
+        """Wait for records of the ready shards and return them, at most `limit`."""
+        await asyncio.sleep(self._faults.fetch_delay_s)
+        await self._faults.at("fetch")
+        changed = self._changed
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + FETCH_WAIT_S
+        while True:
+            batches = self._repeated(ready) or self._take(ready, limit)
+            if batches:
+                self._last = batches
+                return batches
+            left = deadline - loop.time()
+            if left <= 0 or self._changed != changed:
+                return []
+            await self._bell.wait(left)
+
+    def _take(self, ready: Mapping[Shard, Token], limit: int) -> list[Batch]:
+        batches = []
+        for tap, count in self._gates.turns(ready, self._broker.tail, limit):
+            line = self._broker.line(tap.place)
+            records = line[tap.next : tap.next + count]
+            tap.next += count
+            batches.append(
+                Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, records, len(line))
+            )
+        return batches
+
+    def _repeated(self, ready: Mapping[Shard, Token]) -> list[Batch]:
+        if not self._faults.repeats:
+            return []
+        again = [batch for batch in self._last if ready.get(batch.shard) == batch.token]
+        if again:
+            self._faults.repeats -= 1
+        return again
+
+    async def lease(self, shard: Shard, token: Token) -> MemoryLease:
+        """Become the one writer of the shard."""
+        await self._faults.at("lease")
+        if not self._broker.members.current(self, shard, token):
+            raise Fenced(
+                f"assignment {token} of shard {shard} is not the current one: wait for the next Assigned"
+            )
+        self._gates.close(shard)
+        lease = MemoryLease(
+            self._broker,
+            shard=shard,
+            token=token,
+            gates=self._gates,
+            clock=self._clock,
+            faults=self._faults,
+            ended=self._lease_ended,
+        )
+        self._leases[shard] = lease
+        return lease
+
+    async def watermarks(self, shard: Shard) -> Mapping[str, int]:
+        """The offset after the newest committed record of each topic of the shard."""
+        await self._faults.at("watermarks")
+        return {
+            name: self._broker.tail((topic, partition))
+            for name, topic, partition in self._gates.topics_of(shard)
+        }
+
+    async def leave(self) -> None:
+        """Leave the group: shards go to the others."""
+        await self._faults.at("leave")
+        self.vanish()
+
+    def vanish(self) -> None:
+        """Leave without another word, as a process that crashed."""
+        self._broker.members.leave(self)
+        self.ring()
+
+    def tell(self, change: Change) -> None:
+        """Queue a change; a shard that is not ours any more is not read any more."""
+        match change:
+            case Revoked(shard=shard) | Lost(shard=shard):
+                self._gates.close(shard)
+            case Assigned():
+                pass
+        self._changes.put_nowait(change)
+        self._changed += 1
+        self.ring()
+
+    def writes(self, shard: Shard) -> bool:
+        """There is a lease of the shard that can still commit."""
+        lease = self._leases.get(shard)
+        return lease is not None and lease.standing is Standing.HELD
+
+    def ring(self) -> None:
+        """Wake the fetches."""
+        self._bell.ring()
+
+    def _lease_ended(self, lease: MemoryLease) -> None:
+        if self._leases.get(lease.shard) is lease:
+            self._gates.close(lease.shard)
+            self._broker.members.released(self, lease.shard)

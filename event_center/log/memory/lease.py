@@ -1,0 +1,145 @@
+"""
+The right to write one shard of a log in memory.
+
+Promises what `port.Lease` says. A cut becomes durable in one synchronous pass, between the failpoints
+"begun" and "written"; the faults decide how the caller hears of it. `group.py` makes leases, the engine
+room holds them, `broker.py` has the next step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from enum import Enum
+
+from event_center.errors import Fenced, NotCommitted, Unknown
+from event_center.failpoint import Step, reach
+from event_center.log.gates import Gates
+from event_center.log.memory.broker import InFlight, MemoryBroker
+from event_center.log.memory.faults import Ending, Faults
+from event_center.log.port import Cut, Entry
+from event_center.model import Shard, Token
+
+BATCH = 10_000
+"""Entries in one batch of a restore."""
+
+
+class Standing(Enum):
+    """Whether a lease can still write. Only a held one becomes another."""
+
+    HELD = "held"
+    RELEASED = "released"
+    FENCED = "fenced"
+    UNKNOWN = "unknown"
+
+
+class MemoryLease:
+    """The lease with one epoch of one shard."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        *,
+        shard: Shard,
+        token: Token,
+        gates: Gates,
+        clock: Callable[[], int],
+        faults: Faults,
+        ended: Callable[[MemoryLease], None],
+    ) -> None:
+        self.shard = shard
+        self.token = token
+        self.epoch = broker.fence(shard)
+        self.standing = Standing.HELD
+        self._broker = broker
+        self._gates = gates
+        self._clock = clock
+        self._faults = faults
+        self._ended = ended
+        self._unheard = False
+        """A cut was written, but its caller was cancelled before it heard of it."""
+
+    async def restore(self) -> AsyncIterator[list[Entry]]:
+        """Batches of exactly the last committed entries."""
+        self._check()
+        entries = list(self._broker.store(self.shard).items())
+        for start in range(0, len(entries), BATCH):
+            await self._faults.at("restore")
+            await asyncio.sleep(0)
+            self._check()
+            yield entries[start : start + BATCH]
+        await self._faults.at("restored")
+        self._check()
+
+    async def open_gate(self, offsets: Mapping[str, int]) -> None:
+        """Let `fetch` deliver the shard's records from these offsets on."""
+        await self._faults.at("open_gate")
+        self._check()
+        self._gates.open(self.shard, self.token, offsets)
+        self._broker.members.ring()
+
+    async def commit(self, cut: Cut) -> None:
+        """Make the whole cut durable and visible, or nothing of it."""
+        await self._faults.at("commit.begun")
+        self._check()
+        reach(Step.LOG_BEGUN)
+        ending = self._faults.next_commit()
+        if ending is None:
+            self._apply(cut)
+        else:
+            self._fail(cut, ending)
+        reach(Step.LOG_WRITTEN)
+        self._unheard = True
+        await asyncio.sleep(0)
+        await self._faults.at("commit.written")
+        self._unheard = False
+        reach(Step.LOG_COMMITTED)
+
+    async def release(self) -> None:
+        """Give the right up; the gate closes."""
+        await self._faults.at("release")
+        self._end(Standing.RELEASED)
+
+    def _apply(self, cut: Cut) -> None:
+        try:
+            self._broker.apply(self.shard, self.epoch, cut, self._clock())
+        except Fenced:
+            self._end(Standing.FENCED)
+            raise
+
+    def _fail(self, cut: Cut, ending: Ending) -> None:
+        if ending is Ending.NOT_COMMITTED:
+            raise NotCommitted(
+                f"nothing of the cut of shard {self.shard} was written, as the faults of this log in "
+                "memory asked: try it again"
+            )
+        if ending is Ending.WRITTEN:
+            self._apply(cut)
+        elif ending is not Ending.LOST:
+            written = ending is Ending.WRITTEN_LATER
+            flight = InFlight(cut, self.epoch, self._clock(), written)
+            self._broker.leave_in_flight(self.shard, flight)
+        self._end(Standing.UNKNOWN)
+        raise Unknown(self._explain())
+
+    def _check(self) -> None:
+        if self.standing is Standing.UNKNOWN or self._unheard:
+            raise Unknown(self._explain())
+        if self.standing is Standing.RELEASED:
+            raise Fenced(f"the lease of shard {self.shard} was released: take the shard over again")
+        try:
+            self._broker.check(self.shard, self.epoch)
+        except Fenced:
+            self._end(Standing.FENCED)
+            raise
+
+    def _explain(self) -> str:
+        return (
+            f"nobody knows whether the last cut of shard {self.shard} was written: lease the shard "
+            "again and restore it"
+        )
+
+    def _end(self, standing: Standing) -> None:
+        if self.standing in {Standing.HELD, Standing.UNKNOWN}:
+            self.standing = standing
+            self._ended(self)

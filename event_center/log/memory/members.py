@@ -1,0 +1,128 @@
+"""
+Membership in memory: who is in the group, which shard is whose, and how a shard changes hands.
+
+The steps of a change of hands: (1) a member joins or leaves and the balance is worked out anew, (2) the
+holder is told Revoked, (3) it releases its lease, or its time is over, (4) the new holder is told
+Assigned, with a greater token. Promises: a shard has one holder at a time; tokens only rise; the same
+joins and leaves give the same assignment. `group.py` is a member's view of this; `broker.py` owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+from typing import Protocol
+
+from event_center.errors import LogInUse
+from event_center.log.ownership import balance
+from event_center.log.port import Assigned, Change, Lost, Revoked
+from event_center.model import Shard, Token
+
+
+class Member(Hashable, Protocol):
+    """What membership needs of a group."""
+
+    shards: int
+
+    def tell(self, change: Change) -> None:
+        """Queue a change for whoever awaits `changes`."""
+        ...
+
+    def writes(self, shard: Shard) -> bool:
+        """It has a lease of the shard that can still commit."""
+        ...
+
+    def ring(self) -> None:
+        """Wake its fetches."""
+        ...
+
+
+class Members:
+    """The members in the order they joined, and the holder of every shard."""
+
+    def __init__(self, handover_timeout_s: float) -> None:
+        self._handover_timeout_s = handover_timeout_s
+        self._members: list[Member] = []
+        self._held: dict[int, tuple[Member, Token]] = {}
+        self._revoked: set[tuple[Shard, Token]] = set()
+        self._token = 0
+
+    def join(self, member: Member) -> None:
+        """
+        Let a member in; shards come to it from the others.
+
+        Raises:
+            LogInUse: the group has another number of shards.
+        """
+        for other in self._members:
+            if other.shards != member.shards:
+                raise LogInUse(
+                    f"the group of this log in memory has {other.shards} shards, this member wants "
+                    f"{member.shards}: stop the other members first, or ask for {other.shards}"
+                )
+        self._members.append(member)
+        self._settle()
+
+    def leave(self, member: Member) -> None:
+        """Let a member go, by its own will or because it crashed; it is told nothing."""
+        if member in self._members:
+            self._members.remove(member)
+        for shard, (holder, _) in list(self._held.items()):
+            if holder is member:
+                del self._held[shard]
+        self._settle()
+
+    def expel(self, member: Member) -> None:
+        """Throw a live member out, as a broker does after its session timed out: it is told Lost."""
+        lost = [shard for shard, (holder, _) in self._held.items() if holder is member]
+        untold = [s for s in lost if (Shard(s), self._held[s][1]) not in self._revoked]
+        self.leave(member)
+        for shard in untold:
+            member.tell(Lost(shard=Shard(shard)))
+
+    def current(self, member: Member, shard: Shard, token: Token) -> bool:
+        """The token names the assignment that the shard has now, and it is this member's."""
+        return self._held.get(shard) == (member, token) and (shard, token) not in self._revoked
+
+    def released(self, member: Member, shard: Shard) -> None:
+        """A lease is given up: a shard that was revoked can change hands."""
+        holder, token = self._held.get(shard, (None, None))
+        if holder is member and token is not None and (shard, token) in self._revoked:
+            self._give_up(shard, token)
+
+    def ring(self) -> None:
+        """Wake every fetch: there are new records."""
+        for member in self._members:
+            member.ring()
+
+    def _settle(self) -> None:
+        if not self._members:
+            return
+        shards = self._members[0].shards
+        held = {shard: holder for shard, (holder, _) in self._held.items()}
+        for number, wanted in sorted(balance(self._members, held, shards).items()):
+            shard = Shard(number)
+            if shard not in self._held:
+                self._token += 1
+                self._held[shard] = wanted, Token(self._token)
+                wanted.tell(Assigned(shard=shard, token=Token(self._token)))
+            elif held[shard] is not wanted:
+                self._revoke(shard)
+
+    def _revoke(self, shard: Shard) -> None:
+        holder, token = self._held[shard]
+        if (shard, token) in self._revoked:
+            return
+        self._revoked.add((shard, token))
+        holder.tell(Revoked(shard=shard))
+        loop = asyncio.get_running_loop()
+        if holder.writes(shard):
+            loop.call_later(self._handover_timeout_s, self._give_up, shard, token)
+        else:
+            loop.call_soon(self._give_up, shard, token)
+
+    def _give_up(self, shard: Shard, token: Token) -> None:
+        if shard in self._held and self._held[shard][1] == token:
+            self._revoked.discard((shard, token))
+            del self._held[shard]
+            self._settle()

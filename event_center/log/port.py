@@ -1,0 +1,242 @@
+"""
+The log port: what the engine needs of a log, and promises that each engine keeps.
+
+The engines are `memory`, `sqlite` and, later, `kafka`. One contract suite (tests/log/contract) runs on
+all of them without engine-specific branches. The engine room calls this; nothing here calls back.
+
+A log holds *topics* of numbered partitions, and one keyed store of *entries* per shard. Shard p owns
+partition p of every topic that its group joined, and the entries of shard p. What a shard makes durable
+goes through its *lease*, as a *cut*: entries, records and offsets, all or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from event_center.model import Outgoing, Position, Record, Shard, Token
+
+Entry = tuple[bytes, bytes]
+"""Key and value of the keyed store; a removed key is absent."""
+
+
+class TopicInfo(NamedTuple):
+    """One topic: `id` changes when a topic is deleted and made anew under the same name."""
+
+    name: str
+    partitions: int
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assigned:
+    """The shard is this member's from now on: lease it, restore it, open its gate."""
+
+    shard: Shard
+    token: Token
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Revoked:
+    """The shard goes to another member: release its lease."""
+
+    shard: Shard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """The shard went to another member while we were not looking: its lease is fenced or will be."""
+
+    shard: Shard
+
+
+Change = Assigned | Revoked | Lost
+
+
+class Batch(NamedTuple):
+    """Consecutive records of one partition, oldest first; never of an older assignment than `token`."""
+
+    shard: Shard
+    token: Token
+    topic: str
+    partition: int
+    records: Sequence[Record]
+    watermark: int
+    """The offset after the newest committed record of the partition when this batch was read."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Cut:
+    """What one commit makes durable. Filled by the ledger, not changed once it was given to a lease."""
+
+    entries: dict[bytes, bytes | None] = field(default_factory=dict)
+    """Puts, and removals (None), in the shard's keyed store, in this order; the shard entry is last."""
+    records: list[Outgoing] = field(default_factory=list)
+    """History, emitted events and letters, in this order per partition."""
+    offsets: dict[str, int] = field(default_factory=dict)
+    """The next offset of each topic. The truth stands in the shard entry; this feeds lag and retention."""
+
+
+class Lease(Protocol):
+    """
+    The fenced right to write one shard. The former owner is fenced when `Group.lease` has returned.
+
+    Of one lease, at most one call is under way at a time.
+    """
+
+    shard: Shard
+
+    def restore(self) -> AsyncIterator[list[Entry]]:
+        """
+        Batches of exactly the last committed entries, each key once, in no order.
+
+        Raises:
+            Fenced: the lease was lost meanwhile.
+        """
+        ...
+
+    async def open_gate(self, offsets: Mapping[str, int]) -> None:
+        """
+        Let `Group.fetch` deliver this shard's records, each topic from its next offset.
+
+        A topic that is not named starts at the oldest record it has.
+
+        Raises:
+            Fenced: the lease was lost meanwhile.
+        """
+        ...
+
+    async def commit(self, cut: Cut) -> None:
+        """
+        Make the whole cut durable and visible, or nothing of it.
+
+        Raises:
+            NotCommitted: certain, nothing was written; the lease stands and the cut may be tried again.
+            Fenced: the lease is lost and nothing of this cut was or will be written.
+            Unknown: it may have been, or may still be, written; this lease can not be used any more.
+        """
+        ...
+
+    async def release(self) -> None:
+        """Give the right up; the gate closes. Calling it again, or after Fenced, does nothing."""
+        ...
+
+
+class Group(Protocol):
+    """This process's membership: which shards are ours, and their records."""
+
+    @property
+    def shards(self) -> int:
+        """The number of shards of the group: N."""
+        ...
+
+    async def changes(self) -> Change:
+        """
+        Wait for the next change of assignment. Cancelling the wait loses none.
+
+        A shard is Assigned, then Revoked or Lost, then perhaps Assigned again with a greater token.
+        """
+        ...
+
+    async def fetch(
+        self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard] = ()
+    ) -> list[Batch]:
+        """
+        Wait for records of the ready shards, at most `limit` of them, and return them.
+
+        Of shards that are paused as well only the urgent topics (see `Log.join`) are delivered.
+        Cancelling the wait loses no record.
+
+        Records of one partition come in order and without gaps, from the offset that the gate was
+        opened at; across calls each record comes once (a faulty log may repeat some). Returns an empty
+        list after a bounded wait (about a second) or when an assignment changed. Partitions take
+        turns: a long backlog of one does not starve the others. Shards that are not named stay where
+        they are.
+        """
+        ...
+
+    async def lease(self, shard: Shard, token: Token) -> Lease:
+        """
+        Become the one writer of the shard; the former owner is fenced when this returns.
+
+        Raises:
+            Fenced: the assignment named by the token is no longer the current one.
+        """
+        ...
+
+    async def watermarks(self, shard: Shard) -> Mapping[str, int]:
+        """The offset after the newest committed record of each topic of the shard, as of now."""
+        ...
+
+    async def leave(self) -> None:
+        """Leave the group: shards go to the others. Leases should have been released before."""
+        ...
+
+
+class Log(Protocol):
+    """A log that is open."""
+
+    cut_distance_s: float
+    """The least time between the end of a shard's cut and its next one; 0 where a cut is cheap."""
+
+    async def create(self, topics: Mapping[str, int]) -> None:
+        """Make the topics (name → partitions) that do not exist yet; existing ones are left as they are."""
+        ...
+
+    async def topics(self) -> dict[str, TopicInfo]:
+        """All topics of the log by name."""
+        ...
+
+    async def join(
+        self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()
+    ) -> Group:
+        """
+        Become a member of the group that consumes these topics, of `shards` shards.
+
+        The urgent ones among the topics are delivered before the others, also of paused shards.
+
+        Raises:
+            UnknownTopic: one of the topics does not exist.
+        """
+        ...
+
+    async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
+        """
+        Append records outside any lease, all or nothing; durable when it returns.
+
+        Raises:
+            UnknownTopic: a record names a topic or partition that does not exist; nothing was written.
+            NotCommitted: certain, nothing was written.
+            Unknown: the records may have been written.
+        """
+        ...
+
+    def read(
+        self, topic: str, partition: int, start: int = 0, stop: int | None = None
+    ) -> AsyncIterator[list[Record]]:
+        """
+        Committed records of one partition from `start` to before `stop` (default: the watermark of now).
+
+        Records that retention has removed are passed over.
+
+        Raises:
+            UnknownTopic: no such topic or partition.
+        """
+        ...
+
+    def entries(self, shard: Shard, prefix: bytes = b"") -> AsyncIterator[list[Entry]]:
+        """Committed entries of a shard whose keys begin with `prefix`, read without a lease."""
+        ...
+
+    async def entry(self, shard: Shard, key: bytes) -> bytes | None:
+        """One committed entry, read without a lease."""
+        ...
+
+    async def watermark(self, topic: str, partition: int) -> int:
+        """The offset after the newest committed record of one partition."""
+        ...
+
+    async def close(self) -> None:
+        """Leave every group and let go of files and connections. Calling it again does nothing."""
+        ...

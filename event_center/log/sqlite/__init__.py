@@ -1,0 +1,9 @@
+"""The embedded log: one SQLite file, durable with every commit, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+from event_center.log.sqlite.lock import DaemonLock
+from event_center.log.sqlite.log import SqliteLog, open_sqlite
+from event_center.log.sqlite.retention import Retention, Rule
+
+__all__ = ["DaemonLock", "Retention", "Rule", "SqliteLog", "open_sqlite"]

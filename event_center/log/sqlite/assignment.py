@@ -1,0 +1,133 @@
+"""
+Who is in the group of an embedded log, and which shard is whose: the part that is in the file.
+
+The steps of a change of hands: (1) a member joins, leaves or is found dead, and every member works out
+the same balance, (2) the holder tells its owner Revoked, (3) it gives the shard up once the lease is
+released, (4) the new holder takes it, with a greater token. Promises: a shard has one holder at a time;
+tokens only rise; the generation rises whenever anything of this changes. These functions run inside a
+transaction of the writer; `group.py` submits them and tells its owner what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from event_center.errors import Fenced, LogInUse
+from event_center.log.ownership import balance
+from event_center.log.sqlite.transaction import Transaction
+from event_center.model import Shard, Token
+
+
+class Wish(NamedTuple):
+    """What a member wants changed: who is dead, what it gives up, what it takes from who is stuck."""
+
+    me: str
+    shards: int
+    dead: Sequence[str] = ()
+    give_up: Sequence[tuple[Shard, Token]] = ()
+    take: Sequence[tuple[Shard, Token]] = ()
+    """Shards that are due to this member and were not given up in time, as their holder has them."""
+
+
+class View(NamedTuple):
+    """The group as the file has it."""
+
+    generation: int
+    members: tuple[str, ...]
+    held: dict[Shard, tuple[str, Token]]
+    target: dict[int, str]
+
+
+def join(transaction: Transaction, wish: Wish, topics: Sequence[str]) -> View:
+    """
+    Let a member in.
+
+    Raises:
+        UnknownTopic: one of the topics does not exist.
+        LogInUse: the group has another number of shards.
+    """
+    execute = transaction.connection.execute
+    ids = [(transaction.topic_id(name),) for name in topics]
+    for name, shards in execute("SELECT name, shards FROM members").fetchall():
+        if shards != wish.shards and name not in wish.dead:
+            raise LogInUse(
+                f"the group of this log has {shards} shards, this member wants {wish.shards}: stop "
+                f"the other members first, or ask for {shards}"
+            )
+    execute("INSERT INTO members(name, shards) VALUES (?, ?)", (wish.me, wish.shards))
+    for id_ in ids:
+        execute("UPDATE topics SET joined = 1 WHERE id = ?", id_)
+    for shard in range(wish.shards):
+        execute("INSERT INTO shards(shard) VALUES (?) ON CONFLICT DO NOTHING", (shard,))
+    return settle(transaction, wish)
+
+
+def settle(transaction: Transaction, wish: Wish) -> View:
+    """Do what a member wishes, give it the free shards that are due to it, and say how things stand."""
+    connection = transaction.connection
+    before = connection.total_changes
+    for name in wish.dead:
+        _drop(transaction, name)
+    for shard, token in wish.give_up:
+        connection.execute(
+            "UPDATE shards SET member = NULL WHERE shard = ? AND token = ? AND member = ?",
+            (shard, token, wish.me),
+        )
+    members = _members(transaction)
+    held = _held(transaction, wish.shards)
+    target = balance(members, {shard: holder for shard, (holder, _) in held.items()}, wish.shards)
+    for number, wanted in target.items():
+        shard = Shard(number)
+        if wanted == wish.me and (shard not in held or (shard, held[shard][1]) in wish.take):
+            connection.execute(
+                "UPDATE shards SET member = ?, token = token + 1 WHERE shard = ?", (wish.me, shard)
+            )
+    if connection.total_changes != before:
+        connection.execute("UPDATE generation SET value = value + 1")
+        held = _held(transaction, wish.shards)
+    (generation,) = connection.execute("SELECT value FROM generation").fetchone()
+    return View(generation, members, held, target)
+
+
+def leave(transaction: Transaction, me: str) -> None:
+    """Take a member and everything it holds out of the group."""
+    _drop(transaction, me)
+    transaction.connection.execute("UPDATE generation SET value = value + 1")
+
+
+def lease(transaction: Transaction, me: str, shard: Shard, token: Token) -> int:
+    """
+    Raise the epoch of a shard, which shuts every former owner out; returns the new one.
+
+    Raises:
+        Fenced: the assignment named by the token is not this member's, or not the last one.
+    """
+    execute = transaction.connection.execute
+    row = execute(
+        "SELECT epoch FROM shards WHERE shard = ? AND token = ? AND member = ?", (shard, token, me)
+    ).fetchone()
+    if row is None:
+        raise Fenced(
+            f"assignment {token} of shard {shard} is not the current one: wait for the next Assigned"
+        )
+    epoch = int(row[0]) + 1
+    execute("UPDATE shards SET epoch = ? WHERE shard = ?", (epoch, shard))
+    return epoch
+
+
+def _drop(transaction: Transaction, name: str) -> None:
+    transaction.connection.execute("DELETE FROM members WHERE name = ?", (name,))
+    transaction.connection.execute("UPDATE shards SET member = NULL WHERE member = ?", (name,))
+
+
+def _members(transaction: Transaction) -> tuple[str, ...]:
+    rows = transaction.connection.execute("SELECT name FROM members ORDER BY id").fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def _held(transaction: Transaction, shards: int) -> dict[Shard, tuple[str, Token]]:
+    rows = transaction.connection.execute(
+        "SELECT shard, member, token FROM shards WHERE member IS NOT NULL AND shard < ?", (shards,)
+    ).fetchall()
+    return {Shard(shard): (member, Token(token)) for shard, member, token in rows}

@@ -1,0 +1,300 @@
+"""
+One member of the group that consumes an embedded log.
+
+Promises what `port.Group` says. What is in the file about the group is `assignment.py`'s; this module
+keeps what its owner was told of it, and asks for a new look whenever the file, a lease or a dead member
+gives a reason. `log.py` makes groups at `join` and polls them; the engine room holds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from event_center.errors import Fenced, LogError
+from event_center.log.bell import Bell
+from event_center.log.gates import Gates, Place
+from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
+from event_center.log.sqlite import assignment
+from event_center.log.sqlite.assignment import View, Wish
+from event_center.log.sqlite.lease import SqliteLease, Standing
+from event_center.log.sqlite.presence import Presence, forget, is_alive
+from event_center.log.sqlite.reader import Reader
+from event_center.log.sqlite.transaction import Transaction
+from event_center.log.sqlite.writer import Writer
+from event_center.model import Shard, Token
+
+log = structlog.get_logger(__name__)
+
+FETCH_WAIT_S = 1.0
+"""How long a fetch waits for records before it returns none."""
+PROBE_S = 0.1
+"""The time between two looks whether the other members live."""
+
+
+@dataclass(kw_only=True, slots=True)
+class OpenFile:
+    """What the groups of one open log share."""
+
+    path: str
+    reader: Reader
+    writer: Writer
+    handover_timeout_s: float
+    tails: dict[Place, int] = field(default_factory=dict)
+    trouble: LogError | None = None
+    """The last look at the file has failed; fetches say so."""
+
+
+class SqliteGroup:
+    """A member, from `join` to `leave`."""
+
+    def __init__(
+        self, file: OpenFile, topics: Sequence[tuple[str, int]], shards: int, presence: Presence
+    ) -> None:
+        self.shards = shards
+        self._file = file
+        self._topics = [name for name, _ in topics]
+        self._presence = presence
+        self._gates = Gates(topics, shards)
+        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+        self._changed = 0
+        self._bell = Bell()
+        self._view = View(-1, (), {}, {})
+        self._tokens: dict[Shard, Token] = {}
+        """The assignments that the owner was told of and that still stand."""
+        self._revoked: dict[Shard, Token] = {}
+        """Those of them that the owner was told to release."""
+        self._leases: dict[Shard, SqliteLease] = {}
+        self._leasing: set[Shard] = set()
+        self._awaited: set[tuple[Shard, Token]] = set()
+        self._overdue: set[tuple[Shard, Token]] = set()
+        self._settling: asyncio.Future[View] | None = None
+        self._again = False
+        self._probe_s = 0.0
+        self._left = False
+
+    async def enter(self) -> None:
+        """Become a member in the file; what it gives at once is told at once."""
+        view = await self._file.writer.submit(self._joining())
+        self._apply(view)
+
+    async def changes(self) -> Change:
+        """Wait for the next change of assignment."""
+        return await self._changes.get()
+
+    async def fetch(self, ready: Mapping[Shard, Token], limit: int) -> list[Batch]:
+        """Wait for records of the ready shards and return them, at most `limit`."""
+        await asyncio.sleep(0)
+        changed = self._changed
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + FETCH_WAIT_S
+        while True:
+            if self._file.trouble is not None:
+                raise self._file.trouble
+            batches = self._take(ready, limit)
+            left = deadline - loop.time()
+            if batches or left <= 0 or self._changed != changed:
+                return batches
+            await self._bell.wait(left)
+
+    def _take(self, ready: Mapping[Shard, Token], limit: int) -> list[Batch]:
+        tails = self._file.tails
+        turns = self._gates.turns(ready, lambda place: tails.get(place, 0), limit)
+        # All is read before anything moves on: a read that fails must not lose what came before it.
+        read = [
+            self._file.reader.records(tap.place, tap.next, tails[tap.place], count)
+            for tap, count in turns
+        ]
+        batches = []
+        for (tap, count), records in zip(turns, read, strict=True):
+            tail = tails[tap.place]
+            # Fewer than asked for: retention has removed the rest up to the tail.
+            tap.next = records[-1].offset + 1 if len(records) == count else tail
+            if records:
+                batches.append(
+                    Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, records, tail)
+                )
+        return batches
+
+    async def lease(self, shard: Shard, token: Token) -> SqliteLease:
+        """Become the one writer of the shard."""
+        if self._tokens.get(shard) != token or shard in self._revoked:
+            raise Fenced(
+                f"assignment {token} of shard {shard} is not the current one: wait for the next Assigned"
+            )
+        self._gates.close(shard)
+        self._leasing.add(shard)
+        try:
+            epoch = await self._file.writer.submit(
+                functools.partial(
+                    assignment.lease, me=self._presence.name, shard=shard, token=token
+                )
+            )
+            lease = SqliteLease(
+                self._file.reader,
+                self._file.writer,
+                shard=shard,
+                token=token,
+                epoch=epoch,
+                opened=self._gate_opened,
+                ended=self._lease_ended,
+            )
+            self._leases[shard] = lease
+        finally:
+            self._leasing.discard(shard)
+            self._give_up()
+        return lease
+
+    async def watermarks(self, shard: Shard) -> Mapping[str, int]:
+        """The offset after the newest committed record of each topic of the shard."""
+        tails = self._file.reader.look().tails
+        return {
+            name: tails.get((topic, partition), 0)
+            for name, topic, partition in self._gates.topics_of(shard)
+        }
+
+    async def leave(self) -> None:
+        """Leave the group: shards go to the others."""
+        if self._left:
+            return
+        self.vanish()
+        await self._file.writer.submit(functools.partial(assignment.leave, me=self._presence.name))
+        self._presence.remove()
+
+    def vanish(self) -> None:
+        """Take no further part in the group; what is held of it stays until others find out."""
+        self._left = True
+        for shard in self._tokens:
+            self._gates.close(shard)
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the fetches: there is something new."""
+        self._bell.ring()
+
+    def poll(self, generation: int, now_s: float) -> None:
+        """Look whether anything asks for a new assignment."""
+        dead: list[str] = []
+        others = [name for name in self._view.members if name != self._presence.name]
+        if others and now_s >= self._probe_s:
+            self._probe_s = now_s + PROBE_S
+            dead = [name for name in others if not is_alive(self._file.path, name)]
+        if dead or self._again or generation != self._view.generation:
+            self._settle(dead)
+
+    def _settle(self, dead: Sequence[str] = ()) -> None:
+        if self._left:
+            return
+        if self._settling is not None:
+            self._again = True
+            return
+        self._again = False
+        wish = Wish(
+            self._presence.name,
+            self.shards,
+            dead,
+            [held for held in self._revoked.items() if not self._writes(held[0])],
+            tuple(self._overdue),
+        )
+        self._settling = self._file.writer.send(functools.partial(assignment.settle, wish=wish))
+        self._settling.add_done_callback(functools.partial(self._settled, dead))
+
+    def _settled(self, dead: Sequence[str], ended: asyncio.Future[View]) -> None:
+        self._settling = None
+        if self._left:
+            ended.exception()  # Nobody waits for it any more.
+            return
+        error = ended.exception()
+        if isinstance(error, LogError):
+            log.warning("log.settle_failed", path=self._file.path, error=str(error))
+            self._again = True
+            return
+        for name in dead:
+            forget(self._file.path, name)
+        self._overdue.clear()
+        self._apply(ended.result())
+        if self._again:
+            self._settle()
+        else:
+            self._give_up()
+
+    def _apply(self, view: View) -> None:
+        self._view = view
+        me = self._presence.name
+        for number in range(self.shards):
+            shard = Shard(number)
+            holder, token = view.held.get(shard, (None, Token(0)))
+            if shard in self._tokens and (holder != me or token != self._tokens[shard]):
+                self._drop(shard)
+            if holder == me and shard not in self._tokens:
+                self._tokens[shard] = token
+                self._tell(Assigned(shard=shard, token=token))
+            wanted = view.target.get(number)
+            if holder == me and wanted != me and shard not in self._revoked:
+                self._revoked[shard] = token
+                self._gates.close(shard)
+                self._tell(Revoked(shard=shard))
+            if holder not in {me, None} and wanted == me:
+                self._await(shard, token)
+        if me not in view.members:
+            self._enter_again()
+
+    def _drop(self, shard: Shard) -> None:
+        del self._tokens[shard]
+        if self._revoked.pop(shard, None) is None:
+            self._gates.close(shard)
+            self._tell(Lost(shard=shard))
+
+    def _enter_again(self) -> None:
+        """Others took this member for dead, because its lock file was removed: start anew."""
+        self._presence.remove()
+        self._presence = Presence(self._file.path)
+        self._settling = self._file.writer.send(self._joining())
+        self._settling.add_done_callback(functools.partial(self._settled, ()))
+
+    def _joining(self) -> Callable[[Transaction], View]:
+        wish = Wish(self._presence.name, self.shards, self._file.reader.dead_members(is_alive))
+        return functools.partial(assignment.join, wish=wish, topics=self._topics)
+
+    def _await(self, shard: Shard, token: Token) -> None:
+        """Give the holder its time to let go; then the shard is taken."""
+        if (shard, token) in self._awaited:
+            return
+        self._awaited.add((shard, token))
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._file.handover_timeout_s, self._hurry, shard, token)
+
+    def _hurry(self, shard: Shard, token: Token) -> None:
+        self._awaited.discard((shard, token))
+        holder, now = self._view.held.get(shard, (None, Token(0)))
+        if holder not in {self._presence.name, None} and now == token:
+            self._overdue.add((shard, token))
+            self._settle()
+
+    def _tell(self, change: Change) -> None:
+        self._changes.put_nowait(change)
+        self._changed += 1
+        self.ring()
+
+    def _writes(self, shard: Shard) -> bool:
+        lease = self._leases.get(shard)
+        held = lease is not None and lease.standing is Standing.HELD
+        return held or shard in self._leasing
+
+    def _give_up(self) -> None:
+        if any(not self._writes(shard) for shard in self._revoked):
+            self._settle()
+
+    def _gate_opened(self, lease: SqliteLease, offsets: Mapping[str, int]) -> None:
+        if self._tokens.get(lease.shard) == lease.token and lease.shard not in self._revoked:
+            self._gates.open(lease.shard, lease.token, offsets)
+            self.ring()
+
+    def _lease_ended(self, lease: SqliteLease) -> None:
+        if self._leases.get(lease.shard) is lease:
+            self._gates.close(lease.shard)
+            self._give_up()

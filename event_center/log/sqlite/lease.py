@@ -1,0 +1,134 @@
+"""
+The right to write one shard of the embedded log.
+
+Promises what `port.Lease` says. The right is an epoch in the file, checked inside the transaction of
+every cut, so that a former owner in another process is shut out too. `group.py` makes leases, the engine
+room holds them; `transaction.py` has the next step of a cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Mapping
+from enum import Enum
+
+from event_center.errors import Fenced, NotCommitted, Unknown
+from event_center.log.port import Cut, Entry
+from event_center.log.sqlite.reader import Reader, following
+from event_center.log.sqlite.transaction import Transaction
+from event_center.log.sqlite.writer import Writer
+from event_center.model import Shard, Token
+
+
+class Standing(Enum):
+    """Whether a lease can still write. Only a held one becomes another."""
+
+    HELD = "held"
+    RELEASED = "released"
+    FENCED = "fenced"
+    UNKNOWN = "unknown"
+
+
+class SqliteLease:
+    """The lease with one epoch of one shard."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        *,
+        shard: Shard,
+        token: Token,
+        epoch: int,
+        opened: Callable[[SqliteLease, Mapping[str, int]], None],
+        ended: Callable[[SqliteLease], None],
+    ) -> None:
+        self.shard = shard
+        self.token = token
+        self.epoch = epoch
+        self.standing = Standing.HELD
+        self._reader = reader
+        self._writer = writer
+        self._opened = opened
+        self._ended = ended
+        self._unheard = False
+        """A commit was begun, and its caller has not heard how it ended."""
+
+    async def restore(self) -> AsyncIterator[list[Entry]]:
+        """
+        Batches of exactly the last committed entries.
+
+        The epoch is read after each piece: whoever leased the shard since raised it before its first
+        write, so that a piece under the old epoch has nothing of theirs.
+        """
+        self._check_standing()
+        key = b""
+        while True:
+            piece = self._reader.entries_from(self.shard, key)
+            self._check_epoch()
+            if not piece:
+                return
+            yield piece
+            key = following(piece[-1][0])
+            await asyncio.sleep(0)
+            self._check_standing()
+
+    async def open_gate(self, offsets: Mapping[str, int]) -> None:
+        """Let `fetch` deliver the shard's records from these offsets on."""
+        self._check_standing()
+        self._check_epoch()
+        self._opened(self, offsets)
+
+    async def commit(self, cut: Cut) -> None:
+        """Make the whole cut durable and visible, or nothing of it."""
+        self._check_standing()
+        self._unheard = True
+        try:
+            await self._writer.submit(
+                functools.partial(_apply, shard=self.shard, epoch=self.epoch, cut=cut), is_cut=True
+            )
+        except NotCommitted:
+            self._unheard = False
+            raise
+        except Fenced:
+            self._end(Standing.FENCED)
+            raise
+        except Unknown:
+            self._end(Standing.UNKNOWN)
+            raise
+        self._unheard = False
+
+    async def release(self) -> None:
+        """Give the right up; the gate closes."""
+        self._end(Standing.RELEASED)
+
+    def _check_standing(self) -> None:
+        if self.standing is Standing.UNKNOWN or self._unheard:
+            raise Unknown(
+                f"nobody knows whether the last cut of shard {self.shard} was written: lease the shard "
+                "again and restore it"
+            )
+        if self.standing is not Standing.HELD:
+            raise Fenced(
+                f"the lease of shard {self.shard} is {self.standing.value}: discard what this process "
+                "holds of the shard and wait for the next Assigned"
+            )
+
+    def _check_epoch(self) -> None:
+        now = self._reader.epoch(self.shard)
+        if now != self.epoch:
+            self._end(Standing.FENCED)
+            raise Fenced(
+                f"shard {self.shard} was leased again (epoch {now}; this lease has {self.epoch}): "
+                "discard what this process holds of the shard"
+            )
+
+    def _end(self, standing: Standing) -> None:
+        if self.standing in {Standing.HELD, Standing.UNKNOWN}:
+            self.standing = standing
+            self._ended(self)
+
+
+def _apply(transaction: Transaction, shard: Shard, epoch: int, cut: Cut) -> None:
+    transaction.apply(shard, epoch, cut)

@@ -1,0 +1,183 @@
+"""
+What is read from the file of the embedded log, on the event loop's own thread.
+
+Why here and not in a thread: a bounded read of pages in memory takes less time than going to a thread
+and back. Promises: only committed records and entries; long reads let other asyncio tasks run between
+pieces. `log.py`, `group.py` and `lease.py` call this; `schema.py` has the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import orjson
+
+from event_center.errors import LogUnavailable, UnknownTopic
+from event_center.log.gates import Place
+from event_center.log.port import Entry, TopicInfo
+from event_center.log.sqlite.schema import explain
+from event_center.log.sqlite.transaction import DATA_VERSION, EPOCH, TAILS, parse_tails
+from event_center.model import Headers, Record, Shard
+
+PIECE = 2_000
+"""Rows that are read at once: 2 to 3 ms in which no other asyncio task runs."""
+RECORDS = (
+    "SELECT offset, timestamp, key, value, headers FROM records "
+    "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
+)
+ENTRIES = "SELECT key, value FROM entries WHERE shard = ? AND key >= ? ORDER BY key LIMIT ?"
+ENTRIES_BELOW = (
+    "SELECT key, value FROM entries WHERE shard = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+)
+
+
+class Seen(NamedTuple):
+    """What a look at the file has shown: the tails of all partitions, and the group's generation."""
+
+    tails: dict[Place, int]
+    generation: int
+
+
+class Reader:
+    """One connection for short reads, and one more for each read that must be of one moment."""
+
+    def __init__(self, path: str, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._path = path
+        self._connect = connect
+        self._connection = connect()
+        self._topics: dict[str, tuple[int, TopicInfo]] = {}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def version(self) -> int:
+        """A number that changes when another connection has written."""
+        return int(self._one(DATA_VERSION)[0])
+
+    def look(self) -> Seen:
+        """See what is new."""
+        tails = parse_tails(self._one(TAILS)[0])
+        generation = self._one("SELECT value FROM generation")[0]
+        return Seen({place: offset for place, (offset, _) in tails.items()}, generation)
+
+    def topics(self) -> dict[str, TopicInfo]:
+        """All topics by name."""
+        rows = self._all("SELECT id, name, partitions, uid FROM topics ORDER BY id")
+        self._topics = {name: (id_, TopicInfo(name, parts, uid)) for id_, name, parts, uid in rows}
+        return {name: info for name, (_, info) in self._topics.items()}
+
+    def topic_id(self, topic: str, partition: int) -> int:
+        """
+        The number that a topic has in this file.
+
+        Raises:
+            UnknownTopic: there is no such topic or partition.
+        """
+        if topic not in self._topics:
+            self.topics()
+        id_, info = self._topics.get(topic, (0, TopicInfo(topic, 0, "")))
+        if not 0 <= partition < info.partitions:
+            there = ", ".join(
+                f"{t.name} ({t.partitions} partitions)" for _, t in self._topics.values()
+            )
+            raise UnknownTopic(
+                f"the log {self._path} has no {topic}/{partition}; create the topic first. It has: "
+                f"{there or 'no topics'}"
+            )
+        return id_
+
+    def records(self, place: Place, start: int, stop: int, limit: int) -> list[Record]:
+        """Committed records of a place, oldest first."""
+        topic = self.topic_id(*place)
+        new, record_type = tuple.__new__, Record
+        rows = self._all(RECORDS, topic, place[1], start, stop, limit)
+        return [
+            new(record_type, (offset, at, key, value, () if headers is None else _headers(headers)))
+            for offset, at, key, value, headers in rows
+        ]
+
+    def watermark(self, topic: str, partition: int) -> int:
+        """The offset after the newest record of a place."""
+        row = self._one(
+            "SELECT next FROM partitions WHERE topic = ? AND partition = ?",
+            self.topic_id(topic, partition),
+            partition,
+        )
+        return int(row[0])
+
+    def entry(self, shard: Shard, key: bytes) -> bytes | None:
+        """One entry, or None."""
+        rows = self._all("SELECT value FROM entries WHERE shard = ? AND key = ?", shard, key)
+        return rows[0][0] if rows else None
+
+    def dead_members(self, is_alive: Callable[[str, str], bool]) -> list[str]:
+        """The members of the group that are not alive, by name."""
+        names = [row[0] for row in self._all("SELECT name FROM members ORDER BY id")]
+        return [name for name in names if not is_alive(self._path, name)]
+
+    def epoch(self, shard: Shard) -> int:
+        """The epoch of the last lease of the shard."""
+        rows = self._all(EPOCH, shard)
+        return int(rows[0][0]) if rows else 0
+
+    def entries_from(self, shard: Shard, key: bytes) -> list[Entry]:
+        """A piece of the shard's entries in the order of their keys, from this key on."""
+        return self._all(ENTRIES, shard, key, PIECE)
+
+    async def entries(self, shard: Shard, prefix: bytes) -> AsyncIterator[list[Entry]]:
+        """All entries with this prefix, of one moment: the connection stays in one read transaction."""
+        with _translated(self._path):
+            connection = self._connect()
+            try:
+                connection.execute("BEGIN")
+                start, below = prefix, _after(prefix)
+                while True:
+                    if below is None:
+                        rows = connection.execute(ENTRIES, (shard, start, PIECE)).fetchall()
+                    else:
+                        rows = connection.execute(
+                            ENTRIES_BELOW, (shard, start, below, PIECE)
+                        ).fetchall()
+                    if not rows:
+                        return
+                    yield rows
+                    start = following(rows[-1][0])
+                    await asyncio.sleep(0)
+            finally:
+                connection.close()
+
+    def _one(self, statement: str, *arguments: object) -> Any:  # noqa: ANN401 - a row of SQLite
+        with _translated(self._path):
+            return self._connection.execute(statement, arguments).fetchone()
+
+    def _all(self, statement: str, *arguments: object) -> list[Any]:
+        with _translated(self._path):
+            return self._connection.execute(statement, arguments).fetchall()
+
+
+def following(key: bytes) -> bytes:
+    """The least key that is greater than this one."""
+    return key + b"\0"
+
+
+def _after(prefix: bytes) -> bytes | None:
+    """The least key that is greater than every key with this prefix; None: there is none."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+
+
+def _headers(text: str) -> Headers:
+    return tuple((name, value.encode("latin-1")) for name, value in orjson.loads(text))
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LogUnavailable(f"cannot read {path}: {explain(error)}") from error

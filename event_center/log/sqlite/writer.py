@@ -1,0 +1,273 @@
+"""
+The one thread of a process that writes to the embedded log, with group commit.
+
+Jobs wait in a queue; all that wait are done in one transaction, so that under load one fsync serves
+many. Promises: a job's future is set after its transaction has ended; a job that is refused leaves the
+others as they are; a job that fails by SQLite's fault is tried once more alone, so that it harms none.
+The endings of a job: its result; an error of ours (Fenced, UnknownTopic), nothing written; NotCommitted,
+certain; Unknown, where the error came from the commit itself. `log.py`, `group.py` and `lease.py` submit
+jobs; `transaction.py` has the next step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from event_center.errors import InvariantError, LogError, LogUnavailable, NotCommitted, Unknown
+from event_center.failpoint import Step, reach
+from event_center.log.gates import Place
+from event_center.log.sqlite.schema import explain
+from event_center.log.sqlite.transaction import Transaction
+
+LARGEST_GROUP = 256
+"""Jobs in one transaction at most: keeps the wait of the first of them short."""
+
+T = TypeVar("T")
+
+
+class Job(NamedTuple):
+    """Something to do inside a transaction, and who waits for it."""
+
+    work: Callable[[Transaction], Any]
+    future: asyncio.Future[Any]
+    is_cut: bool
+
+
+class Ended(NamedTuple):
+    """How a job ended: a result or an error."""
+
+    job: Job
+    result: Any
+    error: Exception | None
+
+
+class Chore(Protocol):
+    """Work that is done between jobs when it is due: retention."""
+
+    due_s: float
+    """When to do it next, on the monotonic clock."""
+
+    def run(self, transaction: Transaction) -> None:
+        """Do a small part, inside a transaction, and say when the next part is due."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """The transaction of the last part has failed, nothing of it was written."""
+        ...
+
+
+class Writer:
+    """Starts its thread when it is made; `stop` ends it after the jobs that wait."""
+
+    def __init__(
+        self,
+        path: str,
+        connect: Callable[[], Transaction],
+        committed: Callable[[Mapping[Place, int]], None],
+        chore: Chore | None = None,
+    ) -> None:
+        self._path = path
+        self._connect = connect
+        self._committed = committed
+        self._chore = chore
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._taken: list[Job] = []
+        self._over = False
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        """Set when the file is open; carries the error if it can not be opened."""
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Set when the thread has let go of the file."""
+        self._thread = threading.Thread(target=self._run, name=f"log writer {path}", daemon=True)
+        self._thread.start()
+
+    async def submit(self, work: Callable[[Transaction], T], *, is_cut: bool = False) -> T:
+        """
+        Do this inside a transaction and wait until that is durable.
+
+        Cancelling the wait does not take the job back.
+        """
+        return await self.send(work, is_cut=is_cut)
+
+    def send(self, work: Callable[[Transaction], T], *, is_cut: bool = False) -> asyncio.Future[T]:
+        """
+        Do this inside a transaction; the future says how that ended.
+
+        Raises:
+            LogUnavailable: the log is closed.
+        """
+        if self._over:
+            raise LogUnavailable(f"the log {self._path} is closed: open it again")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(Job(work, future, is_cut))
+        return future
+
+    async def stop(self) -> None:
+        """End the thread after the jobs that wait; calling it again only waits."""
+        if not self._over:
+            self._over = True
+            self._jobs.put(None)
+        await asyncio.shield(self.ended)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            transaction = self._connect()
+        except LogError as error:
+            self._over = True
+            self._post(_fail, self.ready, error)
+            self._post(_set, self.ended, None)
+            return
+        self._post(_set, self.ready, None)
+        try:
+            self._serve(transaction)
+        finally:
+            # Also when a mistake of ours ends this thread: everyone who waits must hear of it.
+            self._over = True
+            transaction.connection.close()
+            lost = Unknown(f"the writer of {self._path} has ended: open the log again and look")
+            rest = [*self._taken, *self._waiting(timeout_s=0.0)]
+            ended = [Ended(job, None, lost) for job in rest if job is not None]
+            self._post(self._deliver, ended, {})
+            self._post(_set, self.ended, None)
+
+    def _serve(self, transaction: Transaction) -> None:
+        while True:
+            self._do_chore(transaction)
+            taken = self._waiting(self._pause_s())
+            self._taken = [job for job in taken if job is not None]
+            if self._taken:
+                ended, tails = self._transact(transaction, self._taken)
+                self._taken = []
+                self._post(self._deliver, ended, tails)
+            if None in taken:
+                return
+
+    def _waiting(self, timeout_s: float | None) -> list[Job | None]:
+        """Everything that waits in the queue; waits for the first of it."""
+        jobs = []
+        try:
+            jobs.append(self._jobs.get(timeout=timeout_s))
+            while len(jobs) < LARGEST_GROUP and jobs[-1] is not None:
+                jobs.append(self._jobs.get_nowait())
+        except queue.Empty:
+            pass  # There is no more: that is the answer.
+        return jobs
+
+    def _pause_s(self) -> float | None:
+        return None if self._chore is None else max(0.0, self._chore.due_s - time.monotonic())
+
+    def _do_chore(self, transaction: Transaction) -> None:
+        chore = self._chore
+        if chore is None or chore.due_s > time.monotonic():
+            return
+        unheard: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        ended, _ = self._transact(transaction, [Job(chore.run, unheard, is_cut=False)])
+        if ended[0].error is not None:
+            chore.failed(ended[0].error)
+
+    def _transact(
+        self, transaction: Transaction, jobs: list[Job]
+    ) -> tuple[list[Ended], Mapping[Place, int]]:
+        """Do the jobs in one transaction; if it fails, each in one of its own."""
+        has_cut = any(job.is_cut for job in jobs)
+        try:
+            transaction.begin()
+            if has_cut:
+                reach(Step.LOG_BEGUN)
+            ended = [_do(job, transaction) for job in jobs]
+            transaction.flush()
+        except sqlite3.Error as error:
+            self._abandon(transaction)
+            if len(jobs) > 1 and not _is_busy(error):
+                return self._one_by_one(transaction, jobs)
+            return [Ended(job, None, self._refusal(error)) for job in jobs], {}
+        if has_cut:
+            reach(Step.LOG_WRITTEN)
+        try:
+            tails = transaction.commit()
+        except sqlite3.Error as error:
+            self._abandon(transaction)
+            certain = _is_busy(error)
+            raised = self._refusal(error) if certain else self._doubt(error)
+            return [Ended(one.job, None, one.error or raised) for one in ended], {}
+        if has_cut:
+            reach(Step.LOG_COMMITTED)
+        return ended, tails
+
+    def _one_by_one(
+        self, transaction: Transaction, jobs: list[Job]
+    ) -> tuple[list[Ended], Mapping[Place, int]]:
+        ended: list[Ended] = []
+        tails: dict[Place, int] = {}
+        for job in jobs:
+            one, changed = self._transact(transaction, [job])
+            ended += one
+            tails.update(changed)
+        return ended, tails
+
+    def _abandon(self, transaction: Transaction) -> None:
+        """Roll back; where SQLite can not even do that, a new connection does."""
+        transaction.distrust()
+        try:
+            if transaction.connection.in_transaction:
+                transaction.connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            transaction.connection.close()
+            transaction.connection = self._connect().connection
+
+    def _refusal(self, error: sqlite3.Error) -> LogError | InvariantError:
+        if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
+            return InvariantError(f"the log {self._path} was given what it can not write: {error}")
+        refusal = NotCommitted(f"nothing was written to {self._path}: {explain(error)}")
+        refusal.__cause__ = error
+        return refusal
+
+    def _doubt(self, error: sqlite3.Error) -> Unknown:
+        doubt = Unknown(
+            f"nobody knows whether the last commit to {self._path} is durable: {explain(error)}; take "
+            "the shard over again and look"
+        )
+        doubt.__cause__ = error
+        return doubt
+
+    def _deliver(self, ended: list[Ended], tails: Mapping[Place, int]) -> None:
+        """On the event loop: first the news, so that who is woken by a result sees them."""
+        if tails:
+            self._committed(tails)
+        for job, result, error in ended:
+            if error is None:
+                _set(job.future, result)
+            else:
+                _fail(job.future, error)
+
+    def _post(self, call: Callable[..., None], *arguments: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+
+def _do(job: Job, transaction: Transaction) -> Ended:
+    try:
+        return Ended(job, job.work(transaction), None)
+    except LogError as error:
+        return Ended(job, None, error)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _set(future: asyncio.Future[Any], result: object) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

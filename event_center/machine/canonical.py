@@ -1,0 +1,114 @@
+"""
+The content of a definition in one canonical form, and its hash.
+
+Two files have the same hash exactly when their machines behave the same by what is written:
+layout, comments, titles, descriptions, tags and `meta` do not count, the order of branches and
+callbacks does. The hash is durable (a shard remembers the hash of each version that it ran), so
+this form may only change together with its number. Called by `step` when a machine is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from event_center.machine.definition import Branch, Calls, Definition, On, State
+from event_center.machine.expression import Expression
+from event_center.machine.guard import Computed, Condition, Either, Every, Named, Not
+from event_center.machine.value import Value
+
+_FORM = 1
+
+
+def content_hash(definition: Definition) -> str:
+    """Sha256 of the canonical content, in hexadecimal."""
+    text = json.dumps(
+        _machine(definition), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+    )
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _machine(definition: Definition) -> dict[str, Any]:
+    declared = definition.events
+    return {
+        "form": _FORM,
+        "machine": definition.name,
+        "version": definition.version,
+        "initial": definition.initial,
+        "data": definition.data,
+        "perpetual": definition.perpetual,
+        "events": None
+        if declared is None
+        else {name: one.missing for name, one in declared.items()},
+        "on": _table(definition.on),
+        "on_error": _on(definition.on_error),
+        "on_failure": definition.on_failure,
+        "unhandled": definition.unhandled,
+        "states": {name: _state(state) for name, state in definition.states.items()},
+    }
+
+
+def _state(state: State) -> dict[str, Any]:
+    return {
+        "final": state.final,
+        "result": state.result,
+        "entry": _calls(state.entry),
+        "exit": _calls(state.exit),
+        "on": _table(state.on),
+        "after": _table(state.after),
+        "on_error": _on(state.on_error),
+        "on_done": _on(state.on_done),
+        "unhandled": state.unhandled,
+        "perpetual": state.perpetual,
+    }
+
+
+def _table(table: Mapping[str, On]) -> dict[str, Any]:
+    return {name: _on(on) for name, on in table.items()}
+
+
+def _on(on: On | None) -> list[dict[str, Any]] | None:
+    return None if on is None else [_branch(branch) for branch in on.branches]
+
+
+def _branch(branch: Branch) -> dict[str, Any]:
+    return {
+        "target": branch.target,
+        "guard": None if branch.guard is None else _condition(branch.guard),
+        "before": _calls(branch.before),
+        "actions": _calls(branch.actions),
+        "assign": {key: _value(value) for key, value in branch.assign.items()},
+        "reenter": branch.reenter,
+        "repeat": branch.repeat,
+    }
+
+
+def _calls(calls: Calls) -> list[list[Any]]:
+    return [list(call.action) for call in calls]
+
+
+def _condition(condition: Condition) -> list[Any]:
+    match condition:
+        case Named(name=name):
+            return ["name", name]
+        case Computed(expression=expression):
+            return ["expression", expression.text]
+        case Not(part=part):
+            return ["not", _condition(part)]
+        case Every(parts=parts):
+            return ["and", *(_condition(part) for part in parts)]
+        case Either(parts=parts):
+            return ["or", *(_condition(part) for part in parts)]
+
+
+def _value(value: Value) -> list[Any]:
+    """Values carry their kind, so that a text never looks like an expression."""
+    if isinstance(value, Expression):
+        return ["expression", value.text]
+    if isinstance(value, dict):
+        return ["mapping", {key: _value(part) for key, part in value.items()}]
+    if isinstance(value, list):
+        return ["list", [_value(part) for part in value]]
+    return ["literal", value]

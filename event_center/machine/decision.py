@@ -1,0 +1,95 @@
+"""
+What a step returns: the nouns between the pure machine room and whoever carries its decisions out.
+
+`Machine.step(snapshot, event, now_ms)` returns a `Transition` or a `Refused`. Neither changes anything:
+the engine's turn accepts a Transition after its decide callbacks, by swapping the fields named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from event_center.model import Event, Json, Owed, Reason, Result, Snapshot, Timer, Unhandled
+
+DONE = "@done"
+"""The event of a state whose entry runs are all done (`on_done`)."""
+ERROR = "@error"
+"""The event of a callback that failed for good (`on_error`); payload: callback, type, message, attempt."""
+AFTER = "@after/"
+"""Events of timers begin with this, followed by the key of `after` as it was written."""
+
+Guard = Callable[[Snapshot, Event, int], Any]
+"""A guard as the table calls it: snapshot, event, now_ms → truth. It does no I/O and changes nothing."""
+
+
+class Retry(NamedTuple):
+    """How often and when a failed callback is tried again, in the terms of Amazon States Language."""
+
+    max_attempts: int = 3
+    interval_ms: int = 1_000
+    backoff_rate: float = 2.0
+    max_delay_ms: int = 60_000
+    jitter: str = "none"
+    """`none`, or `full`: a delay anywhere between 0 and the computed one."""
+
+
+class Action(NamedTuple):
+    """One callback that a machine names, with what the machine says of it."""
+
+    name: str
+    retry: Retry = Retry()
+    timeout_ms: int = 30_000
+    eager: bool = False
+    """Entry only: start with the accept, before the transition is durable."""
+
+
+class Transition:
+    """The event moves the workflow, or is handled inside its state. Shared and never changed."""
+
+    __slots__ = ("data", "decide", "entered", "owed", "result", "target", "timers")
+
+    def __init__(  # noqa: PLR0917 - made per event where a branch has assigns or timers
+        self,
+        target: str,
+        entered: bool,
+        decide: tuple[Action, ...] = (),
+        data: dict[str, Json] | None = None,
+        timers: list[Timer] | None = None,
+        owed: list[Owed] | None = None,
+        result: Result | None = None,
+    ) -> None:
+        self.target = target
+        """The configuration after the transition; the same as before it for an internal one."""
+        self.entered = entered
+        """The state is entered: timers and owed runs of the old one go, its time starts anew."""
+        self.decide = decide
+        """Callbacks to await one by one before the accept: `before`, `exit`, `actions`, in this order."""
+        self.data = data
+        """The workflow's new data; None leaves it as it is."""
+        self.timers = timers
+        """All timers after the transition; None leaves them as they are (only if not `entered`)."""
+        self.owed = owed
+        """Entry runs owed by this transition, in order; None or empty: none."""
+        self.result = result
+        """Set when the target is final."""
+
+
+class Refused:
+    """The event does not move the workflow; says why, and what the machine wants done with it."""
+
+    __slots__ = ("accepted", "detail", "reason", "unhandled")
+
+    def __init__(
+        self, reason: Reason, unhandled: Unhandled, detail: str = "", accepted: tuple[str, ...] = ()
+    ) -> None:
+        self.reason = reason
+        """unknown_event, not_accepted or guard."""
+        self.unhandled = unhandled
+        self.detail = detail
+        """The guard that said no, as it is written in the machine."""
+        self.accepted = accepted
+        """The events that the state accepts, sorted."""
+
+
+Decision = Transition | Refused

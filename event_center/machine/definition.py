@@ -1,0 +1,188 @@
+"""
+What a definition says, as frozen nouns: states, branches, callbacks, timers, where each one stands.
+
+Made by `reading` from YAML; `checks` looks for mistakes between its parts, `table` compiles it, and
+whoever draws a machine reads it. Nothing here is evaluated or changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from event_center.machine.decision import Action
+from event_center.machine.guard import Condition
+from event_center.machine.problems import Place
+from event_center.machine.value import Value
+from event_center.model import Json, Result, Unhandled
+
+NOWHERE = Place(1, 1)
+
+
+class Missing(StrEnum):
+    """What to do with an event whose workflow does not exist."""
+
+    CREATE = "create"
+    REJECT = "reject"
+    DEAD_LETTER = "dead_letter"
+
+
+class OnFailure(StrEnum):
+    """What to do with a workflow whose callback failed for good and has no `on_error`."""
+
+    PARK = "park"
+    DEAD_LETTER = "dead_letter"
+
+
+class Phase(StrEnum):
+    """When a callback runs."""
+
+    BEFORE = "before"
+    EXIT = "exit"
+    ACTION = "action"
+    ENTRY = "entry"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One place that names a callback."""
+
+    place: Place
+    action: Action
+
+
+Calls = tuple[Call, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Branch:
+    """One way that an event can take."""
+
+    place: Place
+    target: str | None = None
+    """None: the event is handled inside the state."""
+    target_place: Place = NOWHERE
+    guard: Condition | None = None
+    before: Calls = ()
+    actions: Calls = ()
+    assign: Mapping[str, Value] = field(default_factory=dict)
+    reenter: bool = False
+    repeat: bool = False
+    description: str = ""
+
+
+Branches = tuple[Branch, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class On:
+    """The branches of one event or timer, in the order in which they are tried."""
+
+    place: Place
+    branches: Branches
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class After(On):
+    """The branches of one timer; it repeats if one of them says so."""
+
+    delay_ms: int
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the timer is armed again while the state lasts."""
+        return any(branch.repeat for branch in self.branches)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """One state."""
+
+    place: Place
+    name: str
+    final: bool = False
+    result: Result | None = None
+    entry: Calls = ()
+    exit: Calls = ()
+    on: Mapping[str, On] = field(default_factory=dict)
+    after: Mapping[str, After] = field(default_factory=dict)
+    on_error: On | None = None
+    on_done: On | None = None
+    unhandled: Unhandled | None = None
+    perpetual: bool = False
+    exits: Mapping[str, Place] = field(default_factory=dict)
+    """Where the keys stand that a final state may not have."""
+    title: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    meta: Json = None
+
+    def ways(self) -> Iterator[tuple[str, On]]:
+        """Everything that can move a workflow out of this state, named as a message would."""
+        yield from self.on.items()
+        for key, after in self.after.items():
+            yield f"after {key}", after
+        if self.on_error is not None:
+            yield "on_error", self.on_error
+        if self.on_done is not None:
+            yield "on_done", self.on_done
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declared:
+    """One event of `events`."""
+
+    place: Place
+    missing: Missing | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Definition:
+    """A whole machine."""
+
+    source: str
+    name: str
+    version: int
+    initial: str
+    initial_place: Place = NOWHERE
+    states: Mapping[str, State] = field(default_factory=dict)
+    data: Mapping[str, Json] = field(default_factory=dict)
+    events: Mapping[str, Declared] | None = None
+    on: Mapping[str, On] = field(default_factory=dict)
+    on_error: On | None = None
+    on_failure: OnFailure = OnFailure.PARK
+    unhandled: Unhandled = Unhandled.REJECT
+    perpetual: bool = False
+    title: str = ""
+    description: str = ""
+
+    def ways(self) -> Iterator[tuple[str, On]]:
+        """Everything that can move a workflow out of any state that is not final."""
+        yield from self.on.items()
+        if self.on_error is not None:
+            yield "on_error", self.on_error
+
+    def everything(self) -> Iterator[tuple[str, On]]:
+        """All ways of all states and of the machine, named with their state."""
+        for state in self.states.values():
+            for name, on in state.ways():
+                yield f"{name!r} in '{state.name}'", on
+        for name, on in self.ways():
+            yield f"{name!r} of the machine", on
+
+    def calls(self) -> Iterator[tuple[Phase, Call]]:
+        """Every place that names a callback, with its phase."""
+        for state in self.states.values():
+            yield from ((Phase.ENTRY, call) for call in state.entry)
+            yield from ((Phase.EXIT, call) for call in state.exit)
+        for _, on in self.everything():
+            for branch in on.branches:
+                yield from ((Phase.BEFORE, call) for call in branch.before)
+                yield from ((Phase.ACTION, call) for call in branch.actions)
+
+    def conditions(self) -> Iterator[Condition]:
+        """The guards of all branches."""
+        for _, on in self.everything():
+            yield from (branch.guard for branch in on.branches if branch.guard is not None)

@@ -1,0 +1,95 @@
+"""
+Which keys stand where: the schema of a machine definition, by mapping.
+
+A key of the wider schema that this release does not build is refused by name (`later`), any other
+key with a guess at the one that was meant. docs/machine-language.md says what each key does. Used
+by `reading` and `branches`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Grammar(NamedTuple):
+    """The keys of one kind of mapping."""
+
+    noun: str
+    keys: frozenset[str]
+    required: tuple[str, ...] = ()
+    later: frozenset[str] = frozenset()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+MACHINE = Grammar(
+    "a machine",
+    _words(
+        "machine version title description initial data perpetual retries events on on_error"
+        " on_failure unhandled states"
+    ),
+    ("machine", "version", "initial", "states"),
+    _words("timeout migrate tests invoke always defer emit raise after context_type"),
+)
+STATE = Grammar(
+    "a state",
+    _words(
+        "type result title description tags meta perpetual entry exit on after on_error on_done"
+        " unhandled"
+    ),
+    (),
+    _words("states initial always defer invoke emit raise history timeout on_timeout"),
+)
+FINAL = _words("type result title description tags meta entry")
+"""What a final state may have."""
+EVENT = Grammar("an event", _words("description missing"), (), _words("schema dedupe expiry"))
+BRANCH = Grammar(
+    "a branch",
+    _words("target guard before actions assign reenter description"),
+    (),
+    _words("emit raise invoke errors with"),
+)
+TIMED_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"repeat"})
+CALL = Grammar(
+    "a callback", _words("do retry timeout"), ("do",), _words("with heartbeat reconcile")
+)
+ENTRY_CALL = CALL._replace(keys=CALL.keys | {"eager"})
+RETRY = Grammar(
+    "a retry policy",
+    _words("max_attempts interval backoff_rate max_delay jitter"),
+    (),
+    _words("errors"),
+)
+GUARD = Grammar("a guard", _words("not and or"), (), _words("in"))
+
+TYPES_LATER = _words("choice compound parallel history")
+MISSING_LATER = _words("hold")
+
+SYNONYMS = {
+    "id": "machine",
+    "name": "machine",
+    "context": "data",
+    "outcome": "result",
+    "output": "result",
+    "cond": "guard",
+    "condition": "guard",
+    "if": "guard",
+    "conditions": "guard",
+    "to": "target",
+    "onDone": "on_done",
+    "onError": "on_error",
+    "catch": "on_error",
+    "on_enter": "entry",
+    "on_entry": "entry",
+    "on_exit": "exit",
+    "transitions": "on",
+    "action": "actions",
+    "callback": "do",
+    "maxAttempts": "max_attempts",
+    "attempts": "max_attempts",
+    "set": "assign",
+    "delay": "after",
+}
+"""Words of other libraries, and ours for them."""

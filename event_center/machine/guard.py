@@ -1,0 +1,148 @@
+"""
+Guards: named ones, expressions, and what `not`, `and`, `or` make of them.
+
+A definition holds a `Condition`; the table calls what `compiled` makes of it. A guard that raises
+lets the exception out of the step: it is an error, never "false". Called by `branches` (reading),
+`checks` and `table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from event_center.errors import ExpressionError
+from event_center.machine.decision import Guard
+from event_center.machine.expression import Expression
+from event_center.machine.problems import Place
+from event_center.machine.scope import reads_event, values_of
+from event_center.model import Event, Snapshot
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """A guard that a plugin gives."""
+
+    place: Place
+    name: str
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Computed:
+    """A guard that is an expression."""
+
+    place: Place
+    expression: Expression
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Not:
+    """True when its part is not."""
+
+    part: Condition
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Every:
+    """True when all parts are, tried in order."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Either:
+    """True when one part is, tried in order."""
+
+    parts: tuple[Condition, ...]
+
+
+Condition = Named | Computed | Not | Every | Either
+
+
+def leaves(condition: Condition | None) -> Iterator[Named | Computed]:
+    """The named guards and expressions of a condition, in order."""
+    match condition:
+        case None:
+            return
+        case Named() | Computed():
+            yield condition
+        case Not(part=part):
+            yield from leaves(part)
+        case Every(parts=parts) | Either(parts=parts):
+            for one in parts:
+                yield from leaves(one)
+
+
+def text_of(condition: Condition) -> str:
+    """How a refusal names the condition: `name`, `=expression`, `not x`, `(x and y)`."""
+    match condition:
+        case Named(name=name):
+            return name
+        case Computed(expression=expression):
+            return f"={expression.text}"
+        case Not(part=part):
+            return f"not {text_of(part)}"
+        case Every(parts=parts):
+            return f"({' and '.join(text_of(part) for part in parts)})"
+        case Either(parts=parts):
+            return f"({' or '.join(text_of(part) for part in parts)})"
+        case _:
+            assert_never(condition)
+
+
+def compiled(condition: Condition, given: Mapping[str, Guard]) -> Guard:
+    """The condition as one function; named guards are looked up among the given ones."""
+    match condition:
+        case Named(name=name):
+            return given[name] if name in given else _unbound(condition)
+        case Computed(expression=expression):
+            return _computed(expression)
+        case Not(part=part):
+            return _not(compiled(part, given))
+        case Every(parts=parts):
+            return _every(tuple(compiled(part, given) for part in parts))
+        case Either(parts=parts):
+            return _either(tuple(compiled(part, given) for part in parts))
+        case _:
+            assert_never(condition)
+
+
+def _unbound(condition: Named) -> Guard:
+    def unbound(_snapshot: Snapshot, _event: Event, _now_ms: int) -> bool:
+        message = f"{condition.where}: no plugin gives the guard '{condition.name}'"
+        raise ExpressionError(message)
+
+    return unbound
+
+
+def _computed(expression: Expression) -> Guard:
+    evaluate = expression.evaluate
+    with_event = reads_event(expression)
+
+    def computed(snapshot: Snapshot, event: Event, now_ms: int) -> object:
+        return evaluate(values_of(snapshot, event, now_ms, with_event=with_event))
+
+    return computed
+
+
+def _not(part: Guard) -> Guard:
+    def negated(snapshot: Snapshot, event: Event, now_ms: int) -> bool:
+        return not part(snapshot, event, now_ms)
+
+    return negated
+
+
+def _every(parts: tuple[Guard, ...]) -> Guard:
+    def every(snapshot: Snapshot, event: Event, now_ms: int) -> bool:
+        return all(part(snapshot, event, now_ms) for part in parts)
+
+    return every
+
+
+def _either(parts: tuple[Guard, ...]) -> Guard:
+    def either(snapshot: Snapshot, event: Event, now_ms: int) -> bool:
+        return any(part(snapshot, event, now_ms) for part in parts)
+
+    return either

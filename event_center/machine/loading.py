@@ -1,0 +1,58 @@
+"""
+A file or text → a machine, or one DefinitionError with every problem that it has.
+
+The only place of this room that reads a file. Called by the app's wiring, the CLI and tests
+through `event_center.machine.load` and `parse`; the machine that comes out goes to the plugins
+(for its named guards) and then to the engine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from event_center.machine.checks import check
+from event_center.machine.document import read_document
+from event_center.machine.problems import Code, Place, Problems
+from event_center.machine.reader import Reader
+from event_center.machine.reading import read_definition
+from event_center.machine.step import Machine, build
+
+
+def load(path: Path) -> Machine:
+    """
+    The machine that a YAML file defines.
+
+    Raises:
+        DefinitionError: the file can not be read, or the definition has problems: all of them.
+    """
+    source = str(path)
+    problems = Problems(source)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        problems.add(Place(1, 1), Code.SYNTAX, f"can not be read: {error.strerror or error}")
+        raise problems.error() from error
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        problems.add(Place(line, column), Code.SYNTAX, "not UTF-8; save the file in this encoding")
+        raise problems.error() from error
+    return parse(text, source)
+
+
+def parse(text: str, source: str = "<text>") -> Machine:
+    """
+    The machine that a YAML text defines; `source` names it in messages.
+
+    Raises:
+        DefinitionError: the definition has problems: all of them, in the order of the text.
+    """
+    problems = Problems(source)
+    root = read_document(text, problems)
+    if root is None:
+        raise problems.error()
+    definition = read_definition(Reader(problems), root)
+    check(definition, problems)
+    if len(problems):
+        raise problems.error()
+    return build(definition)

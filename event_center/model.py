@@ -1,0 +1,303 @@
+"""
+The nouns that every room shares: what lies in a log, what happens to a workflow, and its whole truth.
+
+Nothing here does I/O, knows a clock or imports another module of the package. Times are whole
+milliseconds since the Unix epoch in UTC (`_ms`); keys and values of records are bytes. The words are
+those of docs/glossary.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple, NewType
+
+Shard = NewType("Shard", int)
+"""The fenced unit of ownership: partition number p of every co-partitioned topic."""
+
+Token = NewType("Token", int)
+"""Names one assignment of a shard to a member; a later assignment has a greater one."""
+
+Headers = tuple[tuple[str, bytes], ...]
+Json = Any
+"""What `json.loads` can return. Payloads and data are the user's: nothing more is known of them."""
+
+
+class Position(NamedTuple):
+    """Where a record lies in a log; unique for as long as the topic exists."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class Record(NamedTuple):
+    """One record as it is read from a partition; its topic and partition stand in the batch."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Outgoing(NamedTuple):
+    """One record on its way into a log. `partition=None`: the log's partitioner decides by the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+    timestamp_ms: int = 0
+    """0: the log stamps the record with its own clock."""
+
+
+class Outcome(StrEnum):
+    """What became of a record. Every record taken in gets exactly one of these, once (promise P1)."""
+
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+    DEAD_LETTERED = "dead_lettered"
+    FORWARDED = "forwarded"
+    DISCARDED = "discarded"
+
+
+class Reason(StrEnum):
+    """Why a record was not applied: data for `history`, `show` and letters, not a sentence."""
+
+    UNDECODABLE = "undecodable"
+    NO_WORKFLOW_ID = "no_workflow_id"
+    BAD_WORKFLOW_ID = "bad_workflow_id"
+    WRONG_PARTITION = "wrong_partition"
+    UNKNOWN_MACHINE = "unknown_machine"
+    UNKNOWN_EVENT = "unknown_event"
+    UNKNOWN_WORKFLOW = "unknown_workflow"
+    OTHER_MACHINE = "other_machine"
+    NOT_ACCEPTED = "not_accepted"
+    GUARD = "guard"
+    FINISHED = "finished"
+    STALE = "stale"
+    FAILED = "failed"
+    BEHIND_LETTER = "behind_letter"
+    WAITING_FULL = "waiting_full"
+    BY_OPERATOR = "by_operator"
+    BAD_COMMAND = "bad_command"
+    NOT_APPLICABLE = "not_applicable"
+    UNREADABLE_SNAPSHOT = "unreadable_snapshot"
+
+
+class Status(StrEnum):
+    """How a workflow stands, beside the state of its machine."""
+
+    ACTIVE = "active"
+    RETRYING = "retrying"
+    PARKED = "parked"
+    PAUSED = "paused"
+    FINAL = "final"
+
+
+class Result(StrEnum):
+    """How a finished workflow ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+
+
+class Unhandled(StrEnum):
+    """What a machine or state does with an event that it does not accept."""
+
+    REJECT = "reject"
+    IGNORE = "ignore"
+    DEFER = "defer"
+    DEAD_LETTER = "dead_letter"
+
+
+class Event:
+    """
+    One event for one workflow: from a record, a due timer, or the result of a callback.
+
+    A slotted class with a plain constructor, because the hot path makes one per record.
+    """
+
+    __slots__ = ("headers", "id", "name", "offset", "partition", "payload", "time_ms", "topic")
+
+    def __init__(  # noqa: PLR0917 - one call per record: positional arguments are what makes it cheap
+        self,
+        name: str,
+        payload: Json = None,
+        id: str | None = None,  # noqa: A002 - the word of the domain and of CloudEvents
+        time_ms: int = 0,
+        headers: Headers = (),
+        topic: str = "",
+        partition: int = -1,
+        offset: int = -1,
+    ) -> None:
+        self.name = name
+        self.payload = payload
+        self.id = id
+        self.time_ms = time_ms
+        self.headers = headers
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+
+    @property
+    def origin(self) -> str:
+        """What makes this event unlike any other: `topic/partition/offset`, or `timer/…`, `run/…`."""
+        if self.offset < 0:
+            return self.topic
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    def __repr__(self) -> str:
+        return f"Event({self.name!r}, {self.payload!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return all(getattr(self, slot) == getattr(other, slot) for slot in Event.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # payloads are mutable
+
+
+class Owed(NamedTuple):
+    """A run that must happen: the callback `name`, owed by the transition with number `seq`."""
+
+    name: str
+    seq: int
+    attempt: int = 0
+    """Attempts that ended, counted when they end; a failure of the infrastructure adds none."""
+    due_ms: int = 0
+    """Not before this time; 0 is at once."""
+    starts: int = 0
+    """Takeovers that found this run without a result; reserved, written as 0 by this format."""
+
+
+class Timer(NamedTuple):
+    """A pending `after` of the current state entry."""
+
+    id: str
+    """The name of the machine's timer event, as `@after/24h`."""
+    seq: int
+    """The seq at which its state was entered: a timer of an older entry is stale."""
+    due_ms: int
+
+
+class Refusal(NamedTuple):
+    """One of the last events that a workflow refused, kept for `show` and `why`."""
+
+    at_ms: int
+    event: str
+    reason: str
+    detail: str = ""
+
+
+class Failure(NamedTuple):
+    """The last error of a callback, kept until its workflow moves on."""
+
+    callback: str
+    type: str
+    message: str
+    at_ms: int
+    attempt: int
+
+
+class Snapshot:
+    """
+    The whole truth of one workflow, as the compacted topic keeps it (docs/formats.md).
+
+    Mutable and slotted: there is one live object per busy workflow, and the turn swaps its fields in
+    one synchronous block. Optional parts are None or empty and cost nothing in the bytes.
+    """
+
+    __slots__ = (
+        "cause",
+        "closed_at_ms",
+        "counted",
+        "data",
+        "deciding_attempt",
+        "deciding_due_ms",
+        "entered_at_ms",
+        "failure",
+        "ids",
+        "letters_last",
+        "letters_next",
+        "loop",
+        "machine",
+        "owed",
+        "parked",
+        "refusals",
+        "result",
+        "seen",
+        "seq",
+        "state",
+        "status",
+        "timers",
+        "version",
+        "waiting",
+        "waiting_next",
+        "workflow_id",
+    )
+
+    def __init__(self, workflow_id: str, machine: str, version: int, state: str) -> None:
+        self.workflow_id = workflow_id
+        self.machine = machine
+        self.version = version
+        self.state = state
+        """The configuration: the name of one leaf, or of several joined by `|` (parallel regions)."""
+        self.status: str = Status.ACTIVE
+        self.seq = 0
+        self.data: dict[str, Json] = {}
+        self.entered_at_ms = 0
+        self.result: str | None = None
+        self.closed_at_ms = 0
+        self.owed: list[Owed] = []
+        self.cause: Event | None = None
+        """The event whose transition owes the runs; kept while some are owed, for their context."""
+        self.timers: list[Timer] = []
+        self.seen: dict[str, int] = {}
+        """The highest offset recorded of each topic (`topic/partition` where not co-partitioned)."""
+        self.ids: list[int] = []
+        """64-bit hashes of the last 64 event ids recorded, oldest first."""
+        self.refusals: list[Refusal] = []
+        self.waiting = 0
+        """How many waiting entries this workflow has in the keyed store."""
+        self.waiting_next = 0
+        """The number of the next waiting entry; numbers are never used twice."""
+        self.letters_next = 0
+        """The open letter to be replayed next; letters are open while this is below `letters_last`."""
+        self.letters_last = 0
+        """One more than the number of the last letter written in sequence."""
+        self.deciding_attempt = 0
+        """Failed attempts to decide the event at the head of the queue."""
+        self.deciding_due_ms = 0
+        self.parked: str | None = None
+        """Why it is parked: failed, loop, no_place, unreadable."""
+        self.failure: Failure | None = None
+        self.loop = 0
+        """Transitions since the last record from outside (1,000 park it)."""
+        self.counted: Any = None
+        """Where the shard's counts have this workflow now; not part of the bytes."""
+
+
+class Snapshotted(NamedTuple):
+    """What the first line of a snapshot tells without decoding the rest."""
+
+    format: int
+    machine: str
+    version: int
+    state: str
+    status: str
+    due_ms: int
+    """When this workflow next needs its shard: the least due time of timers and retries, or 0."""
+    needs: str
+    """`t` has timers, `o` owes a run, `w` has waiting entries, `s` is stopped (parked or paused)."""
+
+
+Counts = Mapping[str, int]

@@ -1,0 +1,104 @@
+"""
+What a plugin's author writes with: `callbacks("order")` and its decorators.
+
+A decorator only notes the function and returns it unchanged: nothing is checked, and nothing is
+registered anywhere else, so that two centers, or two tests, never see each other's plugins.
+`discovery` finds the `Callbacks` objects in modules; `registry` checks them against the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeVar, overload
+
+from event_center.errors import PluginError
+from event_center.plugins.signatures import file_line
+
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+
+
+class Role(StrEnum):
+    """How a decorator said what its function is for."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    ACTION = "action"
+    GUARD = "guard"
+
+
+class Implementation(NamedTuple):
+    """One decorated function; `name` is a state for entry and exit, else as in the machine."""
+
+    role: Role
+    name: str
+    function: Function
+
+
+class Callbacks:
+    """The callbacks of one machine, as one module implements them."""
+
+    __slots__ = ("implementations", "lifespans", "machine")
+
+    def __init__(self, machine: str) -> None:
+        self.machine = machine
+        self.implementations: list[Implementation] = []
+        self.lifespans: list[Function] = []
+
+    def __repr__(self) -> str:
+        return f"callbacks({self.machine!r})"
+
+    def entry(self, state: str) -> Callable[[F], F]:
+        """Implement the entry callback of a state; of several, the one with the function's name."""
+        return self._decorator(Role.ENTRY, state)
+
+    def exit(self, state: str) -> Callable[[F], F]:
+        """Implement the exit callback of a state; of several, the one with the function's name."""
+        return self._decorator(Role.EXIT, state)
+
+    @overload
+    def action(self, name: F) -> F: ...
+    @overload
+    def action(self, name: str) -> Callable[[F], F]: ...
+    def action(self, name: str | F) -> F | Callable[[F], F]:
+        """Implement a callback by its name in the machine; by default the function's."""
+        return self._named(Role.ACTION, name)
+
+    @overload
+    def guard(self, name: F) -> F: ...
+    @overload
+    def guard(self, name: str) -> Callable[[F], F]: ...
+    def guard(self, name: str | F) -> F | Callable[[F], F]:
+        """Implement a guard by its name in the machine (by default the function's); not async."""
+        return self._named(Role.GUARD, name)
+
+    def lifespan(self, function: F) -> F:
+        """Hold what the plugin needs while the center runs: an async context manager function."""
+        self.lifespans.append(function)
+        return function
+
+    def _named(self, role: Role, name: str | F) -> F | Callable[[F], F]:
+        if isinstance(name, str):
+            return self._decorator(role, name)
+        return self._decorator(role, name.__name__)(name)
+
+    def _decorator(self, role: Role, name: str) -> Callable[[F], F]:
+        if not isinstance(name, str):
+            raise PluginError(
+                f"{file_line(name)}: {role} of callbacks({self.machine!r}) decorates without its "
+                f'state; write `.{role}("STATE")`'
+            )
+
+        def note(function: F) -> F:
+            self.implementations.append(Implementation(role, name, function))
+            return function
+
+        return note
+
+
+def callbacks(machine: str) -> Callbacks:
+    """Begin the callbacks of the machine with this name; keep the result as a module attribute."""
+    if not isinstance(machine, str) or not machine:
+        raise PluginError(f"callbacks() takes the name of a machine, not {machine!r}")
+    return Callbacks(machine)

@@ -1,0 +1,218 @@
+"""
+The context of one run: what a callback may know of its workflow, and what it may send.
+
+A context belongs to one run and is made for each, so it copies nothing until it is asked to. What
+is emitted and published is only collected here; the engine room reads it when the callback has
+returned, and it leaves with the cut that records the run, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import orjson
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from event_center.errors import PluginError
+from event_center.machine.value import copied
+from event_center.model import Event, Headers, Json, Snapshot
+
+
+class Emitted(NamedTuple):
+    """An event that a callback sends to a workflow, through the inbox."""
+
+    workflow_id: str
+    event: str
+    payload: Json
+    id: str | None
+    machine: str | None = None
+    """The machine of the workflow that this event creates, if there is none yet."""
+
+
+class Published(NamedTuple):
+    """A record that a callback sends to a topic outside."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
+class Context:
+    """
+    What a callback gets: its workflow as the run finds it, the event, and ways to send.
+
+    `event` and `payload` are shared with the engine and not to be changed; `data` is the callback's
+    own copy.
+    """
+
+    __slots__ = (
+        "_data",
+        "_data_copy",
+        "_log",
+        "_topics",
+        "attempt",
+        "deadline_ms",
+        "emitted",
+        "event",
+        "idempotency_key",
+        "machine",
+        "published",
+        "state",
+        "workflow_id",
+    )
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        idempotency_key: str,
+        *,
+        attempt: int = 1,
+        deadline_ms: int = 0,
+        topics: frozenset[str] = frozenset(),
+    ) -> None:
+        self.workflow_id = snapshot.workflow_id
+        self.machine = snapshot.machine
+        self.state = snapshot.state
+        self.event = event
+        self.idempotency_key = idempotency_key
+        """The same for every attempt of this run, also after a crash and on another machine."""
+        self.attempt = attempt
+        """1 for the first attempt."""
+        self.deadline_ms = deadline_ms
+        """When this attempt times out, in milliseconds since the epoch."""
+        self.emitted: list[Emitted] | None = None
+        self.published: list[Published] | None = None
+        self._topics = topics
+        # The accept replaces a workflow's data and never changes them in place, so the reference
+        # stays true to the moment of this run, and the copy can wait until it is asked for.
+        self._data = snapshot.data
+        self._data_copy: dict[str, Json] | None = None
+        self._log: FilteringBoundLogger | None = None
+
+    @property
+    def payload(self) -> Json:
+        """The payload of the event that led to this run."""
+        return self.event.payload
+
+    @property
+    def data(self) -> dict[str, Json]:
+        """A copy of the workflow's data; only `assign` in the machine changes them."""
+        if self._data_copy is None:
+            self._data_copy = copied(self._data)
+        return self._data_copy
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """A structlog logger that knows this workflow, its state, the event and the attempt."""
+        if self._log is None:
+            self._log = structlog.get_logger().bind(
+                machine=self.machine,
+                workflow_id=self.workflow_id,
+                state=self.state,
+                event_name=self.event.name,
+                attempt=self.attempt,
+            )
+        return self._log
+
+    def emit(
+        self,
+        event: str | Event,
+        payload: Json = None,
+        *,
+        workflow_id: str | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the domain and of CloudEvents
+        machine: str | None = None,
+    ) -> None:
+        """
+        Send an event to a workflow, this one by default, through the inbox.
+
+        Args:
+            event: the event's name, or an `Event` with its payload and id.
+            payload: anything that JSON can say; stands before the payload of an `Event`.
+            workflow_id: of the workflow that is to hear of it.
+            id: for finding duplicates; stands before the id of an `Event`.
+            machine: of a workflow that does not exist yet, and that this event creates.
+
+        Raises:
+            PluginError: the event has no name, or its payload is not JSON.
+        """
+        if isinstance(event, Event):
+            name = event.name
+            payload = event.payload if payload is None else payload
+            id = event.id if id is None else id  # noqa: A001 - as above
+        else:
+            name = event
+        target = self.workflow_id if workflow_id is None else workflow_id
+        if not (isinstance(name, str) and name and isinstance(target, str) and target):
+            raise PluginError(
+                f"{self._where()} emitted {name!r} to workflow {target!r}; both are names, "
+                "neither may be empty"
+            )
+        checked_payload(payload, f"{self._where()}: the payload of {name!r}")
+        if self.emitted is None:
+            self.emitted = []
+        self.emitted.append(Emitted(target, name, payload, id, machine))
+
+    def publish(
+        self,
+        topic: str,
+        payload: Json | bytes,
+        *,
+        key: str | bytes | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
+    ) -> None:
+        """
+        Send a record to a topic that `[publish] topics` of the settings declares.
+
+        Args:
+            topic: where to.
+            payload: the record's value: bytes as they are, anything else as JSON.
+            key: of the record; the workflow_id by default, so that what one workflow sends stays
+                in order.
+            headers: of the record.
+
+        Raises:
+            PluginError: the topic is not declared, or the payload is not JSON.
+        """
+        if topic not in self._topics:
+            declared = ", ".join(sorted(self._topics)) or "none"
+            raise PluginError(
+                f"{self._where()} published to the topic {topic!r}, which is not declared; add it "
+                f"to `[publish] topics` of the settings (declared: {declared})"
+            )
+        if not isinstance(payload, bytes):
+            payload = _encoded(payload, f"{self._where()}: what is published to {topic!r}")
+        if self.published is None:
+            self.published = []
+        named = () if headers is None else tuple((name, _raw(headers[name])) for name in headers)
+        sender = _raw(self.workflow_id if key is None else key)
+        self.published.append(Published(topic, sender, payload, named))
+
+    def _where(self) -> str:
+        return f"a callback of machine {self.machine}, workflow {self.workflow_id}"
+
+
+def checked_payload(payload: Json, where: str) -> None:
+    """
+    Make sure that JSON can say this payload.
+
+    Raises:
+        PluginError: it can not; `where` begins the message.
+    """
+    if payload is not None:
+        _encoded(payload, where)
+
+
+def _encoded(payload: Json, where: str) -> bytes:
+    try:
+        return orjson.dumps(payload)
+    except TypeError as error:
+        raise PluginError(f"{where} is not JSON: {error}; send what JSON can say") from error
+
+
+def _raw(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()

@@ -1,0 +1,177 @@
+"""
+Where plugins are found: named in the settings, as entry points, and beside the machines' files.
+
+A file is loaded once however often it is named, under a module name of its own, so that two files
+called `order.py` do not meet. What fails while it is imported becomes a PluginError with the line
+that failed. The wiring of a center calls `discover`, then `registry.resolve` for each machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from event_center.errors import PluginError
+from event_center.plugins.callbacks import Callbacks
+
+T = TypeVar("T")
+
+ENTRY_POINTS = "event_center.plugins"
+"""The group of entry points: each names a module, or a Callbacks object in one."""
+
+
+def discover(
+    machine_files: Iterable[Path], configured: Iterable[str] = (), root: Path = Path()
+) -> list[Callbacks]:
+    """
+    Load every plugin, and return the callbacks in them, each once.
+
+    Args:
+        machine_files: their YAML files; the module of the same name beside each is loaded, if any.
+        configured: names of modules (`pkg.mod`), and paths of files (`plugins/foo.py`).
+        root: the directory that such paths start from.
+
+    Raises:
+        PluginError: a plugin cannot be found or imported, or is named but defines no callbacks.
+    """
+    search = _Search()
+    for one in configured:
+        if one.endswith(".py") or os.sep in one:
+            search.named(search.file(root / one), f"plugins = [{one!r}]")
+        else:
+            search.named(search.module(one), f"plugins = [{one!r}]")
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        search.entry_point(point)
+    for beside in (path.with_suffix(".py") for path in machine_files):
+        if beside.is_file():
+            search.add(search.file(beside))
+    return search.found
+
+
+class _Search:
+    """What was found so far, and which files were loaded for it."""
+
+    def __init__(self) -> None:
+        self.found: list[Callbacks] = []
+        self.loaded: dict[Path, ModuleType] = {}
+
+    def add(self, module: ModuleType) -> int:
+        """Take in the callbacks of a module that are new; returns how many it has in all."""
+        inside = [value for value in vars(module).values() if isinstance(value, Callbacks)]
+        for callbacks in inside:
+            if not any(callbacks is known for known in self.found):
+                self.found.append(callbacks)
+        return len(inside)
+
+    def named(self, module: ModuleType, source: str) -> None:
+        """As `add`, for a module that somebody named: it must have callbacks."""
+        if not self.add(module):
+            raise PluginError(
+                f"{getattr(module, '__file__', module.__name__)}: named by {source}, but it "
+                'defines no callbacks; begin with `order = callbacks("order")`'
+            )
+
+    def module(self, name: str) -> ModuleType:
+        """Import a module by its dotted name."""
+        try:
+            missing = importlib.util.find_spec(name) is None
+        except ModuleNotFoundError as error:
+            missing = error.name is not None and (name + ".").startswith(error.name + ".")
+            if not missing:
+                raise _failed(error, name, None) from error
+        if missing:
+            raise PluginError(
+                f"plugins = [{name!r}]: there is no such module; install its package, or write the "
+                "path of a file, as `plugins/foo.py`"
+            )
+        module = _imported(lambda: importlib.import_module(name), name, None)
+        if module.__file__ is not None:
+            self.loaded[Path(module.__file__).resolve()] = module
+        return module
+
+    def file(self, path: Path) -> ModuleType:
+        """Load a module from a file, once, under a name that no other file gets."""
+        path = path.resolve()
+        if path not in self.loaded:
+            if not path.is_file():
+                raise PluginError(
+                    f"{path}: there is no such plugin file; paths in `plugins` start from "
+                    "the project's directory"
+                )
+            self.loaded[path] = _imported(lambda: _loaded(path), path.name, path)
+        return self.loaded[path]
+
+    def entry_point(self, point: importlib.metadata.EntryPoint) -> None:
+        """Load what an installed package announces."""
+        source = f"the entry point {point.name!r} = {point.value!r}"
+        target = _imported(point.load, source, None)
+        if isinstance(target, Callbacks):
+            if not any(target is known for known in self.found):
+                self.found.append(target)
+        elif isinstance(target, ModuleType):
+            self.named(target, source)
+        else:
+            raise PluginError(
+                f"{source} of {ENTRY_POINTS} is {target!r:.80}; name a module, or what "
+                "`callbacks()` returned"
+            )
+
+
+def _loaded(path: Path) -> ModuleType:
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    name = f"event_center_plugin_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path}: not a Python source file; a plugin's name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickles look their module up by name, so it must be there while it runs.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _imported(load: Callable[[], T], name: str, path: Path | None) -> T:
+    """Run the user's module; everything that it raises is its author's to mend."""
+    try:
+        return load()
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failed(error, name, path) from error
+
+
+def _failed(error: BaseException, name: str, path: Path | None) -> PluginError:
+    return PluginError(
+        f"{_line_of(error, path)}: importing the plugin {name} failed: "
+        f"{type(error).__name__}: {error}; mend it, or take it out of `plugins`"
+    )
+
+
+def _line_of(error: BaseException, path: Path | None) -> str:
+    """The line of the plugin that failed: the deepest one in its file, else the deepest of all."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen importlib") and frame.filename != __file__
+    ]
+    own = [frame for frame in frames if path is not None and Path(frame.filename) == path]
+    if not frames:
+        return str(path or "(no file)")
+    deepest = (own or frames)[-1]
+    return f"{deepest.filename}:{deepest.lineno}"

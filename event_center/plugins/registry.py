@@ -1,0 +1,203 @@
+"""
+Who implements what: a machine's callbacks and guards, bound to the functions of its plugins.
+
+Every name that the machine uses must be implemented exactly once; all problems come in one
+PluginError. The wiring of a center calls `resolve` once per machine, when it starts; the engine
+room then asks `Bound.callback` for what it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from event_center.errors import PluginError
+from event_center.machine.spelling import hint, meant
+from event_center.machine.step import Machine
+from event_center.plugins.callbacks import Callbacks, Implementation, Role
+from event_center.plugins.signatures import Callback, Lifespan, file_line, guard, lifespan, place
+
+T = TypeVar("T")
+
+
+class Bound:
+    """A machine with its guards bound, its callbacks by name, and its plugins' lifespans."""
+
+    __slots__ = ("callbacks", "lifespans", "machine", "warnings")
+
+    def __init__(
+        self,
+        machine: Machine,
+        callbacks: Mapping[str, Callback],
+        lifespans: tuple[Lifespan, ...],
+        warnings: tuple[str, ...],
+    ) -> None:
+        self.machine = machine
+        self.callbacks = callbacks
+        self.lifespans = lifespans
+        """To be entered before the first callback runs, and left after the last."""
+        self.warnings = warnings
+        """What was found and is not used; a sentence each."""
+
+    def callback(self, name: str) -> Callback:
+        """The implementation of a callback that the machine names."""
+        return self.callbacks[name]
+
+
+def resolve(machine: Machine, found: Iterable[Callbacks]) -> Bound:
+    """
+    Bind a machine to those of the found callbacks that are for it.
+
+    Raises:
+        PluginError: with a line for every name without an implementation, or with two, for every
+            decorator that names an unknown state, and for every signature that is wrong.
+    """
+    return _Resolution(machine, [one for one in found if one.machine == machine.name]).bound()
+
+
+def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
+    """A sentence for each of the found callbacks that is for a machine nobody loaded."""
+    known = sorted(machines)
+    return [
+        f"{_whereabouts(one)}: callbacks({one.machine!r}) is for a machine that is not loaded"
+        f"{hint(one.machine, known, 'machines')}"
+        for one in found
+        if one.machine not in known
+    ]
+
+
+class _Resolution:
+    """One machine being bound, and what was wrong so far."""
+
+    def __init__(self, machine: Machine, found: list[Callbacks]) -> None:
+        self.machine = machine
+        self.found = found
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self.functions: dict[str, Callable[..., Any]] = {}
+        self.guard_functions: dict[str, Callable[..., Any]] = {}
+
+    def bound(self) -> Bound:
+        """Note every implementation, look for what is missing, then build what is there."""
+        for callbacks in self.found:
+            for implementation in callbacks.implementations:
+                self._note(implementation)
+        self._missing("callback", self.machine.callbacks, self.functions)
+        self._missing("guard", self.machine.guards, self.guard_functions)
+        name = self.machine.name
+        opening = [(name, function) for one in self.found for function in one.lifespans]
+        made = self._made(self.functions.items(), partial(Callback, name))
+        guards = self._made(self.guard_functions.items(), lambda _, function: guard(function))
+        lifespans = self._made(opening, lifespan)
+        if self.problems:
+            raise PluginError("\n".join(self.problems))
+        machine = self.machine.with_guards(dict(guards)) if guards else self.machine
+        opened = tuple(one for _, one in lifespans)
+        return Bound(machine, dict(made), opened, tuple(self.warnings))
+
+    def _note(self, one: Implementation) -> None:
+        """Find the name in the machine that this function implements."""
+        if one.role is Role.ENTRY or one.role is Role.EXIT:
+            name = self._name_at_state(one)
+            if name is not None:
+                self._implement(self.functions, name, one.function)
+        elif one.role is Role.GUARD:
+            self._note_named(one, self.machine.guards, self.guard_functions)
+        else:
+            self._note_named(one, self.machine.callbacks, self.functions)
+
+    def _note_named(
+        self,
+        one: Implementation,
+        used: Iterable[str],
+        functions: dict[str, Callable[..., Any]],
+    ) -> None:
+        names = frozenset(used)
+        if one.name in names:
+            self._implement(functions, one.name, one.function)
+        else:
+            self.warnings.append(
+                f"{place(one.function)} implements the {one.role} {one.name!r}, which machine "
+                f"{self.machine.name!r} does not use{meant(one.name, names)}"
+            )
+
+    def _name_at_state(self, one: Implementation) -> str | None:
+        """The callback's name in the machine, or None after noting why there is none."""
+        where = f"{place(one.function)}: @{one.role}({one.name!r})"
+        if one.name not in self.machine.states:
+            known = hint(one.name, self.machine.states, "states")
+            self.problems.append(f"{where}: machine {self.machine.name!r} has no such state{known}")
+            return None
+        declared = self.machine.entries if one.role is Role.ENTRY else self.machine.exits
+        names = declared.get(one.name, ())
+        own = getattr(one.function, "__name__", "")
+        if not names:
+            self.problems.append(
+                f"{where}: the state declares no {one.role}; add `{one.role}: {own}` to it in "
+                f"{self.machine.source}"
+            )
+            return None
+        if len(names) == 1:
+            return names[0]
+        if own not in names:
+            self.problems.append(
+                f"{where}: the state declares several ({', '.join(names)}), so the function's name "
+                f"must be one of them{meant(own, names)}"
+            )
+            return None
+        return own
+
+    def _implement(
+        self, functions: dict[str, Callable[..., Any]], name: str, function: Callable[..., Any]
+    ) -> None:
+        other = functions.setdefault(name, function)
+        if other is not function:
+            self.problems.append(
+                f"{place(function)} implements {name!r} of machine {self.machine.name!r}, and so "
+                f"does {place(other)}; keep one of them"
+            )
+
+    def _missing(
+        self, kind: str, used: Iterable[str], functions: Mapping[str, Callable[..., Any]]
+    ) -> None:
+        role = Role.GUARD if kind == "guard" else Role.ACTION
+        spare = {
+            one.name
+            for callbacks in self.found
+            for one in callbacks.implementations
+            if one.role is role and one.name not in functions
+        }
+        for name in sorted(used):
+            if name not in functions:
+                self.problems.append(
+                    f"{self.machine.position(kind, name)}: nobody implements the {kind} {name!r} "
+                    f"of machine {self.machine.name!r}{meant(name, spare)}; "
+                    f"{self._advice(role, name)}"
+                )
+
+    def _advice(self, role: Role, name: str) -> str:
+        own = self.machine.name
+        if not self.found:
+            return f'no plugin has `callbacks("{own}")`: write one beside the machine'
+        return f'decorate a function in {_whereabouts(self.found[0])} with `.{role}("{name}")`'
+
+    def _made(
+        self,
+        functions: Iterable[tuple[str, Callable[..., Any]]],
+        make: Callable[[str, Callable[..., Any]], T],
+    ) -> list[tuple[str, T]]:
+        """What `make` makes of each function; its errors join the problems."""
+        made = []
+        for name, function in functions:
+            try:
+                made.append((name, make(name, function)))
+            except PluginError as error:
+                self.problems.append(str(error))
+        return made
+
+
+def _whereabouts(callbacks: Callbacks) -> str:
+    """The file of the first function, for messages about the whole."""
+    functions = [one.function for one in callbacks.implementations] + callbacks.lifespans
+    return file_line(functions[0]).rpartition(":")[0] if functions else repr(callbacks)

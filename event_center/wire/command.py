@@ -1,0 +1,71 @@
+"""
+Commands: what an operator asks of one workflow, as records of `<app>.commands`.
+
+The client writes them, the engine's `commands` decides them when they are read, and history keeps who
+asked and why. A command that can not be read is dead-lettered like an event.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+
+from event_center.errors import FormatError
+from event_center.model import Json
+
+COMMAND_FORMAT = 1
+
+
+class Verb(StrEnum):
+    """What can be asked."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+    SKIP = "skip"
+    CANCEL = "cancel"
+    SET_STATE = "set-state"
+    DISCARD = "discard"
+    REPLAY = "replay"
+
+
+class Command(NamedTuple):
+    """One command."""
+
+    id: str
+    verb: Verb
+    workflow_id: str
+    by: str = ""
+    """Who asked."""
+    reason: str = ""
+    args: dict[str, Json] = {}  # noqa: RUF012 - a default of a named tuple, never changed
+    """`set-state`: state. `replay`, `discard`: number of the letter. `replay`: event, payload, id."""
+
+    def encode(self) -> bytes:
+        """The command's value."""
+        body = self._asdict() | {"format": COMMAND_FORMAT, "verb": str(self.verb)}
+        return orjson.dumps(body)
+
+
+def decode(value: bytes | None) -> Command:
+    """
+    Read a command.
+
+    Raises:
+        FormatError: it is not a command of this format; the message says what is wrong.
+    """
+    try:
+        body: dict[str, Any] = orjson.loads(value or b"null")
+        if body.pop("format") != COMMAND_FORMAT:
+            msg = f"a command of another format than {COMMAND_FORMAT}"
+            raise FormatError(msg)
+        command = Command(**body)._replace(verb=Verb(body["verb"]))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"not a command ({error!r}): {(value or b'')[:80]!r}"
+        raise FormatError(msg) from error
+    if not isinstance(command.workflow_id, str) or not isinstance(command.args, dict):
+        msg = f"not a command: workflow_id must be a string and args an object: {value!r}"
+        raise FormatError(msg)
+    return command

@@ -1,0 +1,159 @@
+"""
+Keys of a shard's keyed store, and its shard entry: what the shard has read and what became of it.
+
+The ledger writes these in every cut and a takeover reads them; `stats` reads the shard entry from the
+log without a daemon. The bytes are described in docs/formats.md and may only change with a new format.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from event_center.errors import FormatError
+from event_center.model import Outcome
+
+SHARD_FORMAT = 1
+SHARD_KEY = b"shard"
+_SNAPSHOT = b"s:"
+_WAITING = b"w:"
+
+
+class Place(NamedTuple):
+    """Where a workflow stands, as counted in the shard entry."""
+
+    machine: str
+    version: int
+    state: str
+    status: str
+
+
+def snapshot_key(workflow_id: str) -> bytes:
+    """The key of a workflow's snapshot."""
+    return _SNAPSHOT + workflow_id.encode()
+
+
+def waiting_key(workflow_id: str, number: int) -> bytes:
+    """The key of a workflow's waiting entry with this number; keys sort as the numbers do."""
+    return b"%b%b\x00%012d" % (_WAITING, workflow_id.encode(), number)
+
+
+def waiting_prefix(workflow_id: str) -> bytes:
+    """What the keys of all waiting entries of a workflow begin with."""
+    return b"%b%b\x00" % (_WAITING, workflow_id.encode())
+
+
+def is_snapshot(key: bytes) -> bool:
+    """Whether this is the key of a snapshot."""
+    return key.startswith(_SNAPSHOT)
+
+
+def is_waiting(key: bytes) -> bool:
+    """Whether this is the key of a waiting entry."""
+    return key.startswith(_WAITING)
+
+
+SNAPSHOTS = _SNAPSHOT
+"""The prefix of all snapshot keys."""
+
+
+def workflow_of(key: bytes) -> str:
+    """The workflow_id in a snapshot's key."""
+    return key[len(_SNAPSHOT) :].decode()
+
+
+def waiting_of(key: bytes) -> tuple[str, int]:
+    """The workflow_id and the number in a waiting entry's key."""
+    workflow_id, _, number = key[len(_WAITING) :].rpartition(b"\x00")
+    return workflow_id.decode(), int(number)
+
+
+class ShardEntry:
+    """
+    What a shard has read and what became of it, as of one cut.
+
+    `read` counts every record taken in; `outcomes` and `waiting` say where each of them is. Both sides
+    are counted in different places, and at every cut they are equal (promise P1).
+    """
+
+    __slots__ = (
+        "counts",
+        "cut",
+        "machines",
+        "offsets",
+        "outcomes",
+        "read",
+        "redelivered",
+        "runs",
+        "timers",
+        "topic_ids",
+        "transitions",
+        "waiting",
+    )
+
+    def __init__(self) -> None:
+        self.cut = 0
+        """The number of cuts made by all owners of this shard."""
+        self.offsets: dict[str, int] = {}
+        """The next offset to be read of each topic."""
+        self.topic_ids: dict[str, str] = {}
+        """The id that each topic had: another one means that it was deleted and made anew."""
+        self.read = 0
+        self.redelivered = 0
+        self.outcomes: dict[str, int] = dict.fromkeys(map(str, Outcome), 0)
+        self.waiting = {"queued": 0, "deferred": 0, "held": 0, "parked": 0}
+        self.transitions = 0
+        self.timers = 0
+        """Timers that fired."""
+        self.runs = 0
+        """Runs of callbacks that ended, failed attempts included."""
+        self.counts: dict[Place, int] = {}
+        self.machines: dict[str, str] = {}
+        """`name@version` → content hash of every machine version that ran in this shard."""
+
+    def encode(self) -> bytes:
+        """The entry's value."""
+        return orjson.dumps(
+            {
+                "format": SHARD_FORMAT,
+                "cut": self.cut,
+                "offsets": self.offsets,
+                "topic_ids": self.topic_ids,
+                "read": self.read,
+                "redelivered": self.redelivered,
+                "outcomes": self.outcomes,
+                "waiting": self.waiting,
+                "transitions": self.transitions,
+                "timers": self.timers,
+                "runs": self.runs,
+                "counts": [[*place, n] for place, n in self.counts.items() if n],
+                "machines": self.machines,
+            }
+        )
+
+    @classmethod
+    def decode(cls, value: bytes) -> ShardEntry:
+        """
+        Read an entry back.
+
+        Raises:
+            FormatError: it was written by a newer release, or it is damaged.
+        """
+        try:
+            body: dict[str, Any] = orjson.loads(value)
+            if body["format"] != SHARD_FORMAT:
+                msg = (
+                    f"the shard entry has format {body['format']}, this release reads "
+                    f"{SHARD_FORMAT}: run the release that wrote it, or a newer one"
+                )
+                raise FormatError(msg)
+            entry = cls()
+            entry.counts = {Place(*place): n for *place, n in body["counts"]}
+            for name in cls.__slots__:
+                if name != "counts":
+                    setattr(entry, name, body[name])
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            msg = f"the shard entry can not be read ({error!r}): the log is damaged, restore a backup"
+            raise FormatError(msg) from error
+        return entry

@@ -1,0 +1,279 @@
+"""
+Envelopes: how the records of a topic say which event they carry, and for which workflow.
+
+Each topic has one, compiled once from its rules in the settings. Without rules it reads plain JSON
+objects and CloudEvents, structured and binary. The engine's intake calls `read` for every record, so
+the usual case is one function without further calls. What can not be read raises `Undecodable`, and
+the intake makes a dead letter of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from event_center.errors import EventCenterError, ExpressionError
+from event_center.machine.expression import compile_expression
+from event_center.model import Event, Headers, Json, Outgoing, Reason, Record
+
+ROOTS = frozenset({"body", "key", "headers", "topic"})
+"""What the expressions of a topic's rules can name."""
+
+_loads = orjson.loads
+
+
+class Undecodable(EventCenterError):
+    """A record carries no event that its topic's rules can find; `reason` goes into the letter."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+Read = tuple[str, str | None, Event]
+"""What an envelope found: workflow_id, the machine to create it with (None: it names none), the event.
+A plain tuple, because one is made per record."""
+
+
+class Rules(NamedTuple):
+    """A topic's rules as the settings hold them: constants, or expressions beginning with `=`."""
+
+    machine: str | None
+    workflow_id: str | None = None
+    event: str | None = None
+    id: str | None = None
+    payload: str | None = None
+    time: str | None = None
+
+
+class Envelope:
+    """Reads the records of one topic."""
+
+    __slots__ = ("_machine", "_rules", "_topic", "read")
+
+    def __init__(self, topic: str, rules: Rules) -> None:
+        """
+        Compile the rules.
+
+        Raises:
+            ExpressionError: a rule's expression is not in the language; the message names the rule.
+        """
+        self._topic = topic
+        self._rules = {
+            name: _rule(topic, name, text)
+            for name, text in rules._asdict().items()
+            if text is not None
+        }
+        self._machine = None if (rules.machine or "=").startswith("=") else rules.machine
+        plain = set(self._rules) <= {"machine"} and (self._machine or rules.machine is None)
+        self.read: Callable[[Record, int], Read] = self._read_plain if plain else self._read_by_rules
+
+    def _read_plain(self, record: Record, partition: int) -> Read:
+        """The usual case: a JSON object that names its workflow and its event."""
+        try:
+            body = _loads(record.value)  # type: ignore[arg-type]  # None raises, like any other value
+            workflow_id = body["workflow_id"]
+            name = body["event"]
+            if type(workflow_id) is str and type(name) is str:
+                payload = body.get("payload")
+                if payload is None:
+                    payload = body.get("data", body) if "payload" not in body else None
+                event_id = body.get("id")
+                if event_id is not None and type(event_id) is not str:
+                    event_id = str(event_id)
+                event = Event(
+                    name,
+                    payload,
+                    event_id,
+                    record.timestamp_ms,
+                    record.headers,
+                    self._topic,
+                    partition,
+                    record.offset,
+                )
+                return workflow_id, self._machine, event
+        except (KeyError, TypeError, ValueError):
+            pass  # not the usual case: the long way finds the event, or says what is missing
+        return self._read_by_rules(record, partition)
+
+    def _read_by_rules(self, record: Record, partition: int) -> Read:
+        """Every other case: rules, CloudEvents, keys."""
+        found = _Found(self._topic, record, _body(record), self._rules)
+        workflow_id = found.text("workflow_id", found.workflow_id)
+        if workflow_id is None or workflow_id == "":
+            msg = "no workflow_id in the body, no subject of a CloudEvent, and no key"
+            raise Undecodable(Reason.NO_WORKFLOW_ID, msg)
+        name = found.text("event", found.event)
+        if not name:
+            msg = "no event name: neither `event` in the body nor the type of a CloudEvent"
+            raise Undecodable(Reason.UNDECODABLE, msg)
+        event = Event(
+            name,
+            found.payload(),
+            found.text("id", found.id),
+            found.time_ms(),
+            record.headers,
+            self._topic,
+            partition,
+            record.offset,
+        )
+        return workflow_id, found.text("machine", lambda: self._machine), event
+
+
+def _rule(topic: str, name: str, text: str) -> Callable[[Mapping[str, Any]], Any]:
+    """A rule as a function of what its expression can name; a constant is a function of nothing."""
+    if not text.startswith("="):
+        return lambda _: text
+    return compile_expression(text[1:], ROOTS, f"[topics.{topic}] {name}").evaluate
+
+
+def _body(record: Record) -> Json:
+    """The record's value as JSON."""
+    if record.value is None:
+        msg = "the record has no value"
+        raise Undecodable(Reason.UNDECODABLE, msg)
+    try:
+        return _loads(record.value)
+    except orjson.JSONDecodeError as error:
+        msg = f"the value is not JSON: {error}"
+        raise Undecodable(Reason.UNDECODABLE, msg) from error
+
+
+class _Found:
+    """Looks for the parts of one event in one record."""
+
+    def __init__(
+        self,
+        topic: str,
+        record: Record,
+        body: Json,
+        rules: Mapping[str, Callable[[Mapping[str, Any]], Any]],
+    ) -> None:
+        self._record = record
+        self._body: dict[str, Json] = body if isinstance(body, dict) else {}
+        self._whole = body
+        self._rules = rules
+        self._headers = _header_texts(record.headers)
+        self._key = None if record.key is None else record.key.decode("utf-8", "replace")
+        self._values = {"body": body, "key": self._key, "headers": self._headers, "topic": topic}
+        self._structured = "specversion" in self._body
+        self._binary = "ce_specversion" in self._headers
+
+    def _by_rule(self, name: str) -> Json:
+        try:
+            return self._rules[name](self._values)
+        except ExpressionError as error:
+            reason = (
+                Reason.NO_WORKFLOW_ID if name == "workflow_id" else Reason.UNDECODABLE
+            )
+            raise Undecodable(reason, str(error)) from error
+
+    def text(self, name: str, otherwise: Callable[[], Json]) -> str | None:
+        """A part that is a text; whole numbers are taken as their digits."""
+        value = self._by_rule(name) if name in self._rules else otherwise()
+        if value is None or type(value) is str:
+            return value
+        if type(value) is int:
+            return str(value)
+        msg = f"{name} is {type(value).__name__}, expected a text"
+        raise Undecodable(Reason.UNDECODABLE, msg)
+
+    def workflow_id(self) -> Json:
+        """`workflow_id` of the body, else the subject of a CloudEvent, else the record's key."""
+        for value in (
+            self._body.get("workflow_id"),
+            self._headers.get("ce_workflow_id") if self._binary else None,
+            self._headers.get("ce_subject") if self._binary else None,
+            self._body.get("subject") if self._structured else None,
+        ):
+            if value is not None:
+                return value
+        return self._key
+
+    def event(self) -> Json:
+        """`event` of the body, else the type of a CloudEvent."""
+        if self._binary:
+            return self._headers.get("ce_type")
+        if self._structured:
+            return self._body.get("event", self._body.get("type"))
+        return self._body.get("event")
+
+    def id(self) -> Json:
+        """`id` of the body, else of a binary CloudEvent."""
+        return self._headers.get("ce_id") if self._binary else self._body.get("id")
+
+    def payload(self) -> Json:
+        """`payload` of the body, else `data`, else the body."""
+        if "payload" in self._rules:
+            return self._by_rule("payload")
+        if self._binary or not self._body:
+            return self._whole
+        if "payload" in self._body:
+            return self._body["payload"]
+        return self._body.get("data", self._whole)
+
+    def time_ms(self) -> int:
+        """When it happened, as its publisher says; else when the log received it."""
+        value = None
+        if "time" in self._rules:
+            value = self._by_rule("time")
+        elif self._binary:
+            value = self._headers.get("ce_time")
+        elif self._structured:
+            value = self._body.get("time")
+        if type(value) is int:
+            return value
+        if type(value) is not str:
+            return self._record.timestamp_ms
+        try:
+            return int(datetime.fromisoformat(value).timestamp() * 1000)
+        except ValueError as error:
+            msg = f"time is not in the form of RFC 3339: {value[:40]!r}"
+            raise Undecodable(Reason.UNDECODABLE, msg) from error
+
+
+def _header_texts(headers: Headers) -> dict[str, str]:
+    return {name: value.decode("utf-8", "replace") for name, value in headers}
+
+
+FORWARDED_FROM = "__event_center.forwarded.from"
+"""The header in which a forwarded event keeps where it was read first."""
+
+
+def inbox_record(  # noqa: PLR0917 - the parts of one event, in the order of `Event`
+    topic: str, partition: int, workflow_id: str, machine: str | None, event: Event
+) -> Outgoing:
+    """An event on its way to another workflow's home, in the plain form that every envelope reads."""
+    body: dict[str, Json] = {
+        "workflow_id": workflow_id,
+        "event": event.name,
+        "payload": event.payload,
+    }
+    if event.id is not None:
+        body["id"] = event.id
+    if event.time_ms:
+        body["time"] = event.time_ms
+    if machine is not None:
+        body["machine"] = machine
+    headers = event.headers
+    if event.offset >= 0:
+        headers = (*headers, (FORWARDED_FROM, event.origin.encode()))
+    return Outgoing(topic, workflow_id.encode(), orjson.dumps(body), headers, partition)
+
+
+def inbox_envelope(topic: str) -> Envelope:
+    """The envelope of the inbox: what `inbox_record` wrote."""
+    return Envelope(topic, INBOX_RULES)
+
+
+INBOX_RULES = Rules(
+    machine="=body.machine if 'machine' in body else None",
+    workflow_id="=body.workflow_id",
+    event="=body.event",
+    id="=body.id if 'id' in body else None",
+    payload="=body.payload",
+    time="=body.time if 'time' in body else None",
+)

@@ -1,0 +1,85 @@
+"""
+Dead letters: the original bytes and headers of an event that could not be dealt with, and why.
+
+The reasons stand in headers named after Kafka Connect's, so that a letter's value can be published again
+as it is. The engine writes letters; `dead-letters list|show|replay` reads them back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from event_center.errors import FormatError
+from event_center.model import Headers, Outgoing, Position, Record
+
+PREFIX = "__event_center.errors."
+
+
+class Letter(NamedTuple):
+    """One dead letter as it lies in `<app>.dead-letters`."""
+
+    position: Position
+    """Where the letter lies."""
+    origin: str
+    """Where the event lay: `topic/partition/offset`."""
+    at_ms: int
+    reason: str
+    workflow_id: str | None
+    machine: str | None
+    event: str | None
+    number: int | None
+    """Its place in the workflow's sequence of open letters; None if it is not in one."""
+    error: str | None
+    message: str | None
+    attempts: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    """The event's own headers, without those that say why it is here."""
+
+
+def write(
+    topic: str, partition: int, record: Record, origin: str, why: dict[str, str]
+) -> Outgoing:
+    """A letter for this record; `why` holds the parts of the reason by their names in `Letter`."""
+    reasons = tuple(
+        (PREFIX + name, text.encode("utf-8", "backslashreplace")) for name, text in why.items()
+    )
+    own = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
+    headers = (*own, (PREFIX + "origin", origin.encode()), *reasons)
+    return Outgoing(topic, record.key, record.value, headers, partition)
+
+
+def read(topic: str, partition: int, record: Record) -> Letter:
+    """
+    A letter back from its record.
+
+    Raises:
+        FormatError: the record has not the headers of a letter.
+    """
+    why = {
+        name[len(PREFIX) :]: value.decode("utf-8", "replace")
+        for name, value in record.headers
+        if name.startswith(PREFIX)
+    }
+    position = Position(topic, partition, record.offset)
+    if "origin" not in why or "reason" not in why:
+        msg = f"the record at {position} is not a dead letter of this center"
+        raise FormatError(msg)
+    number = why.get("number")
+    return Letter(
+        position=position,
+        origin=why["origin"],
+        at_ms=record.timestamp_ms,
+        reason=why["reason"],
+        workflow_id=why.get("workflow_id"),
+        machine=why.get("machine"),
+        event=why.get("event"),
+        number=None if number is None else int(number),
+        error=why.get("exception.class.name"),
+        message=why.get("exception.message"),
+        attempts=int(why.get("attempts", "0")),
+        key=record.key,
+        value=record.value,
+        headers=tuple(h for h in record.headers if not h[0].startswith(PREFIX)),
+    )

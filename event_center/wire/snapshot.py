@@ -1,0 +1,205 @@
+"""
+Snapshots as bytes: one line that can be read without decoding the rest, then a JSON object.
+
+The first line is `format+needs, machine, version, state, status, next due`, separated by tabs, so that
+a restore and all counts need no JSON. Optional parts of the object are left out while they are empty.
+The ledger encodes, the workflows' store decodes; docs/formats.md describes every field.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from event_center.errors import FormatError
+from event_center.model import Event, Failure, Owed, Refusal, Snapshot, Snapshotted, Status, Timer
+from event_center.wire.entries import Place
+
+SNAPSHOT_FORMAT = 1
+STOPPED = frozenset({Status.PARKED, Status.PAUSED})
+"""Statuses in which only a command moves a workflow."""
+
+_Heads = dict[bytes, tuple[str, Place]]
+_heads: _Heads = {}
+"""First lines without their due time, decoded once: needs and place."""
+_prefixes: dict[tuple[str, str, int, str, str], bytes] = {}
+
+_dumps = orjson.dumps
+_loads = orjson.loads
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """The value of a workflow's snapshot."""
+    body: dict[str, Any] = {
+        "seq": snapshot.seq,
+        "at": snapshot.entered_at_ms,
+        "data": snapshot.data,
+        "seen": snapshot.seen,
+    }
+    needs = ""
+    due = 0
+    if snapshot.timers:
+        needs = "t"
+        body["timers"] = [tuple(timer) for timer in snapshot.timers]
+        due = min(timer.due_ms for timer in snapshot.timers)
+    if snapshot.owed:
+        needs += "o"
+        body["owed"] = [tuple(owed) for owed in snapshot.owed]
+        if snapshot.cause is not None:
+            body["cause"] = _event_parts(snapshot.cause)
+        run_due = snapshot.owed[0].due_ms
+        if run_due and (not due or run_due < due):
+            due = run_due
+    if snapshot.waiting_next:
+        body["waiting"] = [snapshot.waiting, snapshot.waiting_next]
+        if snapshot.waiting:
+            needs += "w"
+    if snapshot.status in STOPPED:
+        needs += "s"
+    if snapshot.ids:
+        body["ids"] = snapshot.ids
+    if snapshot.refusals:
+        body["refusals"] = [tuple(refusal) for refusal in snapshot.refusals]
+    if (
+        snapshot.result is not None
+        or snapshot.letters_last
+        or snapshot.deciding_attempt
+        or snapshot.parked is not None
+        or snapshot.failure is not None
+        or snapshot.loop
+    ):
+        _rare(snapshot, body)
+    key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
+    prefix = _prefixes.get(key) or _prefix(key)
+    return b"%b%d\n%b" % (prefix, due, _dumps(body))
+
+
+def _event_parts(event: Event) -> list[Any]:
+    """An event as its parts, in the order of its constructor."""
+    headers = [[name, value.decode("latin-1")] for name, value in event.headers]
+    return [
+        event.name,
+        event.payload,
+        event.id,
+        event.time_ms,
+        headers,
+        event.topic,
+        event.partition,
+        event.offset,
+    ]
+
+
+def _event(parts: list[Any]) -> Event:
+    """An event back from its parts."""
+    name, payload, event_id, time_ms, headers, *position = parts
+    pairs = tuple((header, value.encode("latin-1")) for header, value in headers)
+    return Event(name, payload, event_id, time_ms, pairs, *position)
+
+
+def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
+    """Add the parts that most snapshots do not have."""
+    if snapshot.result is not None:
+        body["result"] = snapshot.result
+        body["closed_at"] = snapshot.closed_at_ms
+    if snapshot.letters_last:
+        body["letters"] = [snapshot.letters_next, snapshot.letters_last]
+    if snapshot.deciding_attempt:
+        body["deciding"] = [snapshot.deciding_attempt, snapshot.deciding_due_ms]
+    if snapshot.parked is not None:
+        body["parked"] = snapshot.parked
+    if snapshot.failure is not None:
+        body["failure"] = tuple(snapshot.failure)
+    if snapshot.loop:
+        body["loop"] = snapshot.loop
+
+
+def _prefix(key: tuple[str, str, int, str, str]) -> bytes:
+    needs, machine, version, state, status = key
+    line = f"{SNAPSHOT_FORMAT}{needs}\t{machine}\t{version}\t{state}\t{status}\t"
+    prefix = _prefixes[key] = line.encode()
+    return prefix
+
+
+def place(snapshot: Snapshot) -> Place:
+    """Where this workflow is counted."""
+    return Place(snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
+
+
+def _head(head: bytes) -> tuple[str, Place]:
+    """Decode a first line without its due time, and remember it."""
+    try:
+        flags, machine, version, state, status = head.decode().split("\t")
+        written, needs = int(flags.rstrip("tows")), flags.lstrip("0123456789")
+        decoded = needs, Place(machine, int(version), state, status)
+    except ValueError as error:
+        msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}"
+        raise FormatError(msg) from error
+    if written != SNAPSHOT_FORMAT:
+        msg = f"a snapshot has format {written}, this release reads {SNAPSHOT_FORMAT}"
+        raise FormatError(msg)
+    _heads[head] = decoded
+    return decoded
+
+
+def peek(value: bytes) -> Snapshotted:
+    """
+    What the first line tells, without decoding the rest.
+
+    Raises:
+        FormatError: it is not a snapshot of a format that this release reads.
+    """
+    line, separator, _ = value.partition(b"\n")
+    head, _, due = line.rpartition(b"\t")
+    if not separator or not due.isdigit():
+        msg = f"a snapshot has no first line: {value[:80]!r}"
+        raise FormatError(msg)
+    needs, where = _heads.get(head) or _head(head)
+    return Snapshotted(SNAPSHOT_FORMAT, *where, due_ms=int(due), needs=needs)
+
+
+def decode(workflow_id: str, value: bytes) -> Snapshot:
+    """
+    The snapshot of a workflow; its place is counted already.
+
+    Raises:
+        FormatError: it is not a snapshot of a format that this release reads.
+    """
+    line, _, text = value.partition(b"\n")
+    head = line[: line.rfind(b"\t")]
+    _, where = _heads.get(head) or _head(head)
+    try:
+        body = _loads(text)
+        snapshot = Snapshot(workflow_id, where.machine, where.version, where.state)
+        snapshot.status = where.status
+        snapshot.seq = body["seq"]
+        snapshot.entered_at_ms = body["at"]
+        snapshot.data = body["data"]
+        snapshot.seen = body["seen"]
+        if len(body) > 4:  # noqa: PLR2004 - the four parts that every snapshot has
+            _decode_rest(snapshot, body)
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        msg = f"the snapshot of workflow {workflow_id!r} can not be read ({error!r})"
+        raise FormatError(msg) from error
+    snapshot.counted = where
+    return snapshot
+
+
+def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
+    """Fill in the parts that are left out while they are empty."""
+    get = body.get
+    snapshot.owed = [Owed(*owed) for owed in get("owed", ())]
+    cause = get("cause")
+    snapshot.cause = None if cause is None else _event(cause)
+    snapshot.timers = [Timer(*timer) for timer in get("timers", ())]
+    snapshot.waiting, snapshot.waiting_next = get("waiting", (0, 0))
+    snapshot.ids = get("ids", [])
+    snapshot.refusals = [Refusal(*refusal) for refusal in get("refusals", ())]
+    snapshot.result = get("result")
+    snapshot.closed_at_ms = get("closed_at", 0)
+    snapshot.letters_next, snapshot.letters_last = get("letters", (0, 0))
+    snapshot.deciding_attempt, snapshot.deciding_due_ms = get("deciding", (0, 0))
+    snapshot.parked = get("parked")
+    failure = get("failure")
+    snapshot.failure = None if failure is None else Failure(*failure)
+    snapshot.loop = get("loop", 0)

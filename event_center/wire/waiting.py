@@ -1,0 +1,71 @@
+"""
+Waiting entries as bytes: one line about the event, then the event's own bytes as its publisher wrote them.
+
+An entry is written once, when a cut finds its event not yet decided, and removed once. It keeps the
+whole record, so that the event can be decided, or become a letter, as if it had just been read.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import orjson
+
+from event_center.errors import FormatError
+from event_center.model import Record
+
+WAITING_FORMAT = 1
+
+
+class WaitingEntry(NamedTuple):
+    """One event that waits, with where it was read."""
+
+    record: Record
+    topic: str
+    partition: int
+    deferred: bool
+    """The machine set it aside in a state that does not accept it."""
+
+
+def encode(entry: WaitingEntry) -> bytes:
+    """The value of a waiting entry."""
+    record = entry.record
+    about = {
+        "format": WAITING_FORMAT,
+        "topic": entry.topic,
+        "partition": entry.partition,
+        "offset": record.offset,
+        "at": record.timestamp_ms,
+        "key": None if record.key is None else record.key.decode("latin-1"),
+        "headers": [[name, value.decode("latin-1")] for name, value in record.headers],
+        "null": record.value is None,
+        "deferred": entry.deferred,
+    }
+    return b"%b\n%b" % (orjson.dumps(about), record.value or b"")
+
+
+def decode(value: bytes) -> WaitingEntry:
+    """
+    Read a waiting entry back.
+
+    Raises:
+        FormatError: it was written by a newer release, or it is damaged.
+    """
+    line, _, text = value.partition(b"\n")
+    try:
+        about = orjson.loads(line)
+        if about["format"] != WAITING_FORMAT:
+            msg = f"a waiting entry has format {about['format']}, this release reads {WAITING_FORMAT}"
+            raise FormatError(msg)
+        key = about["key"]
+        record = Record(
+            offset=about["offset"],
+            timestamp_ms=about["at"],
+            key=None if key is None else key.encode("latin-1"),
+            value=None if about["null"] else text,
+            headers=tuple((name, text.encode("latin-1")) for name, text in about["headers"]),
+        )
+        return WaitingEntry(record, about["topic"], about["partition"], about["deferred"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"a waiting entry can not be read ({error!r}): {value[:80]!r}"
+        raise FormatError(msg) from error

@@ -1,0 +1,294 @@
+"""
+What the contract suite needs of an engine: "processes" on one log, their crashes, and commits that fail.
+
+A harness makes the same things happen on every engine, each in the engine's own way, so that no test
+asks which engine it runs on. Effects need not be instant: tests wait for them with `until`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from event_center.errors import Fenced
+from event_center.log.memory import Ending, MemoryBroker, MemoryLog
+from event_center.log.port import Assigned, Batch, Change, Cut, Group, Lease, Log, Lost, Revoked
+from event_center.log.sqlite import SqliteLog, open_sqlite
+from event_center.model import Outgoing, Record, Shard, Token
+
+PATIENCE_S = 10.0
+"""How long a test waits for an effect before it fails."""
+STEP_S = 0.003
+
+
+def clock() -> int:
+    """The time of these tests never moves: nothing in the contract depends on it."""
+    return 1_700_000_000_000
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait, for a bounded time, until this is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(STEP_S)
+
+
+async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait, for a bounded time, until what is asked for each time anew is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await condition():
+            await asyncio.sleep(STEP_S)
+
+
+class Harness(Protocol):
+    """One log that several processes share."""
+
+    async def open(self) -> Log:
+        """One more process opens the log."""
+        ...
+
+    async def crash(self, log: Log) -> None:
+        """The process dies as far as others can see; what is held of it is a zombie."""
+        ...
+
+    async def refuse_next_cut(self, log: Log) -> None:
+        """The next cut of this process ends NotCommitted."""
+        ...
+
+    async def lose_next_cut(self, log: Log, *, written: bool) -> None:
+        """The next cut of this process ends Unknown, and is written or not."""
+        ...
+
+    async def close(self) -> None:
+        """Close every log that is open."""
+        ...
+
+
+class MemoryHarness:
+    """The processes are logs on one broker."""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker(keep_cuts=True)
+        self.logs: list[MemoryLog] = []
+
+    async def open(self) -> MemoryLog:
+        log = MemoryLog(self.broker, clock=clock)
+        self.logs.append(log)
+        return log
+
+    async def crash(self, log: Log) -> None:
+        assert isinstance(log, MemoryLog)
+        log.crash()
+
+    async def refuse_next_cut(self, log: Log) -> None:
+        self.broker.faults.commits.append(Ending.NOT_COMMITTED)
+
+    async def lose_next_cut(self, log: Log, *, written: bool) -> None:
+        ending = Ending.WRITTEN_LATER if written else Ending.LOST_LATER
+        self.broker.faults.commits.append(ending)
+
+    async def close(self) -> None:
+        for log in self.logs:
+            await log.close()
+
+
+class FaultyConnection:
+    """A connection whose next statement that begins with `on` fails, once, before or after it ran."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, on: str, *, code: int, after: bool = False
+    ) -> None:
+        self._connection = connection
+        self._on: str | None = on
+        self._code = code
+        self._after = after
+
+    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> sqlite3.Cursor:
+        if self._on is None or not statement.startswith(self._on):
+            return self._connection.execute(statement, arguments)
+        self._on = None
+        if self._after:
+            self._connection.execute(statement, arguments)
+        error = sqlite3.OperationalError("made to fail by a test")
+        error.sqlite_errorcode = self._code
+        raise error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+class SqliteHarness:
+    """The processes are logs on one file, each with its own connections and its own thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log.db"
+        self.logs: list[SqliteLog] = []
+
+    async def open(self) -> SqliteLog:
+        log = await open_sqlite(
+            self.path, clock=clock, keep_cuts=True, poll_interval_s=0.005, busy_timeout_s=10.0
+        )
+        self.logs.append(log)
+        return log
+
+    async def crash(self, log: Log) -> None:
+        assert isinstance(log, SqliteLog)
+        log._stop_polling()
+        for group in log._groups:
+            group._left = True
+            group._presence.end()
+
+    async def refuse_next_cut(self, log: Log) -> None:
+        await self.fail(log, "INSERT INTO entries", code=sqlite3.SQLITE_FULL)
+
+    async def lose_next_cut(self, log: Log, *, written: bool) -> None:
+        await self.fail(log, "COMMIT", code=sqlite3.SQLITE_IOERR, after=written)
+
+    async def fail(self, log: Log, on: str, *, code: int, after: bool = False) -> None:
+        """Let the next statement of this kind fail; set in a job of its own, after its commit."""
+        assert isinstance(log, SqliteLog)
+        writer = log._file.writer
+        transaction = await writer.submit(lambda transaction: transaction)
+        faulty = FaultyConnection(transaction.connection, on, code=code, after=after)
+        transaction.connection = faulty  # type: ignore[assignment]
+
+    async def close(self) -> None:
+        for log in self.logs:
+            await log.close()
+
+
+class Member:
+    """
+    A well-behaved member: leases, restores and opens what it is assigned, releases what is revoked.
+
+    Its asyncio task runs inside `async with`.
+    """
+
+    def __init__(self, log: Log, group: Group) -> None:
+        self.log = log
+        self.group = group
+        self.seen: list[Change] = []
+        self.tokens: dict[Shard, Token] = {}
+        self.leases: dict[Shard, Lease] = {}
+        self.state: dict[Shard, dict[bytes, bytes]] = {}
+        self.offsets: dict[str, int] = {}
+        """Where gates are opened; the oldest record where none is named."""
+        self.holding = False
+        """Does not release what is revoked."""
+        self._tasks = asyncio.TaskGroup()
+        self._pump: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Member:
+        await self._tasks.__aenter__()
+        self._pump = self._tasks.create_task(self._follow(), name="member")
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.stop()
+        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """Follow no more changes, as a process that died or hangs."""
+        if self._pump is not None:
+            self._pump.cancel()
+
+    async def _follow(self) -> None:
+        while True:
+            change = await self.group.changes()
+            self.seen.append(change)
+            match change:
+                case Assigned(shard=shard, token=token):
+                    await self._take_over(shard, token)
+                case Revoked(shard=shard):
+                    self.tokens.pop(shard, None)
+                    if shard in self.leases and not self.holding:
+                        await self.leases.pop(shard).release()
+                case Lost(shard=shard):
+                    self.tokens.pop(shard, None)
+                    self.leases.pop(shard, None)
+
+    async def _take_over(self, shard: Shard, token: Token) -> None:
+        try:
+            lease = await self.group.lease(shard, token)
+            self.state[shard] = await restored(lease)
+            await lease.open_gate(self.offsets)
+        except Fenced:
+            return
+        self.tokens[shard] = token
+        self.leases[shard] = lease
+
+    async def has(self, *shards: int) -> None:
+        """Wait until exactly these shards are taken over."""
+        await until(lambda: set(self.leases) == set(shards) == set(self.tokens))
+
+    async def owns(self, count: int) -> None:
+        """Wait until so many shards are taken over."""
+        await until(lambda: len(self.leases) == count == len(self.tokens))
+
+    async def fetched(self, count: int, limit: int = 1_000) -> list[Batch]:
+        """Fetch until there are so many records."""
+        batches: list[Batch] = []
+        async with asyncio.timeout(PATIENCE_S):
+            while sum(len(batch.records) for batch in batches) < count:
+                batches += await self.group.fetch(self.tokens, limit)
+        return batches
+
+
+async def joined(log: Log, topics: Sequence[str], shards: int) -> Member:
+    """A member that has joined; it does its work inside `async with`."""
+    return Member(log, await log.join(topics, shards))
+
+
+async def restored(lease: Lease) -> dict[bytes, bytes]:
+    """All entries that a lease restores; each key comes once."""
+    entries: dict[bytes, bytes] = {}
+    async for batch in lease.restore():
+        for key, value in batch:
+            assert key not in entries
+            entries[key] = value
+    return entries
+
+
+async def entries_of(log: Log, shard: int, prefix: bytes = b"") -> dict[bytes, bytes]:
+    """The committed entries of a shard, read without a lease."""
+    return {
+        key: value async for batch in log.entries(Shard(shard), prefix) for key, value in batch
+    }
+
+
+async def records_of(
+    log: Log, topic: str, partition: int = 0, start: int = 0, stop: int | None = None
+) -> list[Record]:
+    """The committed records of a partition."""
+    return [record async for batch in log.read(topic, partition, start, stop) for record in batch]
+
+
+async def values_of(log: Log, topic: str, partition: int = 0) -> list[bytes | None]:
+    """The values of the committed records of a partition."""
+    return [record.value for record in await records_of(log, topic, partition)]
+
+
+def numbered(topic: str, count: int, *, partition: int | None = 0, start: int = 0) -> list[Outgoing]:
+    """Records whose values are numbers in order."""
+    return [
+        Outgoing(topic, b"k%d" % number, b"%d" % number, partition=partition)
+        for number in range(start, start + count)
+    ]
+
+
+def flat(batches: Sequence[Batch], topic: str, partition: int) -> list[Record]:
+    """The records of one partition among these batches, in the order they came."""
+    return [
+        record
+        for batch in batches
+        if (batch.topic, batch.partition) == (topic, partition)
+        for record in batch.records
+    ]
+
+
+def puts(entries: Mapping[bytes, bytes | None], *records: Outgoing, **offsets: int) -> Cut:
+    """A cut."""
+    return Cut(entries=dict(entries), records=list(records), offsets=offsets)

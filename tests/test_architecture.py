@@ -1,0 +1,174 @@
+"""
+The shape of the code: floors, sizes, docstrings, broad excepts, words that may not appear.
+
+These checks keep the style from drifting; what ruff and mypy hold is not repeated here.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "event_center").rglob("*.py"))
+OURS = sorted(
+    path
+    for folder in ("event_center", "machines", "scripts", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 70
+
+BROAD_EXCEPTS = {
+    "event_center/plugins/discovery.py": "importing a plugin runs the user's code",
+    "event_center/engine/run.py": "a run calls the user's code",
+    "event_center/engine/turn.py": "a guard is the user's code",
+    "event_center/cli/__init__.py": "the top of the daemon",
+}
+"""The files that may catch everything, each with its reason."""
+
+FORBIDDEN_WORDS = tuple(
+    "".join(parts) for parts in (("index", "-url"), ("pypi", ".org"), ("/wo", "rk/"))
+)
+"""Registries and paths of one machine; in parts, so that this file passes its own test."""
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _catches_everything(handler: ast.ExceptHandler) -> bool:
+    """Whether it may swallow anything; one that ends by raising it again only cleans up."""
+    last = handler.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        return False
+    if handler.type is None:
+        return True
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(
+        isinstance(one, ast.Name) and one.id in {"Exception", "BaseException"} for one in caught
+    )
+
+
+def _tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    names = listed.stdout.decode().split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def _python(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_imports_go_down_only() -> None:
+    """A module imports only from floors below; engines do not know each other; rules are pure."""
+    done = _python(
+        "from importlinter.cli import lint_imports\n"
+        "raise SystemExit(lint_imports(no_cache=True, no_logo=True))\n"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_files_are_short() -> None:
+    """No Python file has more than 400 lines."""
+    sizes = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in OURS}
+    assert {name: size for name, size in sizes.items() if size > MAX_FILE_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    """No function has more than 70 lines."""
+    long = [
+        f"{_name(path)}:{function.lineno} {function.name}"
+        for path in OURS
+        for function in _functions(path)
+        if (function.end_lineno or 0) - function.lineno + 1 > MAX_FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def test_every_module_tells_what_it_does() -> None:
+    """Every Python file begins with a docstring."""
+    assert [_name(path) for path in OURS if ast.get_docstring(_tree(path)) is None] == []
+
+
+def test_every_test_states_its_promise() -> None:
+    """Every test has a docstring."""
+    silent = [
+        f"{_name(path)}:{function.lineno} {function.name}"
+        for path in OURS
+        if _name(path).startswith("tests/")
+        for function in _functions(path)
+        if function.name.startswith("test_") and ast.get_docstring(function) is None
+    ]
+    assert silent == []
+
+
+def test_broad_excepts_stand_only_where_user_code_is_called() -> None:
+    """Nothing catches everything, except in the few files that are named with a reason."""
+    broad = {
+        _name(path)
+        for path in MODULES
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.ExceptHandler) and _catches_everything(node)
+    }
+    assert broad - BROAD_EXCEPTS.keys() == set()
+
+
+def test_imports_stand_at_the_top() -> None:
+    """Nothing is imported inside a function, nor for type checking only."""
+    hidden = [
+        f"{_name(path)}:{node.lineno}"
+        for path in MODULES
+        for function in _functions(path)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    hidden += [_name(path) for path in MODULES if "TYPE_CHECKING" in path.read_text("utf-8")]
+    assert hidden == []
+
+
+def test_no_address_of_a_registry_or_of_one_machine() -> None:
+    """No file names a package registry, or a path of the machine that it was written on."""
+    found = [
+        f"{_name(path)}: {word}"
+        for path in _tracked_files()
+        for word in FORBIDDEN_WORDS
+        if word.encode() in path.read_bytes()
+    ]
+    assert found == []
+
+
+def test_the_machine_room_alone_is_light() -> None:
+    """`from event_center import Machine` imports no Kafka client, no pydantic and no typer."""
+    done = _python(
+        "import sys\n"
+        "from event_center import Machine\n"
+        "heavy = {'aiokafka', 'pydantic', 'typer'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
