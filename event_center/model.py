@@ -212,8 +212,9 @@ class Snapshot:
     """
     The whole truth of one workflow, as the compacted topic keeps it (docs/formats.md).
 
-    Mutable and slotted: there is one live object per busy workflow, and the turn swaps its fields in
-    one synchronous block. Optional parts are None or empty and cost nothing in the bytes.
+    Slotted and mutable: there is one live object per busy workflow, and the turn swaps its fields in
+    one synchronous block. The values of the fields are replaced, never changed in place (`seen` is
+    the exception), so that a callback's context stays true to the moment of its run. Optional parts are None or empty and cost nothing in the bytes.
     """
 
     __slots__ = (
@@ -257,19 +258,19 @@ class Snapshot:
         self.entered_at_ms = 0
         self.result: str | None = None
         self.closed_at_ms = 0
-        self.owed: list[Owed] = []
+        self.owed: tuple[Owed, ...] = ()
         self.cause: Event | None = None
         """The event whose transition owes the runs; kept while some are owed, for their context."""
-        self.timers: list[Timer] = []
+        self.timers: tuple[Timer, ...] = ()
         self.seen: dict[str, int] = {}
         """The highest offset recorded of each topic (`topic/partition` where not co-partitioned)."""
-        self.ids: list[int] = []
+        self.ids: tuple[int, ...] = ()
         """64-bit hashes of the last 64 event ids recorded, oldest first."""
-        self.refusals: list[Refusal] = []
+        self.refusals: tuple[Refusal, ...] = ()
         self.waiting = 0
         """How many waiting entries this workflow has in the keyed store."""
         self.waiting_next = 0
-        """The number of the next waiting entry; numbers are never used twice."""
+        """The number of the next waiting entry; begins again once no entry is left."""
         self.letters_next = 0
         """The open letter to be replayed next; letters are open while this is below `letters_last`."""
         self.letters_last = 0

@@ -18,6 +18,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Interrupted, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
+from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Workflows, standing
 from event_center.errors import FormatError
 from event_center.log.port import Batch
@@ -50,6 +51,7 @@ class Commands:
         ledger: Ledger,
         letters: Letters,
         timers: Timers,
+        waiting: WaitingRoom,
         turn: Turn,
         effects: Effects,
         runners: Runners,
@@ -59,6 +61,7 @@ class Commands:
         self._ledger = ledger
         self._letters = letters
         self._timers = timers
+        self._waiting = waiting
         self._turn = turn
         self._effects = effects
         self._runners = runners
@@ -76,6 +79,7 @@ class Commands:
     def take(self, batch: Batch) -> None:
         """Decide a batch of records of the commands topic."""
         entry = self._ledger.entry
+        self._ledger.tick()
         for record in batch.records:
             position = Position(batch.topic, batch.partition, record.offset)
             entry.read += 1
@@ -100,7 +104,7 @@ class Commands:
         if number in snapshot.ids:
             self._ledger.stray(Outcome.DUPLICATE, position, told)
             return
-        snapshot.ids = [*snapshot.ids[1 - IDS :], number]
+        snapshot.ids = (*snapshot.ids[1 - IDS :], number)
         refusal = self._verbs[command.verb](snapshot, command, position)
         self._tell(snapshot, command, position, refusal)
         self._turn.advance(snapshot)
@@ -155,7 +159,7 @@ class Commands:
         if snapshot.status not in {Status.PARKED, Status.RETRYING}:
             return f"nothing of it failed: it is {snapshot.status}"
         if snapshot.owed and snapshot.workflow_id not in self._workflows.runs:
-            snapshot.owed = [snapshot.owed[0]._replace(attempt=0, due_ms=0), *snapshot.owed[1:]]
+            snapshot.owed = (snapshot.owed[0]._replace(attempt=0, due_ms=0), *snapshot.owed[1:])
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
         self._go_on(snapshot)
         return ""
@@ -182,7 +186,8 @@ class Commands:
         if snapshot.owed:
             self._drop_run(snapshot)
             self._turn.give_up(snapshot, why)
-        elif snapshot.deciding_attempt or snapshot.parked == "failed":
+        elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
+            self._drop_run(snapshot)
             if not mailbox.queue:
                 return "no event of it waits to be decided"
             item = mailbox.queue.popleft()
@@ -208,8 +213,8 @@ class Commands:
         mailbox.recheck = True
         snapshot.seq += 1
         snapshot.result = Result.CANCELLED
-        snapshot.closed_at_ms = self._ledger.clock()
-        snapshot.timers = []
+        snapshot.closed_at_ms = self._ledger.now_ms
+        snapshot.timers = ()
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
         self._go_on(snapshot)
         return ""
@@ -218,6 +223,9 @@ class Commands:
         """Cancel the run under way, if there is one: its result will not count."""
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         mailbox.result = None
+        if mailbox.deciding is not None:
+            mailbox.queue.appendleft(mailbox.deciding)
+            mailbox.deciding = None
         run = self._workflows.runs.pop(snapshot.workflow_id, None)
         if run is not None:
             self._runners.cancel(run, Interrupted())
@@ -232,7 +240,7 @@ class Commands:
             return "set-state needs a reason"
         self._drop_run(snapshot)
         before = snapshot.state
-        event = Event("@set-state", None, None, self._ledger.clock(), (), f"command/{position}")
+        event = Event("@set-state", None, None, self._ledger.now_ms, (), f"command/{position}")
         snapshot.seq += 1
         snapshot.result = None
         snapshot.version = machine.version
@@ -241,7 +249,7 @@ class Commands:
         if snapshot.status in STOPPED:
             mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.ACTIVE, mailbox)
-        now = self._ledger.clock()
+        now = self._ledger.now_ms
         self._turn.enter(snapshot, event, machine.entering(state, snapshot.seq, now))
         self._ledger.applied(snapshot, event, before, "applied")
         return ""
@@ -271,10 +279,12 @@ class Commands:
             refusal = "the replay names no event"
         if refusal:
             return refusal
-        if self._turn.busy(snapshot):
+        if self._waiting.busy(snapshot):
             return "a run of it is under way, or it is stopped: replay when it is idle"
         origin = f"letter/{snapshot.letters_next}/{position}"
-        event = Event(str(name), command.args.get("payload"), None, self._ledger.clock(), (), origin)
+        event = Event(
+            str(name), command.args.get("payload"), None, self._ledger.now_ms, (), origin
+        )
         # The letter stays open until its event is decided: if that fails it can be replayed again.
         self._turn.internal(snapshot, event, partial(self._close_letter, snapshot))
         return ""

@@ -50,7 +50,6 @@ class Effects:
         self._outbox = outbox
         self._turn = turn
         self._runners = runners
-        self._clock = ledger.clock
         turn.on_owed = self._start_eager
         turn.on_free = self.start
 
@@ -66,7 +65,7 @@ class Effects:
         ):
             return
         owed = snapshot.owed[0]
-        if owed.due_ms > self._clock():
+        if owed.due_ms > self._ledger.now_ms:
             self._timers.due(workflow_id, owed.due_ms)
             return
         action = self._action(snapshot, owed)
@@ -91,82 +90,76 @@ class Effects:
             return None
 
     def _submit(self, snapshot: Snapshot, owed: Owed, action: Action) -> None:
+        key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         context = Context(
             snapshot,
             snapshot.cause or Event(""),
-            f"{snapshot.workflow_id}/{owed.seq}/{owed.name}",
+            key,
             attempt=owed.attempt + 1,
-            deadline_ms=self._clock() + action.timeout_ms,
+            deadline_ms=self._ledger.now_ms + action.timeout_ms,
             topics=self._plan.publishable,
         )
-        run = Run(
-            self._plan.callback(snapshot.machine, owed.name),
-            context,
-            action.timeout_ms / 1000,
-            partial(self._ended, snapshot, owed, action),
-        )
+        callback = self._plan.callback(snapshot.machine, owed.name)
+        run = EffectRun(callback, context, action.timeout_ms / 1000)
+        run.effects, run.snapshot, run.owed, run.action = self, snapshot, owed, action
         self._workflows.runs[snapshot.workflow_id] = run
         self._runners.submit(run)
 
-    def _ended(
-        self,
-        snapshot: Snapshot,
-        owed: Owed,
-        action: Action,
-        run: Run,
-        value: Any,
-        error: BaseException | None,
-    ) -> None:
-        """The callback has returned or raised."""
-        workflow_id = snapshot.workflow_id
-        if self._workflows.gone or self._workflows.runs.get(workflow_id) is not run:
+    def ended(self, run: EffectRun, value: Any, error: BaseException | None) -> None:
+        """A callback has returned or raised."""
+        workflow_id = run.snapshot.workflow_id
+        workflows = self._workflows
+        if workflows.gone or workflows.runs.get(workflow_id) is not run:
             return
-        del self._workflows.runs[workflow_id]
-        if isinstance(error, Interrupted):
+        del workflows.runs[workflow_id]
+        if error is not None and isinstance(error, Interrupted):
             return
-        settle = partial(self._settled, snapshot, owed, action, run, value, error)
-        if snapshot.status == Status.PAUSED:
-            self._workflows.mailbox(workflow_id).result = settle
+        if run.snapshot.status == Status.PAUSED:
+            workflows.mailbox(workflow_id).result = partial(self._settled, run, value, error)
         else:
-            settle()
+            self._settled(run, value, error)
 
-    def _settled(  # noqa: PLR0917 - bound by `partial`: the parts of one result
-        self,
-        snapshot: Snapshot,
-        owed: Owed,
-        action: Action,
-        run: Run,
-        value: Any,
-        error: BaseException | None,
-    ) -> None:
+    def _settled(self, run: EffectRun, value: Any, error: BaseException | None) -> None:
         """Decide the result of a run."""
-        self._ledger.entry.runs += 1
-        returned = None if error is not None else self._outbox.returned(run, value)
-        if isinstance(returned, PluginError):
-            returned, error = None, returned
+        ledger, snapshot = self._ledger, run.snapshot
+        ledger.tick()
+        ledger.entry.runs += 1
+        returned: Event | None = None
+        if error is None and value is not None:
+            checked = self._outbox.returned(run, value)
+            if isinstance(checked, PluginError):
+                error = checked
+            else:
+                returned = checked
         if error is None:
-            self._done(snapshot, owed, run.context, returned)
+            self._done(snapshot, run.owed, run.context, returned)
         else:
-            self._failed(snapshot, owed, action, error)
+            self._failed(snapshot, run.owed, run.action, error)
+        ledger.dirty[snapshot.workflow_id] = snapshot
         self._turn.advance(snapshot)
-        self._ledger.dirty[snapshot.workflow_id] = snapshot
-        self._ledger.wake()
+        ledger.wake()
         reach(Step.RUN_DECIDED)
 
     def _done(
         self, snapshot: Snapshot, owed: Owed, context: Context, returned: Event | None
     ) -> None:
         """It succeeded: what it returned, or `on_done` after the state's last run, is decided now."""
-        first = partial(self._mark_done, snapshot, owed, context, returned)
-        machine = self._plan.machines[snapshot.machine]
+        event: Event | None
         if returned is not None:
             origin = f"run/{owed.seq}/{owed.name}"
-            event = Event(returned.name, returned.payload, returned.id, self._clock(), (), origin)
-            self._turn.internal(snapshot, event, first)
-        elif len(snapshot.owed) == 1 and machine.has(snapshot.state, DONE):
-            self._turn.internal(snapshot, done_event(self._clock(), owed.seq), first)
+            now = self._ledger.now_ms
+            event = Event(returned.name, returned.payload, returned.id, now, (), origin)
+        elif len(snapshot.owed) == 1 and self._plan.machines[snapshot.machine].has(
+            snapshot.state, DONE
+        ):
+            event = done_event(self._ledger.now_ms, owed.seq)
         else:
-            first()
+            self._mark_done(snapshot, owed, context, None)
+            event = None
+        if event is not None:
+            first = partial(self._mark_done, snapshot, owed, context, returned)
+            self._turn.internal(snapshot, event, first)
+        if snapshot.status == Status.RETRYING:
             self._turn.stand(snapshot)
 
     def _mark_done(
@@ -178,18 +171,17 @@ class Effects:
             self._ledger.owing[snapshot.workflow_id] = snapshot
         else:
             snapshot.cause = None
-        self._outbox.send(context)
+        if context.emitted is not None or context.published is not None:
+            self._outbox.send(context)
         data = self._about(snapshot, owed, owed.attempt + 1, "done")
         if returned is not None:
             data["returned"] = returned.name
         self._tell(snapshot, owed, data)
 
-    def _failed(
-        self, snapshot: Snapshot, owed: Owed, action: Action, error: BaseException
-    ) -> None:
+    def _failed(self, snapshot: Snapshot, owed: Owed, action: Action, error: BaseException) -> None:
         """It failed: again later, or `on_error`, or parked with the run still owed."""
         attempt = owed.attempt + 1
-        now = self._clock()
+        now = self._ledger.now_ms
         failure = Failure(owed.name, type(error).__name__, str(error), now, attempt)
         key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         delay = delay_ms(action.retry, attempt, error, key)
@@ -200,7 +192,7 @@ class Effects:
             self._turn.stand(snapshot)
             return
         due = 0 if delay is None else now + delay
-        snapshot.owed = [owed._replace(attempt=attempt, due_ms=due), *snapshot.owed[1:]]
+        snapshot.owed = (owed._replace(attempt=attempt, due_ms=due), *snapshot.owed[1:])
         snapshot.failure = failure
         data = self._about(snapshot, owed, attempt, "failed")
         data |= {"error": failure.type, "message": failure.message}
@@ -223,9 +215,7 @@ class Effects:
         snapshot.owed = snapshot.owed[1:]
         self._turn.give_up(snapshot, f"{owed.name} failed")
 
-    def _about(
-        self, snapshot: Snapshot, owed: Owed, attempt: int, outcome: str
-    ) -> dict[str, Any]:
+    def _about(self, snapshot: Snapshot, owed: Owed, attempt: int, outcome: str) -> dict[str, Any]:
         return {
             "machine": snapshot.machine,
             "version": snapshot.version,
@@ -240,3 +230,18 @@ class Effects:
     def _tell(self, snapshot: Snapshot, owed: Owed, data: dict[str, Any]) -> None:
         origin = f"run/{owed.seq}/{owed.name}/{data['attempt']}"
         self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
+
+
+class EffectRun(Run):
+    """One run of an entry callback."""
+
+    __slots__ = ("action", "effects", "owed", "snapshot")
+
+    action: Action
+    effects: Effects
+    owed: Owed
+    snapshot: Snapshot
+
+    def ended(self, value: Any, error: BaseException | None) -> None:
+        """Its result is decided."""
+        self.effects.ended(self, value, error)

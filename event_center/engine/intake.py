@@ -18,6 +18,7 @@ from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.turn import Turn
+from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflows
 from event_center.errors import FormatError
 from event_center.log.port import Batch
@@ -45,7 +46,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def id_hash(event_id: str) -> int:
     """64 bits of an event's id: what a snapshot keeps of it."""
-    return int.from_bytes(blake2b(event_id.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        blake2b(event_id.encode("utf-8", "replace"), digest_size=8).digest(), "big"
+    )
 
 
 class Intake:
@@ -60,6 +63,7 @@ class Intake:
         ledger: Ledger,
         letters: Letters,
         outbox: Outbox,
+        waiting: WaitingRoom,
         turn: Turn,
     ) -> None:
         self._shard = shard
@@ -68,6 +72,7 @@ class Intake:
         self._ledger = ledger
         self._letters = letters
         self._outbox = outbox
+        self._waiting = waiting
         self._turn = turn
 
     def take(self, batch: Batch) -> None:
@@ -75,11 +80,12 @@ class Intake:
         topic, partition = batch.topic, batch.partition
         source = topic if partition == self._shard else f"{topic}/{partition}"
         read = self._plan.envelopes[topic].read
-        workflows, turn, entry = self._workflows, self._turn, self._ledger.entry
-        held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, turn.decide
+        workflows, waiting, entry = self._workflows, self._waiting, self._ledger.entry
+        held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, self._turn.decide
         redelivered = 0
+        self._ledger.tick()
         for record in batch.records:
-            turn.taking = record
+            waiting.taking = record
             try:
                 workflow_id, machine, event = read(record, partition)
             except Undecodable as error:
@@ -108,7 +114,7 @@ class Intake:
                 self._queue(snapshot, event, record)
             else:
                 decide(snapshot, event)
-        turn.taking = None
+        waiting.taking = None
         entry.read += len(batch.records) - redelivered
         self._ledger.taken += len(batch.records)
         entry.offsets[source] = batch.records[-1].offset + 1
@@ -140,9 +146,7 @@ class Intake:
         if number in snapshot.ids:
             self._ledger.outcome(snapshot, event, Outcome.DUPLICATE)
             return True
-        snapshot.ids.append(number)
-        if len(snapshot.ids) > IDS:
-            del snapshot.ids[0]
+        snapshot.ids = (*snapshot.ids[1 - IDS :], number)
         return False
 
     def _other(self, snapshot: Snapshot, event: Event) -> bool:
@@ -155,14 +159,13 @@ class Intake:
         """The workflow is busy, or others wait before this one: it waits too."""
         item = Waiting(event, record, event.topic, event.partition)
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
-        turn = self._turn
         if len(mailbox.queue) >= self._plan.limits.max_waiting:
             self._letters.follow(snapshot, event, item, Reason.WAITING_FULL)
             return
         self._ledger.wait(snapshot, item)
         mailbox.queue.append(item)
-        if not turn.busy(snapshot):
-            turn.advance(snapshot)
+        if not self._waiting.busy(snapshot):
+            self._turn.advance(snapshot)
 
     # -- workflows that the shard does not hold ------------------------------------------------
 
@@ -184,9 +187,7 @@ class Intake:
                 self._missing(workflow_id, position, event)
             else:
                 message = f"no machine {machine!r} is loaded"
-                self._letters.stray(
-                    record, position, Reason.UNKNOWN_MACHINE, message, workflow_id
-                )
+                self._letters.stray(record, position, Reason.UNKNOWN_MACHINE, message, workflow_id)
             return None
         missing = definition.missing(event.name)
         if missing is Missing.REJECT:
@@ -198,7 +199,7 @@ class Intake:
             return None
         snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
         self._workflows.held[workflow_id] = snapshot
-        birth = definition.birth(self._ledger.clock())
+        birth = definition.birth(self._ledger.now_ms)
         snapshot.data = birth.data or {}
         self._turn.enter(snapshot, event, birth)
         self._born(snapshot, event)
@@ -222,9 +223,7 @@ class Intake:
         told = {"workflow_id": workflow_id, "event": event.name, "reason": Reason.UNKNOWN_WORKFLOW}
         self._ledger.stray(Outcome.REJECTED, position, told)
 
-    def _forward(
-        self, workflow_id: str, machine: str | None, record: Record, event: Event
-    ) -> None:
+    def _forward(self, workflow_id: str, machine: str | None, record: Record, event: Event) -> None:
         """The workflow lives in another shard: the event goes there, or becomes a letter."""
         position = Position(event.topic, event.partition, event.offset)
         if event.topic in self._plan.dead_letter_strays:

@@ -44,6 +44,8 @@ class Ledger:
     ) -> None:
         self.entry = entry
         self.clock = clock
+        self.now_ms = clock()
+        """The time at which what is being decided counts as decided; see `tick`."""
         self.dirty: dict[str, Snapshot] = {}
         self.records: list[Outgoing] = []
         self.owing: dict[str, Snapshot] = {}
@@ -63,6 +65,11 @@ class Ledger:
         self._touched = False
         self._building = 0
 
+    def tick(self) -> int:
+        """Look at the clock: once per batch, run or command, not once per record of history."""
+        self.now_ms = now = self.clock()
+        return now
+
     # -- what happened -------------------------------------------------------------------------
 
     def outcome(
@@ -77,8 +84,8 @@ class Ledger:
         if event.offset >= 0:
             self.entry.outcomes[outcome] += 1
         if outcome is Outcome.REJECTED:
-            refusal = Refusal(self.clock(), event.name, str(reason), detail)
-            snapshot.refusals = [*snapshot.refusals[1 - REFUSALS :], refusal]
+            refusal = Refusal(self.now_ms, event.name, str(reason), detail)
+            snapshot.refusals = (*snapshot.refusals[1 - REFUSALS :], refusal)
         self.dirty[snapshot.workflow_id] = snapshot
         if self._everything:
             data = self._about(snapshot, event)
@@ -123,9 +130,7 @@ class Ledger:
 
     def tell(self, kind: str, workflow_id: str, origin: str, data: dict[str, Any]) -> None:
         """One history record."""
-        self.records.append(
-            self._writer.record(kind, workflow_id, origin, self.clock(), data)
-        )
+        self.records.append(self._writer.record(kind, workflow_id, origin, self.now_ms, data))
 
     def stray(self, outcome: Outcome, position: Position, data: dict[str, Any]) -> None:
         """A record that reached no workflow of this shard got its outcome."""
@@ -178,7 +183,7 @@ class Ledger:
 
     def status(self, snapshot: Snapshot, status: str, mailbox: Mailbox | None) -> None:
         """Change the status; what waits for the workflow is counted under its new cause."""
-        items = () if mailbox is None else [*mailbox.queue, *mailbox.deferred]
+        items = [] if mailbox is None else mailbox.items()
         records = [item for item in items if item.record is not None and not item.gone]
         for item in records:
             self.entry.waiting[self._cause(snapshot, item)] -= 1
@@ -242,6 +247,8 @@ class Ledger:
         """Number the waiting events that have no entry yet, in the order in which they came."""
         for snapshot, item in self._unwritten:
             if not item.gone and item.number < 0:
+                if not snapshot.waiting:
+                    snapshot.waiting_next = 0
                 item.number = snapshot.waiting_next
                 snapshot.waiting_next += 1
                 snapshot.waiting += 1
@@ -250,15 +257,15 @@ class Ledger:
         """The snapshots of all workflows that changed; those with nothing to do become bytes again."""
         held, mailboxes = self._workflows.held, self._workflows.mailboxes
         counts = self.entry.counts
-        encode, place = wire.encode, wire.place
+        encode = wire.encode
         for workflow_id, snapshot in self.dirty.items():
-            where = place(snapshot)
-            if where != snapshot.counted:
-                if snapshot.counted is not None:
-                    counts[snapshot.counted] -= 1
+            value, where = encode(snapshot)
+            counted = snapshot.counted
+            if where is not counted:
+                if counted is not None:
+                    counts[counted] -= 1
                 counts[where] = counts.get(where, 0) + 1
                 snapshot.counted = where
-            value = encode(snapshot)
             entries[snapshot_key(workflow_id)] = value
             if not snapshot.owed and workflow_id not in mailboxes:
                 held[workflow_id] = value

@@ -20,7 +20,12 @@ class Letters:
         self._ledger = ledger
 
     def stray(
-        self, record: Record, position: Position, reason: Reason, message: str, workflow_id: str = ""
+        self,
+        record: Record,
+        position: Position,
+        reason: Reason,
+        message: str,
+        workflow_id: str = "",
     ) -> None:
         """A record that belongs to no workflow here: its letter is in no sequence."""
         why = {"reason": str(reason), "exception.message": message}

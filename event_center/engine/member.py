@@ -38,7 +38,9 @@ class Member:
         self._stopping = False
         self.owners: dict[Shard, Owner] = {}
 
-    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(
+        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
         """Own shards until `stop`; an error of ours, or of the definitions, comes out of here."""
         plan = self._plan
         topics = plan.consumed()

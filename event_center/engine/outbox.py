@@ -51,4 +51,3 @@ class Outbox:
         home = self._home.of(workflow_id)
         record = inbox_record(self._inbox, home, workflow_id, machine, event)
         self._ledger.records.append(record)
-

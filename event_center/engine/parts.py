@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from event_center.engine.commands import Commands
+from event_center.engine.deciding import Deciding
 from event_center.engine.effect import Effects
 from event_center.engine.intake import Intake
 from event_center.engine.ledger import Ledger
@@ -19,6 +20,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
+from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Workflows
 from event_center.log.port import Batch
 from event_center.model import Shard, Status
@@ -55,14 +57,16 @@ class Parts:
         self.timers = timers = Timers(earlier)
         letters = Letters(ledger)
         outbox = Outbox(ledger, plan.topics.inbox, plan.home)
+        waiting = WaitingRoom(plan, workflows, ledger)
+        deciding = Deciding(plan, workflows, ledger=ledger, outbox=outbox, runners=runners)
         self.turn = turn = Turn(
             plan=plan,
             workflows=workflows,
             ledger=ledger,
             letters=letters,
             timers=timers,
-            outbox=outbox,
-            runners=runners,
+            waiting=waiting,
+            deciding=deciding,
         )
         self.effects = Effects(
             plan=plan,
@@ -80,6 +84,7 @@ class Parts:
             ledger=ledger,
             letters=letters,
             outbox=outbox,
+            waiting=waiting,
             turn=turn,
         )
         self._commands = Commands(
@@ -88,6 +93,7 @@ class Parts:
             ledger=ledger,
             letters=letters,
             timers=timers,
+            waiting=waiting,
             turn=turn,
             effects=self.effects,
             runners=runners,
@@ -105,6 +111,7 @@ class Parts:
 
     def resume(self) -> None:
         """After a restore: everything that was under way goes on."""
+        self.ledger.tick()
         for workflow_id in list(self.workflows.mailboxes):
             snapshot = self.workflows.live(workflow_id)
             if snapshot is not None:
@@ -117,11 +124,13 @@ class Parts:
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than one slice."""
         again, self.turn.again = self.turn.again, []
+        self.ledger.tick()
         for snapshot in again:
             self.turn.advance(snapshot)
 
     def due(self, now_ms: int) -> list[str]:
         """Start what waited for its retry; returns the workflows of which timers are due."""
+        self.ledger.tick()
         timed: list[str] = []
         for workflow_id in self.timers.pop(now_ms):
             snapshot = self.workflows.live(workflow_id)
@@ -147,7 +156,7 @@ class Parts:
 
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
-        now = self._plan.clock()
+        now = self.ledger.tick()
         for workflow_id in self.timers.release(self.entry.offsets):
             snapshot = self.workflows.live(workflow_id)
             if snapshot is None:

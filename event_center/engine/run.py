@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
@@ -50,32 +49,28 @@ class Interrupted(Exception):  # noqa: N818 - never raised: says that nothing ca
 
 
 class Run:
-    """One execution of one callback."""
+    """One execution of one callback; whoever starts it says in `ended` what its end means."""
 
-    __slots__ = ("callback", "context", "deadline", "ended", "on_end", "stop", "task", "timeout_s")
+    __slots__ = ("callback", "context", "deadline", "over", "stop", "task", "timeout_s")
 
-    def __init__(
-        self,
-        callback: Callback,
-        context: Context,
-        timeout_s: float,
-        on_end: Callable[[Run, Any, BaseException | None], None],
-    ) -> None:
+    def __init__(self, callback: Callback, context: Context, timeout_s: float) -> None:
         self.callback = callback
         self.context = context
         self.timeout_s = timeout_s
-        self.on_end = on_end
-        """Called once, synchronously, with what the callback returned or raised."""
         self.deadline = 0.0
         """By the event loop's clock; 0 before it started."""
         self.task: asyncio.Task[Any] | None = None
         self.stop: BaseException | None = None
         """Why we cancelled it; becomes its error."""
-        self.ended = False
+        self.over = False
+
+    def ended(self, value: Any, error: BaseException | None) -> None:
+        """Called once, synchronously, with what the callback returned or raised."""
+        raise NotImplementedError
 
     def end(self, value: Any, error: BaseException | None) -> None:
         """Report the end, unless it has been reported: a late result of an abandoned run is dropped."""
-        if self.ended:
+        if self.over:
             log.warning(
                 "run.late",
                 workflow_id=self.context.workflow_id,
@@ -83,8 +78,8 @@ class Run:
                 key=self.context.idempotency_key,
             )
             return
-        self.ended = True
-        self.on_end(self, value, error)
+        self.over = True
+        self.ended(value, error)
 
 
 class Runners:
@@ -118,7 +113,7 @@ class Runners:
 
     def cancel(self, run: Run, why: BaseException) -> None:
         """End a run early: it ends with `why`, at once if it has not started yet."""
-        if run.ended:
+        if run.over:
             return
         if run.task is None:
             run.stop = why
@@ -133,7 +128,7 @@ class Runners:
         self._closing = True
         self._queue.clear()
         for run in list(self._under_way):
-            if run.task is not None and not run.ended:
+            if run.task is not None and not run.over:
                 run.stop = run.stop or Interrupted()
                 run.task.cancel()
         for idle in self._idle:
@@ -163,11 +158,15 @@ class Runners:
         context = copy_context()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine that runs has a task
+        queue = self._queue
         try:
             while not self._closing:
                 done = 0
-                while self._queue and not self._closing:
-                    await self._perform(self._queue.popleft(), task)
+                while queue and not self._closing:
+                    run = queue.popleft()
+                    if run.over:
+                        continue
+                    await self._perform(run, task)
                     done += 1
                     if copy_context() != context:
                         # The callback left a context variable behind: the next one shall not see it.
@@ -186,13 +185,11 @@ class Runners:
                     raise
         finally:
             self._count -= 1
-            if self._queue and not self._pulsing and not self._closing:
+            if queue and not self._pulsing and not self._closing:
                 self._pulsing = True
                 self._loop.call_soon(self._pulse)
 
     async def _perform(self, run: Run, task: asyncio.Task[Any]) -> None:
-        if run.ended:
-            return
         value: Any = None
         error: BaseException | None = None
         reach(Step.RUN_STARTED)
@@ -202,24 +199,27 @@ class Runners:
             self._sweeping = True
             self._loop.call_later(SWEEP_S, self._sweep)
         try:
-            callback = run.callback
-            if callback.is_async:
+            if run.callback.is_async:
                 run.deadline = self._loop.time() + run.timeout_s
-                value = await callback.call(run.context)
+                value = await run.callback.call(run.context)
             else:
                 value = await self._in_thread(run)
         except asyncio.CancelledError as cancelled:
             error = run.stop or (Interrupted() if self._ending() else cancelled)
         except BaseException as raised:  # noqa: BLE001 - user code: whatever it raises is its failure
             error = raised
-        finally:
-            self._under_way.pop(run, None)
-        while task.cancelling() and not self._ending():
-            task.uncancel()  # it was meant for this callback, not for the runner
+        del self._under_way[run]
+        if task.cancelling():
+            self._take_back(task)
         reach(Step.RUN_RETURNED)
         if run.stop is not None and error is None:
             error = run.stop  # it swallowed our cancellation: its result came too late
         run.end(value, error)
+
+    def _take_back(self, task: asyncio.Task[Any]) -> None:
+        """Cancellations that were meant for the callback do not end its runner."""
+        while task.cancelling() and not self._ending():
+            task.uncancel()
 
     def _ending(self) -> bool:
         """Whether a cancellation means this runner: the pool closes, or its task group is cancelled."""
@@ -240,7 +240,7 @@ class Runners:
         """Cancel what is past its deadline; abandon what was cancelled and did not end."""
         now = self._loop.time()
         for run in list(self._under_way):
-            if not run.deadline or now < run.deadline or run.ended:
+            if not run.deadline or now < run.deadline or run.over:
                 continue
             if run.stop is None:
                 self.cancel(run, TimeoutError(f"no result within {run.timeout_s:g} s"))

@@ -148,7 +148,9 @@ class Owner:
 
     async def _begin_again(self, error: Exception) -> None:
         """After a lost lease: a new takeover reads from the log what is true."""
-        log.warning("shard.lease_lost", shard=self.shard, error=str(error), kind=type(error).__name__)
+        log.warning(
+            "shard.lease_lost", shard=self.shard, error=str(error), kind=type(error).__name__
+        )
         self._discard()
         self._lost = None
         self._move(Phase.RESTORING)
@@ -308,7 +310,9 @@ class Owner:
             try:
                 await lease.commit(cut)
             except NotCommitted as error:
-                log.warning("cut.not_committed", shard=self.shard, error=str(error), again_in_s=delay)
+                log.warning(
+                    "cut.not_committed", shard=self.shard, error=str(error), again_in_s=delay
+                )
                 await anyio.sleep(delay)
                 delay = min(delay * 2, RETRY_MAX_S)
             else:
@@ -332,5 +336,3 @@ class Owner:
                 parts.timers.hold(timed, await self._group.watermarks(self.shard))
                 parts.fire_released()
             self._something.set()
-
-

@@ -10,55 +10,37 @@ that waits. The intake, `effect`, `timers` and `commands` call in here; the ledg
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 from event_center.engine.attempt import delay_ms
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
-from event_center.engine.outbox import Outbox
+from event_center.engine.deciding import Deciding
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Run, Runners
 from event_center.engine.timers import Timers
-from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows, standing
-from event_center.errors import PluginError
+from event_center.engine.waiting import WaitingRoom
+from event_center.engine.workflow import STOPPED, Waiting, Workflows, standing
 from event_center.machine.decision import DONE, ERROR, Action, Refused, Transition
 from event_center.machine.step import Machine
 from event_center.model import (
     Event,
     Failure,
     Outcome,
+    Owed,
     Reason,
-    Record,
     Snapshot,
     Status,
     Timer,
     Unhandled,
 )
-from event_center.plugins.context import Context
 from event_center.wire import history
+
+_owed = tuple.__new__
+"""Makes a named tuple of a tuple without the detour over its constructor: one is made per entry."""
 
 SLICE = 256
 """Waiting events of one workflow that are decided in a row before others get their turn."""
 LOOP = 1_000
 """Transitions of a workflow without a record from outside: more of them park it."""
-
-
-class Deciding:
-    """An event whose decide callbacks are awaited."""
-
-    __slots__ = ("action", "decision", "event", "first", "item", "produced", "snapshot")
-
-    def __init__(
-        self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition
-    ) -> None:
-        self.snapshot = snapshot
-        self.event = event
-        self.item = item
-        self.decision = decision
-        self.action = 0
-        self.produced: list[Context] = []
-        """The contexts of the callbacks that are done: what they emitted leaves with the accept."""
 
 
 class Turn:
@@ -72,8 +54,8 @@ class Turn:
         ledger: Ledger,
         letters: Letters,
         timers: Timers,
-        outbox: Outbox,
-        runners: Runners,
+        waiting: WaitingRoom,
+        deciding: Deciding,
     ) -> None:
         self._plan = plan
         self._machines = plan.machines
@@ -81,17 +63,14 @@ class Turn:
         self._ledger = ledger
         self._letters = letters
         self._timers = timers
-        self._outbox = outbox
-        self._runners = runners
-        self._clock = ledger.clock
-        self.taking: Record | None = None
-        """The record that the intake is taking in: what a direct event waits as, if it has to."""
+        self._waiting = waiting
+        self._deciding = deciding
         self.again: list[Snapshot] = []
         """Workflows with more waiting events than one slice: to be advanced after the next cut."""
         self.on_owed: Callable[[Snapshot], None] = lambda _: None
         """Called when a transition owes runs; `effect` starts the eager ones."""
         self.on_free: Callable[[Snapshot], None] = lambda _: None
-        """Called when decide callbacks are done; `effect` goes on with what the state owes."""
+        """Called when a workflow can go on; `effect` starts what its state owes."""
 
     # -- decide ----------------------------------------------------------------------------------
 
@@ -106,25 +85,28 @@ class Turn:
             return
         if snapshot.letters_last and open_letters(snapshot) and event.offset >= 0:
             self._settle(snapshot, item)
-            self._letters.follow(snapshot, event, self._item(event, item), Reason.BEHIND_LETTER)
+            self._letters.follow(
+                snapshot, event, self._waiting.item(event, item), Reason.BEHIND_LETTER
+            )
             return
         machine = self._machines.get(snapshot.machine)
         if machine is None or (
             snapshot.version != machine.version and not self._move(snapshot, machine)
         ):
-            self.park(snapshot, "no_place", self._queued(snapshot, event, item))
+            self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item))
             return
         try:
-            decision = machine.step(snapshot, event, self._clock())
+            decision = machine.step(snapshot, event, self._ledger.now_ms)
         except Exception as error:  # noqa: BLE001 - guards are user code: this event failed, not we
-            self._failed(snapshot, event, self._queued(snapshot, event, item), error, None)
+            self.failed(snapshot, event, self._waiting.queued(snapshot, event, item), error)
             return
         if type(decision) is Refused:
             self._refuse(snapshot, event, item, decision)
         elif decision.decide:  # type: ignore[union-attr]  # not Refused: a Transition
-            self._begin(snapshot, event, item, decision)  # type: ignore[arg-type]
+            queued = self._waiting.queued(snapshot, event, item)
+            self._deciding.begin(self, snapshot, event, queued, decision)  # type: ignore[arg-type]
         else:
-            self._accept(snapshot, event, item, decision)  # type: ignore[arg-type]
+            self.accept(snapshot, event, item, decision)  # type: ignore[arg-type]
 
     def _move(self, snapshot: Snapshot, machine: Machine) -> bool:
         """A workflow born under another version goes on under this one, if its state exists there."""
@@ -132,21 +114,6 @@ class Turn:
             return False
         snapshot.version = machine.version
         return True
-
-    def _item(self, event: Event, item: Waiting | None) -> Waiting:
-        """The event with its record."""
-        if item is not None:
-            return item
-        record = self.taking if event.offset >= 0 else None
-        return Waiting(event, record, event.topic, event.partition)
-
-    def _queued(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> Waiting:
-        """The event as something that waits, counted as such; it may be decided at once all the same."""
-        if item is None:
-            item = self._item(event, None)
-            if item.record is not None:
-                self._ledger.wait(snapshot, item)
-        return item
 
     def _settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
         """What waited waits no more: its outcome follows in the same block."""
@@ -169,105 +136,26 @@ class Turn:
         unhandled = refused.unhandled
         if item is not None and item.timer is not None:
             machine = self._machines[snapshot.machine]
-            snapshot.timers = machine.timers_after(snapshot, item.timer, self._clock())
+            snapshot.timers = machine.timers_after(snapshot, item.timer, self._ledger.now_ms)
             self._timers.arm(snapshot)
             unhandled = Unhandled.REJECT
         if event.offset < 0 and unhandled is not Unhandled.IGNORE:
             unhandled = Unhandled.REJECT
         if unhandled is Unhandled.DEFER:
-            self._defer(snapshot, event, item)
+            self._waiting.defer(snapshot, event, item)
             return
         self._settle(snapshot, item)
         reason, detail = refused.reason, refused.detail
         if unhandled is Unhandled.DEAD_LETTER:
-            self._letters.unhandled(snapshot, event, self._item(event, item), reason)
+            self._letters.unhandled(snapshot, event, self._waiting.item(event, item), reason)
         elif unhandled is Unhandled.IGNORE:
             self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail)
         else:
             self._ledger.outcome(snapshot, event, Outcome.REJECTED, reason, detail)
 
-    def _defer(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
-        """The machine sets the event aside until a state accepts it."""
-        item = self._queued(snapshot, event, item)
-        if not item.deferred:
-            self._ledger.defer(snapshot, item)
-        self._workflows.mailbox(snapshot.workflow_id).deferred.append(item)
-
-    # -- decide callbacks ------------------------------------------------------------------------
-
-    def _begin(
-        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
-    ) -> None:
-        item = self._queued(snapshot, event, item)
-        self._workflows.mailbox(snapshot.workflow_id)
-        self._next_action(Deciding(snapshot, event, item, decision))
-
-    def _next_action(self, deciding: Deciding) -> None:
-        """Await the next decide callback, or accept after the last."""
-        snapshot, event = deciding.snapshot, deciding.event
-        if deciding.action == len(deciding.decision.decide):
-            self._accept(snapshot, event, deciding.item, deciding.decision)
-            for context in deciding.produced:
-                self._outbox.send(context)
-            self.advance(snapshot)
-            self.on_free(snapshot)
-            return
-        action = deciding.decision.decide[deciding.action]
-        context = Context(
-            snapshot,
-            event,
-            f"{snapshot.workflow_id}/{event.origin}/{action.name}",
-            attempt=snapshot.deciding_attempt + 1,
-            deadline_ms=self._clock() + action.timeout_ms,
-            topics=self._plan.publishable,
-        )
-        run = Run(
-            self._plan.callback(snapshot.machine, action.name),
-            context,
-            action.timeout_ms / 1000,
-            partial(self._action_ended, deciding),
-        )
-        self._workflows.runs[snapshot.workflow_id] = run
-        self._runners.submit(run)
-
-    def _action_ended(
-        self, deciding: Deciding, run: Run, value: Any, error: BaseException | None
-    ) -> None:
-        snapshot = deciding.snapshot
-        if self._workflows.gone:
-            return
-        self._workflows.runs.pop(snapshot.workflow_id, None)
-        mailbox = self._workflows.mailbox(snapshot.workflow_id)
-        if isinstance(error, Interrupted):
-            mailbox.queue.appendleft(deciding.item)
-            return
-        if snapshot.status == Status.PAUSED:
-            mailbox.result = lambda: self._action_settled(deciding, run, value, error)
-            return
-        self._action_settled(deciding, run, value, error)
-
-    def _action_settled(
-        self, deciding: Deciding, run: Run, value: Any, error: BaseException | None
-    ) -> None:
-        returned = None if error is not None else self._outbox.returned(run, value)
-        if isinstance(returned, PluginError):
-            error = returned
-        if error is not None:
-            action = deciding.decision.decide[deciding.action]
-            self._failed(deciding.snapshot, deciding.event, deciding.item, error, action)
-            self.advance(deciding.snapshot)
-            self.on_free(deciding.snapshot)
-        else:
-            if isinstance(returned, Event):
-                run.context.emit(returned)
-            deciding.produced.append(run.context)
-            deciding.action += 1
-            self._next_action(deciding)
-        self._ledger.wake()
-
     # -- accept ----------------------------------------------------------------------------------
 
-    def _accept(
+    def accept(
         self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
     ) -> None:
         """Swap in what was decided. Nothing is evaluated here: it can not fail."""
@@ -298,19 +186,22 @@ class Turn:
         if snapshot.owed:
             self.give_up(snapshot, f"left by {event.name}")
         snapshot.state = decision.target
-        snapshot.entered_at_ms = self._clock()
-        snapshot.timers = decision.timers or []
-        if snapshot.timers:
+        snapshot.entered_at_ms = self._ledger.now_ms
+        if decision.timers:
+            snapshot.timers = decision.timers
             self._timers.arm(snapshot)
+        else:
+            snapshot.timers = ()
         if decision.owed:
-            snapshot.owed = decision.owed
+            seq = snapshot.seq
+            snapshot.owed = tuple([_owed(Owed, (name, seq, 0, 0, 0)) for name in decision.owed])
             snapshot.cause = event
             self._ledger.owing[snapshot.workflow_id] = snapshot
             self.on_owed(snapshot)
         if decision.result is not None:
             snapshot.result = decision.result
             snapshot.closed_at_ms = snapshot.entered_at_ms
-            snapshot.timers = []
+            snapshot.timers = ()
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         if mailbox is not None:
             mailbox.recheck = True
@@ -324,28 +215,28 @@ class Turn:
             data |= {"outcome": "given_up", "reason": why, "state": snapshot.state}
             origin = f"run/{owed.seq}/{owed.name}/given_up"
             self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
-        snapshot.owed = []
+        snapshot.owed = ()
         snapshot.cause = None
 
     # -- failures --------------------------------------------------------------------------------
 
-    def _failed(
+    def failed(
         self,
         snapshot: Snapshot,
         event: Event,
         item: Waiting,
         error: BaseException,
-        action: Action | None,
+        action: Action | None = None,
     ) -> None:
         """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
         attempt = snapshot.deciding_attempt + 1
         where = action.name if action is not None else "guard"
-        failure = Failure(where, type(error).__name__, str(error), self._clock(), attempt)
+        failure = Failure(where, type(error).__name__, str(error), self._ledger.now_ms, attempt)
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
         if delay is not None:
             snapshot.deciding_attempt = attempt
-            snapshot.deciding_due_ms = self._clock() + delay
+            snapshot.deciding_due_ms = self._ledger.now_ms + delay
             snapshot.failure = failure
             mailbox.queue.appendleft(item)
             self._ledger.status(snapshot, Status.RETRYING, mailbox)
@@ -353,12 +244,16 @@ class Turn:
             return
         machine = self._machines[snapshot.machine]
         if item.timer is not None:
-            snapshot.timers = machine.timers_after(snapshot, item.timer, self._clock())
+            snapshot.timers = machine.timers_after(snapshot, item.timer, self._ledger.now_ms)
             self._timers.arm(snapshot)
         if machine.has(snapshot.state, ERROR) and event.name != ERROR:
             self._settle(snapshot, item)
             self._ledger.outcome(
-                snapshot, event, Outcome.REJECTED, Reason.FAILED, f"{failure.type}: {failure.message}"
+                snapshot,
+                event,
+                Outcome.REJECTED,
+                Reason.FAILED,
+                f"{failure.type}: {failure.message}",
             )
             self.stand(snapshot)
             self.decide(snapshot, error_event(failure, event.origin))
@@ -385,6 +280,11 @@ class Turn:
         snapshot.parked = why
         self._ledger.status(snapshot, Status.PARKED, mailbox)
 
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Take the next thing that waits, and what the state owes."""
+        self.advance(snapshot)
+        self.on_free(snapshot)
+
     # -- the next one ----------------------------------------------------------------------------
 
     def advance(self, snapshot: Snapshot) -> None:
@@ -394,9 +294,9 @@ class Turn:
         if mailbox is None:
             return
         for _ in range(SLICE):
-            if self.busy(snapshot):
+            if self._waiting.busy(snapshot):
                 return
-            item = self._pick(snapshot, mailbox)
+            item = self._waiting.next(snapshot, mailbox)
             if item is None:
                 break
             self._take(snapshot, item)
@@ -404,35 +304,9 @@ class Turn:
             self.again.append(snapshot)
             self._ledger.wake()
             return
-        if not mailbox.deferred and mailbox.result is None:
+        if not mailbox.deferred and mailbox.result is None and mailbox.deciding is None:
             del self._workflows.mailboxes[workflow_id]
             self._ledger.dirty[workflow_id] = snapshot
-
-    def busy(self, snapshot: Snapshot) -> bool:
-        """Whether events have to wait: a run is owed or under way, or the workflow is stopped."""
-        return bool(
-            snapshot.owed
-            or snapshot.status in STOPPED
-            or snapshot.deciding_due_ms > self._clock()
-            or snapshot.workflow_id in self._workflows.runs
-        )
-
-    def _pick(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
-        """The next in turn: a deferred event that the new state accepts, else the head of the queue."""
-        if mailbox.recheck:
-            machine = self._machines.get(snapshot.machine)
-            for item in mailbox.deferred:
-                event = self._plan.event_of(item)
-                if (
-                    machine is None
-                    or event is None
-                    or snapshot.result is not None
-                    or machine.has(snapshot.state, event.name)
-                ):
-                    mailbox.deferred.remove(item)
-                    return item
-            mailbox.recheck = False
-        return mailbox.queue.popleft() if mailbox.queue else None
 
     def _take(self, snapshot: Snapshot, item: Waiting) -> None:
         if item.timer is not None and item.timer not in snapshot.timers:
@@ -452,18 +326,15 @@ class Turn:
         item.first = first
         self.decide(snapshot, event, item)
 
-
     # -- timers ----------------------------------------------------------------------------------
 
     def fire(self, snapshot: Snapshot, timer: Timer) -> None:
         """A due timer takes its turn: between attempts ahead of the queue, else at its tail."""
-        origin = f"timer/{timer.seq}/{timer.id}/{timer.due_ms}"
-        item = Waiting(Event(timer.id, None, None, timer.due_ms, (), origin))
-        item.timer = timer
+        item = self._waiting.timer(snapshot, timer)
+        if item is None:
+            return
         workflow_id = snapshot.workflow_id
         mailbox = self._workflows.mailbox(workflow_id)
-        if any(queued.timer == timer for queued in mailbox.queue):
-            return
         if snapshot.status == Status.RETRYING and workflow_id not in self._workflows.runs:
             self._take(snapshot, item)
             self.on_free(snapshot)

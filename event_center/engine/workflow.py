@@ -23,7 +23,17 @@ Held = bytes | Snapshot
 class Waiting:
     """One thing that waits for its turn: a record's event, a due timer, or the result of a run."""
 
-    __slots__ = ("deferred", "event", "first", "gone", "number", "partition", "record", "timer", "topic")
+    __slots__ = (
+        "deferred",
+        "event",
+        "first",
+        "gone",
+        "number",
+        "partition",
+        "record",
+        "timer",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -51,21 +61,23 @@ class Waiting:
 class Mailbox:
     """What waits for one workflow."""
 
-    __slots__ = ("deferred", "queue", "recheck", "result")
+    __slots__ = ("deciding", "deferred", "queue", "recheck", "result")
 
     def __init__(self) -> None:
         self.queue: deque[Waiting] = deque()
         self.deferred: deque[Waiting] = deque()
         """Events that the machine set aside, oldest first."""
+        self.deciding: Waiting | None = None
+        """The event whose decide callbacks are awaited: the head of all that waits."""
         self.recheck = False
         """The state changed since the deferred events were looked at."""
         self.result: Callable[[], None] | None = None
         """The end of a run, kept while its workflow is paused."""
 
-    def records(self) -> int:
-        """How many records wait here."""
-        waiting = sum(1 for item in self.queue if item.record is not None)
-        return waiting + len(self.deferred)
+    def items(self) -> list[Waiting]:
+        """Everything that waits here."""
+        head = () if self.deciding is None else (self.deciding,)
+        return [*head, *self.queue, *self.deferred]
 
 
 class Workflows:

@@ -112,7 +112,8 @@ def _item(owner: Any, key: Any, path: str) -> Any:
         if key in owner:
             return owner[key]
         names = [name for name in owner if isinstance(name, str)]
-        raise ExpressionError(f"{path} has no key {quoted(key)}{hint(str(key), names, 'keys')}")
+        known = hint(str(key), names, "keys") or "; it has no keys"
+        raise ExpressionError(f"{path} has no key {quoted(key)}{known}")
     if isinstance(owner, list | tuple | str) and isinstance(key, int):
         if -len(owner) <= key < len(owner):
             return owner[key]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from event_center.model import Event, Json, Owed, Reason, Result, Snapshot, Timer, Unhandled
+from event_center.model import Event, Json, Reason, Result, Snapshot, Timer, Unhandled
 
 DONE = "@done"
 """The event of a state whose entry runs are all done (`on_done`)."""
@@ -55,8 +55,8 @@ class Transition:
         entered: bool,
         decide: tuple[Action, ...] = (),
         data: dict[str, Json] | None = None,
-        timers: list[Timer] | None = None,
-        owed: list[Owed] | None = None,
+        timers: tuple[Timer, ...] | None = None,
+        owed: tuple[str, ...] = (),
         result: Result | None = None,
     ) -> None:
         self.target = target
@@ -70,7 +70,7 @@ class Transition:
         self.timers = timers
         """All timers after the transition; None leaves them as they are (only if not `entered`)."""
         self.owed = owed
-        """Entry runs owed by this transition, in order; None or empty: none."""
+        """Names of the entry callbacks owed by this transition, in order."""
         self.result = result
         """Set when the target is final."""
 

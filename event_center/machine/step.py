@@ -97,11 +97,11 @@ class Machine:
             decide=move.decide,
             data=data,
             timers=arrival.timers_from(seq, now_ms),
-            owed=arrival.owed_from(seq) or None,
+            owed=arrival.owed,
             result=arrival.result,
         )
 
-    def _timers_after(self, snapshot: Snapshot, name: str, now_ms: int) -> list[Timer] | None:
+    def _timers_after(self, snapshot: Snapshot, name: str, now_ms: int) -> tuple[Timer, ...] | None:
         """The timers after an internal transition: those of now, unless a timer caused it."""
         if not name.startswith(AFTER):
             return None
@@ -117,7 +117,23 @@ class Machine:
             entered=True,
             data=data,
             timers=arrival.timers_from(0, now_ms),
-            owed=arrival.owed_from(0) or None,
+            owed=arrival.owed,
+        )
+
+    def entering(self, state: str, seq: int, now_ms: int) -> Transition:
+        """
+        Entering a state without an event, as transition number `seq`: an operator put it there.
+
+        Raises:
+            KeyError: the machine has no such state.
+        """
+        arrival = self._table[state].arrival
+        return Transition(
+            arrival.state,
+            entered=True,
+            timers=arrival.timers_from(seq, now_ms),
+            owed=arrival.owed,
+            result=arrival.result,
         )
 
     def missing(self, event_name: str) -> Missing:
@@ -137,7 +153,7 @@ class Machine:
         """
         return self._table[state].effects[name]
 
-    def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> list[Timer]:
+    def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
         """
         The workflow's timers once this one was dealt with and the workflow stayed in its state.
 
@@ -146,11 +162,11 @@ class Machine:
         """
         row = self._table.get(snapshot.state)
         period_ms = None if row is None else row.periods.get(timer.id)
-        timers = [one for one in snapshot.timers if one != timer]
-        if period_ms is not None:
-            periods = max(0, now_ms - timer.due_ms) // period_ms + 1
-            timers.append(timer._replace(due_ms=timer.due_ms + periods * period_ms))
-        return timers
+        others = tuple(one for one in snapshot.timers if one != timer)
+        if period_ms is None:
+            return others
+        periods = max(0, now_ms - timer.due_ms) // period_ms + 1
+        return (*others, timer._replace(due_ms=timer.due_ms + periods * period_ms))
 
     def unhandled(self, state: str) -> Unhandled:
         """What the state does with an event that it does not accept."""

@@ -3,7 +3,7 @@ Definition → the flat table that a step looks things up in, compiled once and 
 
 One `Row` per *configuration*: in this release the name of a state, later also the joined names of
 parallel leaves, so that a step stays one look-up however rich the language becomes. A move that
-needs nothing of its event (no guard, assign, timer or owed run) is one ready `Transition`, shared
+needs nothing of its event (no guard, assign or timer) is one ready `Transition`, shared
 by all workflows; every other is a tuple of `Move`s, tried in order. Called by `step`.
 """
 
@@ -19,7 +19,7 @@ from event_center.machine.definition import Branch, Branches, Call, Definition, 
 from event_center.machine.guard import compiled, text_of
 from event_center.machine.scope import values_of
 from event_center.machine.value import Value, expressions, filled
-from event_center.model import Event, Json, Owed, Reason, Result, Snapshot, Timer, Unhandled
+from event_center.model import Event, Json, Reason, Result, Snapshot, Timer, Unhandled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,13 +32,11 @@ class Arrival:
     """Timer ids and their delays in milliseconds."""
     result: Result | None
 
-    def timers_from(self, seq: int, now_ms: int) -> list[Timer]:
+    def timers_from(self, seq: int, now_ms: int) -> tuple[Timer, ...]:
         """The state's timers, for an entry with this seq."""
-        return [Timer(name, seq, now_ms + delay_ms) for name, delay_ms in self.timers]
-
-    def owed_from(self, seq: int) -> list[Owed]:
-        """The state's entry runs, for an entry with this seq."""
-        return [Owed(name, seq) for name in self.owed]
+        if not self.timers:
+            return ()
+        return tuple(Timer(name, seq, now_ms + delay_ms) for name, delay_ms in self.timers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,7 +169,7 @@ class _Rows:
         decide = _actions((*branch.before, *(state.exit if leaving else ()), *branch.actions))
         read = [one for value in branch.assign.values() for one in expressions(value)]
         steady = (
-            not name.startswith(AFTER) if arrival is None else not (arrival.timers or arrival.owed)
+            not name.startswith(AFTER) if arrival is None else not arrival.timers
         )
         return Move(
             guard=None if branch.guard is None else compiled(branch.guard, self._guards),
@@ -188,4 +186,11 @@ class _Rows:
 def _ready(state: State, arrival: Arrival | None, decide: tuple[Action, ...]) -> Transition:
     if arrival is None:
         return Transition(sys.intern(state.name), entered=False, decide=decide)
-    return Transition(arrival.state, entered=True, decide=decide, timers=[], result=arrival.result)
+    return Transition(
+        arrival.state,
+        entered=True,
+        decide=decide,
+        timers=(),
+        owed=arrival.owed,
+        result=arrival.result,
+    )

@@ -154,6 +154,8 @@ class ShardEntry:
                 if name != "counts":
                     setattr(entry, name, body[name])
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            msg = f"the shard entry can not be read ({error!r}): the log is damaged, restore a backup"
+            msg = (
+                f"the shard entry can not be read ({error!r}): the log is damaged, restore a backup"
+            )
             raise FormatError(msg) from error
         return entry

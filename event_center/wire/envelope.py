@@ -69,7 +69,9 @@ class Envelope:
         }
         self._machine = None if (rules.machine or "=").startswith("=") else rules.machine
         plain = set(self._rules) <= {"machine"} and (self._machine or rules.machine is None)
-        self.read: Callable[[Record, int], Read] = self._read_plain if plain else self._read_by_rules
+        self.read: Callable[[Record, int], Read] = (
+            self._read_plain if plain else self._read_by_rules
+        )
 
     def _read_plain(self, record: Record, partition: int) -> Read:
         """The usual case: a JSON object that names its workflow and its event."""
@@ -166,9 +168,7 @@ class _Found:
         try:
             return self._rules[name](self._values)
         except ExpressionError as error:
-            reason = (
-                Reason.NO_WORKFLOW_ID if name == "workflow_id" else Reason.UNDECODABLE
-            )
+            reason = Reason.NO_WORKFLOW_ID if name == "workflow_id" else Reason.UNDECODABLE
             raise Undecodable(reason, str(error)) from error
 
     def text(self, name: str, otherwise: Callable[[], Json]) -> str | None:

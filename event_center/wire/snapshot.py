@@ -23,14 +23,16 @@ STOPPED = frozenset({Status.PARKED, Status.PAUSED})
 _Heads = dict[bytes, tuple[str, Place]]
 _heads: _Heads = {}
 """First lines without their due time, decoded once: needs and place."""
-_prefixes: dict[tuple[str, str, int, str, str], bytes] = {}
+_prefixes: dict[tuple[str, str, int, str, str], tuple[bytes, Place]] = {}
+_places: dict[Place, Place] = {}
+"""Each place once, so that the ledger can compare them by identity."""
 
 _dumps = orjson.dumps
 _loads = orjson.loads
 
 
-def encode(snapshot: Snapshot) -> bytes:
-    """The value of a workflow's snapshot."""
+def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
+    """The value of a workflow's snapshot, and where the workflow is counted."""
     body: dict[str, Any] = {
         "seq": snapshot.seq,
         "at": snapshot.entered_at_ms,
@@ -51,10 +53,9 @@ def encode(snapshot: Snapshot) -> bytes:
         run_due = snapshot.owed[0].due_ms
         if run_due and (not due or run_due < due):
             due = run_due
-    if snapshot.waiting_next:
+    if snapshot.waiting:
         body["waiting"] = [snapshot.waiting, snapshot.waiting_next]
-        if snapshot.waiting:
-            needs += "w"
+        needs += "w"
     if snapshot.status in STOPPED:
         needs += "s"
     if snapshot.ids:
@@ -71,8 +72,8 @@ def encode(snapshot: Snapshot) -> bytes:
     ):
         _rare(snapshot, body)
     key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
-    prefix = _prefixes.get(key) or _prefix(key)
-    return b"%b%d\n%b" % (prefix, due, _dumps(body))
+    prefix, where = _prefixes.get(key) or _prefix(key)
+    return b"%b%d\n%b" % (prefix, due, _dumps(body)), where
 
 
 def _event_parts(event: Event) -> list[Any]:
@@ -114,16 +115,17 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
         body["loop"] = snapshot.loop
 
 
-def _prefix(key: tuple[str, str, int, str, str]) -> bytes:
-    needs, machine, version, state, status = key
-    line = f"{SNAPSHOT_FORMAT}{needs}\t{machine}\t{version}\t{state}\t{status}\t"
-    prefix = _prefixes[key] = line.encode()
-    return prefix
+def _prefix(key: tuple[str, str, int, str, str]) -> tuple[bytes, Place]:
+    needs, *parts = key
+    where = _place(Place(*parts))  # type: ignore[arg-type]  # the key's parts after the first
+    line = f"{SNAPSHOT_FORMAT}{needs}\t{where.machine}\t{where.version}\t{where.state}"
+    prefix = f"{line}\t{where.status}\t".encode()
+    _prefixes[key] = prefix, where
+    return prefix, where
 
 
-def place(snapshot: Snapshot) -> Place:
-    """Where this workflow is counted."""
-    return Place(snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
+def _place(place: Place) -> Place:
+    return _places.setdefault(place, place)
 
 
 def _head(head: bytes) -> tuple[str, Place]:
@@ -131,7 +133,7 @@ def _head(head: bytes) -> tuple[str, Place]:
     try:
         flags, machine, version, state, status = head.decode().split("\t")
         written, needs = int(flags.rstrip("tows")), flags.lstrip("0123456789")
-        decoded = needs, Place(machine, int(version), state, status)
+        decoded = needs, _place(Place(machine, int(version), state, Status(status)))
     except ValueError as error:
         msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}"
         raise FormatError(msg) from error
@@ -188,13 +190,13 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
 def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     """Fill in the parts that are left out while they are empty."""
     get = body.get
-    snapshot.owed = [Owed(*owed) for owed in get("owed", ())]
+    snapshot.owed = tuple(Owed(*owed) for owed in get("owed", ()))
     cause = get("cause")
     snapshot.cause = None if cause is None else _event(cause)
-    snapshot.timers = [Timer(*timer) for timer in get("timers", ())]
+    snapshot.timers = tuple(Timer(*timer) for timer in get("timers", ()))
     snapshot.waiting, snapshot.waiting_next = get("waiting", (0, 0))
-    snapshot.ids = get("ids", [])
-    snapshot.refusals = [Refusal(*refusal) for refusal in get("refusals", ())]
+    snapshot.ids = tuple(get("ids", ()))
+    snapshot.refusals = tuple(Refusal(*refusal) for refusal in get("refusals", ()))
     snapshot.result = get("result")
     snapshot.closed_at_ms = get("closed_at", 0)
     snapshot.letters_next, snapshot.letters_last = get("letters", (0, 0))

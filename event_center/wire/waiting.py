@@ -55,7 +55,9 @@ def decode(value: bytes) -> WaitingEntry:
     try:
         about = orjson.loads(line)
         if about["format"] != WAITING_FORMAT:
-            msg = f"a waiting entry has format {about['format']}, this release reads {WAITING_FORMAT}"
+            msg = (
+                f"a waiting entry has format {about['format']}, this release reads {WAITING_FORMAT}"
+            )
             raise FormatError(msg)
         key = about["key"]
         record = Record(

@@ -22,6 +22,8 @@ from event_center.model import Outgoing, Record, Shard, Token
 PATIENCE_S = 10.0
 """How long a test waits for an effect before it fails."""
 STEP_S = 0.003
+QUIET_S = 0.1
+"""How long a test listens where it expects to hear nothing."""
 
 
 def clock() -> int:
@@ -269,6 +271,17 @@ async def records_of(
 async def values_of(log: Log, topic: str, partition: int = 0) -> list[bytes | None]:
     """The values of the committed records of a partition."""
     return [record.value for record in await records_of(log, topic, partition)]
+
+
+async def brings_nothing(group: Group, ready: Mapping[Shard, Token]) -> bool:
+    """For a short while, a fetch of these shards brings no records."""
+    try:
+        async with asyncio.timeout(QUIET_S):
+            while not await group.fetch(ready, 10):
+                pass
+    except TimeoutError:
+        return True
+    return False
 
 
 def numbered(topic: str, count: int, *, partition: int | None = 0, start: int = 0) -> list[Outgoing]:

@@ -216,7 +216,7 @@ def test_exceptions_come_out_and_change_nothing(order: Machine) -> None:
 
     snapshot = workflow("running", timers=[Timer("@after/30s", 7, NOW)])
     before = state_of(snapshot)
-    with pytest.raises(ExpressionError, match=r"order\.yaml:31:\d+: '=payload.amount > 10': payload has"):
+    with pytest.raises(ExpressionError, match=r"order\.yaml:30:40: '=payload.amount > 10': payload has"):
         order.step(snapshot, Event("finish", {}), NOW)
     with pytest.raises(ExpressionError, match=r"order\.yaml:\d+:\d+: '=payload.message': payload is null"):
         order.step(snapshot, Event("fail"), NOW)
@@ -338,8 +338,8 @@ def test_what_a_machine_tells(order: Machine) -> None:
     assert order.callbacks["remind"] == {"action"}
     assert order.entries["running"] == ("charge", "pack")
     assert order.exits["running"] == ("release",)
-    assert order.position("callback", "charge") == "order.yaml:27:13"
-    assert order.position("guard", "blocked") == "order.yaml:31:70"
+    assert order.position("callback", "charge") == "order.yaml:26:13"
+    assert order.position("guard", "blocked") == "order.yaml:30:68"
     with pytest.raises(KeyError):
         order.position("guard", "charge")
 

@@ -18,6 +18,8 @@ from event_center.log.ownership import balance
 from event_center.log.sqlite.transaction import Transaction
 from event_center.model import Shard, Token
 
+RISE = "UPDATE generation SET value = value + 1"
+
 
 class Wish(NamedTuple):
     """What a member wants changed: who is dead, what it gives up, what it takes from who is stuck."""
@@ -60,6 +62,7 @@ def join(transaction: Transaction, wish: Wish, topics: Sequence[str]) -> View:
         execute("UPDATE topics SET joined = 1 WHERE id = ?", id_)
     for shard in range(wish.shards):
         execute("INSERT INTO shards(shard) VALUES (?) ON CONFLICT DO NOTHING", (shard,))
+    execute(RISE)
     return settle(transaction, wish)
 
 
@@ -84,7 +87,7 @@ def settle(transaction: Transaction, wish: Wish) -> View:
                 "UPDATE shards SET member = ?, token = token + 1 WHERE shard = ?", (wish.me, shard)
             )
     if connection.total_changes != before:
-        connection.execute("UPDATE generation SET value = value + 1")
+        connection.execute(RISE)
         held = _held(transaction, wish.shards)
     (generation,) = connection.execute("SELECT value FROM generation").fetchone()
     return View(generation, members, held, target)
@@ -93,7 +96,7 @@ def settle(transaction: Transaction, wish: Wish) -> View:
 def leave(transaction: Transaction, me: str) -> None:
     """Take a member and everything it holds out of the group."""
     _drop(transaction, me)
-    transaction.connection.execute("UPDATE generation SET value = value + 1")
+    transaction.connection.execute(RISE)
 
 
 def lease(transaction: Transaction, me: str, shard: Shard, token: Token) -> int:

@@ -79,8 +79,9 @@ class SqliteGroup:
 
     async def enter(self) -> None:
         """Become a member in the file; what it gives at once is told at once."""
-        view = await self._file.writer.submit(self._joining())
-        self._apply(view)
+        dead = self._file.reader.dead_members(is_alive)
+        self._apply(await self._file.writer.submit(self._joining(dead)))
+        self._forget(dead)
 
     async def changes(self) -> Change:
         """Wait for the next change of assignment."""
@@ -213,8 +214,7 @@ class SqliteGroup:
             log.warning("log.settle_failed", path=self._file.path, error=str(error))
             self._again = True
             return
-        for name in dead:
-            forget(self._file.path, name)
+        self._forget(dead)
         self._overdue.clear()
         self._apply(ended.result())
         if self._again:
@@ -253,11 +253,15 @@ class SqliteGroup:
         """Others took this member for dead, because its lock file was removed: start anew."""
         self._presence.remove()
         self._presence = Presence(self._file.path)
-        self._settling = self._file.writer.send(self._joining())
+        self._settling = self._file.writer.send(self._joining(()))
         self._settling.add_done_callback(functools.partial(self._settled, ()))
 
-    def _joining(self) -> Callable[[Transaction], View]:
-        wish = Wish(self._presence.name, self.shards, self._file.reader.dead_members(is_alive))
+    def _forget(self, dead: Sequence[str]) -> None:
+        for name in dead:
+            forget(self._file.path, name)
+
+    def _joining(self, dead: Sequence[str]) -> Callable[[Transaction], View]:
+        wish = Wish(self._presence.name, self.shards, dead)
         return functools.partial(assignment.join, wish=wish, topics=self._topics)
 
     def _await(self, shard: Shard, token: Token) -> None:

@@ -104,7 +104,8 @@ class SqliteLease:
         self._end(Standing.RELEASED)
 
     def _check_standing(self) -> None:
-        if self.standing is Standing.UNKNOWN or self._unheard:
+        lost = self.standing is Standing.HELD and self._unheard
+        if lost or self.standing is Standing.UNKNOWN:
             raise Unknown(
                 f"nobody knows whether the last cut of shard {self.shard} was written: lease the shard "
                 "again and restore it"

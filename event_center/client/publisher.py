@@ -1,0 +1,166 @@
+"""
+Publishing events: records in the plain JSON form that every topic without rules understands.
+
+Promises: an event always has an id, so that sending it twice does no harm; what was returned is
+durable. Calls that come while a write is under way share the next one, and an idle publisher writes
+at once. `app.publishing` is the public face of this; the CLI uses it with records of its own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import anyio
+import orjson
+
+from event_center.errors import InvariantError, LogError
+from event_center.log.port import Log
+from event_center.model import Json, Outgoing, Position
+from event_center.wire.history import rfc3339
+
+BATCH = 500
+"""Records of one write: enough to share the cost of a commit, few enough to keep writers taking turns."""
+MAX_ID = 512
+"""Bytes of a workflow_id, as the center takes it in."""
+
+
+def event_record(
+    topic: str,
+    *,
+    workflow_id: str,
+    event: str,
+    payload: Json = None,
+    event_id: str | None = None,
+    now_ms: int,
+) -> Outgoing:
+    """
+    One event as a record; the log's partitioner places it by its workflow_id.
+
+    Raises:
+        ValueError: the workflow_id or the event is nothing that a center takes in.
+        TypeError: the payload can not be written as JSON.
+    """
+    check_workflow_id(workflow_id)
+    if not event:
+        raise ValueError("the event has no name; give it the name that the machine accepts")
+    body = {
+        "workflow_id": workflow_id,
+        "event": event,
+        "id": event_id or uuid.uuid4().hex,
+        "time": rfc3339(now_ms),
+        "payload": payload,
+    }
+    return Outgoing(topic, workflow_id.encode(), orjson.dumps(body))
+
+
+def check_workflow_id(workflow_id: str) -> None:
+    """
+    Refuse what the center would make a dead letter of.
+
+    Raises:
+        ValueError: the id is empty, too long, or has control characters.
+    """
+    size = len(workflow_id.encode("utf-8", "replace"))
+    control = any(character < " " or character == "\x7f" for character in workflow_id)
+    if not 0 < size <= MAX_ID or control:
+        raise ValueError(
+            f"workflow_id {workflow_id[:80]!r} has {size} bytes; write 1 to {MAX_ID}, without "
+            "control characters"
+        )
+
+
+class _Call:
+    """The records of one call, until they are written."""
+
+    __slots__ = ("error", "positions", "records", "taken")
+
+    def __init__(self, records: list[Outgoing]) -> None:
+        self.records = records
+        self.taken = False
+        self.positions: list[Position] | None = None
+        self.error: LogError | None = None
+
+
+class EventPublisher:
+    """Publishes to one log; any number of asyncio tasks may use it at once."""
+
+    def __init__(self, log: Log, clock: Callable[[], int]) -> None:
+        self._log = log
+        self._clock = clock
+        self._calls: deque[_Call] = deque()
+        self._turn = anyio.Lock()
+
+    async def publish(
+        self,
+        topic: str,
+        *,
+        workflow_id: str,
+        event: str,
+        payload: Json = None,
+        event_id: str | None = None,
+    ) -> Position:
+        """Publish one event; it is durable when this returns. Raises as `event_record` and the log do."""
+        record = event_record(
+            topic,
+            workflow_id=workflow_id,
+            event=event,
+            payload=payload,
+            event_id=event_id,
+            now_ms=self._clock(),
+        )
+        return (await self.append([record]))[0]
+
+    async def publish_many(self, records: Iterable[Outgoing]) -> list[Position]:
+        """Publish records in their order, as many at once as a write takes."""
+        positions: list[Position] = []
+        rest = iter(records)
+        while batch := list(islice(rest, BATCH)):
+            positions += await self.append(batch)
+        return positions
+
+    async def append(self, records: list[Outgoing]) -> list[Position]:
+        """
+        Write the records all or nothing, together with those of calls that wait beside this one.
+
+        A call that is cancelled before its turn writes nothing; one under way is finished.
+
+        Raises:
+            UnknownTopic, NotCommitted, Unknown: as `Log.publish`, for every call of the write.
+        """
+        call = _Call(records)
+        self._calls.append(call)
+        try:
+            async with self._turn:
+                if not call.taken:
+                    await self._write()
+        finally:
+            if not call.taken:
+                self._calls.remove(call)
+        if call.error is not None:
+            raise call.error
+        if call.positions is None:
+            raise InvariantError(f"{len(records)} records were written, but nobody says where")
+        return call.positions
+
+    async def _write(self) -> None:
+        """The longest waiting calls, up to a batch; the caller's own is the first of them."""
+        calls: list[_Call] = []
+        records: list[Outgoing] = []
+        while self._calls and (not calls or len(records) + len(self._calls[0].records) <= BATCH):
+            call = self._calls.popleft()
+            call.taken = True
+            calls.append(call)
+            records += call.records
+        # Others wait for this write: the one who makes it may not be cancelled half-way.
+        with anyio.CancelScope(shield=True):
+            try:
+                positions = iter(await self._log.publish(records))
+            except LogError as error:
+                for call in calls:
+                    call.error = error
+                return
+        for call in calls:
+            call.positions = list(islice(positions, len(call.records)))

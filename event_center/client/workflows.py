@@ -1,0 +1,225 @@
+"""
+Workflows as the log has them: a list by state and status, and everything known of one.
+
+`list_workflows` reads first lines and decodes only what it returns; `show` reads one snapshot and what
+waits for it. Both read committed entries without a lease, and say which cut they are of. The CLI's
+`list` and `show` print them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from event_center.client.app import App
+from event_center.client.stats import shard_entry
+from event_center.errors import FormatError
+from event_center.log.port import Entry, Log
+from event_center.model import Event, Shard, Snapshot, Snapshotted
+from event_center.wire import snapshot as wire
+from event_center.wire import waiting as waiting_wire
+from event_center.wire.entries import (
+    SNAPSHOTS,
+    snapshot_key,
+    waiting_of,
+    waiting_prefix,
+    workflow_of,
+)
+from event_center.wire.envelope import Undecodable
+from event_center.wire.history import rfc3339
+
+FIRST_WAITING = 10
+"""Waiting events that `show` names; their number is always told."""
+UNREADABLE = "unreadable"
+"""Stands for the status of a workflow whose snapshot this release can not read."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Which workflows to list; None does not ask."""
+
+    machine: str | None = None
+    state: str | None = None
+    """One of the states that the workflow is in, or its whole configuration."""
+    status: str | None = None
+    entered_before_ms: int | None = None
+    """Only those that have been in their state since before this time."""
+
+    def fits(self, head: Snapshotted) -> bool:
+        """Whether a snapshot's first line fits."""
+        return (
+            self.machine in {None, head.machine}
+            and self.status in {None, head.status}
+            and (self.state in {None, head.state} or self.state in head.state.split("|"))
+        )
+
+
+async def list_workflows(log: Log, app: App, wanted: Wanted, limit: int) -> tuple[list[Row], int]:
+    """The first workflows that fit, shard by shard, and how many fit in all."""
+    rows: list[Row] = []
+    total = 0
+    for shard in map(Shard, range(app.shards)):
+        async for batch in log.entries(shard, SNAPSHOTS):
+            for entry in batch:
+                snapshot = _wanted(entry, wanted, len(rows) >= limit)
+                if snapshot is None:
+                    continue
+                total += 1
+                if len(rows) < limit:
+                    rows.append(_row(workflow_of(entry[0]), snapshot))
+    return rows, total
+
+
+def _wanted(entry: Entry, wanted: Wanted, full: bool) -> Snapshot | Snapshotted | None:
+    """What is known of the workflow if it fits: only its first line if it will not be shown."""
+    key, value = entry
+    workflow_id = workflow_of(key)
+    try:
+        head = wire.peek(value)
+        if not wanted.fits(head):
+            return None
+        if full and wanted.entered_before_ms is None:
+            return head
+        snapshot = wire.decode(workflow_id, value)
+    except FormatError:
+        unreadable = Snapshotted(0, "", 0, "", UNREADABLE, 0, "")
+        return unreadable if wanted.fits(unreadable) else None
+    before = wanted.entered_before_ms
+    return snapshot if before is None or snapshot.entered_at_ms < before else None
+
+
+def _row(workflow_id: str, snapshot: Snapshot | Snapshotted) -> Row:
+    row: Row = {
+        "workflow_id": workflow_id,
+        "machine": snapshot.machine,
+        "version": snapshot.version,
+        "state": snapshot.state,
+        "status": str(snapshot.status),
+    }
+    if isinstance(snapshot, Snapshot):
+        row |= {
+            "seq": snapshot.seq,
+            "entered_at": _time(snapshot.entered_at_ms),
+            "waiting": snapshot.waiting,
+            "result": snapshot.result,
+        }
+    return row
+
+
+async def snapshot_of(log: Log, app: App, workflow_id: str) -> Snapshot | None:
+    """
+    The snapshot of a workflow, or None if the app has no such workflow.
+
+    Raises:
+        FormatError: it can not be read.
+    """
+    value = await log.entry(app.home(workflow_id), snapshot_key(workflow_id))
+    return None if value is None else wire.decode(workflow_id, value)
+
+
+async def show(log: Log, app: App, workflow_id: str) -> dict[str, Any] | None:
+    """
+    Everything known of one workflow, ready to be written as JSON; None if there is none.
+
+    Raises:
+        FormatError: its snapshot, or an event that waits for it, can not be read.
+    """
+    shard = app.home(workflow_id)
+    entry = await shard_entry(log, shard)
+    snapshot = await snapshot_of(log, app, workflow_id)
+    if snapshot is None:
+        return None
+    shown = _row(workflow_id, snapshot)
+    del shown["waiting"]
+    shown |= _condition(snapshot)
+    shown |= {
+        "data": snapshot.data,
+        "timers": [
+            {"id": timer.id, "seq": timer.seq, "due": _time(timer.due_ms)}
+            for timer in snapshot.timers
+        ],
+        "owed": [
+            {"callback": o.name, "seq": o.seq, "attempt": o.attempt, "due": _time(o.due_ms)}
+            for o in snapshot.owed
+        ],
+        "cause": None if snapshot.cause is None else _event(snapshot.cause),
+        "waiting": {
+            "count": snapshot.waiting,
+            "first": await _waiting(log, app, shard, workflow_id) if snapshot.waiting else [],
+        },
+        "seen": snapshot.seen,
+        "as_of": {"shard": shard, "cut": entry.cut, "offsets": entry.offsets},
+    }
+    return shown
+
+
+def _condition(snapshot: Snapshot) -> dict[str, Any]:
+    """What holds the workflow up, and what went wrong."""
+    failure = snapshot.failure
+    deciding = None
+    if snapshot.deciding_attempt:
+        deciding = {
+            "attempt": snapshot.deciding_attempt,
+            "due": _time(snapshot.deciding_due_ms),
+        }
+    return {
+        "closed_at": _time(snapshot.closed_at_ms),
+        "parked": snapshot.parked,
+        "deciding": deciding,
+        "failure": failure
+        and {
+            "callback": failure.callback,
+            "type": failure.type,
+            "message": failure.message,
+            "at": _time(failure.at_ms),
+            "attempt": failure.attempt,
+        },
+        "refusals": [
+            {"at": _time(one.at_ms), "event": one.event, "reason": one.reason, "detail": one.detail}
+            for one in snapshot.refusals
+        ],
+        "letters": {
+            "open": snapshot.letters_last - snapshot.letters_next,
+            "next": snapshot.letters_next,
+            "last": snapshot.letters_last,
+        },
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {"event": event.name, "id": event.id, "origin": event.origin, "payload": event.payload}
+
+
+async def _waiting(log: Log, app: App, shard: Shard, workflow_id: str) -> list[dict[str, Any]]:
+    """The first events that wait, in their order."""
+    found: list[Entry] = []
+    async for batch in log.entries(shard, waiting_prefix(workflow_id)):
+        found += batch
+    return [_waiting_one(app, *entry) for entry in sorted(found)[:FIRST_WAITING]]
+
+
+def _waiting_one(app: App, key: bytes, value: bytes) -> dict[str, Any]:
+    entry = waiting_wire.decode(value)
+    name: str | None = None
+    envelope = app.envelopes.get(entry.topic)
+    if envelope is not None:
+        try:
+            name = envelope.read(entry.record, entry.partition)[2].name
+        except Undecodable:
+            name = None  # the topic's rules have changed since; the engine will make it a letter
+    return {
+        "number": waiting_of(key)[1],
+        "event": name,
+        "at": _time(entry.record.timestamp_ms),
+        "deferred": entry.deferred,
+        "topic": entry.topic,
+        "partition": entry.partition,
+        "offset": entry.record.offset,
+    }
+
+
+def _time(at_ms: int) -> str | None:
+    """A time as RFC 3339; 0 is no time."""
+    return rfc3339(at_ms) if at_ms else None

@@ -1,0 +1,158 @@
+"""
+Decide callbacks: `before`, `exit` and `actions` of one transition, awaited one by one before its accept.
+
+The event stays its workflow's `deciding` meanwhile, and waits like any other: a cut gives it an entry,
+and after a crash it is decided anew, with the same idempotency keys. What the callbacks emit leaves
+with the accept. The turn begins this and gets the event back, to accept it or to deal with the failure.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Protocol
+
+from event_center.engine.ledger import Ledger
+from event_center.engine.outbox import Outbox
+from event_center.engine.plan import Plan
+from event_center.engine.run import Interrupted, Run, Runners
+from event_center.engine.workflow import Waiting, Workflows
+from event_center.errors import PluginError
+from event_center.machine.decision import Action, Transition
+from event_center.model import Event, Snapshot, Status
+from event_center.plugins.context import Context
+
+
+class Judge(Protocol):
+    """What happens to an event when its decide callbacks are done: the turn."""
+
+    def accept(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
+    ) -> None:
+        """Swap in what was decided."""
+
+    def failed(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        item: Waiting,
+        error: BaseException,
+        action: Action | None = None,
+    ) -> None:
+        """The event could not be decided."""
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Take the next thing that waits, and what the state owes."""
+
+
+class Deciding:
+    """Awaits the decide callbacks of one shard."""
+
+    def __init__(
+        self, plan: Plan, workflows: Workflows, *, ledger: Ledger, outbox: Outbox, runners: Runners
+    ) -> None:
+        self._plan = plan
+        self._workflows = workflows
+        self._ledger = ledger
+        self._outbox = outbox
+        self._runners = runners
+
+    def begin(
+        self, judge: Judge, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition
+    ) -> None:
+        """Await them; the judge hears of the end."""
+        self._workflows.mailbox(snapshot.workflow_id).deciding = item
+        self.next(_Hearing(judge, snapshot, event, item, decision))
+
+    def next(self, hearing: _Hearing) -> None:
+        """Start the next callback, or accept after the last."""
+        snapshot, event, decision = hearing.snapshot, hearing.event, hearing.decision
+        if hearing.done == len(decision.decide):
+            self._workflows.mailbox(snapshot.workflow_id).deciding = None
+            hearing.judge.accept(snapshot, event, hearing.item, decision)
+            for context in hearing.contexts:
+                self._outbox.send(context)
+            hearing.judge.go_on(snapshot)
+            return
+        action = decision.decide[hearing.done]
+        context = Context(
+            snapshot,
+            event,
+            f"{snapshot.workflow_id}/{event.origin}/{action.name}",
+            attempt=snapshot.deciding_attempt + 1,
+            deadline_ms=self._ledger.now_ms + action.timeout_ms,
+            topics=self._plan.publishable,
+        )
+        callback = self._plan.callback(snapshot.machine, action.name)
+        run = _DecideRun(callback, context, action.timeout_ms / 1000)
+        run.hearing, run.deciding = hearing, self
+        self._workflows.runs[snapshot.workflow_id] = run
+        self._runners.submit(run)
+
+    def ended(self, hearing: _Hearing, run: Run, value: Any, error: BaseException | None) -> None:
+        """A decide callback has returned or raised."""
+        self._ledger.tick()
+        snapshot = hearing.snapshot
+        runs = self._workflows.runs
+        if self._workflows.gone or runs.get(snapshot.workflow_id) is not run:
+            return
+        del runs[snapshot.workflow_id]
+        if isinstance(error, Interrupted):
+            return
+        settle = partial(self._settled, hearing, run, value, error)
+        if snapshot.status == Status.PAUSED:
+            self._workflows.mailbox(snapshot.workflow_id).result = settle
+        else:
+            settle()
+
+    def _settled(
+        self, hearing: _Hearing, run: Run, value: Any, error: BaseException | None
+    ) -> None:
+        snapshot = hearing.snapshot
+        returned = None if error is not None else self._outbox.returned(run, value)
+        if isinstance(returned, PluginError):
+            returned, error = None, returned
+        if error is not None:
+            action = hearing.decision.decide[hearing.done]
+            self._workflows.mailbox(snapshot.workflow_id).deciding = None
+            hearing.judge.failed(snapshot, hearing.event, hearing.item, error, action)
+            hearing.judge.go_on(snapshot)
+        else:
+            if returned is not None:
+                # It may need decide callbacks of its own: through the inbox it is durable as well.
+                run.context.emit(returned)
+            hearing.contexts.append(run.context)
+            hearing.done += 1
+            self.next(hearing)
+        self._ledger.wake()
+
+
+class _Hearing:
+    """One event whose decide callbacks are awaited."""
+
+    __slots__ = ("contexts", "decision", "done", "event", "item", "judge", "snapshot")
+
+    def __init__(
+        self, judge: Judge, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition
+    ) -> None:
+        self.judge = judge
+        self.snapshot = snapshot
+        self.event = event
+        self.item = item
+        self.decision = decision
+        self.done = 0
+        """How many of the callbacks have returned."""
+        self.contexts: list[Context] = []
+        """Theirs: what they emitted leaves with the accept."""
+
+
+class _DecideRun(Run):
+    """One run of a decide callback."""
+
+    __slots__ = ("deciding", "hearing")
+
+    deciding: Deciding
+    hearing: _Hearing
+
+    def ended(self, value: Any, error: BaseException | None) -> None:
+        """Its hearing goes on."""
+        self.deciding.ended(self.hearing, self, value, error)

@@ -1,0 +1,82 @@
+"""
+What waits for a workflow: events behind a run, events set aside, and who is next.
+
+The turn asks here whether a workflow is busy and what comes next; the ledger writes what still waits
+into the next cut. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from event_center.engine.ledger import Ledger
+from event_center.engine.plan import Plan
+from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows
+from event_center.model import Event, Record, Snapshot, Timer
+
+
+class WaitingRoom:
+    """The mailboxes of one shard, seen from the turn."""
+
+    def __init__(self, plan: Plan, workflows: Workflows, ledger: Ledger) -> None:
+        self._plan = plan
+        self._workflows = workflows
+        self._ledger = ledger
+        self.taking: Record | None = None
+        """The record that the intake is taking in: what a direct event waits as, if it has to."""
+
+    def item(self, event: Event, item: Waiting | None) -> Waiting:
+        """The event with its record, if it has one."""
+        if item is not None:
+            return item
+        record = self.taking if event.offset >= 0 else None
+        return Waiting(event, record, event.topic, event.partition)
+
+    def queued(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> Waiting:
+        """The event as something that waits, counted as such; it may be decided at once all the same."""
+        if item is None:
+            item = self.item(event, None)
+            if item.record is not None:
+                self._ledger.wait(snapshot, item)
+        return item
+
+    def defer(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
+        """The machine sets the event aside until a state accepts it."""
+        item = self.queued(snapshot, event, item)
+        if not item.deferred:
+            self._ledger.defer(snapshot, item)
+        self._workflows.mailbox(snapshot.workflow_id).deferred.append(item)
+
+    def busy(self, snapshot: Snapshot) -> bool:
+        """Whether events have to wait: a run is owed or under way, or the workflow is stopped."""
+        return bool(
+            snapshot.owed
+            or snapshot.status in STOPPED
+            or snapshot.deciding_due_ms > self._ledger.now_ms
+            or snapshot.workflow_id in self._workflows.runs
+        )
+
+    def next(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
+        """Who is next: a deferred event that the new state accepts, else the head of the queue."""
+        if mailbox.recheck:
+            machine = self._plan.machines.get(snapshot.machine)
+            for item in mailbox.deferred:
+                event = self._plan.event_of(item)
+                if (
+                    machine is None
+                    or event is None
+                    or snapshot.result is not None
+                    or machine.has(snapshot.state, event.name)
+                ):
+                    mailbox.deferred.remove(item)
+                    return item
+            mailbox.recheck = False
+        return mailbox.queue.popleft() if mailbox.queue else None
+
+    def timer(self, snapshot: Snapshot, timer: Timer) -> Waiting | None:
+        """A due timer as something that waits; None if it is in the queue already."""
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        if any(queued.timer == timer for queued in mailbox.queue):
+            return None
+        origin = f"timer/{timer.seq}/{timer.id}/{timer.due_ms}"
+        item = Waiting(Event(timer.id, None, None, timer.due_ms, (), origin))
+        item.timer = timer
+        return item

@@ -1,0 +1,72 @@
+"""The balance of shards among members, and the turns of partitions: promises for any numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from event_center.log.gates import Gates
+from event_center.log.ownership import balance, offset_key, partitions_of
+from event_center.model import Shard, Token
+
+MEMBERS = st.lists(st.sampled_from("abcdefg"), min_size=1, unique=True)
+HELD = st.dictionaries(st.integers(0, 19), st.sampled_from("abcdefgxyz"))
+
+
+@given(MEMBERS, HELD, st.integers(1, 20))
+def test_balanced(members: list[str], held: dict[int, str], shards: int) -> None:
+    """Every shard has a member, members differ by at most one shard, and asking again moves none."""
+    held = {shard: member for shard, member in held.items() if shard < shards}
+    target = balance(members, held, shards)
+    counts = Counter({member: 0 for member in members})
+    counts.update(target.values())
+    assert sorted(target) == list(range(shards))
+    assert set(counts) == set(members)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert balance(members, target, shards) == target
+
+
+@given(MEMBERS, st.integers(1, 20))
+def test_a_new_member_moves_only_its_part(members: list[str], shards: int) -> None:
+    """When a member joins, a shard stays where it is or goes to the new one."""
+    before = balance(members, {}, shards)
+    after = balance([*members, "new"], before, shards)
+    assert all(after[shard] in {before[shard], "new"} for shard in range(shards))
+
+
+def test_without_members() -> None:
+    """Where nobody is, nobody owns anything."""
+    assert balance([], {0: "a"}, 3) == {}
+
+
+@given(st.integers(1, 30), st.integers(1, 30))
+def test_every_partition_has_one_shard(partitions: int, shards: int) -> None:
+    """Each partition belongs to one shard, and its offset's name tells it from the others."""
+    owned = [(s, q) for s in range(shards) for q in partitions_of(s, partitions, shards)]
+    assert sorted(q for _, q in owned) == list(range(partitions))
+    names = {(shard, offset_key("t", q, shard)) for shard, q in owned}
+    assert len(names) == partitions
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.integers(1, 40))
+def test_turns(backlogs: list[int], limit: int) -> None:
+    """A fetch takes all that fits its limit, and everyone is served within a round of turns."""
+    shards = len(backlogs)
+    gates = Gates([("t", shards)], shards)
+    ready = {Shard(shard): Token(1) for shard in range(shards)}
+    for shard, token in ready.items():
+        gates.open(shard, token, {})
+    left = dict(enumerate(backlogs))
+    served: set[int] = set()
+    waiting = {shard for shard, backlog in left.items() if backlog}
+    for _ in range(-(-shards // limit)):
+        total = sum(left.values())
+        turns = gates.turns(ready, lambda place: backlogs[place[1]], limit)
+        assert sum(count for _, count in turns) == min(limit, total)
+        for tap, count in turns:
+            tap.next += count
+            left[tap.partition] -= count
+            served.add(tap.partition)
+    assert waiting <= served

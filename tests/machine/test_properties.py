@@ -1,0 +1,239 @@
+"""Properties over random machines, events and texts: the table is right, and loading never crashes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from event_center.errors import DefinitionError
+from event_center.machine import Machine, parse
+from event_center.machine.decision import Refused
+from event_center.model import Event, Snapshot, Timer
+from tests.machine import naive
+
+STATES = ["A", "B b", "C", "D"]
+EVENTS = ["go", "stop now", "x"]
+DELAYS = ["5s", "1m"]
+BOOLS = st.booleans()
+
+
+def some(values: list[str], least: int = 0) -> st.SearchStrategy[list[str]]:
+    return st.permutations(values).flatmap(
+        lambda order: st.integers(least, len(order)).map(lambda size: order[:size])
+    )
+
+
+def branch(draw: Any, *, timer: bool, guarded: bool) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if draw(BOOLS):
+        made["target"] = draw(st.sampled_from(STATES))
+        if draw(BOOLS):
+            made["reenter"] = draw(BOOLS)
+    elif timer and draw(BOOLS):
+        made["repeat"] = draw(BOOLS)
+    if guarded:
+        made["guard"] = draw(st.sampled_from(["=payload.p", "=payload.q", "=data.n"]))
+    if draw(BOOLS):
+        made["before"] = draw(some(["b1", "b2"], 1))
+    if draw(BOOLS):
+        made["actions"] = draw(some(["a1", "a2"], 1))
+    if draw(BOOLS):
+        values = st.sampled_from(["=payload.p", "=data.n", "=data.m", "text", 3, None, [1, {"k": "v"}]])
+        made["assign"] = {key: draw(values) for key in draw(some(["n", "m"]))}
+    return made
+
+
+def way(draw: Any, *, timer: bool = False) -> Any:
+    if draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(STATES))
+    guarded = draw(st.integers(0, 2))
+    branches = [branch(draw, timer=timer, guarded=True) for _ in range(guarded)]
+    branches.append(branch(draw, timer=timer, guarded=draw(BOOLS)))
+    return branches[0] if len(branches) == 1 and draw(BOOLS) else branches
+
+
+@st.composite
+def documents(draw: Any) -> dict[str, Any]:
+    """Flat machines as plain mappings; D is final, and root branches make all states reachable."""
+    states: dict[str, Any] = {}
+    for name in STATES[:3]:
+        body: dict[str, Any] = {"on": {event: way(draw) for event in draw(some(EVENTS))}}
+        if draw(BOOLS):
+            body["entry"] = draw(some(["e1", "e2", "e3"], 1))
+        if draw(BOOLS):
+            body["exit"] = draw(some(["x1", "x2"], 1))
+        if draw(BOOLS):
+            body["after"] = {delay: way(draw, timer=True) for delay in draw(some(DELAYS))}
+        if draw(BOOLS):
+            body["unhandled"] = draw(st.sampled_from(["ignore", "reject", "dead_letter"]))
+        states[name] = body
+    states["D"] = {"type": "final", "result": draw(st.sampled_from(["success", "cancelled"]))}
+    root = {f"to {name}": name for name in STATES}
+    root |= {event: way(draw) for event in draw(some(EVENTS))}
+    return {
+        "machine": "m",
+        "version": 1,
+        "initial": "A",
+        "data": {"n": 0, "m": "old"},
+        "on": root,
+        "states": states,
+    }
+
+
+def snapshot_of(before: dict[str, Any]) -> Snapshot:
+    snapshot = Snapshot("w", "m", 1, before["state"])
+    snapshot.data = before["data"]
+    snapshot.seq = before["seq"]
+    snapshot.timers = [Timer(*timer) for timer in before["timers"]]
+    return snapshot
+
+
+def told(machine: Machine, before: dict[str, Any], event: tuple[str, Any], now_ms: int) -> dict[str, Any]:
+    """The machine's decision in the words of the naive interpreter."""
+    decision = machine.step(snapshot_of(before), Event(*event), now_ms)
+    if isinstance(decision, Refused):
+        return {
+            "refused": decision.reason,
+            "unhandled": decision.unhandled,
+            "detail": decision.detail,
+        }
+    timers = before["timers"] if decision.timers is None else decision.timers
+    return {
+        "target": decision.target,
+        "entered": decision.entered,
+        "decide": [action.name for action in decision.decide],
+        "data": before["data"] if decision.data is None else decision.data,
+        "timers": [tuple(timer) for timer in timers],
+        "owed": [(owed.name, owed.seq) for owed in decision.owed or []],
+        "result": decision.result,
+    }
+
+
+PAYLOADS = st.fixed_dictionaries({"p": st.sampled_from([0, 1, "y"]), "q": BOOLS})
+NAMES = st.sampled_from([*EVENTS, *(f"to {name}" for name in STATES), "unheard", "@after/5s", "@after/1m"])
+STEPS = st.lists(st.tuples(NAMES, PAYLOADS, st.integers(0, 100_000)), min_size=1, max_size=12)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(documents(), STEPS)
+def test_table_agrees_with_naive_interpreter(document: dict[str, Any], steps: Any) -> None:
+    """Over random machines and runs, the compiled table decides what the rules say, and changes nothing."""
+    # JSON is YAML, so the document is its own text.
+    machine = parse(json.dumps(document))
+    before: dict[str, Any] = {"state": "A", "data": {"n": 0, "m": "old"}, "seq": 0, "timers": []}
+    now_ms = 1_000
+    for name, payload, passed_ms in steps:
+        now_ms += passed_ms
+        kept = copy.deepcopy(before)
+        expected = naive.step(document, before, (name, payload), now_ms)
+        assert told(machine, before, (name, payload), now_ms) == expected
+        assert before == kept
+        if "target" in expected:
+            before = {
+                "state": expected["target"],
+                "data": expected["data"],
+                "seq": before["seq"] + 1,
+                "timers": expected["timers"],
+            }
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(documents(), st.randoms(use_true_random=False))
+def test_hash_does_not_see_the_order_of_keys(document: dict[str, Any], random: Any) -> None:
+    """The same definition with its keys in another order has the same hash, and decides the same."""
+    turned = shuffled(document, random)
+    assert parse(json.dumps(turned)).hash == parse(json.dumps(document, indent=1)).hash
+
+
+def shuffled(value: Any, random: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    keys = list(value)
+    random.shuffle(keys)
+    return {key: shuffled(value[key], random) for key in keys}
+
+
+TEXT = """\
+machine: order # one
+version: 1
+initial: new
+data: {reason: null, "n": 0}
+events: {go: {missing: create}, stop: , halt: }
+retries: {default: {max_attempts: 5, interval: 1s, jitter: full}}
+on: {halt: {target: done, guard: {not: {and: [g, =data.n > 1]}}}}
+states:
+  new: {on: {go: run}}
+  run: &run
+    entry: {do: start, retry: none, timeout: 10s}
+    on:
+      stop: [{target: done, guard: =payload.x == 1, assign: {reason: =payload.message}}, new]
+    after: {24h: done, 5s: {actions: ping, repeat: true}}
+    on_error: done
+  done: {type: final, result: failure, tags: [a, 'b'], meta: {x: [1, 2.5, ~]}}
+"""
+PIECES = st.sampled_from(
+    ["[", "]", "{", "}", ": ", ", ", "- ", "&a ", "*a ", "*run", "<<: ", "!!str ", "!", "|", ">", "%", "?",
+     "'", '"', "\\", "\n", "\n  ", "\t", "---\n", "...\n", "#", " #", "@", "`", "=", "==", "0x", "1e9", "-",
+     "null", "true", "\x00", "\x85", "\u2028", "\ufeff", "\ud800", "\u00e9", "\U0001f600", "\x07",
+     "type: ", "invoke: ", "target: ", "guard: ", "=payload.__class__", "=(", "30", ".inf", "9" * 30]
+)  # fmt: skip
+EDITS = st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 30), PIECES), min_size=1, max_size=6)
+
+
+def only_definition_errors(text: str) -> None:
+    try:
+        machine = parse(text, "fuzz.yaml")
+    except DefinitionError as error:
+        lines = text.count("\n") + 2
+        assert error.problems
+        for problem in error.problems:
+            assert 1 <= problem.line <= lines + text.count("\x85") + text.count("\u2028")
+            assert problem.column >= 1
+            assert problem.code in str(problem)
+        assert list(error.problems) == sorted(error.problems, key=lambda problem: problem[1:])
+    else:
+        assert machine.step(Snapshot("w", "m", 1, machine.initial), Event("nobody's"), 0)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(EDITS)
+def test_mutated_text(edits: list[tuple[int, int, str]]) -> None:
+    """A damaged definition gives problems with places, sorted, or a machine; never a traceback."""
+    text = TEXT
+    for start, length, piece in edits:
+        text = text[:start] + piece + text[start + length :]
+    only_definition_errors(text)
+
+
+NODES = st.recursive(
+    st.one_of(st.none(), BOOLS, st.integers(), st.floats(), st.sampled_from(["new", "=now", "5s", ""])),
+    lambda part: st.one_of(
+        st.lists(part, max_size=3),
+        st.dictionaries(st.sampled_from(["target", "do", "on", "not", "go", "1"]), part, max_size=3),
+    ),
+    max_leaves=6,
+)
+LINES = TEXT.splitlines()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(sorted({line.strip().split(":")[0] for line in LINES})), NODES)
+def test_any_value_at_any_key(key: str, value: Any) -> None:
+    """Any value under any key of a machine is read or refused with problems, never with a traceback."""
+    written = json.dumps(value)
+    lines = []
+    for line in LINES:
+        name, colon, _ = line.partition(":")
+        lines.append(f"{name}{colon} {written}" if name.strip() == key else line)
+    only_definition_errors("\n".join(lines))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=80))
+def test_any_text(text: str) -> None:
+    """Any text at all gives problems, or a machine."""
+    only_definition_errors(text)
