@@ -214,7 +214,8 @@ class Snapshot:
 
     Slotted and mutable: there is one live object per busy workflow, and the turn swaps its fields in
     one synchronous block. The values of the fields are replaced, never changed in place (`seen` is
-    the exception), so that a callback's context stays true to the moment of its run. Optional parts are None or empty and cost nothing in the bytes.
+    the exception), so that a callback's context stays true to the moment of its run. Optional parts
+    are None or empty and cost nothing in the bytes.
     """
 
     __slots__ = (

@@ -4,8 +4,9 @@ Publishers for programs: events into the topics of a center, from asyncio or fro
     async with Publisher.open("config/event-center.toml") as publisher:
         await publisher.publish("orders", workflow_id="o-1", event="flow_begin", payload={"n": 1})
 
-What was returned is durable. A center does not have to run meanwhile: the events wait in its log. Any
-number of asyncio tasks or threads may share one publisher; calls at the same time share a write.
+What was returned is durable. A center does not have to run meanwhile: the events wait in its log.
+Any number of asyncio tasks or threads may share one publisher; calls at the same time share a
+write.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Config = Path | str | Settings | None
 
 
 def known_topics(settings: Settings) -> list[str]:
-    """The topics that may be published to: those that the center consumes, and `[publish] topics`."""
+    """The topics that may be published to: consumed ones, and `[publish] topics`."""
     return sorted({*settings.topics, *settings.publish.topics})
 
 
@@ -45,8 +46,8 @@ def check_topic(topic: str, known: Iterable[str]) -> None:
     known = list(known)
     if topic not in known:
         raise UnknownTopic(
-            f"there is no topic {topic!r}{hint(topic, known, 'topics')}; a table [topics.{topic}] in "
-            "the settings makes one"
+            f"there is no topic {topic!r}{hint(topic, known, 'topics')}; a table [topics.{topic}] "
+            "in the settings makes one"
         )
 
 
@@ -117,7 +118,8 @@ class Publisher:
         self, topic: str, events: Iterable[Mapping[str, Json]]
     ) -> list[Position]:
         """
-        Publish events in their order, several hundred to a write; all are durable when this returns.
+        Publish events in their order, several hundred to a write; all are durable when this
+        returns.
 
         Args:
             topic: one of the topics in the settings.
@@ -148,7 +150,7 @@ def _record(topic: str, event: Mapping[str, Json]) -> Outgoing:
 
 
 class SyncPublisher:
-    """Publishes events from threads; an event loop of its own runs beside them. Make it with `open`."""
+    """Publishes events from threads, with an event loop of its own. Make it with `open`."""
 
     def __init__(self, publisher: Publisher, portal: BlockingPortal) -> None:
         self._publisher = publisher
@@ -159,7 +161,7 @@ class SyncPublisher:
     def open(
         cls, config: Config = None, *, overrides: Mapping[str, Any] | None = None
     ) -> Iterator[SyncPublisher]:
-        """Open the log that the settings name; arguments and errors are those of `Publisher.open`."""
+        """Open the log that the settings name; takes and raises what `Publisher.open` does."""
         with start_blocking_portal("asyncio", name="event-center publisher") as portal:
             opening = Publisher.open(config, overrides=overrides)
             with portal.wrap_async_context_manager(opening) as publisher:
@@ -186,5 +188,5 @@ class SyncPublisher:
         return self._portal.call(call)
 
     def publish_many(self, topic: str, events: Iterable[Mapping[str, Json]]) -> list[Position]:
-        """Publish events in their order and wait until all are durable; as `Publisher.publish_many`."""
+        """Publish events in their order, wait until all are durable: `Publisher.publish_many`."""
         return self._portal.call(self._publisher.publish_many, topic, list(events))

@@ -61,11 +61,8 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
     told = [own.history, own.dead_letters, *settings.publish.topics]
     keep = settings.log.retention
     rules = {topic: (keep.events.max_age, keep.events.max_bytes) for topic in consumed}
-    rules |= {
-        topic: (keep.history.max_age, keep.history.max_bytes)
-        for topic in told
-        if topic != own.dead_letters and topic not in rules
-    }
+    history = (keep.history.max_age, keep.history.max_bytes)
+    rules = dict.fromkeys((t for t in told if t != own.dead_letters), history) | rules
     log = await open_sqlite(
         settings.under_root(settings.log.path),
         clock=clock,

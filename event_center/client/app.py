@@ -1,8 +1,9 @@
 """
-An app as its clients see it: the names of its topics, how their records are read, where workflows live.
+An app as its clients see it: the names of its topics, how their records are read, where workflows
+live.
 
-Made from the settings by whoever opens a log (the CLI, a program of the user) and handed to every view
-and command of this room. It holds no state and does no I/O.
+Made from the settings by whoever opens a log (the CLI, a program of the user) and handed to every
+view and command of this room. It holds no state and does no I/O.
 """
 
 from __future__ import annotations

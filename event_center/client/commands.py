@@ -1,5 +1,6 @@
 """
-Commands to one workflow: written to `<app>.commands`, decided by the daemon, answered in the history.
+Commands to one workflow: written to `<app>.commands`, decided by the daemon, answered in the
+history.
 
 `send` returns at once; `answer` waits until the history tells what became of the command. Without a
 daemon the command stays in the log and is decided when one runs.

@@ -1,8 +1,9 @@
 """
 The history of one workflow: every outcome, fired timer, finished run and command, oldest first.
 
-Read from `<app>.history`, partition by partition of the workflow's home, as far as retention has left
-it. The CLI's `history` prints it, and `commands` finds the answers of the daemon in the same topic.
+Read from `<app>.history`, partition by partition of the workflow's home, as far as retention has
+left it. The CLI's `history` prints it, and `commands` finds the answers of the daemon in the same
+topic.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 Dead letters from the operator's side: look at them, and send their events on their way again.
 
 A letter with a number is one of its workflow's sequence, and a command replays or discards it, in
-order. Any other is published again. The CLI's `dead-letters` calls this; docs/operations.md says when
-to do which.
+order. Any other is published again. The CLI's `dead-letters` calls this; docs/operations.md says
+when to do which.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ def replay(app: App, letter: Letter) -> Command | Outgoing:
     """
     What to send so that the letter's event is decided again.
 
-    A letter of a sequence gets a command. Any other is published to its topic again with its own bytes.
-    But an event whose id its workflow has recorded would be a duplicate there: it goes by the inbox,
-    without the id.
+    A letter of a sequence gets a command. Any other is published to its topic again with its own
+    bytes. But an event whose id its workflow has recorded would be a duplicate there: it goes by
+    the inbox, without the id.
 
     Raises:
         Undecodable: the event of the letter can not be read.

@@ -22,7 +22,9 @@ from event_center.model import Json, Outgoing, Position
 from event_center.wire.history import rfc3339
 
 BATCH = 500
-"""Records of one write: enough to share the cost of a commit, few enough to keep writers taking turns."""
+"""
+Records of one write: enough to share the cost of a commit, few enough to keep writers taking turns.
+"""
 MAX_ID = 512
 """Bytes of a workflow_id, as the center takes it in."""
 
@@ -102,7 +104,7 @@ class EventPublisher:
         payload: Json = None,
         event_id: str | None = None,
     ) -> Position:
-        """Publish one event; it is durable when this returns. Raises as `event_record` and the log do."""
+        """Publish one event, durably; raises as `event_record` and the log do."""
         record = event_record(
             topic,
             workflow_id=workflow_id,

@@ -1,8 +1,8 @@
 """
 What a center has read and what became of it: the sum of all shard entries, from the log alone.
 
-Works with and without a daemon, and never from anything that lags behind: a shard entry is part of the
-cut that it counts. The CLI's `stats` and the end of `run --until-idle` show it.
+Works with and without a daemon, and never from anything that lags behind: a shard entry is part of
+the cut that it counts. The CLI's `stats` and the end of `run --until-idle` show it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
 async def _topics(
     log: Log, app: App, entries: dict[Shard, ShardEntry]
 ) -> dict[str, dict[str, Any]]:
-    """Per topic that is read: each partition's next offset, its watermark, and what lies between."""
+    """Per topic that is read: the next offset and the watermark of each partition."""
     infos = await log.topics()
     topics: dict[str, dict[str, Any]] = {}
     for topic in app.consumed():

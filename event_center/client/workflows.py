@@ -1,9 +1,9 @@
 """
 Workflows as the log has them: a list by state and status, and everything known of one.
 
-`list_workflows` reads first lines and decodes only what it returns; `show` reads one snapshot and what
-waits for it. Both read committed entries without a lease, and say which cut they are of. The CLI's
-`list` and `show` print them.
+`list_workflows` reads first lines and decodes only what it returns; `show` reads one snapshot and
+what waits for it. Both read committed entries without a lease, and say which cut they are of. The
+CLI's `list` and `show` print them.
 """
 
 from __future__ import annotations

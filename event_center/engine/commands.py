@@ -194,7 +194,9 @@ class Commands:
             self._ledger.decided(snapshot, item)
             event = self._plan.event_of(item)
             if item.record is not None and event is not None:
-                self._ledger.outcome(snapshot, event, Outcome.DISCARDED, Reason.BY_OPERATOR, why)
+                self._ledger.outcome(
+                    snapshot, event, Outcome.DISCARDED, Reason.BY_OPERATOR, detail=why
+                )
         else:
             return "it owes no run and no event of it failed"
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
@@ -282,9 +284,7 @@ class Commands:
         if self._waiting.busy(snapshot):
             return "a run of it is under way, or it is stopped: replay when it is idle"
         origin = f"letter/{snapshot.letters_next}/{position}"
-        event = Event(
-            str(name), command.args.get("payload"), None, self._ledger.now_ms, (), origin
-        )
+        event = Event(str(name), command.args.get("payload"), None, self._ledger.now_ms, (), origin)
         # The letter stays open until its event is decided: if that fails it can be replayed again.
         self._turn.internal(snapshot, event, partial(self._close_letter, snapshot))
         return ""

@@ -36,6 +36,7 @@ class Judge(Protocol):
         event: Event,
         item: Waiting,
         error: BaseException,
+        *,
         action: Action | None = None,
     ) -> None:
         """The event could not be decided."""
@@ -47,6 +48,9 @@ class Judge(Protocol):
 class Deciding:
     """Awaits the decide callbacks of one shard."""
 
+    judge: Judge
+    """The turn, which sets itself."""
+
     def __init__(
         self, plan: Plan, workflows: Workflows, *, ledger: Ledger, outbox: Outbox, runners: Runners
     ) -> None:
@@ -56,22 +60,20 @@ class Deciding:
         self._outbox = outbox
         self._runners = runners
 
-    def begin(
-        self, judge: Judge, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition
-    ) -> None:
+    def begin(self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition) -> None:
         """Await them; the judge hears of the end."""
         self._workflows.mailbox(snapshot.workflow_id).deciding = item
-        self.next(_Hearing(judge, snapshot, event, item, decision))
+        self.next(_Hearing(snapshot, event, item, decision))
 
     def next(self, hearing: _Hearing) -> None:
         """Start the next callback, or accept after the last."""
         snapshot, event, decision = hearing.snapshot, hearing.event, hearing.decision
         if hearing.done == len(decision.decide):
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
-            hearing.judge.accept(snapshot, event, hearing.item, decision)
+            self.judge.accept(snapshot, event, hearing.item, decision)
             for context in hearing.contexts:
                 self._outbox.send(context)
-            hearing.judge.go_on(snapshot)
+            self.judge.go_on(snapshot)
             return
         action = decision.decide[hearing.done]
         context = Context(
@@ -114,8 +116,8 @@ class Deciding:
         if error is not None:
             action = hearing.decision.decide[hearing.done]
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
-            hearing.judge.failed(snapshot, hearing.event, hearing.item, error, action)
-            hearing.judge.go_on(snapshot)
+            self.judge.failed(snapshot, hearing.event, hearing.item, error, action=action)
+            self.judge.go_on(snapshot)
         else:
             if returned is not None:
                 # It may need decide callbacks of its own: through the inbox it is durable as well.
@@ -129,12 +131,11 @@ class Deciding:
 class _Hearing:
     """One event whose decide callbacks are awaited."""
 
-    __slots__ = ("contexts", "decision", "done", "event", "item", "judge", "snapshot")
+    __slots__ = ("contexts", "decision", "done", "event", "item", "snapshot")
 
     def __init__(
-        self, judge: Judge, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition
+        self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition
     ) -> None:
-        self.judge = judge
         self.snapshot = snapshot
         self.event = event
         self.item = item

@@ -135,7 +135,7 @@ class Intake:
         except FormatError as error:
             position = Position(event.topic, event.partition, event.offset)
             self._letters.stray(
-                record, position, Reason.UNREADABLE_SNAPSHOT, str(error), workflow_id
+                record, position, Reason.UNREADABLE_SNAPSHOT, str(error), workflow_id=workflow_id
             )
             return None
 
@@ -152,7 +152,7 @@ class Intake:
     def _other(self, snapshot: Snapshot, event: Event) -> bool:
         """The workflow belongs to another machine than the record's topic."""
         detail = f"the workflow is of machine {snapshot.machine}"
-        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.OTHER_MACHINE, detail)
+        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.OTHER_MACHINE, detail=detail)
         return True
 
     def _queue(self, snapshot: Snapshot, event: Event, record: Record) -> None:
@@ -187,7 +187,9 @@ class Intake:
                 self._missing(workflow_id, position, event)
             else:
                 message = f"no machine {machine!r} is loaded"
-                self._letters.stray(record, position, Reason.UNKNOWN_MACHINE, message, workflow_id)
+                self._letters.stray(
+                    record, position, Reason.UNKNOWN_MACHINE, message, workflow_id=workflow_id
+                )
             return None
         missing = definition.missing(event.name)
         if missing is Missing.REJECT:
@@ -195,7 +197,9 @@ class Intake:
             return None
         if missing is Missing.DEAD_LETTER:
             message = f"event {event.name!r} does not create a workflow of {machine}"
-            self._letters.stray(record, position, Reason.UNKNOWN_WORKFLOW, message, workflow_id)
+            self._letters.stray(
+                record, position, Reason.UNKNOWN_WORKFLOW, message, workflow_id=workflow_id
+            )
             return None
         snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
         self._workflows.held[workflow_id] = snapshot
@@ -229,7 +233,9 @@ class Intake:
         if event.topic in self._plan.dead_letter_strays:
             home = self._plan.home.of(workflow_id)
             message = f"this workflow's home is partition {home}"
-            self._letters.stray(record, position, Reason.WRONG_PARTITION, message, workflow_id)
+            self._letters.stray(
+                record, position, Reason.WRONG_PARTITION, message, workflow_id=workflow_id
+            )
             return
         self._outbox.to(workflow_id, machine, event)
         told = {"workflow_id": workflow_id, "event": event.name}

@@ -22,7 +22,8 @@ from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
 from event_center.model import Event, Outcome, Outgoing, Position, Reason, Record, Refusal, Snapshot
-from event_center.wire import history, letter, snapshot as wire
+from event_center.wire import history, letter
+from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 
@@ -37,6 +38,7 @@ class Ledger:
         self,
         entry: ShardEntry,
         workflows: Workflows,
+        *,
         writer: history.HistoryWriter,
         letters: tuple[str, int],
         clock: Callable[[], int],
@@ -78,6 +80,7 @@ class Ledger:
         event: Event,
         outcome: Outcome,
         reason: Reason | None = None,
+        *,
         detail: str = "",
     ) -> None:
         """An event that did not move its workflow got its outcome; a record is counted."""
@@ -148,7 +151,7 @@ class Ledger:
             msg = f"only a record can become a letter, {origin} is none"
             raise InvariantError(msg)
         topic, partition = self._letters
-        self.records.append(letter.write(topic, partition, record, origin, why))
+        self.records.append(letter.write(topic, partition, record, origin, why=why))
 
     def touch(self) -> None:
         """Something changed that only the shard entry shows."""

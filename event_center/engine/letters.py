@@ -25,6 +25,7 @@ class Letters:
         position: Position,
         reason: Reason,
         message: str,
+        *,
         workflow_id: str = "",
     ) -> None:
         """A record that belongs to no workflow here: its letter is in no sequence."""
@@ -43,7 +44,7 @@ class Letters:
         reason = Reason.UNDECODABLE
         message = f"the rules of topic {item.topic!r} do not read this waiting event any more"
         self._write(snapshot, event, item, {"reason": str(reason), "exception.message": message})
-        self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, reason, message)
+        self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, reason, detail=message)
 
     def unhandled(self, snapshot: Snapshot, event: Event, item: Waiting, reason: Reason) -> None:
         """The machine wants events that it does not accept as letters; they open no sequence."""
@@ -61,7 +62,7 @@ class Letters:
         }
         self._in_sequence(snapshot, event, item, why)
         detail = f"{failure.type}: {failure.message}"
-        self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, Reason.FAILED, detail)
+        self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, Reason.FAILED, detail=detail)
 
     def follow(self, snapshot: Snapshot, event: Event, item: Waiting, reason: Reason) -> None:
         """The event may not overtake the open letters before it, or finds no room to wait."""

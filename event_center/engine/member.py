@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import structlog
 
 from event_center.engine.plan import Plan
@@ -135,7 +136,7 @@ class Member:
                 owner = self.owners.get(batch.shard)
                 if owner is not None:
                     owner.take(batch)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
     def _paused(self) -> list[Shard]:
         """The shards that can take commands only: full ones, or all while too many events wait."""

@@ -36,6 +36,7 @@ class Parts:
         shard: Shard,
         plan: Plan,
         runners: Runners,
+        *,
         wake: Callable[[], None],
         earlier: Callable[[], None],
     ) -> None:
@@ -48,10 +49,10 @@ class Parts:
         self.ledger = ledger = Ledger(
             self.entry,
             workflows,
-            writer,
-            (plan.topics.dead_letters, shard),
-            plan.clock,
-            plan.every_outcome,
+            writer=writer,
+            letters=(plan.topics.dead_letters, shard),
+            clock=plan.clock,
+            everything=plan.every_outcome,
         )
         ledger.wake = wake
         self.timers = timers = Timers(earlier)

@@ -17,7 +17,8 @@ from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Lease, TopicInfo
 from event_center.model import Snapshot, Status
-from event_center.wire import entries, snapshot as wire
+from event_center.wire import entries
+from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import ShardEntry
 
@@ -82,7 +83,7 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
             return
         snapshot = parts.workflows.wake(workflow_id, value)
     except FormatError as error:
-        log.error("restore.unreadable", workflow_id=workflow_id, error=str(error))
+        log.exception("restore.unreadable", workflow_id=workflow_id, error=str(error))
         return
     parts.timers.arm(snapshot)
     if snapshot.deciding_due_ms:

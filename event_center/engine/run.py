@@ -44,7 +44,7 @@ SPARE = 64
 """Idle runners that are kept: making one costs more than waking one."""
 
 
-class Interrupted(Exception):  # noqa: N818 - never raised: says that nothing can be said of the run
+class Interrupted(Exception):
     """The run was ended by us, not by its callback: the attempt does not count."""
 
 

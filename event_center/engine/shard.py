@@ -163,7 +163,9 @@ class Owner:
         reach(Step.TAKEOVER_ASSIGNED)
         self._lease = lease = await self._group.lease(self.shard, self.token)
         reach(Step.TAKEOVER_FENCED)
-        parts = Parts(self.shard, self._plan, self._runners, self._wake, self._earlier.set)
+        parts = Parts(
+            self.shard, self._plan, self._runners, wake=self._wake, earlier=self._earlier.set
+        )
         self.restored = 0
         async for count in restore(lease, parts, await self._log.topics(), self._plan):
             self.restored += count
@@ -255,7 +257,7 @@ class Owner:
         """Cut whenever something happened; the last cut follows the end of what runs."""
         try:
             while not self._finished(parts):
-                await self._wait(parts)
+                await self._wait()
                 self._something.clear()
                 await self._cut(parts, lease)
                 if self._log.cut_distance_s and self._stop_at is None:
@@ -273,7 +275,7 @@ class Owner:
         late = asyncio.get_running_loop().time() >= self._stop_at
         return late or (not parts.workflows.runs and parts.ledger.clean)
 
-    async def _wait(self, parts: Parts) -> None:
+    async def _wait(self) -> None:
         """Wait until something happened, or the time for stopping is over."""
         if self._something.is_set():
             return

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from event_center.engine.attempt import delay_ms
+from event_center.engine.deciding import Deciding
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
-from event_center.engine.deciding import Deciding
 from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
 from event_center.engine.waiting import WaitingRoom
@@ -65,6 +65,7 @@ class Turn:
         self._timers = timers
         self._waiting = waiting
         self._deciding = deciding
+        deciding.judge = self
         self.again: list[Snapshot] = []
         """Workflows with more waiting events than one slice: to be advanced after the next cut."""
         self.on_owed: Callable[[Snapshot], None] = lambda _: None
@@ -104,7 +105,7 @@ class Turn:
             self._refuse(snapshot, event, item, decision)
         elif decision.decide:  # type: ignore[union-attr]  # not Refused: a Transition
             queued = self._waiting.queued(snapshot, event, item)
-            self._deciding.begin(self, snapshot, event, queued, decision)  # type: ignore[arg-type]
+            self._deciding.begin(snapshot, event, queued, decision)  # type: ignore[arg-type]
         else:
             self.accept(snapshot, event, item, decision)  # type: ignore[arg-type]
 
@@ -149,9 +150,9 @@ class Turn:
         if unhandled is Unhandled.DEAD_LETTER:
             self._letters.unhandled(snapshot, event, self._waiting.item(event, item), reason)
         elif unhandled is Unhandled.IGNORE:
-            self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail)
+            self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail=detail)
         else:
-            self._ledger.outcome(snapshot, event, Outcome.REJECTED, reason, detail)
+            self._ledger.outcome(snapshot, event, Outcome.REJECTED, reason, detail=detail)
 
     # -- accept ----------------------------------------------------------------------------------
 
@@ -226,6 +227,7 @@ class Turn:
         event: Event,
         item: Waiting,
         error: BaseException,
+        *,
         action: Action | None = None,
     ) -> None:
         """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
@@ -253,7 +255,7 @@ class Turn:
                 event,
                 Outcome.REJECTED,
                 Reason.FAILED,
-                f"{failure.type}: {failure.message}",
+                detail=f"{failure.type}: {failure.message}",
             )
             self.stand(snapshot)
             self.decide(snapshot, error_event(failure, event.origin))

@@ -15,7 +15,9 @@ from event_center.engine.run import Run
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
-from event_center.wire.snapshot import STOPPED as STOPPED
+from event_center.wire.snapshot import STOPPED
+
+__all__ = ["STOPPED", "Held", "Mailbox", "Waiting", "Workflows", "standing"]
 
 Held = bytes | Snapshot
 

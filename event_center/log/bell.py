@@ -24,7 +24,7 @@ class Bell:
         self._waiting.clear()
 
     async def wait(self, timeout_s: float) -> None:
-        """Wait for the next ring, or until the time is over; which of the two it was is not told."""
+        """Wait for the next ring, or until the time is over; which of the two is not told."""
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiting.add(waiter)

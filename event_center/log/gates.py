@@ -1,9 +1,10 @@
 """
 The gates of a member's shards: from which offset each partition is read next, and whose turn it is.
 
-Promises: a partition is read in order from the offset its gate was opened at, each record once; when
-more is waiting than a fetch may return, every partition gets an equal part, and those that had to wait
-longest come first. The groups of the memory and sqlite engines call this; they do the reading.
+Promises: a partition is read in order from the offset its gate was opened at, each record once;
+when more is waiting than a fetch may return, every partition gets an equal part, and those that had
+to wait longest come first. The groups of the memory and sqlite engines call this; they do the
+reading.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Gates:
         self._turn = 0
 
     def open(self, shard: Shard, token: Token, offsets: Mapping[str, int]) -> None:
-        """Let the shard's partitions be read from these offsets on, from the oldest where none is named."""
+        """Let the shard be read from these offsets on, from the oldest where none is named."""
         self._open[shard] = (
             token,
             [

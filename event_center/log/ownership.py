@@ -1,9 +1,11 @@
 """
-Who owns what: which partitions a shard has, which member has which shard, which partition a key has.
+Who owns what: which partitions a shard has, which member has which shard, which partition a key
+has.
 
 Pure functions that every engine of the log shares, so that a shard means the same on all of them.
-Promises: the answer depends on the arguments alone, a shard that need not move stays where it is, and
-members differ by at most one shard. The engines call this; `gates.py` has the next step of a fetch.
+Promises: the answer depends on the arguments alone, a shard that need not move stays where it is,
+and members differ by at most one shard. The engines call this; `gates.py` has the next step of a
+fetch.
 """
 
 from __future__ import annotations
@@ -41,12 +43,12 @@ def check_topic(name: str, partitions: int) -> None:
 
 
 def partitions_of(shard: int, partitions: int, shards: int) -> range:
-    """The partitions of a topic that belong to a shard: its own number, and every Nth from there."""
+    """The partitions of a topic that a shard has: its own number, and every Nth from there."""
     return range(shard, partitions, shards)
 
 
 def offset_key(topic: str, partition: int, shard: int) -> str:
-    """The name of a partition's offset in a cut and at the gate: the topic, unless it has several."""
+    """The name of a partition's offset in a cut and at the gate."""
     return topic if partition == shard else f"{topic}/{partition}"
 
 
@@ -66,7 +68,7 @@ def balance(
     """
     if not members:
         return {}
-    holding = {member: 0 for member in members}
+    holding = dict.fromkeys(members, 0)
     for member in held.values():
         if member in holding:
             holding[member] += 1

@@ -67,6 +67,19 @@ GUARD = Grammar("a guard", _words("not and or"), (), _words("in"))
 TYPES_LATER = _words("choice compound parallel history")
 MISSING_LATER = _words("hold")
 
+ELSEWHERE = {
+    ("a branch", "repeat"): "it is for branches of `after`",
+    ("a callback", "eager"): "it is for entry callbacks",
+    ("a state", "on_failure"): "it is for the machine",
+    ("a state", "retries"): "it is for the machine",
+    ("a state", "data"): "it is for the machine",
+    ("a state", "repeat"): "it is for branches of `after`",
+    ("a machine", "entry"): "it is for states",
+    ("a machine", "exit"): "it is for states",
+    ("a machine", "on_done"): "it is for states",
+}
+"""Keys of the language that stand in the wrong kind of mapping, and where they belong."""
+
 SYNONYMS = {
     "id": "machine",
     "name": "machine",

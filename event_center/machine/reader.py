@@ -23,7 +23,7 @@ from event_center.machine.expression import (
     is_expression,
     unescaped,
 )
-from event_center.machine.grammar import SYNONYMS, Grammar
+from event_center.machine.grammar import ELSEWHERE, SYNONYMS, Grammar
 from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.scope import ROOTS
 from event_center.machine.spelling import hint, quoted
@@ -92,8 +92,13 @@ class Reader:
             self.problems.add(key.place, Code.NOT_SUPPORTED, message)
             return
         ours = SYNONYMS.get(name)
-        guess = f"; did you mean {quoted(ours)}?" if ours in grammar.keys else None
-        guess = guess or hint(name, sorted(grammar.keys), "keys")
+        place = ELSEWHERE.get((grammar.noun, name))
+        if place is not None:
+            guess = f"; {place}"
+        elif ours in grammar.keys:
+            guess = f"; did you mean {quoted(ours)}?"
+        else:
+            guess = hint(name, sorted(grammar.keys), "keys")
         message = f"{quoted(name)} is not a key of {grammar.noun}{guess}"
         self.problems.add(key.place, Code.UNKNOWN_KEY, message)
 

@@ -14,7 +14,7 @@ from itertools import islice
 _SHOWN = 60
 _COMPARED = 100
 _CANDIDATES = 200
-_LISTED = 8
+_LISTED = 16
 
 
 def quoted(name: object) -> str:

@@ -168,9 +168,7 @@ class _Rows:
         arrival = self._arrivals[branch.target] if leaving and branch.target is not None else None
         decide = _actions((*branch.before, *(state.exit if leaving else ()), *branch.actions))
         read = [one for value in branch.assign.values() for one in expressions(value)]
-        steady = (
-            not name.startswith(AFTER) if arrival is None else not arrival.timers
-        )
+        steady = not name.startswith(AFTER) if arrival is None else not arrival.timers
         return Move(
             guard=None if branch.guard is None else compiled(branch.guard, self._guards),
             denied="" if branch.guard is None else text_of(branch.guard),

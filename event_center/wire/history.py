@@ -44,7 +44,7 @@ class HistoryWriter:
         self._partition = partition
         self._source = source
 
-    def record(
+    def record(  # noqa: PLR0917 - called per record: positional arguments are cheaper
         self, kind: str, workflow_id: str, origin: str, at_ms: int, data: dict[str, Any]
     ) -> Outgoing:
         """One record; `origin` is what it tells of, and with workflow and kind makes its id unique."""

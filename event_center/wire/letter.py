@@ -38,7 +38,9 @@ class Letter(NamedTuple):
     """The event's own headers, without those that say why it is here."""
 
 
-def write(topic: str, partition: int, record: Record, origin: str, why: dict[str, str]) -> Outgoing:
+def write(
+    topic: str, partition: int, record: Record, origin: str, *, why: dict[str, str]
+) -> Outgoing:
     """A letter for this record; `why` holds the parts of the reason by their names in `Letter`."""
     reasons = tuple(
         (PREFIX + name, text.encode("utf-8", "backslashreplace")) for name, text in why.items()

@@ -1,8 +1,9 @@
 """
-What the contract suite needs of an engine: "processes" on one log, their crashes, and commits that fail.
+What the contract suite needs of an engine: "processes" on one log, their crashes, and commits that
+fail.
 
-A harness makes the same things happen on every engine, each in the engine's own way, so that no test
-asks which engine it runs on. Effects need not be instant: tests wait for them with `until`.
+A harness makes the same things happen on every engine, each in the engine's own way, so that no
+test asks which engine it runs on. Effects need not be instant: tests wait for them with `until`.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class MemoryHarness:
 
 
 class FaultyConnection:
-    """A connection whose next statement that begins with `on` fails, once, before or after it ran."""
+    """A connection whose next statement of one kind fails, once, before or after it ran."""
 
     def __init__(
         self, connection: sqlite3.Connection, on: str, *, code: int, after: bool = False
@@ -256,9 +257,7 @@ async def restored(lease: Lease) -> dict[bytes, bytes]:
 
 async def entries_of(log: Log, shard: int, prefix: bytes = b"") -> dict[bytes, bytes]:
     """The committed entries of a shard, read without a lease."""
-    return {
-        key: value async for batch in log.entries(Shard(shard), prefix) for key, value in batch
-    }
+    return {key: value async for batch in log.entries(Shard(shard), prefix) for key, value in batch}
 
 
 async def records_of(
@@ -284,7 +283,9 @@ async def brings_nothing(group: Group, ready: Mapping[Shard, Token]) -> bool:
     return False
 
 
-def numbered(topic: str, count: int, *, partition: int | None = 0, start: int = 0) -> list[Outgoing]:
+def numbered(
+    topic: str, count: int, *, partition: int | None = 0, start: int = 0
+) -> list[Outgoing]:
     """Records whose values are numbers in order."""
     return [
         Outgoing(topic, b"k%d" % number, b"%d" % number, partition=partition)

@@ -17,7 +17,7 @@ HELD = st.dictionaries(st.integers(0, 19), st.sampled_from("abcdefgxyz"))
 
 @given(MEMBERS, HELD, st.integers(1, 20))
 def test_balanced(members: list[str], held: dict[int, str], shards: int) -> None:
-    """Every shard has a member, members differ by at most one shard, and asking again moves none."""
+    """Every shard has a member, members differ by one shard at most, asking again moves none."""
     held = {shard: member for shard, member in held.items() if shard < shards}
     target = balance(members, held, shards)
     counts = Counter({member: 0 for member in members})

@@ -94,7 +94,7 @@ def _taken(
         seq = before["seq"] + 1
         timers = new.get("after", {})
         after["timers"] = [("@after/" + key, seq, now_ms + in_ms(key)) for key in timers]
-        after["owed"] = [(name, seq) for name in listed(new.get("entry"))]
+        after["owed"] = listed(new.get("entry"))
         if new.get("type") == "final":
             after["result"] = new.get("result", "success")
     elif name.startswith("@after/"):

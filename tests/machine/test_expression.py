@@ -120,7 +120,10 @@ def test_value(text: str, value: object) -> None:
         ("=zzz", "unknown name 'zzz'; the names are 'data', 'event', 'now', 'payload'"),
         ("=null", "write None instead of null"),
         ("=true", "write True instead of true"),
-        ("=payload.class", "the key 'class' is a word of Python; write [\"class\"] instead of .class"),
+        (
+            "=payload.class",
+            "the key 'class' is a word of Python; write [\"class\"] instead of .class",
+        ),
         ("=", "there is no expression after the '='"),
         ("==data.x", "not an expression: invalid syntax"),
         ("=1 +", "not an expression"),
@@ -154,7 +157,10 @@ def test_refused(text: str, message: str) -> None:
     ("text", "message"),
     [
         ("=payload.amont", "payload has no key 'amont'; did you mean 'amount'?"),
-        ("=payload.order.zzzz", "payload.order has no key 'zzzz'; the keys are 'id', 'lines', 'open'"),
+        (
+            "=payload.order.zzzz",
+            "payload.order has no key 'zzzz'; the keys are 'id', 'lines', 'open'",
+        ),
         ("=payload.none.x", "payload.none is null, so it has no 'x'"),
         ("=payload.name.x", "payload.name is text, so it has no 'x'"),
         ("=payload.order.lines.x", "payload.order.lines is a list, so it has no 'x'"),
@@ -225,9 +231,7 @@ def test_literals() -> None:
 
 
 PIECES = st.sampled_from(
-    "payload data event now None True . [ ] ( ) , + - * / // % ** < <= == != and or not in is if else "
-    "'a' 1 2.5 1e308 .order .count .tags .__class__ .x __import__ ('x') lambda : := { } f'' * ** @ ; "
-    "for x yield await ... 0x1 99999999999999999999 \\ \n \0 \u00e9 \ud800".split(" ")
+    ["payload", "data", "event", "now", "None", "True", ".", "[", "]", "(", ")", ",", "+", "-", "*", "/", "//", "%", "**", "<", "<=", "==", "!=", "and", "or", "not", "in", "is", "if", "else", "'a'", "1", "2.5", "1e308", ".order", ".count", ".tags", ".__class__", ".x", "__import__", "('x')", "lambda", ":", ":=", "{", "}", "f''", "*", "**", "@", ";", "for", "x", "yield", "await", "...", "0x1", "99999999999999999999", "\\", "\n", "\x00", "é", "�"]
 )
 TEXTS = st.one_of(
     st.text(max_size=60),
@@ -272,7 +276,7 @@ def test_agrees_with_python(text: str) -> None:
     try:
         expected = eval(compile(ast.parse(flat, mode="eval"), "", "eval"), {}, names)
     except ZeroDivisionError:
-        with pytest.raises(ExpressionError, match="zero|modulo"):
+        with pytest.raises(ExpressionError, match=r"zero|modulo"):
             made(text).evaluate(VALUES)
         return
     try:

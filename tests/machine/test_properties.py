@@ -42,7 +42,9 @@ def branch(draw: Any, *, timer: bool, guarded: bool) -> dict[str, Any]:
     if draw(BOOLS):
         made["actions"] = draw(some(["a1", "a2"], 1))
     if draw(BOOLS):
-        values = st.sampled_from(["=payload.p", "=data.n", "=data.m", "text", 3, None, [1, {"k": "v"}]])
+        values = st.sampled_from(
+            ["=payload.p", "=data.n", "=data.m", "text", 3, None, [1, {"k": "v"}]]
+        )
         made["assign"] = {key: draw(values) for key in draw(some(["n", "m"]))}
     return made
 
@@ -88,11 +90,13 @@ def snapshot_of(before: dict[str, Any]) -> Snapshot:
     snapshot = Snapshot("w", "m", 1, before["state"])
     snapshot.data = before["data"]
     snapshot.seq = before["seq"]
-    snapshot.timers = [Timer(*timer) for timer in before["timers"]]
+    snapshot.timers = tuple(Timer(*timer) for timer in before["timers"])
     return snapshot
 
 
-def told(machine: Machine, before: dict[str, Any], event: tuple[str, Any], now_ms: int) -> dict[str, Any]:
+def told(
+    machine: Machine, before: dict[str, Any], event: tuple[str, Any], now_ms: int
+) -> dict[str, Any]:
     """The machine's decision in the words of the naive interpreter."""
     decision = machine.step(snapshot_of(before), Event(*event), now_ms)
     if isinstance(decision, Refused):
@@ -108,13 +112,15 @@ def told(machine: Machine, before: dict[str, Any], event: tuple[str, Any], now_m
         "decide": [action.name for action in decision.decide],
         "data": before["data"] if decision.data is None else decision.data,
         "timers": [tuple(timer) for timer in timers],
-        "owed": [(owed.name, owed.seq) for owed in decision.owed or []],
+        "owed": list(decision.owed),
         "result": decision.result,
     }
 
 
 PAYLOADS = st.fixed_dictionaries({"p": st.sampled_from([0, 1, "y"]), "q": BOOLS})
-NAMES = st.sampled_from([*EVENTS, *(f"to {name}" for name in STATES), "unheard", "@after/5s", "@after/1m"])
+NAMES = st.sampled_from(
+    [*EVENTS, *(f"to {name}" for name in STATES), "unheard", "@after/5s", "@after/1m"]
+)
 STEPS = st.lists(st.tuples(NAMES, PAYLOADS, st.integers(0, 100_000)), min_size=1, max_size=12)
 
 
@@ -181,7 +187,9 @@ PIECES = st.sampled_from(
      "null", "true", "\x00", "\x85", "\u2028", "\ufeff", "\ud800", "\u00e9", "\U0001f600", "\x07",
      "type: ", "invoke: ", "target: ", "guard: ", "=payload.__class__", "=(", "30", ".inf", "9" * 30]
 )  # fmt: skip
-EDITS = st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 30), PIECES), min_size=1, max_size=6)
+EDITS = st.lists(
+    st.tuples(st.integers(0, len(TEXT)), st.integers(0, 30), PIECES), min_size=1, max_size=6
+)
 
 
 def only_definition_errors(text: str) -> None:
@@ -210,10 +218,14 @@ def test_mutated_text(edits: list[tuple[int, int, str]]) -> None:
 
 
 NODES = st.recursive(
-    st.one_of(st.none(), BOOLS, st.integers(), st.floats(), st.sampled_from(["new", "=now", "5s", ""])),
+    st.one_of(
+        st.none(), BOOLS, st.integers(), st.floats(), st.sampled_from(["new", "=now", "5s", ""])
+    ),
     lambda part: st.one_of(
         st.lists(part, max_size=3),
-        st.dictionaries(st.sampled_from(["target", "do", "on", "not", "go", "1"]), part, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["target", "do", "on", "not", "go", "1"]), part, max_size=3
+        ),
     ),
     max_leaves=6,
 )

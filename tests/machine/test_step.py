@@ -10,7 +10,7 @@ import pytest
 from event_center.errors import DefinitionError, ExpressionError
 from event_center.machine import Machine, parse
 from event_center.machine.decision import DONE, ERROR, Action, Refused, Retry, Transition
-from event_center.model import Event, Owed, Reason, Result, Snapshot, Timer, Unhandled
+from event_center.model import Event, Reason, Result, Snapshot, Timer, Unhandled
 
 NOW = 1_000_000
 ORDER = """
@@ -99,33 +99,34 @@ def names(transition: Transition) -> list[str]:
 
 
 def test_entering(order: Machine) -> None:
-    """A transition to a state runs before, exit, actions, and owes its entries and timers with seq + 1."""
+    """A transition to a state runs before, exit, actions, and owes its entries; timers carry seq + 1."""
     transition = taken(order, workflow("new"), "begin")
     assert (transition.target, transition.entered, transition.result) == ("running", True, None)
     assert names(transition) == ["check", "reserve", "leave_new", "tell"]
-    assert transition.owed == [Owed("charge", 8), Owed("pack", 8)]
-    assert transition.timers == [
+    assert transition.owed == ("charge", "pack")
+    assert transition.timers == (
         Timer("@after/30s", 8, NOW + 30_000),
         Timer("@after/24h", 8, NOW + 86_400_000),
-    ]
+    )
     assert transition.data is None
 
 
 def test_plain_transitions_are_shared(order: Machine) -> None:
     """A transition that needs nothing of its event is the same object each time, with no timers left."""
-    snapshot = workflow("new", timers=[Timer("@after/1m", 3, 5)])
+    snapshot = workflow("new", timers=(Timer("@after/1m", 3, 5),))
     first, second = taken(order, snapshot, "ping"), taken(order, snapshot, "ping")
     assert first is second
     stop = taken(order, workflow("idle"), "stop")
-    assert (stop.timers, stop.owed, stop.result) == ([], [Owed("thank", 8)], Result.SUCCESS)
-    skip = taken(order, workflow("idle2"), "stop")
-    assert skip is not taken(order, workflow("idle2"), "stop")
+    assert (stop.timers, stop.owed, stop.result) == ((), ("thank",), Result.SUCCESS)
+    assert stop is taken(order, workflow("idle"), "stop")
+    skip = taken(order, workflow("new"), "skip")
+    assert skip is not taken(order, workflow("new"), "skip")
 
 
 def test_internal(order: Machine) -> None:
     """No target, or the own state: nothing is left or entered, timers stay."""
     ping = taken(order, workflow("new"), "ping")
-    assert (ping.target, ping.entered, ping.timers, ping.owed) == ("new", False, None, None)
+    assert (ping.target, ping.entered, ping.timers, ping.owed) == ("new", False, None, ())
     assert names(ping) == ["pong"]
     rename = taken(order, workflow("new"), "rename")
     assert (rename.entered, names(rename), rename.data) == (
@@ -173,7 +174,9 @@ def test_guard_said_no(order: Machine) -> None:
     """A refusal by guards names them, says what is accepted, and what is to be done with the event."""
     denied = refused(order, workflow("running"), "finish", {"amount": 5})
     assert denied.reason == Reason.GUARD
-    assert denied.detail == "(=payload.amount > 10 and not blocked), (blocked or =payload.amount < 0)"
+    assert (
+        denied.detail == "(=payload.amount > 10 and not blocked), (blocked or =payload.amount < 0)"
+    )
     assert denied.accepted == ("cancel", "fail", "finish", "note")
     assert denied.unhandled is Unhandled.DEAD_LETTER
 
@@ -214,11 +217,15 @@ def test_exceptions_come_out_and_change_nothing(order: Machine) -> None:
     def broken(_snapshot: Snapshot, _event: Event, _now_ms: int) -> bool:
         raise LookupError("no such customer")
 
-    snapshot = workflow("running", timers=[Timer("@after/30s", 7, NOW)])
+    snapshot = workflow("running", timers=(Timer("@after/30s", 7, NOW),))
     before = state_of(snapshot)
-    with pytest.raises(ExpressionError, match=r"order\.yaml:30:40: '=payload.amount > 10': payload has"):
+    with pytest.raises(
+        ExpressionError, match=r"order\.yaml:30:40: '=payload.amount > 10': payload has"
+    ):
         order.step(snapshot, Event("finish", {}), NOW)
-    with pytest.raises(ExpressionError, match=r"order\.yaml:\d+:\d+: '=payload.message': payload is null"):
+    with pytest.raises(
+        ExpressionError, match=r"order\.yaml:\d+:\d+: '=payload.message': payload is null"
+    ):
         order.step(snapshot, Event("fail"), NOW)
     with pytest.raises(LookupError, match="no such customer"):
         order.with_guards({"blocked": broken}).step(snapshot, Event("finish", {"amount": 11}), NOW)
@@ -228,24 +235,28 @@ def test_exceptions_come_out_and_change_nothing(order: Machine) -> None:
 def test_unbound_guard() -> None:
     """A named guard that nobody gave is an error that names it and its place."""
     machine = parse(ORDER, "order.yaml")
-    with pytest.raises(ExpressionError, match=r"order\.yaml:8:38: no plugin gives the guard 'may_cancel'"):
+    with pytest.raises(
+        ExpressionError, match=r"order\.yaml:8:38: no plugin gives the guard 'may_cancel'"
+    ):
         machine.step(workflow("new"), Event("cancel"), NOW)
     assert machine.guards == {"may_cancel", "blocked"}
 
 
 def test_lost_state(order: Machine) -> None:
     """A workflow in a state that the machine lost gets a message that says what to do."""
-    with pytest.raises(DefinitionError, match=r"E502 workflow 'w1' is in state 'gone', which version 1 of"):
+    with pytest.raises(
+        DefinitionError, match=r"E502 workflow 'w1' is in state 'gone', which version 1 of"
+    ):
         order.step(workflow("gone"), Event("begin"), NOW)
 
 
 def test_timer_that_repeats(order: Machine) -> None:
     """An internal transition of a timer arms it again; the other timers stay."""
-    timers = [Timer("@after/30s", 7, NOW - 5), Timer("@after/24h", 7, NOW + 9)]
+    timers = (Timer("@after/30s", 7, NOW - 5), Timer("@after/24h", 7, NOW + 9))
     snapshot = workflow("running", timers=timers)
     remind = taken(order, snapshot, "@after/30s")
     assert (remind.target, remind.entered, names(remind)) == ("running", False, ["remind"])
-    assert remind.timers == [timers[1], Timer("@after/30s", 7, NOW - 5 + 30_000)]
+    assert remind.timers == (timers[1], Timer("@after/30s", 7, NOW - 5 + 30_000))
     assert snapshot.timers == timers
     assert taken(order, workflow("running"), "@after/30s").timers is None
 
@@ -257,24 +268,24 @@ def test_timer_that_repeats(order: Machine) -> None:
 def test_timers_after(order: Machine, late_ms: int, periods: int) -> None:
     """A repeating timer fires once for all the periods that were missed, in its own rhythm."""
     timer = Timer("@after/30s", 7, NOW)
-    snapshot = workflow("running", timers=[timer])
+    snapshot = workflow("running", timers=(timer,))
     again = order.timers_after(snapshot, timer, NOW + late_ms)
-    assert again == [timer._replace(due_ms=NOW + periods * 30_000)]
+    assert again == (timer._replace(due_ms=NOW + periods * 30_000),)
     assert again[0].due_ms > NOW + late_ms
 
 
 def test_timers_after_once(order: Machine) -> None:
     """A timer that does not repeat is gone once it was dealt with."""
     once, other = Timer("@after/24h", 7, NOW), Timer("@after/30s", 7, NOW + 5)
-    snapshot = workflow("running", timers=[once, other])
-    assert order.timers_after(snapshot, once, NOW) == [other]
+    snapshot = workflow("running", timers=(once, other))
+    assert order.timers_after(snapshot, once, NOW) == (other,)
     assert taken(order, snapshot, "@after/24h").target == "failed"
 
 
 def test_birth(order: Machine) -> None:
     """A workflow begins with seq 0 in the initial state, with its own copy of the default data."""
     birth = order.birth(NOW)
-    assert (birth.target, birth.entered, birth.timers, birth.owed) == ("new", True, [], None)
+    assert (birth.target, birth.entered, birth.timers, birth.owed) == ("new", True, (), ())
     assert birth.data == {"reason": None, "tries": 0, "lines": []}
     birth.data["lines"].append(1)
     assert order.birth(NOW).data == {"reason": None, "tries": 0, "lines": []}
@@ -282,11 +293,29 @@ def test_birth(order: Machine) -> None:
 
 def test_birth_owes_and_times() -> None:
     """An initial state may owe runs and have timers; they carry seq 0."""
-    text = ORDER.replace("initial: new", "initial: running").replace("on_done: idle", "on_done: new")
+    text = ORDER.replace("initial: new", "initial: running").replace(
+        "on_done: idle", "on_done: new"
+    )
     birth = parse(text).birth(NOW)
-    assert birth.owed == [Owed("charge", 0), Owed("pack", 0)]
+    assert birth.owed == ("charge", "pack")
     assert birth.timers is not None
     assert [timer.seq for timer in birth.timers] == [0, 0]
+
+
+def test_entering_without_an_event(order: Machine) -> None:
+    """An operator who puts a workflow into a state starts its timers and entry runs."""
+    running = order.entering("running", 9, NOW)
+    assert (running.target, running.entered, running.decide, running.data) == (
+        "running",
+        True,
+        (),
+        None,
+    )
+    assert running.owed == ("charge", "pack")
+    assert [timer.seq for timer in running.timers or ()] == [9, 9]
+    assert order.entering("failed", 9, NOW).result is Result.FAILURE
+    with pytest.raises(KeyError):
+        order.entering("gone", 9, NOW)
 
 
 def test_on_error(order: Machine) -> None:
@@ -297,8 +326,16 @@ def test_on_error(order: Machine) -> None:
     assert (own.target, own.data["reason"]) == ("failed", "Declined")
     other = taken(order, workflow("running"), ERROR, {**failure, "callback": "pack"})
     assert (other.target, other.data) == ("failed", None)
-    assert [order.has(state, ERROR) for state in ("running", "new", "failed")] == [True, True, False]
-    assert [order.has(state, DONE) for state in ("running", "new", "failed")] == [True, False, False]
+    assert [order.has(state, ERROR) for state in ("running", "new", "failed")] == [
+        True,
+        True,
+        False,
+    ]
+    assert [order.has(state, DONE) for state in ("running", "new", "failed")] == [
+        True,
+        False,
+        False,
+    ]
     assert taken(order, workflow("running"), DONE).target == "idle"
 
 

@@ -1,10 +1,11 @@
 """
-What is durable of a log in memory: topics, the keyed store of every shard, and who owns which shard.
+What is durable of a log in memory: topics, the keyed store of every shard, and who owns which
+shard.
 
-One broker stands for the disk or the cluster: it outlives the logs ("processes") that are opened on it.
-Promises: `apply` makes a whole cut visible or nothing of it, in one synchronous pass; the epoch of a
-shard rises with each lease, and a cut of an older epoch is refused. `log.py`, `lease.py` and `group.py`
-of this room call it; membership is in `members.py`.
+One broker stands for the disk or the cluster: it outlives the logs ("processes") that are opened on
+it. Promises: `apply` makes a whole cut visible or nothing of it, in one synchronous pass; the epoch
+of a shard rises with each lease, and a cut of an older epoch is refused. `log.py`, `lease.py` and
+`group.py` of this room call it; membership is in `members.py`.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class MemoryBroker:
         placed: list[tuple[str, int, int]] = []
         topic, partition = "", None
         try:
-            for topic, key, value, headers, partition, stamp in records:  # noqa: B007 - for the error
+            for topic, key, value, headers, partition, stamp in records:
                 home = self._home(topic, key) if partition is None else partition
                 line = lines[topic, home]
                 offset = len(line)
@@ -172,7 +173,7 @@ class MemoryBroker:
         self._in_flight[shard] = cut
 
     def fence(self, shard: Shard) -> int:
-        """Decide about what is in flight, then shut every former owner out; returns the new epoch."""
+        """Decide about what is in flight, then shut former owners out; returns the new epoch."""
         left = self._in_flight.pop(shard, None)
         if left is not None and left.written:
             self.apply(shard, left.epoch, left.cut, left.now_ms)
@@ -189,6 +190,6 @@ class MemoryBroker:
         now = self._epochs.get(shard, 0)
         if now != epoch:
             raise Fenced(
-                f"shard {shard} was leased again (epoch {now}; this lease has {epoch}): discard what "
-                "this process holds of the shard"
+                f"shard {shard} was leased again (epoch {now}; this lease has {epoch}): discard "
+                "what this process holds of the shard"
             )

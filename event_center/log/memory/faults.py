@@ -1,8 +1,9 @@
 """
-What shall go wrong in a log in memory: how its next commits end, what its fetches repeat, who comes between.
+What shall go wrong in a log in memory: how its next commits end, what its fetches repeat, who comes
+between.
 
-Promises: nothing goes wrong unless it was asked for here, and each fault is used up once. Tests and the
-simulation fill this in; the lease, the group and the log of this room consume it.
+Promises: nothing goes wrong unless it was asked for here, and each fault is used up once. Tests and
+the simulation fill this in; the lease, the group and the log of this room consume it.
 """
 
 from __future__ import annotations

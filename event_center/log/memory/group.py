@@ -2,7 +2,8 @@
 One member of the group that consumes a log in memory.
 
 Promises what `port.Group` says. Records come as slices of the broker's lists: nothing is copied per
-record. `log.py` makes groups at `join`, the engine room holds them; `members.py` decides about shards.
+record. `log.py` makes groups at `join`, the engine room holds them; `members.py` decides about
+shards.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class MemoryGroup:
         await self._faults.at("lease")
         if not self._broker.members.current(self, shard, token):
             raise Fenced(
-                f"assignment {token} of shard {shard} is not the current one: wait for the next Assigned"
+                f"assignment {token} of shard {shard} is not the current one: wait for "
+                "the next Assigned"
             )
         self._gates.close(shard)
         lease = MemoryLease(

@@ -1,9 +1,9 @@
 """
 The right to write one shard of a log in memory.
 
-Promises what `port.Lease` says. A cut becomes durable in one synchronous pass, between the failpoints
-"begun" and "written"; the faults decide how the caller hears of it. `group.py` makes leases, the engine
-room holds them, `broker.py` has the next step.
+Promises what `port.Lease` says. A cut becomes durable in one synchronous pass, between the
+failpoints "begun" and "written"; the faults decide how the caller hears of it. `group.py` makes
+leases, the engine room holds them, `broker.py` has the next step.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class MemoryLease:
     def _fail(self, cut: Cut, ending: Ending) -> None:
         if ending is Ending.NOT_COMMITTED:
             raise NotCommitted(
-                f"nothing of the cut of shard {self.shard} was written, as the faults of this log in "
-                "memory asked: try it again"
+                f"nothing of the cut of shard {self.shard} was written, as the faults of this log "
+                "in memory asked: try it again"
             )
         if ending is Ending.WRITTEN:
             self._apply(cut)

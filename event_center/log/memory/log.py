@@ -114,14 +114,14 @@ class MemoryLog:
         """
         Vanish as a killed process does, releasing nothing: shards go to the other members.
 
-        What is still held of this log is a zombie: its leases commit until somebody else has leased.
+        What is still held of this log is a zombie: its leases commit until another has leased.
         """
         groups, self._groups = self._groups, []
         for group in groups:
             group.vanish()
 
     def expel(self) -> None:
-        """Be thrown out of the group while alive, as after a session timeout: told Lost, not Revoked."""
+        """Be thrown out of the group while alive, as after a session timeout: told Lost."""
         for group in self._groups:
             self._broker.members.expel(group)
 

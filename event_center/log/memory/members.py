@@ -1,10 +1,11 @@
 """
 Membership in memory: who is in the group, which shard is whose, and how a shard changes hands.
 
-The steps of a change of hands: (1) a member joins or leaves and the balance is worked out anew, (2) the
-holder is told Revoked, (3) it releases its lease, or its time is over, (4) the new holder is told
-Assigned, with a greater token. Promises: a shard has one holder at a time; tokens only rise; the same
-joins and leaves give the same assignment. `group.py` is a member's view of this; `broker.py` owns it.
+The steps of a change of hands: (1) a member joins or leaves and the balance is worked out anew, (2)
+the holder is told Revoked, (3) it releases its lease, or its time is over, (4) the new holder is
+told Assigned, with a greater token. Promises: a shard has one holder at a time; tokens only rise;
+the same joins and leaves give the same assignment. `group.py` is a member's view of this;
+`broker.py` owns it.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Members:
         self._settle()
 
     def expel(self, member: Member) -> None:
-        """Throw a live member out, as a broker does after its session timed out: it is told Lost."""
+        """Throw a live member out, as after a session timeout: it is told Lost."""
         lost = [shard for shard, (holder, _) in self._held.items() if holder is member]
         untold = [s for s in lost if (Shard(s), self._held[s][1]) not in self._revoked]
         self.leave(member)

@@ -1,11 +1,12 @@
 """
 Who is in the group of an embedded log, and which shard is whose: the part that is in the file.
 
-The steps of a change of hands: (1) a member joins, leaves or is found dead, and every member works out
-the same balance, (2) the holder tells its owner Revoked, (3) it gives the shard up once the lease is
-released, (4) the new holder takes it, with a greater token. Promises: a shard has one holder at a time;
-tokens only rise; the generation rises whenever anything of this changes. These functions run inside a
-transaction of the writer; `group.py` submits them and tells its owner what came of it.
+The steps of a change of hands: (1) a member joins, leaves or is found dead, and every member works
+out the same balance, (2) the holder tells its owner Revoked, (3) it gives the shard up once the
+lease is released, (4) the new holder takes it, with a greater token. Promises: a shard has one
+holder at a time; tokens only rise; the generation rises whenever anything of this changes. These
+functions run inside a transaction of the writer; `group.py` submits them and tells its owner what
+came of it.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ RISE = "UPDATE generation SET value = value + 1"
 
 
 class Wish(NamedTuple):
-    """What a member wants changed: who is dead, what it gives up, what it takes from who is stuck."""
+    """What a member wants changed: who is dead, what it gives up, what it takes by force."""
 
     me: str
     shards: int
     dead: Sequence[str] = ()
     give_up: Sequence[tuple[Shard, Token]] = ()
     take: Sequence[tuple[Shard, Token]] = ()
-    """Shards that are due to this member and were not given up in time, as their holder has them."""
+    """Shards due to this member that were not given up in time, as their holder has them."""
 
 
 class View(NamedTuple):
@@ -67,7 +68,7 @@ def join(transaction: Transaction, wish: Wish, topics: Sequence[str]) -> View:
 
 
 def settle(transaction: Transaction, wish: Wish) -> View:
-    """Do what a member wishes, give it the free shards that are due to it, and say how things stand."""
+    """Do what a member wishes, give it what is free and due to it, and say how things stand."""
     connection = transaction.connection
     before = connection.total_changes
     for name in wish.dead:
@@ -112,7 +113,8 @@ def lease(transaction: Transaction, me: str, shard: Shard, token: Token) -> int:
     ).fetchone()
     if row is None:
         raise Fenced(
-            f"assignment {token} of shard {shard} is not the current one: wait for the next Assigned"
+            f"assignment {token} of shard {shard} is not the current one: wait for the "
+            "next Assigned"
         )
     epoch = int(row[0]) + 1
     execute("UPDATE shards SET epoch = ? WHERE shard = ?", (epoch, shard))

@@ -1,9 +1,10 @@
 """
 One member of the group that consumes an embedded log.
 
-Promises what `port.Group` says. What is in the file about the group is `assignment.py`'s; this module
-keeps what its owner was told of it, and asks for a new look whenever the file, a lease or a dead member
-gives a reason. `log.py` makes groups at `join` and polls them; the engine room holds them.
+Promises what `port.Group` says. What is in the file about the group is `assignment.py`'s; this
+module keeps what its owner was told of it, and asks for a new look whenever the file, a lease or a
+dead member gives a reason. `log.py` makes groups at `join` and polls them; the engine room holds
+them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from event_center.errors import Fenced, LogError
+from event_center.errors import Fenced, LogError, LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
 from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
@@ -95,7 +96,7 @@ class SqliteGroup:
         deadline = loop.time() + FETCH_WAIT_S
         while True:
             if self._file.trouble is not None:
-                raise self._file.trouble
+                raise LogUnavailable(str(self._file.trouble)) from self._file.trouble
             batches = self._take(ready, limit)
             left = deadline - loop.time()
             if batches or left <= 0 or self._changed != changed:
@@ -107,25 +108,23 @@ class SqliteGroup:
         turns = self._gates.turns(ready, lambda place: tails.get(place, 0), limit)
         # All is read before anything moves on: a read that fails must not lose what came before it.
         read = [
-            self._file.reader.records(tap.place, tap.next, tails[tap.place], count)
+            self._file.reader.records(tap.place, tap.next, tails[tap.place], limit=count)
             for tap, count in turns
         ]
         batches = []
-        for (tap, count), records in zip(turns, read, strict=True):
-            tail = tails[tap.place]
-            # Fewer than asked for: retention has removed the rest up to the tail.
-            tap.next = records[-1].offset + 1 if len(records) == count else tail
+        for (tap, _), (records, after) in zip(turns, read, strict=True):
+            tap.next = after
             if records:
-                batches.append(
-                    Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, records, tail)
-                )
+                token, tail = ready[tap.shard], tails[tap.place]
+                batches.append(Batch(tap.shard, token, tap.topic, tap.partition, records, tail))
         return batches
 
     async def lease(self, shard: Shard, token: Token) -> SqliteLease:
         """Become the one writer of the shard."""
         if self._tokens.get(shard) != token or shard in self._revoked:
             raise Fenced(
-                f"assignment {token} of shard {shard} is not the current one: wait for the next Assigned"
+                f"assignment {token} of shard {shard} is not the current one: wait for "
+                "the next Assigned"
             )
         self._gates.close(shard)
         self._leasing.add(shard)

@@ -1,9 +1,9 @@
 """
 The right to write one shard of the embedded log.
 
-Promises what `port.Lease` says. The right is an epoch in the file, checked inside the transaction of
-every cut, so that a former owner in another process is shut out too. `group.py` makes leases, the engine
-room holds them; `transaction.py` has the next step of a cut.
+Promises what `port.Lease` says. The right is an epoch in the file, checked inside the transaction
+of every cut, so that a former owner in another process is shut out too. `group.py` makes leases,
+the engine room holds them; `transaction.py` has the next step of a cut.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class SqliteLease:
         """
         Batches of exactly the last committed entries.
 
-        The epoch is read after each piece: whoever leased the shard since raised it before its first
-        write, so that a piece under the old epoch has nothing of theirs.
+        The epoch is read after each piece: whoever leased the shard since raised it before the
+        first write, so that a piece under the old epoch has nothing of theirs.
         """
         self._check_standing()
         key = b""
@@ -107,13 +107,13 @@ class SqliteLease:
         lost = self.standing is Standing.HELD and self._unheard
         if lost or self.standing is Standing.UNKNOWN:
             raise Unknown(
-                f"nobody knows whether the last cut of shard {self.shard} was written: lease the shard "
-                "again and restore it"
+                f"nobody knows whether the last cut of shard {self.shard} was written: lease the "
+                "shard again and restore it"
             )
         if self.standing is not Standing.HELD:
             raise Fenced(
-                f"the lease of shard {self.shard} is {self.standing.value}: discard what this process "
-                "holds of the shard and wait for the next Assigned"
+                f"the lease of shard {self.shard} is {self.standing.value}: discard what this "
+                "process holds of the shard and wait for the next Assigned"
             )
 
     def _check_epoch(self) -> None:

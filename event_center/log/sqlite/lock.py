@@ -2,8 +2,8 @@
 The lock of the daemon: at most one runs on a log.
 
 Promises: the lock is the operating system's (flock on `<path>.lock`), so that it is gone with the
-process that holds it, however that ends; whoever is refused learns who holds it. Publishers do not take
-it. The app room takes it before it opens the log to run on it.
+process that holds it, however that ends; whoever is refused learns who holds it. Publishers do not
+take it. The app room takes it before it opens the log to run on it.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class DaemonLock:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise LogUnavailable(
-                f"cannot open {self._path}: {error.strerror}; the log's directory must exist and be "
-                "writable"
+                f"cannot open {self._path}: {error.strerror}; the log's directory must exist and "
+                "be writable"
             ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,10 @@
 """
 The embedded log: one SQLite file, opened by one process of perhaps several on this machine.
 
-Promises what `port.Log` says; durable means: on the disk, with fsync. Short reads run on the event loop,
-all writes on one thread of the process. What other processes write is seen by looking at the file's
-change counter every few milliseconds, while there is a group to tell. The app room opens it; `writer.py`,
-`reader.py` and `group.py` have the next steps.
+Promises what `port.Log` says; durable means: on the disk, with fsync. Short reads run on the event
+loop, all writes on one thread of the process. What other processes write is seen by looking at the
+file's change counter every few milliseconds, while there is a group to tell. The app room opens it;
+`writer.py`, `reader.py` and `group.py` have the next steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Entry, TopicInfo
 from event_center.log.sqlite.group import OpenFile, SqliteGroup
 from event_center.log.sqlite.presence import Presence
-from event_center.log.sqlite.reader import PIECE, Reader
+from event_center.log.sqlite.reader import Reader
 from event_center.log.sqlite.retention import Retention, Sweep
 from event_center.log.sqlite.schema import connect_reader, connect_writer
 from event_center.log.sqlite.transaction import Transaction
@@ -148,11 +148,9 @@ class SqliteLog:
         watermark = reader.watermark(topic, partition)
         end = watermark if stop is None else min(stop, watermark)
         while start < end:
-            records = reader.records((topic, partition), start, end, PIECE)
-            if not records:
-                return
-            yield records
-            start = records[-1].offset + 1
+            records, start = reader.records((topic, partition), start, end)
+            if records:
+                yield records
             await asyncio.sleep(0)
 
     def entries(self, shard: Shard, prefix: bytes = b"") -> AsyncIterator[list[Entry]]:

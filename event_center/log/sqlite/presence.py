@@ -1,10 +1,10 @@
 """
 Whether a member of the group is alive, as the operating system knows it.
 
-A member holds a lock (flock) on a file of its own, `<path>-member-<name>`, for as long as it lives; the
-lock goes with its process. Promises: no heartbeats, nothing is written while all is well, a member that
-crashed is found at the next look. A process that forks without exec must not keep the lock open in the
-child. `group.py` calls this.
+A member holds a lock (flock) on a file of its own, `<path>-member-<name>`, for as long as it lives;
+the lock goes with its process. Promises: no heartbeats, nothing is written while all is well, a
+member that crashed is found at the next look. A process that forks without exec must not keep the
+lock open in the child. `group.py` calls this.
 """
 
 from __future__ import annotations

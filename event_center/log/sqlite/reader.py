@@ -1,9 +1,9 @@
 """
 What is read from the file of the embedded log, on the event loop's own thread.
 
-Why here and not in a thread: a bounded read of pages in memory takes less time than going to a thread
-and back. Promises: only committed records and entries; long reads let other asyncio tasks run between
-pieces. `log.py`, `group.py` and `lease.py` call this; `schema.py` has the tables.
+Why here and not in a thread: a bounded read of pages in memory takes less time than going to a
+thread and back. Promises: only committed records and entries; long reads let other asyncio tasks
+run between pieces. `log.py`, `group.py` and `lease.py` call this; `schema.py` has the tables.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from event_center.model import Headers, Record, Shard
 
 PIECE = 2_000
 """Rows that are read at once: 2 to 3 ms in which no other asyncio task runs."""
+PIECE_BYTES = 8_000_000
+"""A piece whose values have more than this ends early, so that large ones do not fill memory."""
+STEP = 250
+"""Rows between two looks at the size of a piece."""
 RECORDS = (
     "SELECT offset, timestamp, key, value, headers FROM records "
     "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
@@ -36,7 +40,7 @@ ENTRIES_BELOW = (
 
 
 class Seen(NamedTuple):
-    """What a look at the file has shown: the tails of all partitions, and the group's generation."""
+    """What a look at the file has shown: the tails of all partitions, the group's generation."""
 
     tails: dict[Place, int]
     generation: int
@@ -91,15 +95,22 @@ class Reader:
             )
         return id_
 
-    def records(self, place: Place, start: int, stop: int, limit: int) -> list[Record]:
-        """Committed records of a place, oldest first."""
+    def records(
+        self, place: Place, start: int, stop: int, *, limit: int = PIECE
+    ) -> tuple[list[Record], int]:
+        """Committed records of a place, oldest first, and the offset at which to go on."""
         topic = self.topic_id(*place)
         new, record_type = tuple.__new__, Record
-        rows = self._all(RECORDS, topic, place[1], start, stop, limit)
-        return [
+        with _translated(self._path):
+            cursor = self._connection.execute(RECORDS, (topic, place[1], start, stop, limit))
+            rows, all_read = _piece(cursor, value=3)
+        records = [
             new(record_type, (offset, at, key, value, () if headers is None else _headers(headers)))
             for offset, at, key, value, headers in rows
         ]
+        # Fewer than asked for: retention has removed the rest up to `stop`.
+        done = all_read and len(records) < limit
+        return records, stop if done else records[-1].offset + 1
 
     def watermark(self, topic: str, partition: int) -> int:
         """The offset after the newest record of a place."""
@@ -127,10 +138,11 @@ class Reader:
 
     def entries_from(self, shard: Shard, key: bytes) -> list[Entry]:
         """A piece of the shard's entries in the order of their keys, from this key on."""
-        return self._all(ENTRIES, shard, key, PIECE)
+        with _translated(self._path):
+            return _piece(self._connection.execute(ENTRIES, (shard, key, PIECE)), value=1)[0]
 
     async def entries(self, shard: Shard, prefix: bytes) -> AsyncIterator[list[Entry]]:
-        """All entries with this prefix, of one moment: the connection stays in one read transaction."""
+        """All entries with this prefix, of one moment: they are read in one transaction."""
         with _translated(self._path):
             connection = self._connect()
             try:
@@ -138,11 +150,10 @@ class Reader:
                 start, below = prefix, _after(prefix)
                 while True:
                     if below is None:
-                        rows = connection.execute(ENTRIES, (shard, start, PIECE)).fetchall()
+                        cursor = connection.execute(ENTRIES, (shard, start, PIECE))
                     else:
-                        rows = connection.execute(
-                            ENTRIES_BELOW, (shard, start, below, PIECE)
-                        ).fetchall()
+                        cursor = connection.execute(ENTRIES_BELOW, (shard, start, below, PIECE))
+                    rows, _ = _piece(cursor, value=1)
                     if not rows:
                         return
                     yield rows
@@ -158,6 +169,19 @@ class Reader:
     def _all(self, statement: str, *arguments: object) -> list[Any]:
         with _translated(self._path):
             return self._connection.execute(statement, arguments).fetchall()
+
+
+def _piece(cursor: sqlite3.Cursor, value: int) -> tuple[list[Any], bool]:
+    """The rows of a cursor as far as the size of a piece allows, and whether these are all."""
+    rows: list[Any] = []
+    size = 0
+    while some := cursor.fetchmany(STEP):
+        rows += some
+        size += sum(len(row[value] or b"") for row in some)
+        if size > PIECE_BYTES:
+            cursor.close()
+            return rows, False
+    return rows, True
 
 
 def following(key: bytes) -> bytes:

@@ -2,9 +2,10 @@
 Retention of the embedded log: which old records go, and when.
 
 Promises: a record of a topic that a group consumes goes only after every shard that reads it has
-committed an offset beyond it; a topic without a rule keeps everything; offsets and watermarks never go
-back. Records go oldest first, a small batch in a transaction, so that nobody waits long for the file's
-lock; the room they leave in the file is used again. The writer's thread runs this between jobs.
+committed an offset beyond it; a topic without a rule keeps everything; offsets and watermarks never
+go back. Records go oldest first, a small batch in a transaction, so that nobody waits long for the
+file's lock; the room they leave in the file is used again. The writer's thread runs this between
+jobs.
 """
 
 from __future__ import annotations

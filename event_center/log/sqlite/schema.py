@@ -6,7 +6,7 @@ sentence that names the path and what to do. `writer.py` and `reader.py` connect
 
 Format 1. `PRAGMA application_id` is 0x45764374 ("EvCt"), `PRAGMA user_version` the format.
 
-    topics      id, name, partitions, uid (unlike any other topic's), joined (1: a group consumes it)
+    topics      id, name, partitions, uid (unlike any other's), joined (1: a group consumes it)
     partitions  topic (id), partition, first and next offset, bytes (keys and values of its records)
     records     topic (id), partition, offset, timestamp (ms), key, value, headers
     entries     shard, key, value: the keyed store, removed keys are absent
@@ -39,7 +39,7 @@ FORMAT = 1
 OLDEST_SQLITE = (3, 35, 0)
 CACHE_KIB = 65_536
 CHECKPOINT_PAGES = 4_000
-"""The write-ahead log is copied back after some 16 MB: often enough to stay small, and in big pieces."""
+"""The write-ahead log is copied back after some 16 MB: it stays small, and the pieces are big."""
 STATEMENTS = 256
 """Prepared statements that a connection remembers; `statements.py` has some 60."""
 RETRY_S = 0.01
@@ -118,12 +118,13 @@ def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         wanted = ".".join(str(number) for number in OLDEST_SQLITE)
         raise LogUnavailable(
-            f"cannot open {path}: this Python has SQLite {sqlite3.sqlite_version}; it needs {wanted} "
-            "or later"
+            f"cannot open {path}: this Python has SQLite {sqlite3.sqlite_version}; it needs "
+            f"{wanted} or later"
         )
     if not path.parent.is_dir():
         raise LogUnavailable(
-            f"cannot open {path}: there is no directory {path.parent}; make it, or name another file"
+            f"cannot open {path}: there is no directory {path.parent}; make it, or "
+            "name another file"
         )
     try:
         connection = sqlite3.connect(

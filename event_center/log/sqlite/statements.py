@@ -1,10 +1,10 @@
 """
 Statements that write many rows at once, and the arguments that fill them.
 
-Why: Python lets go of its interpreter lock with every step of a statement, and beside a busy event loop
-getting it back may take 5 ms each time. So a thousand rows are one statement, not a thousand. Lengths
-are powers of two, so that few statements are ever prepared; what is too long is filled up with NULLs,
-which the statements pass over. `transaction.py` calls this.
+Why: Python lets go of its interpreter lock with every step of a statement, and beside a busy event
+loop getting it back may take 5 ms each time. So a thousand rows are one statement, not a thousand.
+Lengths are powers of two, so that few statements are ever prepared; what is too long is filled up
+with NULLs, which the statements pass over. `transaction.py` calls this.
 """
 
 from __future__ import annotations

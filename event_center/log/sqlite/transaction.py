@@ -1,11 +1,12 @@
 """
-What one transaction of the embedded log may do: append records, apply a cut, change topics and shards.
+What one transaction of the embedded log may do: append records, apply a cut, change topics and
+shards.
 
 The steps of a transaction: (1) begin, which takes the file's write lock and looks whether another
-process wrote since; (2) each job, which raises an error of ours only before its first write; (3) the
-tails of the partitions, once for all jobs; (4) commit, which is last. Promises: what is remembered
-between transactions is what the file says. Everything here runs on the writer's thread; `writer.py`
-calls it, `statements.py` has the next step.
+process wrote since; (2) each job, which raises an error of ours only before its first write; (3)
+the tails of the partitions, once for all jobs; (4) commit, which is last. Promises: what is
+remembered between transactions is what the file says. Everything here runs on the writer's thread;
+`writer.py` calls it, `statements.py` has the next step.
 """
 
 from __future__ import annotations
@@ -183,8 +184,8 @@ class Transaction:
         now = found[0] if found else 0
         if now != epoch:
             raise Fenced(
-                f"shard {shard} was leased again (epoch {now}; this lease has {epoch}): discard what "
-                "this process holds of the shard"
+                f"shard {shard} was leased again (epoch {now}; this lease has {epoch}): discard "
+                "what this process holds of the shard"
             )
 
     def _place(self, records: Sequence[Outgoing]) -> Placed:

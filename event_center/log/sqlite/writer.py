@@ -2,11 +2,11 @@
 The one thread of a process that writes to the embedded log, with group commit.
 
 Jobs wait in a queue; all that wait are done in one transaction, so that under load one fsync serves
-many. Promises: a job's future is set after its transaction has ended; a job that is refused leaves the
-others as they are; a job that fails by SQLite's fault is tried once more alone, so that it harms none.
-The endings of a job: its result; an error of ours (Fenced, UnknownTopic), nothing written; NotCommitted,
-certain; Unknown, where the error came from the commit itself. `log.py`, `group.py` and `lease.py` submit
-jobs; `transaction.py` has the next step.
+many. Promises: a job's future is set after its transaction has ended; a job that is refused leaves
+the others as they are; a job that fails by SQLite's fault is tried once more alone, so that it
+harms none. The endings of a job: its result; an error of ours (Fenced, UnknownTopic), nothing
+written; NotCommitted, certain; Unknown, where the error came from the commit itself. `log.py`,
+`group.py` and `lease.py` submit jobs; `transaction.py` has the next step.
 """
 
 from __future__ import annotations
@@ -117,24 +117,25 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        lost: LogError = Unknown(
+            f"the writer of {self._path} has ended: open the log again and look"
+        )
+        transaction = None
         try:
             transaction = self._connect()
-        except LogError as error:
-            self._over = True
-            self._post(_fail, self.ready, error)
-            self._post(_set, self.ended, None)
-            return
-        self._post(_set, self.ready, None)
-        try:
+            self._post(_set, self.ready, None)
             self._serve(transaction)
+        except LogError as error:
+            lost = error  # The file can not be opened, or not again after a failure.
         finally:
             # Also when a mistake of ours ends this thread: everyone who waits must hear of it.
             self._over = True
-            transaction.connection.close()
-            lost = Unknown(f"the writer of {self._path} has ended: open the log again and look")
+            if transaction is not None:
+                transaction.connection.close()
             rest = [*self._taken, *self._waiting(timeout_s=0.0)]
             ended = [Ended(job, None, lost) for job in rest if job is not None]
             self._post(self._deliver, ended, {})
+            self._post(_fail, self.ready, lost)
             self._post(_set, self.ended, None)
 
     def _serve(self, transaction: Transaction) -> None:
@@ -231,8 +232,8 @@ class Writer:
 
     def _doubt(self, error: sqlite3.Error) -> Unknown:
         doubt = Unknown(
-            f"nobody knows whether the last commit to {self._path} is durable: {explain(error)}; take "
-            "the shard over again and look"
+            f"nobody knows whether the last commit to {self._path} is durable: {explain(error)}; "
+            "take the shard over again and look"
         )
         doubt.__cause__ = error
         return doubt

@@ -72,7 +72,7 @@ class TestCut:
         assert await entries_of(log, 0) == {b"a": b"2", b"b": b"3"}
 
     async def test_order_of_records(self, log: Log) -> None:
-        """Records of a cut lie in its order, partition by partition, after those of the cut before."""
+        """Records lie in the order of their cut, partition by partition, after the cut before."""
         lease = await leased(log)
         for start in range(0, 60, 20):
             mixed = [history(b"%d" % n, n % 3) for n in range(start, start + 20)]
@@ -154,7 +154,7 @@ class TestCut:
         assert await values_of(log, "history") == [b"x"]
 
     async def test_record_without_a_place(self, log: Log) -> None:
-        """A cut with a record for a topic that is not there is not written, and says which topic."""
+        """A cut with a record for a topic that is not there is not written, and names it."""
         lease = await leased(log)
         for bad in (Outgoing("nowhere", b"k", b"v"), history(b"v", partition=4)):
             with pytest.raises(NotCommitted, match=bad.topic):

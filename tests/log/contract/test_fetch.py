@@ -6,7 +6,7 @@ import asyncio
 
 from event_center.log.port import Batch, Log
 from event_center.model import Outgoing, Shard, Token
-from tests.log.harness import PATIENCE_S, Harness, flat, joined, numbered, puts
+from tests.log.harness import PATIENCE_S, Harness, brings_nothing, flat, joined, numbered, puts
 
 
 def count(batches: list[Batch]) -> int:
@@ -187,7 +187,12 @@ class TestFetch:
             await member.has(0, 1)
             found = await member.fetched(4 + 4 + 3 + 2)
             watermarks = await member.group.watermarks(Shard(1))
-        assert {(batch.shard, batch.partition) for batch in found} == {(0, 0), (0, 2), (1, 1), (1, 3)}
+        assert {(batch.shard, batch.partition) for batch in found} == {
+            (0, 0),
+            (0, 2),
+            (1, 1),
+            (1, 3),
+        }
         assert [record.offset for record in flat(found, "orders", 3)] == [3, 4]
         assert watermarks == {"orders": 5, "orders/3": 5}
 

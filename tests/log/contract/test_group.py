@@ -9,7 +9,16 @@ import pytest
 from event_center.errors import LogInUse
 from event_center.log.port import Assigned, Batch, Log, Lost, Revoked
 from event_center.model import Shard
-from tests.log.harness import PATIENCE_S, Harness, brings_nothing, flat, joined, numbered, puts, until
+from tests.log.harness import (
+    PATIENCE_S,
+    Harness,
+    brings_nothing,
+    flat,
+    joined,
+    numbered,
+    puts,
+    until,
+)
 
 
 class TestGroup:

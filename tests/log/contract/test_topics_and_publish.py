@@ -156,7 +156,9 @@ class TestPublish:
         logs = [log, await harness.open(), await harness.open()]
         async with asyncio.TaskGroup() as tasks:
             for number, one in enumerate(logs * 4):
-                records = [Outgoing("orders", b"%d" % number, b"%d" % n, partition=1) for n in range(25)]
+                records = [
+                    Outgoing("orders", b"%d" % number, b"%d" % n, partition=1) for n in range(25)
+                ]
                 tasks.create_task(one.publish(records))
         found = await records_of(log, "orders", 1)
         assert [record.offset for record in found] == list(range(300))

@@ -1,0 +1,93 @@
+"""
+How commands end: their exit codes, and the one place where errors become a sentence and a code.
+
+An error that this package raises on purpose is told in one sentence, never with a traceback. Anything
+else goes on to `main`, which prints the traceback and exits with 70.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from enum import IntEnum
+from importlib.util import find_spec
+
+import anyio
+import typer
+
+from event_center.cli.output import Output
+from event_center.errors import (
+    CallbackError,
+    EventCenterError,
+    FormatError,
+    InvariantError,
+    LogError,
+    UnknownTopic,
+)
+
+
+class Exit(IntEnum):
+    """The exit codes; they are part of the interface."""
+
+    OK = 0
+    NOTHING = 1
+    """`check` found problems, or nothing was done: the daemon refused a command."""
+    USAGE = 2
+    """The command line, the settings, a machine or a plugin is wrong."""
+    LOG = 3
+    """The log is unavailable, damaged, or in use by another daemon."""
+    NOT_FOUND = 4
+    PARTLY = 5
+    """Only a part was done, or no daemon has answered yet."""
+    INTERNAL = 70
+
+
+CODES = (
+    "Exit codes: 0 done; 1 problems found, or nothing done; 2 wrong usage, settings or machines; "
+    "3 log unavailable or in use; 4 not found; 5 partly done, or not answered yet; 70 internal error."
+)
+
+
+def code_of(error: EventCenterError) -> Exit:
+    """The exit code that says what kind of error it is."""
+    match error:
+        case InvariantError() | CallbackError():
+            return Exit.INTERNAL
+        case UnknownTopic():
+            return Exit.USAGE
+        case LogError() | FormatError():
+            return Exit.LOG
+        case _:
+            return Exit.USAGE
+
+
+def perform(output: Output, work: Callable[[], Awaitable[Exit]], *, fast: bool = False) -> None:
+    """
+    Run a command to its end and exit with its code; `fast` takes uvloop where it is installed.
+
+    Raises:
+        typer.Exit: always, unless the code is 0 or an error is none of ours.
+    """
+    uvloop = fast and find_spec("uvloop") is not None
+    try:
+        code = anyio.run(work, backend_options={"use_uvloop": uvloop})
+    except EventCenterError as error:
+        output.error(str(error))
+        raise typer.Exit(code_of(error)) from error
+    except BaseExceptionGroup as group:
+        errors = list(_leaves(group))
+        ours = [error for error in errors if isinstance(error, EventCenterError)]
+        if len(ours) != len(errors):
+            raise
+        # What failed first is the reason; the others failed because of it.
+        output.error(str(ours[0]))
+        raise typer.Exit(code_of(ours[0])) from group
+    if code is not Exit.OK:
+        raise typer.Exit(code)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,213 @@
+"""
+The commands that look: `list`, `show`, `history`, `stats`.
+
+They answer from the log alone, with or without a daemon, and say which cut their answer is of. The
+client room finds the answers; here they become tables or JSON.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from event_center.app.wiring import wall_clock_ms
+from event_center.cli.exits import Exit
+from event_center.cli.options import AsJson, Config, Id, LogPath, duration
+from event_center.cli.output import Output, plain
+from event_center.cli.session import Session, Where, ask, not_found
+from event_center.client.history import history as history_of
+from event_center.client.stats import Stats
+from event_center.client.stats import stats as stats_of
+from event_center.client.workflows import Wanted, list_workflows, snapshot_of
+from event_center.client.workflows import show as show_of
+from event_center.model import Status
+
+_ROW = {
+    "WORKFLOW": "workflow_id",
+    "MACHINE": "machine",
+    "STATE": "state",
+    "STATUS": "status",
+    "SEQ": "seq",
+    "SINCE": "entered_at",
+    "WAITING": "waiting",
+    "RESULT": "result",
+}
+
+
+def list_(
+    *,
+    machine: Annotated[str | None, typer.Option(help="Only workflows of this machine.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only workflows in this state.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only workflows of this status.")] = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration, metavar="DURATION", help="Only those in their state for longer, as 2h."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 100,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """List workflows with their state and status."""
+    before = None if older_than is None else wall_clock_ms() - int(older_than * 1_000)
+    wanted = Wanted(machine=machine, state=state, status=status, entered_before_ms=before)
+    output = Output(as_json=as_json)
+    ask(output, Where(config, log), partial(_list, output, wanted, limit))
+
+
+async def _list(output: Output, wanted: Wanted, limit: int, session: Session) -> Exit:
+    rows, total = await list_workflows(session.log, session.app, wanted, limit)
+    if output.as_json:
+        output.json(rows)
+        return Exit.OK
+    if not rows:
+        output.say("no workflows")
+        return Exit.OK
+    output.table(list(_ROW), ([_cell(row.get(name)) for name in _ROW.values()] for row in rows))
+    if total > len(rows):
+        output.note(f"{len(rows)} of {total} workflows; --limit shows more")
+    return Exit.OK
+
+
+def _cell(value: object) -> object:
+    """Zeros only fill a list."""
+    return None if value == 0 else value
+
+
+def show(
+    workflow_id: Id, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
+) -> None:
+    """Show everything known of one workflow: state, data, what it waits for and what failed."""
+    output = Output(as_json=as_json)
+    ask(output, Where(config, log), partial(_show, output, workflow_id))
+
+
+async def _show(output: Output, workflow_id: str, session: Session) -> Exit:
+    shown = await show_of(session.log, session.app, workflow_id)
+    if shown is None:
+        return not_found(output, workflow_id)
+    if output.as_json:
+        output.json(shown)
+    else:
+        _print_workflow(output, shown)
+    return Exit.OK
+
+
+def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
+    failure, letters, as_of = shown["failure"], shown["letters"], shown["as_of"]
+    output.pairs(
+        [
+            ("workflow_id", shown["workflow_id"]),
+            ("machine", f"{shown['machine']} version {shown['version']}"),
+            ("state", shown["state"]),
+            ("status", shown["status"]),
+            ("since", shown["entered_at"]),
+            ("result", shown["result"]),
+            ("parked", shown["parked"]),
+            ("seq", shown["seq"]),
+            ("data", shown["data"]),
+            ("deciding", shown["deciding"] and "attempt {attempt}, due {due}".format_map(shown["deciding"])),
+            ("failure", failure and "{callback}, attempt {attempt}, at {at}: {type}: {message}".format_map(failure)),
+            ("letters", letters["open"] and f"{letters['open']} open, number {letters['next']} is next"),
+        ]
+    )
+    for title, columns, rows in (
+        ("timers", ("id", "due"), shown["timers"]),
+        ("owed runs", ("callback", "seq", "attempt", "due"), shown["owed"]),
+        ("waiting", ("number", "event", "at", "deferred", "topic", "offset"), shown["waiting"]["first"]),
+        ("refused", ("at", "event", "reason", "detail"), shown["refusals"]),
+    ):
+        if rows:
+            count = shown["waiting"]["count"] if title == "waiting" else len(rows)
+            output.say(f"\n{title} ({count})", style="bold")
+            output.table(columns, ([row[name] for name in columns] for row in rows))
+    read = ", ".join(f"{topic} {offset}" for topic, offset in as_of["offsets"].items())
+    output.note(f"as of cut {as_of['cut']} of shard {as_of['shard']}, read up to: {read or 'nothing'}")
+
+
+def history(
+    workflow_id: Id, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
+) -> None:
+    """Print what happened to one workflow: every event, refused ones too, timer, run and command."""
+    output = Output(as_json=as_json)
+    ask(output, Where(config, log), partial(_history, output, workflow_id))
+
+
+async def _history(output: Output, workflow_id: str, session: Session) -> Exit:
+    lines = await history_of(session.log, session.app, workflow_id)
+    if not lines and await snapshot_of(session.log, session.app, workflow_id) is None:
+        return not_found(output, workflow_id)
+    if output.as_json:
+        output.json(lines)
+    elif lines:
+        columns = ["SEQ", "AT", "KIND", "EVENT", "FROM", "TO", "OUTCOME", "WHY", "ORIGIN"]
+        output.table(columns, map(_history_row, lines))
+    else:
+        output.say("its history has left the log")
+    return Exit.OK
+
+
+def _history_row(line: dict[str, Any]) -> list[object]:
+    what = line["event"]
+    if line.get("callback"):
+        what = f"{line['callback']} (attempt {line.get('attempt')})"
+    error = f"{line['error']}: {line.get('message', '')}" if line.get("error") else None
+    why = [line["reason"], line.get("detail"), error, line.get("returned"), line.get("by")]
+    return [
+        line["seq"],
+        line["at"],
+        line["kind"],
+        what,
+        line["from"],
+        line["to"],
+        line["outcome"],
+        "; ".join(plain(part) for part in why if part),
+        line.get("origin"),
+    ]
+
+
+def stats(*, config: Config = None, log: LogPath = None, as_json: AsJson = False) -> None:
+    """Count events by what became of them, workflows by state, and what is still to be read."""
+    output = Output(as_json=as_json)
+    ask(output, Where(config, log), partial(_stats, output))
+
+
+async def _stats(output: Output, session: Session) -> Exit:
+    counted = await stats_of(session.log, session.app)
+    if output.as_json:
+        output.json(counted)
+    else:
+        print_stats(output, counted)
+    return Exit.OK
+
+
+def print_stats(output: Output, counted: Stats) -> None:
+    """The counters as tables."""
+    events, workflows = counted["events"], counted["workflows"]
+    output.table(
+        ("EVENTS", "COUNT"),
+        [(name, str(count)) for name, count in events.items() if count or name == "read"],
+    )
+    rest = ("redelivered", "transitions", "timers", "runs", "letters", "lag")
+    rows = [(f"waiting, {name}", n) for name, n in counted["waiting"].items() if n]
+    rows += [(name, counted[name]) for name in rest if counted[name] or name == "lag"]
+    output.say("")
+    output.table(("ALSO", "COUNT"), [(name, str(count)) for name, count in rows])
+    if not workflows["total"]:
+        output.say("\nno workflows")
+        return
+    output.say("")
+    states = [
+        (machine, state, str(count))
+        for machine, counts in workflows["by_state"].items()
+        for state, count in counts.items()
+    ]
+    output.table(("MACHINE", "STATE", "WORKFLOWS"), states)
+    output.say("")
+    output.table(
+        ("STATUS", "WORKFLOWS"), [(name, str(n)) for name, n in workflows["by_status"].items()]
+    )

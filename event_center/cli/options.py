@@ -1,0 +1,67 @@
+"""
+Options that several commands share, so that they are called and explained the same everywhere.
+
+Each is a type for a parameter of a command; typer reads the option from it. `duration` reads what
+people write for times, as in the settings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from event_center.machine.duration import duration_ms
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The settings file. Default: config/event-center.toml, else event-center.toml.",
+    ),
+]
+LogPath = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", help="The file of the log, instead of the settings'."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The workflow_id.", show_default=False)]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+]
+
+
+def duration(text: str) -> float:
+    """The seconds of a duration on the command line, as `500ms`, `30s`, `5m`, `24h`, `3d`."""
+    try:
+        return duration_ms(text) / 1_000
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def json_value(text: str | None) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """A value written as JSON on the command line."""
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(
+            f"{text[:60]!r} is not JSON ({error}); an object is written '{{\"card\": \"7\"}}', a "
+            "text '\"paid\"'"
+        ) from error
+
+
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        parser=duration,
+        metavar="DURATION",
+        help="How long to wait for the daemon's answer.",
+    ),
+]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Send it, and do not wait for an answer.")]

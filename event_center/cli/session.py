@@ -1,0 +1,111 @@
+"""
+What a command works with: the settings, the app as clients see it, and its open log.
+
+Promises: a command that only looks never makes a log where there is none. Commands call `ask` or
+`opened`; the wiring in `app` has the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from event_center.app.settings import Settings, load_settings
+from event_center.app.wiring import envelopes, home_of, open_log, own_topics
+from event_center.cli.exits import Exit, perform
+from event_center.cli.output import Output
+from event_center.client.app import App
+from event_center.errors import LogUnavailable
+from event_center.log.port import Log
+
+
+class Where(NamedTuple):
+    """Where the command line says that settings and log are."""
+
+    config: Path | None
+    log: Path | None
+
+    def settings(self) -> Settings:
+        """
+        The settings, with the log of the command line.
+
+        Raises:
+            ConfigurationError: they are wrong.
+        """
+        # In the settings a relative path starts at the project's root, on the command line here.
+        path = None if self.log is None else self.log.absolute()
+        return load_settings(self.config, {"log": {"path": path}})
+
+
+class Session(NamedTuple):
+    """An open log and what it belongs to."""
+
+    settings: Settings
+    app: App
+    log: Log
+
+
+def app_of(settings: Settings) -> App:
+    """
+    The app that the settings describe.
+
+    Raises:
+        ExpressionError: a topic's rule is not in the language.
+    """
+    own = own_topics(settings)
+    home = home_of(settings)
+    return App(
+        inbox=own.inbox,
+        commands=own.commands,
+        history=own.history,
+        dead_letters=own.dead_letters,
+        envelopes=envelopes(settings),
+        shards=home.shards,
+        home=home.of,
+    )
+
+
+@asynccontextmanager
+async def opened(where: Where, *, make: bool = False) -> AsyncIterator[Session]:
+    """
+    Open the log.
+
+    Args:
+        where: what the command line says.
+        make: also make the log if there is none.
+
+    Raises:
+        LogUnavailable: there is none, or it can not be opened.
+        ConfigurationError, ExpressionError: the settings are wrong.
+    """
+    settings = where.settings()
+    path = settings.under_root(settings.log.path)
+    if not make and not path.is_file():
+        raise LogUnavailable(
+            f"there is no log at {path}; the first `publish` or `run` makes it, or name another one "
+            "with --log or --config"
+        )
+    log = await open_log(settings)
+    try:
+        yield Session(settings, app_of(settings), log)
+    finally:
+        await log.close()
+
+
+def ask(output: Output, where: Where, work: Callable[[Session], Awaitable[Exit]]) -> None:
+    """Run a command on the open log that exists already."""
+    perform(output, partial(_ask, where, work))
+
+
+async def _ask(where: Where, work: Callable[[Session], Awaitable[Exit]]) -> Exit:
+    async with opened(where) as session:
+        return await work(session)
+
+
+def not_found(output: Output, workflow_id: str) -> Exit:
+    """Say that there is no such workflow."""
+    output.error(f"there is no workflow {workflow_id!r}; `event-center list` shows those there are")
+    return Exit.NOT_FOUND
