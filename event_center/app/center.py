@@ -79,15 +79,22 @@ class Center:
 
         Args:
             until_idle: end by itself once all that the log holds is decided and no callback runs.
+
+        Raises:
+            ConfigurationError: a machine or a topic is not what it was when the log was written.
+            LogError: the log failed for good.
         """
         log.info("center.started", app=self._plan.app, machines=sorted(self._plan.machines))
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(self._member.run, name="member")
-            if until_idle:
-                tasks.start_soon(self._stop_when_idle, name="until idle")
-            await self._stopping.wait()
-            await self._member.stop()
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(self._member.run, name="member")
+                if until_idle:
+                    tasks.start_soon(self._stop_when_idle, name="until idle")
+                await self._stopping.wait()
+                await self._member.stop()
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
         log.info("center.stopped", app=self._plan.app)
 
     async def stop(self) -> None:
@@ -122,6 +129,13 @@ class Center:
             for name, count in owner.totals().items():
                 totals[name] = totals.get(name, 0) + count
         return totals
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first error inside groups of errors: what a user can act on."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _settings(config: Path | str | Settings | None, overrides: Mapping[str, Any]) -> Settings:

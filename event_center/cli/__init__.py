@@ -1,3 +1,72 @@
-"""The command line room: one file per family of commands of `event-center`."""
+"""
+The command line room: `event-center` and its commands, one file a family.
+
+`main` is the entry point of the process: what no command could tell in a sentence ends here, with a
+traceback and exit code 70. The families have the next steps.
+"""
 
 from __future__ import annotations
+
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from event_center.cli import checking, letters, looking, publishing, repairing, running
+from event_center.cli.exits import CODES, Exit
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="event-center",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=CODES,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"event-center {version('event-center')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    *,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Event-driven workflows: events in, state machines move, callbacks are awaited."""
+
+
+RUN, PUBLISH, LOOK, REPAIR = "Run", "Publish", "Look", "Repair"
+app.command("run", rich_help_panel=RUN)(running.run)
+app.command("check", rich_help_panel=RUN)(checking.check)
+app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
+app.command("send", rich_help_panel=PUBLISH)(publishing.send)
+app.command("list", rich_help_panel=LOOK)(looking.list_)
+app.command("show", rich_help_panel=LOOK)(looking.show)
+app.command("history", rich_help_panel=LOOK)(looking.history)
+app.command("stats", rich_help_panel=LOOK)(looking.stats)
+app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
+app.command("resume", rich_help_panel=REPAIR)(repairing.resume)
+app.command("retry", rich_help_panel=REPAIR)(repairing.retry)
+app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
+app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    try:
+        app()
+    except Exception:  # noqa: BLE001 - the top of the process: nobody else would tell
+        traceback.print_exc()
+        sys.exit(Exit.INTERNAL)

@@ -1,9 +1,9 @@
 """
 The commands for dead letters: `dead-letters list`, `show`, `replay`, `discard`.
 
-A letter is named by where it lies, `PARTITION/OFFSET`. Letters with a number belong to a sequence of
-their workflow, whose events follow into the dead letters until all of it is replayed or discarded, in
-order; the daemon decides that. `client.letters` has the next step.
+A letter is named by where it lies, `PARTITION/OFFSET`. Letters with a number belong to a sequence
+of their workflow, whose events follow into the dead letters until all of it is replayed or
+discarded, in order; the daemon decides that. `client.letters` has the next step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ POLL_S = 0.05
 """How often to look whether a replayed letter has left its sequence."""
 
 
-def _place(text: str) -> Any:  # noqa: ANN401 - typer takes a tuple for two arguments
+def _place(text: str) -> Any:
     """PARTITION/OFFSET."""
     partition, _, offset = text.rpartition("/")
     if not offset.isdigit() or not (partition or "0").isdigit():
@@ -82,7 +82,17 @@ async def _list(output: Output, workflow_id: str | None, limit: int, session: Se
     if not rows:
         output.say("no dead letters")
         return Exit.OK
-    names = ("letter", "at", "reason", "workflow_id", "event", "number", "open", "origin", "message")
+    names = (
+        "letter",
+        "at",
+        "reason",
+        "workflow_id",
+        "event",
+        "number",
+        "open",
+        "origin",
+        "message",
+    )
     output.table([n.upper() for n in names], ([row[name] for name in names] for row in rows))
     if len(found) > len(rows):
         output.note(f"the newest {len(rows)} of {len(found)} letters; --limit shows more")
@@ -191,9 +201,7 @@ async def _closed(output: Output, letter: Letter, within_s: float, session: Sess
     """Say whether the letter is closed: its event may fail once more."""
     with anyio.move_on_after(within_s):
         while True:
-            numbers = await client.open_numbers(
-                session.log, session.app, letter.workflow_id or ""
-            )
+            numbers = await client.open_numbers(session.log, session.app, letter.workflow_id or "")
             if letter.number not in numbers:
                 output.say(f"letter {letter.number} is closed, {len(numbers)} still open")
                 return

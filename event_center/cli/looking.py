@@ -110,15 +110,29 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
             ("parked", shown["parked"]),
             ("seq", shown["seq"]),
             ("data", shown["data"]),
-            ("deciding", shown["deciding"] and "attempt {attempt}, due {due}".format_map(shown["deciding"])),
-            ("failure", failure and "{callback}, attempt {attempt}, at {at}: {type}: {message}".format_map(failure)),
-            ("letters", letters["open"] and f"{letters['open']} open, number {letters['next']} is next"),
+            (
+                "deciding",
+                shown["deciding"] and "attempt {attempt}, due {due}".format_map(shown["deciding"]),
+            ),
+            (
+                "failure",
+                failure
+                and "{callback}, attempt {attempt}, at {at}: {type}: {message}".format_map(failure),
+            ),
+            (
+                "letters",
+                letters["open"] and f"{letters['open']} open, number {letters['next']} is next",
+            ),
         ]
     )
     for title, columns, rows in (
         ("timers", ("id", "due"), shown["timers"]),
         ("owed runs", ("callback", "seq", "attempt", "due"), shown["owed"]),
-        ("waiting", ("number", "event", "at", "deferred", "topic", "offset"), shown["waiting"]["first"]),
+        (
+            "waiting",
+            ("number", "event", "at", "deferred", "topic", "offset"),
+            shown["waiting"]["first"],
+        ),
         ("refused", ("at", "event", "reason", "detail"), shown["refusals"]),
     ):
         if rows:
@@ -126,13 +140,15 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
             output.say(f"\n{title} ({count})", style="bold")
             output.table(columns, ([row[name] for name in columns] for row in rows))
     read = ", ".join(f"{topic} {offset}" for topic, offset in as_of["offsets"].items())
-    output.note(f"as of cut {as_of['cut']} of shard {as_of['shard']}, read up to: {read or 'nothing'}")
+    output.note(
+        f"as of cut {as_of['cut']} of shard {as_of['shard']}, read up to: {read or 'nothing'}"
+    )
 
 
 def history(
     workflow_id: Id, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
 ) -> None:
-    """Print what happened to one workflow: every event, refused ones too, timer, run and command."""
+    """Print what happened to one workflow: events, refused ones too, timers, runs, commands."""
     output = Output(as_json=as_json)
     ask(output, Where(config, log), partial(_history, output, workflow_id))
 

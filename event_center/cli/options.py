@@ -42,7 +42,7 @@ def duration(text: str) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
-def json_value(text: str | None) -> Any:  # noqa: ANN401 - whatever JSON holds
+def json_value(text: str | None) -> Any:
     """A value written as JSON on the command line."""
     if text is None:
         return None
@@ -50,7 +50,7 @@ def json_value(text: str | None) -> Any:  # noqa: ANN401 - whatever JSON holds
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise typer.BadParameter(
-            f"{text[:60]!r} is not JSON ({error}); an object is written '{{\"card\": \"7\"}}', a "
+            f'{text[:60]!r} is not JSON ({error}); an object is written \'{{"card": "7"}}\', a '
             "text '\"paid\"'"
         ) from error
 

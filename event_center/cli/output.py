@@ -1,8 +1,9 @@
 """
-What commands print: tables and sentences for people, JSON for programs, on stdout; the rest on stderr.
+What commands print: tables and sentences for people, JSON for programs, on stdout; the rest on
+stderr.
 
-Promises: with `--json` stdout holds one JSON document and nothing else; what others wrote (ids, payloads,
-errors) can not move the cursor or colour anything; no colour where nobody looks.
+Promises: with `--json` stdout holds one JSON document and nothing else; what others wrote (ids,
+payloads, errors) can not move the cursor or colour anything; no colour where nobody looks.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ class Output:
         shown = [at for at in range(len(columns)) if any(row[at] for row in filled)]
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for at in shown:
-            table.add_column(columns[at], overflow="fold")
+            numbers = all(row[at].isdigit() or not row[at] for row in filled)
+            table.add_column(
+                columns[at], overflow="fold", justify="right" if numbers else "left"
+            )
         for row in filled:
             table.add_row(*(Text(row[at], style=_style(row[at])) for at in shown))
         terminal().print(table)

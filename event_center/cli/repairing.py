@@ -130,9 +130,7 @@ async def deliver(output: Output, command: Command, within_s: float, session: Se
     since = await send(session.log, session.app, command)
     told = None
     if within_s:
-        told = await answer(
-            session.log, session.app, command, since=since, within_s=within_s
-        )
+        told = await answer(session.log, session.app, command, since=since, within_s=within_s)
     if output.as_json:
         output.json(_answer(command, told))
     elif told is None:

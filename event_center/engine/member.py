@@ -16,7 +16,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.shard import Owner
 from event_center.log.port import Assigned, Change, Group, Log, Lost
-from event_center.model import Shard
+from event_center.model import Shard, Token
 
 log = structlog.get_logger()
 
@@ -37,6 +37,10 @@ class Member:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._fetching: anyio.CancelScope | None = None
         self._stopping = False
+        self._ready: dict[Shard, Token] = {}
+        """The shards that the fetch under way serves."""
+        self._held_back = False
+        """The fetch under way leaves records of some shards where they are."""
         self.owners: dict[Shard, Owner] = {}
 
     async def run(
@@ -117,7 +121,7 @@ class Member:
             group=group,
             plan=self._plan,
             runners=self._runners,
-            on_room=self._interrupt,
+            on_room=self._room,
         )
         self.owners[change.shard] = owner
         self._tasks.start_soon(owner.run, name=f"shard {change.shard}")
@@ -129,8 +133,8 @@ class Member:
         while not self._stopping:
             batches = []
             with anyio.CancelScope() as self._fetching:
-                ready = {o.shard: o.token for o in self.owners.values() if o.ready}
-                batches = await group.fetch(ready, FETCH, self._paused())
+                self._ready = {o.shard: o.token for o in self.owners.values() if o.ready}
+                batches = await group.fetch(self._ready, FETCH, self._paused())
             self._fetching = None
             for batch in batches:
                 owner = self.owners.get(batch.shard)
@@ -139,10 +143,21 @@ class Member:
             await anyio.lowlevel.checkpoint()
 
     def _paused(self) -> list[Shard]:
-        """The shards that can take commands only: full ones, or all while too many events wait."""
+        """The shards that can take commands only: full ones, or all while too much waits."""
         owners = self.owners.values()
-        crowded = sum(owner.waiting for owner in owners) >= self._plan.limits.mailbox
-        return [owner.shard for owner in owners if crowded or owner.full]
+        waiting = sum(owner.waiting for owner in owners)
+        if self._runners is not None:
+            waiting += self._runners.queued
+        crowded = waiting >= self._plan.limits.mailbox
+        paused = [owner.shard for owner in owners if crowded or owner.full]
+        self._held_back = bool(paused)
+        return paused
+
+    def _room(self) -> None:
+        """A shard was opened or has made a cut: what was held back may be taken now."""
+        opened = any(o.ready and o.shard not in self._ready for o in self.owners.values())
+        if self._held_back or opened:
+            self._interrupt()
 
     def _interrupt(self) -> None:
         """Something changed that the fetch under way does not know: fetch anew."""

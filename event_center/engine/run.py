@@ -103,6 +103,11 @@ class Runners:
         """Runs that wait for a runner or are under way."""
         return len(self._queue) + len(self._under_way)
 
+    @property
+    def queued(self) -> int:
+        """Runs that wait for a runner."""
+        return len(self._queue)
+
     def submit(self, run: Run) -> None:
         """Start the run as soon as a runner is free; it may end before the caller's next await does."""
         self._queue.append(run)

@@ -81,7 +81,7 @@ class Owner:
         self._plan = plan
         self._runners = runners
         self._on_room = on_room
-        """Called when the shard can take records again."""
+        """Called when the shard may be able to take records again."""
         self._parts: Parts | None = None
         self._lease: Lease | None = None
         self._something = asyncio.Event()
@@ -296,14 +296,11 @@ class Owner:
             await self._commit(lease, cut)
         finally:
             self._committing = False
-        was_full = self.full
-        durable = ledger.committed()
-        for snapshot in durable:
+        for snapshot in ledger.committed():
             parts.effects.start(snapshot)
         reach(Step.CUT_SETTLED)
         parts.turn_again()
-        if was_full:
-            self._on_room()
+        self._on_room()
 
     async def _commit(self, lease: Lease, cut: Cut) -> None:
         """Commit this cut, and the same one again for as long as it certainly was not."""

@@ -1,15 +1,15 @@
 """
 The gates of a member's shards: from which offset each partition is read next, and whose turn it is.
 
-Promises: a partition is read in order from the offset its gate was opened at, each record once;
-when more is waiting than a fetch may return, every partition gets an equal part, and those that had
-to wait longest come first. The groups of the memory and sqlite engines call this; they do the
-reading.
+Promises: urgent topics come first; a partition is read in order from the offset its gate was opened
+at, each record once; when more is waiting than a fetch may return, every partition gets an equal
+part, and those that had to wait longest come first. The groups of the memory and sqlite engines
+call this; they do the reading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 
 from event_center.log.ownership import offset_key, partitions_of
@@ -24,13 +24,13 @@ Tail = Callable[[Place], int]
 class Tap:
     """One partition behind an open gate: where its reading stands."""
 
-    __slots__ = ("next", "partition", "place", "served", "shard", "topic")
+    __slots__ = ("next", "partition", "place", "served", "shard", "topic", "urgent")
 
-    def __init__(self, shard: Shard, topic: str, partition: int, start: int) -> None:
+    def __init__(self, shard: Shard, place: Place, start: int, *, urgent: bool) -> None:
         self.shard = shard
-        self.topic = topic
-        self.partition = partition
-        self.place: Place = (topic, partition)
+        self.topic, self.partition = place
+        self.place = place
+        self.urgent = urgent
         self.next = start
         self.served = 0
         """The number of the last turn in which it was read: the least one has waited longest."""
@@ -39,9 +39,13 @@ class Tap:
 class Gates:
     """Open gates by shard. A shard without one is never read."""
 
-    def __init__(self, topics: Sequence[tuple[str, int]], shards: int) -> None:
+    def __init__(
+        self, topics: Sequence[tuple[str, int]], shards: int, urgent: Collection[str] = ()
+    ) -> None:
         self._topics = tuple(topics)
-        self._shards = shards
+        self._urgent = frozenset(urgent)
+        self.shards = shards
+        self.topics = [name for name, _ in topics]
         self._open: dict[Shard, tuple[Token, list[Tap]]] = {}
         self._turn = 0
 
@@ -50,9 +54,8 @@ class Gates:
         self._open[shard] = (
             token,
             [
-                Tap(shard, topic, q, offsets.get(offset_key(topic, q, shard), 0))
-                for topic, partitions in self._topics
-                for q in partitions_of(shard, partitions, self._shards)
+                Tap(shard, (topic, q), offsets.get(name, 0), urgent=topic in self._urgent)
+                for name, topic, q in self.topics_of(shard)
             ],
         )
 
@@ -65,27 +68,45 @@ class Gates:
         return [
             (offset_key(topic, q, shard), topic, q)
             for topic, partitions in self._topics
-            for q in partitions_of(shard, partitions, self._shards)
+            for q in partitions_of(shard, partitions, self.shards)
         ]
 
-    def turns(self, ready: Mapping[Shard, Token], tail: Tail, limit: int) -> list[tuple[Tap, int]]:
-        """Which partitions to read now, and at most how many records of each; `limit` in sum."""
-        waiting = []
+    def turns(
+        self,
+        ready: Mapping[Shard, Token],
+        tail: Tail,
+        limit: int,
+        paused: Collection[Shard] = (),
+    ) -> list[tuple[Tap, int]]:
+        """
+        Which partitions to read now, and at most how many records of each; `limit` in sum.
+
+        Of paused shards only the urgent topics have a turn.
+        """
+        waiting: list[Tap] = []
+        urgent: list[Tap] = []
         for shard, token in ready.items():
             opened = self._open.get(shard)
-            if opened is not None and opened[0] == token:
-                waiting += [tap for tap in opened[1] if tap.next < tail(tap.place)]
-        if not waiting or limit < 1:
-            return []
+            if opened is None or opened[0] != token:
+                continue
+            for tap in opened[1]:
+                if tap.next < tail(tap.place):
+                    if tap.urgent:
+                        urgent.append(tap)
+                    elif shard not in paused:
+                        waiting.append(tap)
         self._turn += 1
-        if len(waiting) > limit:
-            waiting.sort(key=attrgetter("served"))
-            del waiting[limit:]
-        return self._shares(waiting, tail, limit)
+        turns = self._shares(urgent, tail, limit)
+        left = limit - sum(count for _, count in turns)
+        return turns + self._shares(waiting, tail, left)
 
     def _shares(self, waiting: list[Tap], tail: Tail, limit: int) -> list[tuple[Tap, int]]:
+        if not waiting or limit < 1:
+            return []
+        if len(waiting) > limit:
+            waiting = sorted(waiting, key=attrgetter("served"))[:limit]
         # Shortest backlog first: what it leaves of its equal part goes to those behind it.
-        backlogs = sorted(((tail(tap.place) - tap.next, rank) for rank, tap in enumerate(waiting)))
+        backlogs = sorted((tail(tap.place) - tap.next, rank) for rank, tap in enumerate(waiting))
         turns = []
         for done, (backlog, rank) in enumerate(backlogs):
             count = min(backlog, limit // (len(backlogs) - done))

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from event_center.errors import Fenced
 from event_center.log.memory import Ending, MemoryBroker, MemoryLog
@@ -34,15 +34,17 @@ def clock() -> int:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait, for a bounded time, until this is so."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(STEP_S)
+
+    async def asked() -> bool:
+        return condition()
+
+    await until_true(asked)
 
 
 async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait, for a bounded time, until what is asked for each time anew is so."""
     async with asyncio.timeout(PATIENCE_S):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - other processes ring no bell
             await asyncio.sleep(STEP_S)
 
 
@@ -184,7 +186,7 @@ class Member:
         self._tasks = asyncio.TaskGroup()
         self._pump: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Member:
+    async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
         self._pump = self._tasks.create_task(self._follow(), name="member")
         return self
@@ -240,9 +242,11 @@ class Member:
         return batches
 
 
-async def joined(log: Log, topics: Sequence[str], shards: int) -> Member:
+async def joined(
+    log: Log, topics: Sequence[str], shards: int, urgent: Collection[str] = ()
+) -> Member:
     """A member that has joined; it does its work inside `async with`."""
-    return Member(log, await log.join(topics, shards))
+    return Member(log, await log.join(topics, shards, urgent))
 
 
 async def restored(lease: Lease) -> dict[bytes, bytes]:
@@ -261,7 +265,7 @@ async def entries_of(log: Log, shard: int, prefix: bytes = b"") -> dict[bytes, b
 
 
 async def records_of(
-    log: Log, topic: str, partition: int = 0, start: int = 0, stop: int | None = None
+    log: Log, topic: str, partition: int = 0, *, start: int = 0, stop: int | None = None
 ) -> list[Record]:
     """The committed records of a partition."""
     return [record async for batch in log.read(topic, partition, start, stop) for record in batch]

@@ -53,6 +53,7 @@ class TestCommitFaults:
     )
     async def test_endings(
         self,
+        *,
         log: MemoryLog,
         broker: MemoryBroker,
         ending: Ending,

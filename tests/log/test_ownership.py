@@ -20,7 +20,7 @@ def test_balanced(members: list[str], held: dict[int, str], shards: int) -> None
     """Every shard has a member, members differ by one shard at most, asking again moves none."""
     held = {shard: member for shard, member in held.items() if shard < shards}
     target = balance(members, held, shards)
-    counts = Counter({member: 0 for member in members})
+    counts = Counter(dict.fromkeys(members, 0))
     counts.update(target.values())
     assert sorted(target) == list(range(shards))
     assert set(counts) == set(members)

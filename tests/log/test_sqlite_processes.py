@@ -33,6 +33,11 @@ def start(*command: str) -> subprocess.Popen[str]:
     )
 
 
+def member_files(folder: Path) -> list[Path]:
+    """The lock files of the members of a group."""
+    return list(folder.glob("*-member-*"))
+
+
 async def opened(path: Path) -> SqliteLog:
     """The log that the publishers write to."""
     log = await open_sqlite(path, clock=clock)
@@ -105,9 +110,9 @@ class TestDaemonLock:
     def test_second_daemon(self, tmp_path: Path) -> None:
         """A second daemon is refused, and told who holds the lock; a released one is free."""
         path = tmp_path / "log.db"
-        with DaemonLock(path, since="2026-01-02T03:04:05Z"):
-            with pytest.raises(LogInUse, match=rf"process {os.getpid()} on .*2026-01-02"):
-                DaemonLock(path).acquire()
+        refused = pytest.raises(LogInUse, match=rf"process {os.getpid()} on .*2026-01-02")
+        with DaemonLock(path, since="2026-01-02T03:04:05Z"), refused:
+            DaemonLock(path).acquire()
         second = DaemonLock(path)
         second.acquire()
         second.release()
@@ -177,9 +182,9 @@ class TestMembers:
             await asyncio.to_thread(process.wait, 20)
             process.stdout.close()
             await member.has(0, 1)
-        assert len(list(tmp_path.glob("*-member-*"))) == 1
+        assert len(member_files(tmp_path)) == 1
         await log.close()
-        assert list(tmp_path.glob("*-member-*")) == []
+        assert member_files(tmp_path) == []
 
     async def test_lost_lock_file(self, tmp_path: Path) -> None:
         """A member whose lock file was removed loses its shards and gets a new place."""
@@ -187,7 +192,7 @@ class TestMembers:
         log, other = await opened(path), await open_sqlite(path, clock=clock)
         async with await joined(log, ["orders"], 2) as first:
             await first.has(0, 1)
-            (file,) = tmp_path.glob("*-member-*")
+            (file,) = member_files(tmp_path)
             name = file.name.rpartition("-")[2]
             assert is_alive(str(path), name)
             file.unlink()

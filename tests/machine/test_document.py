@@ -95,7 +95,8 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: &x [*x]", "1:8 E101 the alias '*x' stands inside of what it names"),
         ("[" * 5000, "1:51 E101 nested deeper than 50 levels"),
         ("a: &x [[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n"
-         "b: [[[[[[[[[[[[[[[[[[[[[[[[[*x]]]]]]]]]]]]]]]]]]]]]]]]]", "2:28 E101 nested deeper than 50"),
+         "b: [[[[[[[[[[[[[[[[[[[[[[[[[*x]]]]]]]]]]]]]]]]]]]]]]]]]",
+         "2:28 E101 nested deeper than 50"),
         (BOMB, "6:5 E101 this expands to more than 100,000 values"),
         ('"\\UFFFFFFFF"', "1:1 E101 not YAML: "),
         ('"\\ud800"', "1:1 E101 this text has half of a character (a surrogate)"),

@@ -1,4 +1,6 @@
-"""The keys of the language and what they come to: policies, events, hashes, names, drawing of values."""
+"""
+The keys of the language and what they come to: policies, events, hashes, names, drawing of values.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ def test_no_durations(text: str) -> None:
     ("value", "expected"),
     [
         ("text", "text"), ("3", 3), ("null", None), ("true", True), ("'3'", "3"), ("'==a'", "=a"),
-        ("[1, {a: b}]", [1, {"a": "b"}]), ("=payload.n + 1", 6), ("{a: ['=payload.n']}", {"a": [5]}),
+        ("[1, {a: b}]", [1, {"a": "b"}]), ("=payload.n + 1", 6),
+        ("{a: ['=payload.n']}", {"a": [5]}),
         ("=data.old", [1]), ("=event.name", "go"), ("=event.id", "id1"), ("=event.time", 77),
         ("'=event.headers[\"k\"]'", "w"), ("=event.headers.bad", "\ufffd"), ("=workflow_id", "w"),
         ("=now", 99), ("=state", "A"), ("=payload", {"n": 5}),
@@ -88,7 +91,9 @@ def test_values(value: str, expected: object) -> None:
     ],
 )  # fmt: skip
 def test_retries(retries: str, call: str, expected: Retry) -> None:
-    """A callback has the policy it names, else `default`, else three attempts; `none` is one attempt."""
+    """
+    A callback has the policy it names, else `default`, else three attempts; `none` is one attempt.
+    """
     assert made(f"entry: {call}, on: {{go: B}}", retries).effect("A", "x").retry == expected
 
 
@@ -107,7 +112,10 @@ def test_retries(retries: str, call: str, expected: Retry) -> None:
     ],
 )
 def test_missing(root: str, event: str, expected: Missing) -> None:
-    """An event of a workflow that does not exist: as declared, else by what the initial state accepts."""
+    """
+    An event of a workflow that does not exist: as declared, else by what the initial state
+    accepts.
+    """
     assert made(root=root).missing(event) is expected
 
 
@@ -151,11 +159,13 @@ def test_names_with_blanks() -> None:
 
 SAME = [
     ("a comment", lambda text: "# hello\n" + text),
-    ("other layout", lambda text: text.replace("{go: B}", "{\n      go: {\n        target: B\n    }}")),
+    ("other layout",
+     lambda text: text.replace("{go: B}", "{\n      go: {\n        target: B\n    }}")),
     ("a title", lambda text: text + "title: Other\n"),
     ("a description", lambda text: text.replace("type: final", "type: final, description: end")),
     ("tags", lambda text: text.replace("type: final", "type: final, tags: [x], meta: 3")),
-    ("a default written out", lambda text: text.replace("type: final", "type: final, result: success")),
+    ("a default written out",
+     lambda text: text.replace("type: final", "type: final, result: success")),
     ("a policy nobody uses", lambda text: text + "retries: {slow: {interval: 5s}}\n"),
     ("the order of states", lambda text: text.replace("  C: {type: final}\n", "")
      .replace("states:\n", "states:\n  C: {type: final}\n")),

@@ -1,4 +1,6 @@
-"""Every problem of a definition: its code, its position, its message; and all of them in one pass."""
+"""
+Every problem of a definition: its code, its position, its message; and all of them in one pass.
+"""
 
 from __future__ import annotations
 
@@ -125,13 +127,14 @@ def test_later_key_of_a_branch(key: str) -> None:
     ("old", "new", "expected"),
     [
         ("machine: order", "machine: a b", "1:10 E106 a machine's name has 1 to 100 letters"),
-        ("machine: order", "machine: 3", "1:10 E106 the name of a machine is a text, not the number 3"),
+        ("machine: order", "machine: 3",
+         "1:10 E106 the name of a machine is a text, not the number 3"),
         ("machine: order\n", "", "1:1 E106 a machine needs the key 'machine'"),
         ("version: 1", "version: 0", "2:10 E106 version is at least 1"),
         ("version: 1", "version: '1'", "2:10 E106 version is a number, not the text '1'"),
         ("version: 1", "version: true", "2:10 E106 version is a number, not true"),
-        ("initial: START", "initial: STRAT", "3:10 E201 initial state 'STRAT' is not declared; did you "
-         "mean 'START'?"),
+        ("initial: START", "initial: STRAT",
+         "3:10 E201 initial state 'STRAT' is not declared; did you mean 'START'?"),
         ("initial: START", "initial: DONE", "3:10 E201 initial state 'DONE' is final"),
         ("{count: 0}", "[]", "4:7 E106 data maps keys to their defaults; this is a list"),
         ("{count: 0}", "{a: =now}", "4:11 E106 '=now' looks like an expression"),
@@ -154,8 +157,8 @@ def test_root_callbacks_and_exits() -> None:
         "    exit: note\n    on: {X: DONE}", "on: {STOP: {target: DONE, actions: note}}\n"
     )
     assert problems(text) == [
-        "m.yaml:10:36 E306 callback 'note' runs twice in the transition on 'STOP' in 'RUNNING': both runs "
-        "would have the same idempotency key; give one of them another name"
+        "m.yaml:10:36 E306 callback 'note' runs twice in the transition on 'STOP' in 'RUNNING': "
+        "both runs would have the same idempotency key; give one of them another name"
     ]
 
 

@@ -1,4 +1,4 @@
-"""The log in memory: the promises of the real ones, for tests and simulation, and faults on demand."""
+"""The log in memory: the promises of the real ones, and faults on demand, for tests."""
 
 from __future__ import annotations
 

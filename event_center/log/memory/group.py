@@ -9,7 +9,7 @@ shards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from event_center.errors import Fenced
 from event_center.log.bell import Bell
@@ -33,6 +33,7 @@ class MemoryGroup:
         topics: Sequence[str],
         shards: int,
         *,
+        urgent: Collection[str],
         clock: Callable[[], int],
         faults: Faults,
     ) -> None:
@@ -40,7 +41,9 @@ class MemoryGroup:
         self._broker = broker
         self._clock = clock
         self._faults = faults
-        self._gates = Gates([(name, broker.infos[name].partitions) for name in topics], shards)
+        self._gates = Gates(
+            [(name, broker.infos[name].partitions) for name in topics], shards, urgent
+        )
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._changed = 0
         self._bell = Bell()
@@ -51,7 +54,9 @@ class MemoryGroup:
         """Wait for the next change of assignment."""
         return await self._changes.get()
 
-    async def fetch(self, ready: Mapping[Shard, Token], limit: int) -> list[Batch]:
+    async def fetch(
+        self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard] = ()
+    ) -> list[Batch]:
         """Wait for records of the ready shards and return them, at most `limit`."""
         await asyncio.sleep(self._faults.fetch_delay_s)
         await self._faults.at("fetch")
@@ -59,7 +64,7 @@ class MemoryGroup:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FETCH_WAIT_S
         while True:
-            batches = self._repeated(ready) or self._take(ready, limit)
+            batches = self._repeated(ready, paused) or self._take(ready, limit, paused)
             if batches:
                 self._last = batches
                 return batches
@@ -68,9 +73,11 @@ class MemoryGroup:
                 return []
             await self._bell.wait(left)
 
-    def _take(self, ready: Mapping[Shard, Token], limit: int) -> list[Batch]:
+    def _take(
+        self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
+    ) -> list[Batch]:
         batches = []
-        for tap, count in self._gates.turns(ready, self._broker.tail, limit):
+        for tap, count in self._gates.turns(ready, self._broker.tail, limit, paused):
             line = self._broker.line(tap.place)
             records = line[tap.next : tap.next + count]
             tap.next += count
@@ -79,10 +86,14 @@ class MemoryGroup:
             )
         return batches
 
-    def _repeated(self, ready: Mapping[Shard, Token]) -> list[Batch]:
+    def _repeated(self, ready: Mapping[Shard, Token], paused: Collection[Shard]) -> list[Batch]:
         if not self._faults.repeats:
             return []
-        again = [batch for batch in self._last if ready.get(batch.shard) == batch.token]
+        again = [
+            batch
+            for batch in self._last
+            if ready.get(batch.shard) == batch.token and batch.shard not in paused
+        ]
         if again:
             self._faults.repeats -= 1
         return again

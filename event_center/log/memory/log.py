@@ -7,7 +7,7 @@ process. Tests and the simulation open it; `broker.py` has the next step of ever
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 from event_center.errors import NotCommitted, Unknown
 from event_center.log.memory.broker import MemoryBroker
@@ -47,12 +47,16 @@ class MemoryLog:
         await self.faults.at("topics")
         return dict(self._broker.infos)
 
-    async def join(self, topics: Sequence[str], shards: int) -> MemoryGroup:
+    async def join(
+        self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()
+    ) -> MemoryGroup:
         """Become a member of the group that consumes these topics."""
         await self.faults.at("join")
         for name in topics:
             self._broker.line((name, 0))
-        group = MemoryGroup(self._broker, topics, shards, clock=self._clock, faults=self.faults)
+        group = MemoryGroup(
+            self._broker, topics, shards, urgent=urgent, clock=self._clock, faults=self.faults
+        )
         self._broker.members.join(group)
         self._groups.append(group)
         return group

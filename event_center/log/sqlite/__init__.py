@@ -1,4 +1,4 @@
-"""The embedded log: one SQLite file, durable with every commit, for the processes of one machine."""
+"""The embedded log: one SQLite file, durable with every commit, for one machine."""
 
 from __future__ import annotations
 

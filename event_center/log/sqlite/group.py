@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -53,14 +53,11 @@ class OpenFile:
 class SqliteGroup:
     """A member, from `join` to `leave`."""
 
-    def __init__(
-        self, file: OpenFile, topics: Sequence[tuple[str, int]], shards: int, presence: Presence
-    ) -> None:
-        self.shards = shards
+    def __init__(self, file: OpenFile, gates: Gates, presence: Presence) -> None:
+        self.shards = gates.shards
         self._file = file
-        self._topics = [name for name, _ in topics]
+        self._gates = gates
         self._presence = presence
-        self._gates = Gates(topics, shards)
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._changed = 0
         self._bell = Bell()
@@ -88,7 +85,9 @@ class SqliteGroup:
         """Wait for the next change of assignment."""
         return await self._changes.get()
 
-    async def fetch(self, ready: Mapping[Shard, Token], limit: int) -> list[Batch]:
+    async def fetch(
+        self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard] = ()
+    ) -> list[Batch]:
         """Wait for records of the ready shards and return them, at most `limit`."""
         await asyncio.sleep(0)
         changed = self._changed
@@ -97,15 +96,17 @@ class SqliteGroup:
         while True:
             if self._file.trouble is not None:
                 raise LogUnavailable(str(self._file.trouble)) from self._file.trouble
-            batches = self._take(ready, limit)
+            batches = self._take(ready, limit, paused)
             left = deadline - loop.time()
             if batches or left <= 0 or self._changed != changed:
                 return batches
             await self._bell.wait(left)
 
-    def _take(self, ready: Mapping[Shard, Token], limit: int) -> list[Batch]:
+    def _take(
+        self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
+    ) -> list[Batch]:
         tails = self._file.tails
-        turns = self._gates.turns(ready, lambda place: tails.get(place, 0), limit)
+        turns = self._gates.turns(ready, lambda place: tails.get(place, 0), limit, paused)
         # All is read before anything moves on: a read that fails must not lose what came before it.
         read = [
             self._file.reader.records(tap.place, tap.next, tails[tap.place], limit=count)
@@ -261,7 +262,7 @@ class SqliteGroup:
 
     def _joining(self, dead: Sequence[str]) -> Callable[[Transaction], View]:
         wish = Wish(self._presence.name, self.shards, dead)
-        return functools.partial(assignment.join, wish=wish, topics=self._topics)
+        return functools.partial(assignment.join, wish=wish, topics=self._gates.topics)
 
     def _await(self, shard: Shard, token: Token) -> None:
         """Give the holder its time to let go; then the shard is taken."""

@@ -13,6 +13,7 @@ import os
 import socket
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import orjson
 
@@ -63,7 +64,7 @@ class DaemonLock:
             os.close(self._file)
             self._file = None
 
-    def __enter__(self) -> DaemonLock:
+    def __enter__(self) -> Self:
         self.acquire()
         return self
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from event_center.errors import LogError, UnknownTopic
-from event_center.log.gates import Place
+from event_center.log.gates import Gates, Place
 from event_center.log.ownership import check_topic
 from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Entry, TopicInfo
@@ -112,7 +112,9 @@ class SqliteLog:
         """All topics by name."""
         return self._file.reader.topics()
 
-    async def join(self, topics: Sequence[str], shards: int) -> SqliteGroup:
+    async def join(
+        self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()
+    ) -> SqliteGroup:
         """Become a member of the group that consumes these topics."""
         known = self._file.reader.topics()
         for name in topics:
@@ -123,7 +125,7 @@ class SqliteLog:
                 )
         presence = Presence(self.path)
         pairs = [(name, known[name].partitions) for name in topics]
-        group = SqliteGroup(self._file, pairs, shards, presence)
+        group = SqliteGroup(self._file, Gates(pairs, shards, urgent), presence)
         try:
             await group.enter()
         except LogError:

@@ -162,7 +162,7 @@ class Reader:
             finally:
                 connection.close()
 
-    def _one(self, statement: str, *arguments: object) -> Any:  # noqa: ANN401 - a row of SQLite
+    def _one(self, statement: str, *arguments: object) -> Any:
         with _translated(self._path):
             return self._connection.execute(statement, arguments).fetchone()
 

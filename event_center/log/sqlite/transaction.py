@@ -100,7 +100,7 @@ class Transaction:
 
     def flush(self) -> None:
         """Write the tails of the partitions that the jobs have changed."""
-        values = []
+        values: list[int] = []
         for (topic, partition), (offset, size) in self._written.items():
             values += (self._topics[topic][0], partition, offset, size)
         write(self.connection, statements.PUT_TAILS, values)

@@ -113,6 +113,35 @@ class TestFetch:
         assert {batch.shard for batch in rest} == {0, 3}
         assert [record.offset for record in flat(rest, "orders", 0)] == list(range(5))
 
+    async def test_paused_shards(self, log: Log) -> None:
+        """Of a paused shard only urgent topics are delivered; the others follow, none is lost."""
+        await log.create({"commands": 4})
+        for partition in (0, 1):
+            await log.publish(numbered("orders", 5, partition=partition))
+            await log.publish(numbered("commands", 3, partition=partition))
+        async with await joined(log, ["orders", "commands"], 2, ["commands"]) as member:
+            await member.has(0, 1)
+            some: list[Batch] = []
+            while count(some) < 5 + 3 + 3:
+                some += await member.group.fetch(member.tokens, 4, [Shard(0)])
+            places = {(batch.topic, batch.partition) for batch in some}
+            assert places == {("orders", 1), ("commands", 0), ("commands", 1)}
+            rest = await member.fetched(5)
+        assert [record.offset for record in flat(rest, "orders", 0)] == list(range(5))
+
+    async def test_urgent_topics_first(self, log: Log) -> None:
+        """A long backlog does not keep an urgent record waiting."""
+        await log.create({"commands": 4})
+        await log.publish(numbered("orders", 2_000))
+        await log.publish(numbered("commands", 3))
+        async with await joined(log, ["orders", "commands"], 1, ["commands"]) as member:
+            await member.has(0)
+            early = await member.fetched(4, limit=4)
+            assert len(flat(early, "commands", 0)) == 3
+            rest = await member.fetched(1_999, limit=500)
+        found = flat([*early, *rest], "orders", 0)
+        assert [record.offset for record in found] == list(range(2_000))
+
     async def test_only_open_gates(self, log: Log) -> None:
         """Nothing comes of a shard before its gate is open."""
         await log.publish(numbered("orders", 5))

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from event_center.errors import LogInUse
-from event_center.log.port import Assigned, Batch, Log, Lost, Revoked
+from event_center.log.port import Assigned, Batch, Change, Log, Lost, Revoked
 from event_center.model import Shard
 from tests.log.harness import (
     PATIENCE_S,
@@ -180,7 +180,7 @@ class TestGroup:
     async def test_waiting_for_changes_can_be_cancelled(self, log: Log) -> None:
         """Cancelling the wait for changes loses none of them."""
         group = await log.join(["orders"], 4)
-        seen = []
+        seen: list[Change] = []
         async with asyncio.timeout(PATIENCE_S):
             while len(seen) < 4:
                 waiting = asyncio.ensure_future(group.changes())  # noqa: TID251 - to be cancelled

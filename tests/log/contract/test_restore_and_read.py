@@ -92,7 +92,7 @@ class TestRead:
             (15, 99, range(15, 20)),
             (99, None, range(0)),
         ):
-            found = await records_of(log, "orders", 0, start, stop)
+            found = await records_of(log, "orders", start=start, stop=stop)
             assert [record.offset for record in found] == list(expected)
 
     async def test_ends_at_the_watermark_of_its_beginning(self, log: Log) -> None:

@@ -1,0 +1,188 @@
+"""
+The command `check`: everything that `run` would refuse, found without running, all problems at
+once.
+
+Settings, machines, plugins and the rules of topics, in this order; each problem with the place
+where it is to be mended. It opens no log, but imports the plugins.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from event_center.app.settings import Settings
+from event_center.app.wiring import envelopes, machine_files, make_plan
+from event_center.cli.exits import Exit
+from event_center.cli.options import AsJson, Config
+from event_center.cli.output import Output
+from event_center.cli.session import Where
+from event_center.errors import (
+    ConfigurationError,
+    DefinitionError,
+    EventCenterError,
+    ExpressionError,
+    PluginError,
+)
+from event_center.machine import Machine, load
+from event_center.plugins.callbacks import Callbacks
+from event_center.plugins.discovery import discover
+from event_center.plugins.registry import resolve, unclaimed
+
+_PLACE = re.compile(
+    r"(?P<source>[^\s:][^:\n]*):(?P<line>\d+)(?::(?P<column>\d+))?:? (?P<message>.*)"
+)
+
+
+class Found(NamedTuple):
+    """One problem, or one warning."""
+
+    source: str | None
+    line: int | None
+    column: int | None
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in self[:3] if part is not None)
+        return " ".join(part for part in (place, self.code, self.message) if part)
+
+
+class _Check:
+    """What was looked at, and what was found."""
+
+    def __init__(self) -> None:
+        self.problems: list[Found] = []
+        self.warnings: list[Found] = []
+        self.machines: list[Machine] = []
+        self.callbacks = 0
+        self.topics = 0
+
+    def all(self, where: Where, named: list[Path]) -> None:
+        """Check the settings and all that they name, or only the named machines."""
+        try:
+            settings = where.settings()
+            files = named or machine_files(settings)
+        except ConfigurationError as error:
+            self._lines("settings", str(error))
+            return
+        self._load(files)
+        self._bind(settings)
+        if named:
+            return
+        self._rules(settings)
+        if not self.problems:
+            # What is left fits together or not as a whole: the same wiring as of `run` says so.
+            try:
+                make_plan(settings)
+            except EventCenterError as error:
+                self._lines("settings", str(error))
+
+    def _load(self, files: list[Path]) -> None:
+        for path in files:
+            try:
+                self.machines.append(load(path))
+            except DefinitionError as error:
+                self.problems += [Found(*problem) for problem in error.problems]
+
+    def _bind(self, settings: Settings) -> None:
+        files = [Path(machine.source) for machine in self.machines]
+        try:
+            found = discover(files, settings.plugins, settings.root)
+        except PluginError as error:
+            self._lines("plugin", str(error))
+            return
+        for machine in self.machines:
+            self._resolve(machine, found)
+        names = [machine.name for machine in self.machines]
+        if not self.problems:
+            self.warnings += [_found("plugin", text) for text in unclaimed(found, names)]
+
+    def _resolve(self, machine: Machine, found: list[Callbacks]) -> None:
+        try:
+            bound = resolve(machine, found)
+        except PluginError as error:
+            self._lines("plugin", str(error))
+            return
+        self.callbacks += len(bound.callbacks)
+        self.warnings += [_found("plugin", text) for text in bound.warnings]
+
+    def _rules(self, settings: Settings) -> None:
+        """The rules of each topic by itself, so that all problems are found."""
+        for name, topic in settings.topics.items():
+            self.topics += 1
+            try:
+                envelopes(settings.model_copy(update={"topics": {name: topic}}))
+            except ExpressionError as error:
+                self._lines("settings", str(error))
+
+    def _lines(self, code: str, text: str) -> None:
+        """A message of several lines is a problem a line; its heading is none."""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        several = len(lines) > 1 and lines[0].endswith(":")
+        self.problems += [_found(code, line) for line in lines[several:]]
+
+
+def _found(code: str, text: str) -> Found:
+    place = _PLACE.fullmatch(text)
+    if place is None:
+        return Found(None, None, None, code, text)
+    column = place["column"]
+    where = place["source"], int(place["line"]), None if column is None else int(column)
+    return Found(*where, code, place["message"])
+
+
+def check(
+    machines: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[MACHINE.yaml]...",
+            help="Check only these machines and their plugins. Default: the settings and all that "
+            "they name.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check settings, machines and plugins: every problem, with file, line and column."""
+    output, found = Output(as_json=as_json), _Check()
+    found.all(Where(config, None), machines or [])
+    if output.as_json:
+        output.json(_answer(found))
+    else:
+        _print(output, found)
+    if found.problems:
+        raise typer.Exit(Exit.NOTHING)
+
+
+def _answer(found: _Check) -> dict[str, Any]:
+    return {
+        "ok": not found.problems,
+        "machines": [machine.name for machine in found.machines],
+        "problems": [problem._asdict() for problem in found.problems],
+        "warnings": [warning._asdict() for warning in found.warnings],
+    }
+
+
+def _print(output: Output, found: _Check) -> None:
+    for warning in found.warnings:
+        output.say(f"warning: {warning}", style="yellow")
+    for problem in found.problems:
+        output.say(str(problem), style="red")
+    if found.problems:
+        count = len(found.problems)
+        output.say(f"{count} problem{'s' if count > 1 else ''} found")
+        return
+    output.say(
+        f"ok: {_many(len(found.machines), 'machine')}, {_many(found.callbacks, 'callback')}, "
+        f"{_many(found.topics, 'topic')}"
+    )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,118 @@
+"""
+Lines of a file, a compressed file or stdin as records: one JSON event a line, in the form its topic
+has.
+
+Promises: a line becomes the record's value as it is; its workflow_id, found by the topic's rules,
+becomes the key, so that it lies where its workflow lives. Nothing waits for more lines than there
+are now, so a pipe can feed a center for days. The command `publish` calls this.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import anyio
+import anyio.lowlevel
+import orjson
+
+from event_center.client.publisher import check_workflow_id
+from event_center.errors import ConfigurationError
+from event_center.model import Outgoing, Reason, Record
+from event_center.wire.envelope import Envelope, Undecodable
+
+CHUNK = 1 << 16
+STDIN = Path("-")
+
+
+class Line(NamedTuple):
+    """One line that is not blank."""
+
+    number: int
+    text: bytes
+
+
+async def read_lines(path: Path) -> AsyncIterator[list[Line]]:
+    """
+    The lines of a file, or of stdin for `-`, as they come.
+
+    Raises:
+        ConfigurationError: the file can not be read.
+    """
+    number, rest = 0, b""
+    with _stream(path) as stream:
+        while True:
+            chunk = await _chunk(stream, path)
+            *lines, rest = (rest + chunk).split(b"\n")
+            if not chunk:
+                lines = [rest]
+            yield [Line(number + n, text) for n, text in enumerate(lines, 1) if text.strip()]
+            number += len(lines)
+            if not chunk:
+                return
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[BinaryIO]:
+    if path == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            yield cast(BinaryIO, stream)
+    except (OSError, EOFError) as error:
+        raise ConfigurationError(
+            f"--file {path} can not be read: {error}; what was published before stands"
+        ) from error
+
+
+async def _chunk(stream: BinaryIO, path: Path) -> bytes:
+    """What can be read at once; of stdin, what is there now."""
+    if path != STDIN:
+        await anyio.lowlevel.checkpoint()
+        return stream.read(CHUNK)
+    # A file in the place of stdin can not be waited for, and need not be.
+    with suppress(PermissionError):
+        await anyio.wait_readable(stream.fileno())
+    return os.read(stream.fileno(), CHUNK)
+
+
+def line_record(
+    topic: str, line: Line, *, envelope: Envelope | None, event_id: str | None
+) -> Outgoing:
+    """
+    A line as a record.
+
+    Args:
+        topic: where it goes.
+        line: a JSON object.
+        envelope: how the topic's records are read; None if the center does not read the topic.
+        event_id: the id that the event gets if it is an object without one.
+
+    Raises:
+        Undecodable: the center could not read it.
+    """
+    try:
+        body = orjson.loads(line.text)
+    except orjson.JSONDecodeError as error:
+        raise Undecodable(Reason.UNDECODABLE, f"not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise Undecodable(Reason.UNDECODABLE, f"{type(body).__name__}, expected a JSON object")
+    value = line.text.strip()
+    if event_id is not None and body.get("id") is None:
+        value = orjson.dumps(body | {"id": event_id})
+    named = body.get("workflow_id")
+    workflow_id = named if isinstance(named, str) else None
+    if envelope is not None:
+        key = None if workflow_id is None else workflow_id.encode()
+        workflow_id, _, _ = envelope.read(Record(0, 0, key, value), 0)
+        try:
+            check_workflow_id(workflow_id)
+        except ValueError as error:
+            raise Undecodable(Reason.BAD_WORKFLOW_ID, str(error)) from error
+    return Outgoing(topic, None if workflow_id is None else workflow_id.encode(), value)

@@ -1,0 +1,286 @@
+"""
+The commands that publish: `publish` to a topic, one event or a file of them, and `send` to a
+workflow.
+
+What was counted as published is durable. A line that a center could not read is named with its
+number and stops the command, or is passed over if that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import anyio
+import typer
+from rich.progress import Progress
+
+from event_center.app.publishing import check_topic, known_topics
+from event_center.app.wiring import wall_clock_ms
+from event_center.cli.event_lines import STDIN, Line, line_record, read_lines
+from event_center.cli.exits import Exit, perform
+from event_center.cli.options import AsJson, Config, Id, LogPath, json_value
+from event_center.cli.output import Output
+from event_center.cli.progress import bar
+from event_center.cli.session import Session, Where, ask, not_found, opened
+from event_center.client.publisher import BATCH, EventPublisher, check_workflow_id, event_record
+from event_center.client.workflows import snapshot_of
+from event_center.model import Event, Outgoing
+from event_center.wire.envelope import Undecodable, inbox_record
+
+BAD_LINES = 100
+"""Bad lines that are named in the answer; all are counted."""
+STEP_S = 0.1
+"""With a rate: how much time the events of one write may stand for."""
+
+
+class OnError(StrEnum):
+    """What to do with a line that can not be published."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+class IdFrom(StrEnum):
+    """Where the id of an event without one comes from."""
+
+    LINE = "line"
+
+
+class Lines(NamedTuple):
+    """A file of events, and how to publish it."""
+
+    topic: str
+    path: Path
+    rate: float | None
+    on_error: OnError
+    id_from: IdFrom | None
+
+
+def publish(
+    topic: Annotated[str, typer.Argument(help="A topic of the settings.", show_default=False)],
+    *,
+    workflow_id: Annotated[
+        str | None, typer.Option("--workflow-id", metavar="ID", help="The workflow it is for.")
+    ] = None,
+    event: Annotated[str | None, typer.Option(metavar="NAME", help="The event's name.")] = None,
+    payload: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The event's payload.")
+    ] = None,
+    event_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="The event's id: sent twice, it counts once."),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            allow_dash=True,
+            metavar="FILE",
+            help="Publish the lines of a file, each a JSON object; .gz too, and - for stdin.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="With --file: at most so many events a second.")
+    ] = None,
+    on_error: Annotated[
+        OnError, typer.Option(help="With --file: what to do at a line that can not be read.")
+    ] = OnError.STOP,
+    id_from: Annotated[
+        IdFrom | None,
+        typer.Option(
+            help="With --file: events without an id get one of the file's name and the line's "
+            "number, so that the same file can be published again without harm."
+        ),
+    ] = None,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish one event, or a file of them, durably. No daemon has to run."""
+    output, where = Output(as_json=as_json), Where(config, log)
+    single = {
+        "--workflow-id": workflow_id,
+        "--event": event,
+        "--payload": payload,
+        "--id": event_id,
+    }
+    if file is not None:
+        given = [name for name, value in single.items() if value is not None]
+        if given:
+            raise typer.BadParameter(f"--file takes events from a file; leave {given[0]} out")
+        lines = Lines(topic, file, rate, on_error, id_from)
+        perform(output, partial(_publish_lines, output, where, lines))
+        return
+    if workflow_id is None or event is None:
+        raise typer.BadParameter("give --workflow-id and --event, or --file")
+    record = _record(topic, workflow_id, event, (json_value(payload), event_id))
+    perform(output, partial(_publish_one, output, where, record))
+
+
+def _record(
+    topic: str, workflow_id: str, event: str, payload_and_id: tuple[Any, str | None]
+) -> Outgoing:
+    payload, event_id = payload_and_id
+    try:
+        return event_record(
+            topic,
+            workflow_id=workflow_id,
+            event=event,
+            payload=payload,
+            event_id=event_id,
+            now_ms=wall_clock_ms(),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+async def _publish_one(output: Output, where: Where, record: Outgoing) -> Exit:
+    settings = where.settings()
+    check_topic(record.topic, known_topics(settings))
+    async with opened(where, make=True) as session:
+        position = (await session.log.publish([record]))[0]
+    if output.as_json:
+        output.json({"topic": record.topic, "published": 1, "position": str(position)})
+    else:
+        output.say(f"published: {position}")
+    return Exit.OK
+
+
+class _Publishing:
+    """A file on its way into a topic."""
+
+    def __init__(self, session: Session, lines: Lines, progress: Progress) -> None:
+        self.published = 0
+        self.bad: list[dict[str, Any]] = []
+        self.skipped = 0
+        self.started = anyio.current_time()
+        self._lines = lines
+        self._envelope = session.app.envelopes.get(lines.topic)
+        self._publisher = EventPublisher(session.log, wall_clock_ms)
+        self._progress = progress
+        size = None if lines.path == STDIN or lines.path.suffix == ".gz" else _size(lines.path)
+        self._task = progress.add_task("publishing", total=size, count=0)
+
+    async def run(self, output: Output) -> None:
+        """Publish line after line; stops at a bad one unless they are to be passed over."""
+        async for records in self._batches(output):
+            await self._publisher.append(records)
+            self.published += len(records)
+            size = sum(len(record.value or b"") + 1 for record in records)
+            self._progress.update(self._task, advance=size, count=self.published)
+            if self._lines.rate:
+                due = self.started + self.published / self._lines.rate
+                await anyio.sleep(max(0.0, due - anyio.current_time()))
+
+    async def _batches(self, output: Output) -> AsyncIterator[list[Outgoing]]:
+        """Records that are there by now, in batches that fit the rate."""
+        rate, batch = self._lines.rate, list[Outgoing]()
+        limit = BATCH if rate is None else max(1, min(BATCH, int(rate * STEP_S)))
+        async for lines in read_lines(self._lines.path):
+            for line in lines:
+                record = self._read(line, output)
+                if record is not None:
+                    batch.append(record)
+                if self.stopped or len(batch) == limit:
+                    if batch:
+                        yield batch
+                    batch = []
+                if self.stopped:
+                    return
+            if batch:
+                yield batch
+                batch = []
+
+    @property
+    def stopped(self) -> bool:
+        """A bad line ends it."""
+        return self.skipped > 0 and self._lines.on_error is OnError.STOP
+
+    def _read(self, line: Line, output: Output) -> Outgoing | None:
+        lines = self._lines
+        event_id = f"{lines.path.name}:{line.number}" if lines.id_from is IdFrom.LINE else None
+        try:
+            return line_record(lines.topic, line, envelope=self._envelope, event_id=event_id)
+        except Undecodable as error:
+            self.skipped += 1
+            if len(self.bad) < BAD_LINES:
+                self.bad.append({"line": line.number, "error": str(error)})
+                if not output.as_json:
+                    output.error(f"{lines.path}:{line.number}: {error}")
+            return None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+async def _publish_lines(output: Output, where: Where, lines: Lines) -> Exit:
+    settings = where.settings()
+    check_topic(lines.topic, known_topics(settings))
+    async with opened(where, make=True) as session:
+        with bar() as progress:
+            publishing = _Publishing(session, lines, progress)
+            await publishing.run(output)
+            took_s = anyio.current_time() - publishing.started
+    _print(output, lines, publishing, took_s)
+    if not publishing.skipped:
+        return Exit.OK
+    return Exit.PARTLY if publishing.published else Exit.NOTHING
+
+
+def _print(output: Output, lines: Lines, done: _Publishing, took_s: float) -> None:
+    rate = done.published / took_s if took_s else 0.0
+    if output.as_json:
+        answer = {"topic": lines.topic, "published": done.published, "skipped": done.skipped}
+        output.json(answer | {"bad": done.bad, "seconds": round(took_s, 3)})
+        return
+    events = "event" if done.published == 1 else "events"
+    text = f"published {done.published} {events} to {lines.topic} in {took_s:.1f} s ({rate:,.0f}/s)"
+    if done.stopped:
+        text += f"; stopped at line {done.bad[0]['line']}, --on-error skip passes over it"
+    elif done.skipped:
+        text += f"; passed over {done.skipped} bad lines"
+    output.say(text)
+
+
+def send(
+    workflow_id: Id,
+    event: Annotated[str, typer.Argument(help="The event's name.", show_default=False)],
+    *,
+    payload: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The event's payload.")
+    ] = None,
+    event_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="The event's id: sent twice, it counts once."),
+    ] = None,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send an event to a workflow that exists, through the inbox and whatever its topic."""
+    output = Output(as_json=as_json)
+    sent = Event(event, json_value(payload), event_id, wall_clock_ms())
+    try:
+        check_workflow_id(workflow_id)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    ask(output, Where(config, log), partial(_send, output, workflow_id, sent))
+
+
+async def _send(output: Output, workflow_id: str, event: Event, session: Session) -> Exit:
+    if await snapshot_of(session.log, session.app, workflow_id) is None:
+        return not_found(output, workflow_id)
+    app = session.app
+    record = inbox_record(app.inbox, app.home(workflow_id), workflow_id, None, event)
+    position = (await session.log.publish([record]))[0]
+    if output.as_json:
+        output.json({"workflow_id": workflow_id, "event": event.name, "position": str(position)})
+    else:
+        output.say(f"sent {event.name} to {workflow_id}: {position}")
+    return Exit.OK
