@@ -13,7 +13,7 @@ from pathlib import Path
 from event_center.errors import PermanentError
 from event_center.machine import load
 from event_center.machine.decision import DONE, ERROR, Refused, Transition
-from event_center.model import Event, Json, Reason, Snapshot
+from event_center.model import Event, Json, Owed, Reason, Snapshot
 from event_center.plugins.context import Context
 from event_center.plugins.discovery import discover
 from event_center.plugins.registry import Bound, resolve
@@ -66,7 +66,9 @@ class Walk:
         self.cause = event
         self._take(decision)
         while self.snapshot.owed:
-            await self._effect(self.snapshot.owed.pop(0).name)
+            owed, *others = self.snapshot.owed
+            self.snapshot.owed = tuple(others)
+            await self._effect(owed.name)
         return self.state
 
     def _take(self, decision: Transition) -> None:
@@ -75,9 +77,9 @@ class Walk:
         snapshot.data = snapshot.data if decision.data is None else decision.data
         snapshot.result = decision.result
         if decision.entered:
-            snapshot.owed = list(decision.owed or ())
+            snapshot.owed = tuple(Owed(name, snapshot.seq) for name in decision.owed)
         if decision.entered or decision.timers is not None:
-            snapshot.timers = list(decision.timers or ())
+            snapshot.timers = decision.timers or ()
 
     async def _effect(self, name: str) -> None:
         """Run one owed callback until it works or its attempts are used up; send what follows."""

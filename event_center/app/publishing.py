@@ -46,8 +46,8 @@ def check_topic(topic: str, known: Iterable[str]) -> None:
     known = list(known)
     if topic not in known:
         raise UnknownTopic(
-            f"there is no topic {topic!r}{hint(topic, known, 'topics')}; a table [topics.{topic}] "
-            "in the settings makes one"
+            f"there is no topic {topic!r} in the settings{hint(topic, known, 'topics')} (a table "
+            f"[topics.{topic}] makes one)"
         )
 
 

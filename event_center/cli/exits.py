@@ -37,7 +37,7 @@ class Exit(IntEnum):
     """The log is unavailable, damaged, or in use by another daemon."""
     NOT_FOUND = 4
     PARTLY = 5
-    """Only a part was done, or no daemon has answered yet."""
+    """Only a part was done, no daemon has answered yet, or a second signal ended `run` at once."""
     INTERNAL = 70
 
 

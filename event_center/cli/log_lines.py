@@ -55,4 +55,4 @@ def _factory(*_: object) -> WrappedLogger:
 
 def _json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
     first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
-    return orjson.dumps(first | event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(first | dict(event), default=str, option=orjson.OPT_NON_STR_KEYS).decode()

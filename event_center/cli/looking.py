@@ -121,7 +121,9 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
             ),
             (
                 "letters",
-                letters["open"] and f"{letters['open']} open, number {letters['next']} is next",
+                f"{letters['open']} open, number {letters['next']} is next"
+                if letters["open"]
+                else None,
             ),
         ]
     )

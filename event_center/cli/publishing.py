@@ -61,7 +61,9 @@ class Lines(NamedTuple):
 
 
 def publish(
-    topic: Annotated[str, typer.Argument(help="A topic of the settings.", show_default=False)],
+    topic: Annotated[
+        str, typer.Argument(metavar="TOPIC", help="A topic of the settings.", show_default=False)
+    ],
     *,
     workflow_id: Annotated[
         str | None, typer.Option("--workflow-id", metavar="ID", help="The workflow it is for.")
@@ -77,7 +79,6 @@ def publish(
     file: Annotated[
         Path | None,
         typer.Option(
-            exists=True,
             dir_okay=False,
             allow_dash=True,
             metavar="FILE",
@@ -110,9 +111,7 @@ def publish(
         "--id": event_id,
     }
     if file is not None:
-        given = [name for name, value in single.items() if value is not None]
-        if given:
-            raise typer.BadParameter(f"--file takes events from a file; leave {given[0]} out")
+        _check_file(file, id_from, [name for name, value in single.items() if value is not None])
         lines = Lines(topic, file, rate, on_error, id_from)
         perform(output, partial(_publish_lines, output, where, lines))
         return
@@ -120,6 +119,17 @@ def publish(
         raise typer.BadParameter("give --workflow-id and --event, or --file")
     record = _record(topic, workflow_id, event, (json_value(payload), event_id))
     perform(output, partial(_publish_one, output, where, record))
+
+
+def _check_file(file: Path, id_from: IdFrom | None, given: list[str]) -> None:
+    """Whether the options beside `--file` go with it."""
+    if given:
+        raise typer.BadParameter(f"--file takes events from a file; leave {given[0]} out")
+    if file == STDIN:
+        if id_from is not None:
+            raise typer.BadParameter("--id-from line needs a file's name, which stdin has not")
+    elif not file.exists():
+        raise typer.BadParameter(f"--file {file} does not exist; write - for stdin")
 
 
 def _record(

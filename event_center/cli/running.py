@@ -57,16 +57,18 @@ def run(
 async def _run(output: Output, where: Where, until_idle: bool) -> Exit:
     settings = where.settings()
     set_up_logging(settings.logging)
+    finished = False
     async with Center.open(settings) as center:
         before = await stats_of(center.log, app_of(settings))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_obey_signals, center, tasks.cancel_scope, name="signals")
             tasks.start_soon(_show_progress, center, before, until_idle, name="progress")
             await center.run(until_idle=until_idle)
+            finished = True
             tasks.cancel_scope.cancel()
-        if until_idle:
+        if until_idle and finished:
             await _sum_up(output, center, settings)
-    return Exit.OK
+    return Exit.OK if finished else Exit.PARTLY
 
 
 async def _obey_signals(center: Center, scope: anyio.CancelScope) -> None:

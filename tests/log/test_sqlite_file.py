@@ -1,4 +1,4 @@
-"""The embedded log and its file: foreign, damaged, full and locked ones, audits and retention."""
+"""The embedded log and its file: foreign, damaged, full and locked ones, and group commit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from event_center.errors import (
     Fenced,
@@ -24,7 +23,7 @@ from event_center.errors import (
     UnknownTopic,
 )
 from event_center.failpoint import Step, install
-from event_center.log.sqlite import Retention, Rule, SqliteLog, open_sqlite
+from event_center.log.sqlite import SqliteLog, open_sqlite
 from event_center.log.sqlite.transaction import Transaction
 from event_center.model import Outgoing, Shard
 from tests.log.harness import (
@@ -36,27 +35,10 @@ from tests.log.harness import (
     puts,
     records_of,
     restored,
-    until_true,
     values_of,
 )
 
 NOBODY = 65_534
-
-
-@pytest_asyncio.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[SqliteHarness]:
-    """One file."""
-    made = SqliteHarness(tmp_path)
-    yield made
-    await made.close()
-
-
-@pytest_asyncio.fixture
-async def log(harness: SqliteHarness) -> SqliteLog:
-    """A log with two topics."""
-    opened = await harness.open()
-    await opened.create({"orders": 4, "history": 4})
-    return opened
 
 
 @contextmanager
@@ -133,24 +115,24 @@ class TestWhatCannotBeOpened:
         finally:
             shutil.rmtree(folder)
 
-    async def test_closed(self, log: SqliteLog) -> None:
+    async def test_closed(self, sqlite_log: SqliteLog) -> None:
         """A closed log says that it is closed."""
-        await log.close()
+        await sqlite_log.close()
         with pytest.raises(LogUnavailable, match="closed"):
-            await log.publish(numbered("orders", 1))
+            await sqlite_log.publish(numbered("orders", 1))
         with pytest.raises(LogUnavailable, match="closed"):
-            await log.watermark("orders", 0)
+            await sqlite_log.watermark("orders", 0)
 
 
 class TestGroupCommit:
-    async def test_one_fenced_job(self, harness: SqliteHarness, log: SqliteLog) -> None:
+    async def test_one_fenced_job(self, sqlite_log: SqliteLog) -> None:
         """Jobs that wait share one transaction; one that is refused harms none of the others."""
-        async with await joined(log, ["orders"], 4) as member:
+        async with await joined(sqlite_log, ["orders"], 4) as member:
             await member.has(0, 1, 2, 3)
             fenced = member.leases[Shard(1)]
             await member.group.lease(Shard(1), member.tokens[Shard(1)])
             gate = threading.Event()
-            writer = log._file.writer
+            writer = sqlite_log._file.writer
             blocking = writer.send(lambda transaction: gate.wait(10))
             await asyncio.sleep(0.02)
             steps: list[Step] = []
@@ -160,8 +142,8 @@ class TestGroupCommit:
                     one = tasks.create_task(member.leases[Shard(0)].commit(puts({b"a": b"0"})))
                     two = tasks.create_task(refused(fenced.commit(puts({b"a": b"1"})), Fenced))
                     bad = [Outgoing("nowhere", b"k", b"v")]
-                    three = tasks.create_task(refused(log.publish(bad), UnknownTopic))
-                    four = tasks.create_task(log.publish(numbered("orders", 3)))
+                    three = tasks.create_task(refused(sqlite_log.publish(bad), UnknownTopic))
+                    four = tasks.create_task(sqlite_log.publish(numbered("orders", 3)))
                     await asyncio.sleep(0.02)
                     gate.set()
             finally:
@@ -173,14 +155,14 @@ class TestGroupCommit:
             assert three.done()
             assert len(four.result()) == 3
             assert commits == 1
-        assert await entries_of(log, 0) == {b"a": b"0"}
-        assert await entries_of(log, 1) == {}
-        assert await log.watermark("orders", 0) == 3
+        assert await entries_of(sqlite_log, 0) == {b"a": b"0"}
+        assert await entries_of(sqlite_log, 1) == {}
+        assert await sqlite_log.watermark("orders", 0) == 3
 
-    async def test_one_job_that_fails(self, harness: SqliteHarness, log: SqliteLog) -> None:
+    async def test_one_job_that_fails(self, sqlite_log: SqliteLog) -> None:
         """A job that SQLite refuses is NotCommitted alone; those beside it are written."""
         gate = threading.Event()
-        blocking = log._file.writer.send(lambda transaction: gate.wait(10))
+        blocking = sqlite_log._file.writer.send(lambda transaction: gate.wait(10))
         await asyncio.sleep(0.02)
 
         def fail(transaction: Transaction) -> None:
@@ -188,47 +170,47 @@ class TestGroupCommit:
             transaction.connection.execute("INSERT INTO generation VALUES (NULL)")
 
         async with asyncio.TaskGroup() as tasks:
-            one = tasks.create_task(log.publish(numbered("orders", 2)))
-            tasks.create_task(refused(log._file.writer.submit(fail), NotCommitted))
-            two = tasks.create_task(log.publish(numbered("orders", 2, start=2)))
+            one = tasks.create_task(sqlite_log.publish(numbered("orders", 2)))
+            tasks.create_task(refused(sqlite_log._file.writer.submit(fail), NotCommitted))
+            two = tasks.create_task(sqlite_log.publish(numbered("orders", 2, start=2)))
             await asyncio.sleep(0.02)
             gate.set()
         await blocking
         assert [position.offset for position in one.result() + two.result()] == [0, 1, 2, 3]
-        assert await values_of(log, "orders") == [b"0", b"1", b"2", b"3"]
+        assert await values_of(sqlite_log, "orders") == [b"0", b"1", b"2", b"3"]
 
-    async def test_wrong_type(self, log: SqliteLog) -> None:
+    async def test_wrong_type(self, sqlite_log: SqliteLog) -> None:
         """A value that is no bytes is this program's mistake, said loudly, and writes nothing."""
         with pytest.raises(InvariantError, match="can not write"):
-            await log.publish([Outgoing("orders", b"k", {"a": 1})])  # type: ignore[arg-type]
-        assert await log.publish(numbered("orders", 1))
+            await sqlite_log.publish([Outgoing("orders", b"k", {"a": 1})])  # type: ignore[arg-type]
+        assert await sqlite_log.publish(numbered("orders", 1))
 
-    async def test_steps_of_a_cut(self, log: SqliteLog) -> None:
+    async def test_steps_of_a_cut(self, sqlite_log: SqliteLog) -> None:
         """A cut passes its numbered steps; publishing passes none."""
-        async with await joined(log, ["orders"], 1) as member:
+        async with await joined(sqlite_log, ["orders"], 1) as member:
             await member.has(0)
             steps: list[Step] = []
             install(steps.append)
             try:
-                await log.publish(numbered("orders", 1))
+                await sqlite_log.publish(numbered("orders", 1))
                 await member.leases[Shard(0)].commit(puts({b"a": b"1"}))
             finally:
                 install(None)
         assert steps == [Step.LOG_BEGUN, Step.LOG_WRITTEN, Step.LOG_COMMITTED]
 
-    async def test_a_dead_writer_is_heard_of(self, log: SqliteLog) -> None:
+    async def test_a_dead_writer_is_heard_of(self, sqlite_log: SqliteLog) -> None:
         """If a mistake ends the writer's thread, everyone who waits hears Unknown."""
         seen = []
         hook, threading.excepthook = threading.excepthook, lambda args: seen.append(args.exc_type)
         try:
             with pytest.raises(Unknown, match="ended"):
-                await log._file.writer.submit(lambda transaction: 1 // 0)
-            log._file.writer._thread.join()
+                await sqlite_log._file.writer.submit(lambda transaction: 1 // 0)
+            sqlite_log._file.writer._thread.join()
         finally:
             threading.excepthook = hook
         assert seen == [ZeroDivisionError]
         with pytest.raises(LogUnavailable):
-            await log.publish(numbered("orders", 1))
+            await sqlite_log.publish(numbered("orders", 1))
 
 
 async def refused(waiting: Awaitable[object], error: type[Exception]) -> None:
@@ -238,25 +220,25 @@ async def refused(waiting: Awaitable[object], error: type[Exception]) -> None:
 
 
 class TestEndings:
-    async def test_disk_full(self, harness: SqliteHarness, log: SqliteLog) -> None:
+    async def test_disk_full(self, sqlite_log: SqliteLog) -> None:
         """A full disk is NotCommitted and says so; with room again the same cut is written."""
-        async with await joined(log, ["orders"], 1) as member:
+        async with await joined(sqlite_log, ["orders"], 1) as member:
             await member.has(0)
             lease = member.leases[Shard(0)]
             await lease.commit(puts({b"a": b"1"}))
-            await log._file.writer.submit(limit_pages(20))
+            await sqlite_log._file.writer.submit(limit_pages(20))
             cut = puts({b"%d" % n: b"x" * 4_000 for n in range(100)}, *numbered("history", 50))
             for _ in range(2):
                 with pytest.raises(NotCommitted, match=r"full.*make room"):
                     await lease.commit(cut)
             with pytest.raises(NotCommitted, match="full"):
-                await log.publish([Outgoing("orders", b"k", b"x" * 500_000)])
+                await sqlite_log.publish([Outgoing("orders", b"k", b"x" * 500_000)])
             assert await restored(lease) == {b"a": b"1"}
-            assert await log.watermark("history", 0) == 0
-            await log._file.writer.submit(limit_pages(1_000_000))
+            assert await sqlite_log.watermark("history", 0) == 0
+            await sqlite_log._file.writer.submit(limit_pages(1_000_000))
             await lease.commit(cut)
             assert len(await restored(lease)) == 101
-            assert await log.watermark("history", 0) == 50
+            assert await sqlite_log.watermark("history", 0) == 50
 
     async def test_locked_by_another_process(self, tmp_path: Path) -> None:
         """A lock that another process keeps too long is NotCommitted; later the same goes well."""
@@ -285,32 +267,32 @@ class TestEndings:
     async def test_of_the_commit_itself(
         self,
         *,
-        harness: SqliteHarness,
-        log: SqliteLog,
+        sqlite_harness: SqliteHarness,
+        sqlite_log: SqliteLog,
         code: int,
         after: bool,
         raised: type[Exception],
         written: int,
     ) -> None:
         """An error of COMMIT is Unknown, unless it was only a lock; the log works on."""
-        await harness.fail(log, "COMMIT", code=code, after=after)
+        await sqlite_harness.fail(sqlite_log, "COMMIT", code=code, after=after)
         with pytest.raises(raised):
-            await log.publish(numbered("orders", 2))
-        assert await log.watermark("orders", 0) == written
-        await log.publish(numbered("orders", 1))
-        assert await log.watermark("orders", 0) == written + 1
-        assert len(await records_of(log, "orders")) == written + 1
+            await sqlite_log.publish(numbered("orders", 2))
+        assert await sqlite_log.watermark("orders", 0) == written
+        await sqlite_log.publish(numbered("orders", 1))
+        assert await sqlite_log.watermark("orders", 0) == written + 1
+        assert len(await records_of(sqlite_log, "orders")) == written + 1
 
     async def test_a_connection_that_cannot_roll_back(
-        self, harness: SqliteHarness, log: SqliteLog
+        self, sqlite_harness: SqliteHarness, sqlite_log: SqliteLog
     ) -> None:
         """Where even the rollback fails a new connection goes on, and nothing was written."""
-        await harness.fail(log, "ROLLBACK", code=sqlite3.SQLITE_IOERR)
-        await harness.fail(log, "INSERT INTO records", code=sqlite3.SQLITE_FULL)
+        await sqlite_harness.fail(sqlite_log, "ROLLBACK", code=sqlite3.SQLITE_IOERR)
+        await sqlite_harness.fail(sqlite_log, "INSERT INTO records", code=sqlite3.SQLITE_FULL)
         with pytest.raises(NotCommitted):
-            await log.publish(numbered("orders", 2))
-        await log.publish(numbered("orders", 1))
-        assert await values_of(log, "orders") == [b"0"]
+            await sqlite_log.publish(numbered("orders", 2))
+        await sqlite_log.publish(numbered("orders", 1))
+        assert await values_of(sqlite_log, "orders") == [b"0"]
 
 
 def limit_pages(count: int) -> Callable[[Transaction], None]:
@@ -320,125 +302,3 @@ def limit_pages(count: int) -> Callable[[Transaction], None]:
         transaction.connection.execute(f"PRAGMA max_page_count = {count}").fetchone()
 
     return job
-
-
-class TestAudit:
-    async def test_kept_cuts(self, harness: SqliteHarness, log: SqliteLog) -> None:
-        """Every cut is kept with its epoch, its entries in order, and where its records lie."""
-        async with await joined(log, ["orders"], 1) as member:
-            await member.has(0)
-            await log.publish(numbered("history", 1))
-            lease = member.leases[Shard(0)]
-            await lease.commit(puts({b"b": b"1", b"a": b"2"}, *numbered("history", 2), orders=3))
-            await lease.commit(puts({b"a": None}, *numbered("history", 1, partition=2)))
-        connection = sqlite3.connect(harness.path)
-        execute = connection.execute
-        assert execute("SELECT * FROM cuts").fetchall() == [(1, 0, 1, clock()), (2, 0, 1, clock())]
-        assert execute("SELECT * FROM cut_entries ORDER BY number, place").fetchall() == [
-            (1, 0, b"b", b"1"),
-            (1, 1, b"a", b"2"),
-            (2, 0, b"a", None),
-        ]
-        assert execute("SELECT * FROM cut_records ORDER BY number, place").fetchall() == [
-            (1, 0, "history", 0, 1),
-            (1, 1, "history", 0, 2),
-            (2, 0, "history", 2, 0),
-        ]
-        assert execute("SELECT * FROM cut_offsets").fetchall() == [(1, "orders", 3)]
-        connection.close()
-
-    async def test_not_kept(self, tmp_path: Path) -> None:
-        """Without `keep_cuts` there is no trace of it."""
-        path = tmp_path / "plain.db"
-        await (await open_sqlite(path, clock=clock)).close()
-        connection = sqlite3.connect(path)
-        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-        assert "records" in names
-        assert "cuts" not in names
-        connection.close()
-
-
-class TestRetention:
-    @staticmethod
-    async def opened(path: Path, **topics: tuple[float | None, int | None]) -> SqliteLog:
-        retention = Retention(topics=topics, every_s=0.01, batch=7, pause_s=0.0)
-        log = await open_sqlite(path, clock=clock, retention=retention)
-        await log.create({"orders": 2, "history": 2, "letters": 1})
-        return log
-
-    @staticmethod
-    def old(topic: str, count: int, partition: int = 0, *, age_s: int = 1_000) -> list[Outgoing]:
-        stamp = clock() - age_s * 1_000
-        return [
-            record._replace(timestamp_ms=stamp)
-            for record in numbered(topic, count, partition=partition)
-        ]
-
-    async def test_by_age(self, tmp_path: Path) -> None:
-        """Older records go, newer ones stay; watermarks and the next offsets never go back."""
-        log = await self.opened(tmp_path / "log.db", history=Rule(max_age_s=500.0))
-        await log.publish([*self.old("history", 20), *numbered("history", 5, start=20)])
-        await log.publish([*self.old("history", 9, 1), *self.old("letters", 9)])
-
-        async def done() -> bool:
-            left = [len(await records_of(log, "history", q)) for q in (0, 1)]
-            return left == [5, 0]
-
-        await until_true(done)
-        assert [record.offset for record in await records_of(log, "history")] == [*range(20, 25)]
-        assert [await log.watermark("history", q) for q in (0, 1)] == [25, 9]
-        assert len(await records_of(log, "letters")) == 9
-        (position,) = await log.publish(numbered("history", 1, partition=1))
-        assert position.offset == 9
-        await log.close()
-
-    async def test_by_size(self, tmp_path: Path) -> None:
-        """The oldest records go until the topic is no larger than its rule says."""
-        log = await self.opened(tmp_path / "log.db", letters=Rule(max_bytes=1_000))
-        letters = [Outgoing("letters", None, b"x" * 100) for _ in range(30)]
-        await log.publish(letters)
-
-        async def done() -> bool:
-            return len(await records_of(log, "letters")) == 10
-
-        await until_true(done)
-        await log.publish(letters[:1])
-        await until_true(done)
-        assert [record.offset for record in await records_of(log, "letters")] == [*range(21, 31)]
-        await log.close()
-
-    async def test_never_what_is_not_consumed(self, tmp_path: Path) -> None:
-        """Of a consumed topic only records below the committed offset go, however old they are."""
-        log = await self.opened(tmp_path / "log.db", orders=(0.0, 0))
-        async with await joined(log, ["orders"], 2) as member:
-            await member.has(0, 1)
-            await log.publish([*self.old("orders", 20), *self.old("orders", 20, 1)])
-            await member.leases[Shard(0)].commit(puts({}, orders=12))
-
-            async def done() -> bool:
-                return [r.offset for r in await records_of(log, "orders")] == [*range(12, 20)]
-
-            await until_true(done)
-            assert len(await records_of(log, "orders", 1)) == 20
-            found = await member.fetched(8 + 20)
-            assert min(r.offset for b in found if b.partition == 0 for r in b.records) == 12
-        await log.close()
-
-    async def test_all_removed(self, tmp_path: Path) -> None:
-        """A fetch passes over records that are all gone, and goes on with what comes next."""
-        log = await self.opened(tmp_path / "log.db", orders=(0.0, 0))
-        await log.publish(self.old("orders", 10))
-        async with await joined(log, ["orders"], 2) as member:
-            await member.has(0, 1)
-            lease = member.leases[Shard(0)]
-            await lease.commit(puts({}, orders=10))
-
-            async def done() -> bool:
-                return not await records_of(log, "orders")
-
-            await until_true(done)
-            await lease.open_gate({})
-            await log.publish(numbered("orders", 1))
-            (batch,) = await member.fetched(1)
-            assert [record.offset for record in batch.records] == [10]
-        await log.close()
