@@ -26,7 +26,11 @@ from event_center.failpoint import Step, reach
 from event_center.machine.decision import DONE, ERROR, Action
 from event_center.model import Event, Failure, Owed, Snapshot, Status
 from event_center.plugins.context import Context
+from event_center.plugins.signatures import Callback
 from event_center.wire import history
+
+
+Known = tuple[Action, Callback]
 
 
 class Effects:
@@ -50,6 +54,11 @@ class Effects:
         self._outbox = outbox
         self._turn = turn
         self._runners = runners
+        self._known: dict[tuple[str, str, str], Known] = {}
+        """By machine, state and callback: what was looked up once."""
+        self._eager = frozenset(
+            name for name, machine in plan.machines.items() if machine.has_eager
+        )
         turn.on_owed = self._start_eager
         turn.on_free = self.start
 
@@ -68,28 +77,39 @@ class Effects:
         if owed.due_ms > self._ledger.now_ms:
             self._timers.due(workflow_id, owed.due_ms)
             return
-        action = self._action(snapshot, owed)
-        if action is None:
+        known = self._known.get((snapshot.machine, snapshot.state, owed.name))
+        if known is None:
+            known = self._look_up(snapshot, owed)
+        if known is None:
             self._turn.park(snapshot, "no_place", None)
+            self._ledger.wake()
         else:
-            self._submit(snapshot, owed, action)
+            self._submit(snapshot, owed, known)
 
     def _start_eager(self, snapshot: Snapshot) -> None:
         """A run that tolerates a phantom starts with the accept, before the transition is durable."""
+        if snapshot.machine not in self._eager or snapshot.status in STOPPED:
+            return
         owed = snapshot.owed[0]
-        action = self._action(snapshot, owed)
-        if action is not None and action.eager and snapshot.status not in STOPPED:
-            self._submit(snapshot, owed, action)
+        known = self._look_up(snapshot, owed)
+        if known is not None and known[0].eager:
+            self._submit(snapshot, owed, known)
 
-    def _action(self, snapshot: Snapshot, owed: Owed) -> Action | None:
-        """What the machine says of an owed run; None if it does not know it any more."""
+    def _look_up(self, snapshot: Snapshot, owed: Owed) -> Known | None:
+        """What the machine says of an owed run, and who does it; None if it knows it no more."""
         machine = self._plan.machines.get(snapshot.machine)
         try:
-            return None if machine is None else machine.effect(snapshot.state, owed.name)
+            if machine is None:
+                return None
+            action = machine.effect(snapshot.state, owed.name)
         except KeyError:
             return None
+        known = action, self._plan.callback(machine.name, owed.name)
+        self._known[snapshot.machine, snapshot.state, owed.name] = known
+        return known
 
-    def _submit(self, snapshot: Snapshot, owed: Owed, action: Action) -> None:
+    def _submit(self, snapshot: Snapshot, owed: Owed, known: Known) -> None:
+        action, callback = known
         key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         context = Context(
             snapshot,
@@ -99,7 +119,6 @@ class Effects:
             deadline_ms=self._ledger.now_ms + action.timeout_ms,
             topics=self._plan.publishable,
         )
-        callback = self._plan.callback(snapshot.machine, owed.name)
         run = EffectRun(callback, context, action.timeout_ms / 1000)
         run.effects, run.snapshot, run.owed, run.action = self, snapshot, owed, action
         self._workflows.runs[snapshot.workflow_id] = run

@@ -164,7 +164,11 @@ class Owner:
         self._lease = lease = await self._group.lease(self.shard, self.token)
         reach(Step.TAKEOVER_FENCED)
         parts = Parts(
-            self.shard, self._plan, self._runners, wake=self._wake, earlier=self._earlier.set
+            self.shard,
+            self._plan,
+            self._runners,
+            wake=self._something.set,
+            earlier=self._earlier.set,
         )
         self.restored = 0
         async for count in restore(lease, parts, await self._log.topics(), self._plan):
@@ -180,9 +184,6 @@ class Owner:
         parts.resume()
         self._something.set()
         self._on_room()
-
-    def _wake(self) -> None:
-        self._something.set()
 
     # -- serving -------------------------------------------------------------------------------
 

@@ -153,6 +153,12 @@ class Machine:
         """
         return self._table[state].effects[name]
 
+    @property
+    def has_eager(self) -> bool:
+        """Whether any entry callback starts with the accept."""
+        rows = self._table.values()
+        return any(action.eager for row in rows for action in row.effects.values())
+
     def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
         """
         The workflow's timers once this one was dealt with and the workflow stayed in its state.

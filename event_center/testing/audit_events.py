@@ -1,0 +1,111 @@
+"""
+Which event each consumed record carries, and for whom: the audit's own reading of publishers' bytes.
+
+Plain JSON objects and CloudEvents, structured and binary, and the records of the inbox are
+understood; a topic with rules of its own needs a reader, which whoever asks for the audit brings.
+`audit_shard` asks here for the event at a position, and in which order a workflow's events lie.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from event_center.model import Event, Position, Record
+from event_center.testing.audit_evidence import Evidence, Place
+
+
+class Heard(NamedTuple):
+    """An event as its publisher wrote it."""
+
+    workflow_id: str
+    name: str
+    payload: Any
+    id: str | None
+
+
+ReadEvent = Callable[[Record], Heard | None]
+"""A record to its event; None if it carries none that a center could decide."""
+
+
+def read_plain(record: Record) -> Heard | None:
+    """A plain JSON object, or a CloudEvent."""
+    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    try:
+        body = json.loads(record.value or b"")
+    except ValueError:
+        return None
+    key = None if record.key is None else record.key.decode("utf-8", "replace")
+    if "ce_specversion" in headers:
+        subject = headers.get("ce_workflow_id") or headers.get("ce_subject") or key
+        return _heard(subject, headers.get("ce_type"), body, headers.get("ce_id"))
+    if not isinstance(body, dict):
+        return None
+    structured = "specversion" in body
+    name = body.get("event", body.get("type") if structured else None)
+    subject = body.get("workflow_id", body.get("subject") if structured else None)
+    payload = body["payload"] if "payload" in body else body.get("data", body)
+    return _heard(key if subject is None else subject, name, payload, body.get("id"))
+
+
+def _heard(workflow_id: Any, name: Any, payload: Any, event_id: Any) -> Heard | None:
+    texts = [str(one) if type(one) is int else one for one in (workflow_id, name, event_id)]
+    if not all(isinstance(one, str) and one for one in texts[:2]):
+        return None
+    return Heard(texts[0], texts[1], payload, texts[2])
+
+
+class Events:
+    """All consumed records, as events."""
+
+    def __init__(self, evidence: Evidence, readers: Mapping[str, ReadEvent]) -> None:
+        self._records = evidence.records
+        self._commands = evidence.commands
+        self._heard: dict[Position, Heard | None] = {}
+        self._orders: dict[tuple[str, Place], list[int]] = {}
+        for place, records in evidence.records.items():
+            topic, partition = place
+            if topic not in evidence.consumed or topic == evidence.commands:
+                continue
+            read = readers.get(topic, read_plain)
+            for record in records:
+                heard = read(record)
+                self._heard[Position(topic, partition, record.offset)] = heard
+                if heard is not None:
+                    key = heard.workflow_id, place
+                    self._orders.setdefault(key, []).append(record.offset)
+
+    def heard(self, position: Position) -> Heard | None:
+        """The event at this position; None if there is none that can be read."""
+        return self._heard.get(position)
+
+    def event(self, position: Position) -> Event | None:
+        """The same as the machine room takes it."""
+        heard, record = self.heard(position), self.record(position)
+        if heard is None or record is None:
+            return None
+        stamp = record.timestamp_ms
+        return Event(heard.name, heard.payload, heard.id, stamp, record.headers, *position)
+
+    def record(self, position: Position) -> Record | None:
+        """The record at this position; None if it is not there, or not any more."""
+        records = self._records.get((position.topic, position.partition), ())
+        index = bisect_left(records, position.offset, key=lambda record: record.offset)
+        if index < len(records) and records[index].offset == position.offset:
+            return records[index]
+        return None
+
+    def order(self, workflow_id: str, place: Place) -> list[int]:
+        """The offsets of all events of a workflow in one partition."""
+        return self._orders.get((workflow_id, place), [])
+
+    def command(self, position: Position) -> dict[str, Any]:
+        """The arguments of the command at this position; empty if it can not be read."""
+        record = self.record(position)
+        try:
+            body = json.loads((record and record.value) or b"{}")
+        except ValueError:
+            return {}
+        return dict(body.get("args", {})) if isinstance(body, dict) else {}

@@ -1,0 +1,223 @@
+"""
+The audit's own reading of docs/formats.md: snapshots, waiting entries, shard entries, history, letters.
+
+Written apart from the wire room on purpose: a mistake there must not be believed here. `audit_shard`
+reads cuts through this; bytes that do not fit raise FormatError with the place where they lie.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from event_center.errors import FormatError
+from event_center.model import Json, Position, Record, Timer
+
+SHARD_KEY = b"shard"
+TYPE = "event_center."
+LETTER = "__event_center.errors."
+FORWARDED_FROM = "__event_center.forwarded.from"
+
+T = TypeVar("T")
+
+
+class Shot(NamedTuple):
+    """One snapshot, as far as the audit looks at it."""
+
+    machine: str
+    version: int
+    state: str
+    status: str
+    seq: int
+    data: dict[str, Json]
+    owed: tuple[tuple[str, int], ...]
+    """Names and seqs of the owed runs."""
+    timers: tuple[Timer, ...]
+    waiting: int
+    result: str | None
+    letters: tuple[int, int]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether only a command moves the workflow."""
+        return self.status in {"parked", "paused"}
+
+
+class Kept(NamedTuple):
+    """One waiting entry."""
+
+    position: Position
+    deferred: bool
+
+
+class Told(NamedTuple):
+    """One history record."""
+
+    kind: str
+    workflow_id: str
+    at_ms: int
+    data: dict[str, Any]
+
+    @property
+    def position(self) -> Position | None:
+        """The record whose outcome this tells; None if it tells of something else."""
+        data = self.data
+        if self.kind == "created" or "offset" not in data:
+            return None
+        return Position(data["topic"], data["partition"], data["offset"])
+
+    @property
+    def origin(self) -> str:
+        """What this tells of: a position, or `timer/...`, `run/...`, `letter/...`."""
+        position = self.position
+        return str(self.data.get("origin", "")) if position is None else str(position)
+
+    def get(self, name: str) -> Any:
+        """One field of its data; None where it has none."""
+        return self.data.get(name)
+
+
+def workflow_of(key: bytes) -> str | None:
+    """The workflow whose snapshot this key holds; None for another key."""
+    return key[2:].decode() if key.startswith(b"s:") else None
+
+
+def waiting_of(key: bytes) -> tuple[str, int] | None:
+    """Workflow and number of the waiting entry under this key; None for another key."""
+    if not key.startswith(b"w:"):
+        return None
+    workflow_id, _, number = key[2:].rpartition(b"\x00")
+    return workflow_id.decode(), int(number)
+
+
+def _reading(what: str, where: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise FormatError(
+            f"{where}: {what} is not as docs/formats.md says ({error!r}); look at its bytes"
+        ) from error
+
+
+def read_snapshot(value: bytes, where: str) -> Shot:
+    """
+    A snapshot.
+
+    Raises:
+        FormatError: it is none.
+    """
+
+    def read() -> Shot:
+        line, _, text = value.partition(b"\n")
+        _, machine, version, state, status, _ = line.decode().split("\t")
+        body = json.loads(text)
+        return Shot(
+            machine=machine,
+            version=int(version),
+            state=state,
+            status=status,
+            seq=body["seq"],
+            data=body["data"],
+            owed=tuple((owed[0], owed[1]) for owed in body.get("owed", ())),
+            timers=tuple(Timer(*timer) for timer in body.get("timers", ())),
+            waiting=body.get("waiting", [0])[0],
+            result=body.get("result"),
+            letters=tuple(body.get("letters", (0, 0))),
+        )
+
+    return _reading("a snapshot", where, read)
+
+
+def read_waiting(value: bytes, where: str) -> Kept:
+    """
+    A waiting entry.
+
+    Raises:
+        FormatError: it is none.
+    """
+
+    def read() -> Kept:
+        about = json.loads(value.partition(b"\n")[0])
+        position = Position(about["topic"], about["partition"], about["offset"])
+        return Kept(position, about["deferred"])
+
+    return _reading("a waiting entry", where, read)
+
+
+class ShardState(NamedTuple):
+    """One shard entry."""
+
+    cut: int
+    offsets: Mapping[str, int]
+    read: int
+    outcomes: Mapping[str, int]
+    waiting: Mapping[str, int]
+    transitions: int
+    timers: int
+    counts: Mapping[tuple[str, int, str, str], int]
+
+
+EMPTY = ShardState(0, {}, 0, {}, {}, 0, 0, {})
+"""A shard before its first cut."""
+
+
+def read_shard(value: bytes, where: str) -> ShardState:
+    """
+    A shard entry.
+
+    Raises:
+        FormatError: it is none.
+    """
+
+    def read() -> ShardState:
+        body = json.loads(value)
+        plain = [body[name] for name in ShardState._fields[:-1]]
+        counts = {(m, v, state, status): n for m, v, state, status, n in body["counts"]}
+        return ShardState(*plain, counts)
+
+    return _reading("a shard entry", where, read)
+
+
+def read_history(record: Record, where: str) -> Told:
+    """
+    A history record.
+
+    Raises:
+        FormatError: it is none.
+    """
+
+    def read() -> Told:
+        body = json.loads(record.value or b"")
+        at = datetime.fromisoformat(body["time"])
+        kind = body["type"].removeprefix(TYPE)
+        return Told(kind, body["subject"], round(at.timestamp() * 1000), body["data"])
+
+    return _reading("a history record", where, read)
+
+
+class Lettered(NamedTuple):
+    """What a dead letter says of itself."""
+
+    origin: str
+    reason: str
+    workflow_id: str
+    number: int | None
+    """Its place in its workflow's sequence; None if it is in none."""
+
+
+def read_letter(record: Record, where: str) -> Lettered:
+    """
+    A dead letter.
+
+    Raises:
+        FormatError: it is none.
+    """
+
+    def read() -> Lettered:
+        why = {name.removeprefix(LETTER): value.decode() for name, value in record.headers}
+        number = int(why["number"]) if "number" in why else None
+        return Lettered(why["origin"], why["reason"], why.get("workflow_id", ""), number)
+
+    return _reading("a dead letter", where, read)
