@@ -9,7 +9,6 @@ understood; a topic with rules of its own needs a reader, which whoever asks for
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -61,8 +60,7 @@ class Events:
     """All consumed records, as events."""
 
     def __init__(self, evidence: Evidence, readers: Mapping[str, ReadEvent]) -> None:
-        self._records = evidence.records
-        self._commands = evidence.commands
+        self._evidence = evidence
         self._heard: dict[Position, Heard | None] = {}
         self._orders: dict[tuple[str, Place], list[int]] = {}
         for place, records in evidence.records.items():
@@ -83,19 +81,11 @@ class Events:
 
     def event(self, position: Position) -> Event | None:
         """The same as the machine room takes it."""
-        heard, record = self.heard(position), self.record(position)
+        heard, record = self.heard(position), self._evidence.record(position)
         if heard is None or record is None:
             return None
         stamp = record.timestamp_ms
         return Event(heard.name, heard.payload, heard.id, stamp, record.headers, *position)
-
-    def record(self, position: Position) -> Record | None:
-        """The record at this position; None if it is not there, or not any more."""
-        records = self._records.get((position.topic, position.partition), ())
-        index = bisect_left(records, position.offset, key=lambda record: record.offset)
-        if index < len(records) and records[index].offset == position.offset:
-            return records[index]
-        return None
 
     def order(self, workflow_id: str, place: Place) -> list[int]:
         """The offsets of all events of a workflow in one partition."""
@@ -103,7 +93,7 @@ class Events:
 
     def command(self, position: Position) -> dict[str, Any]:
         """The arguments of the command at this position; empty if it can not be read."""
-        record = self.record(position)
+        record = self._evidence.record(position)
         try:
             body = json.loads((record and record.value) or b"{}")
         except ValueError:

@@ -7,6 +7,7 @@ cuts; a test can write one by hand. `audit` reads it and returns `Violation`s.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,6 +88,7 @@ class Evidence:
 
     app: str
     """The prefix of the center's own topics."""
+    shards: int
     consumed: Sequence[str]
     """The topics that the center reads, its inbox and its commands included."""
     records: Mapping[Place, Sequence[Record]]
@@ -119,3 +121,35 @@ class Evidence:
     def commands(self) -> str:
         """The topic of operators' commands."""
         return f"{self.app}.commands"
+
+    def record(self, position: Position) -> Record | None:
+        """The record at this position; None if it is not there, or not any more."""
+        records = self.records.get((position.topic, position.partition), ())
+        index = bisect_left(records, position.offset, key=_offset)
+        if index < len(records) and records[index].offset == position.offset:
+            return records[index]
+        return None
+
+    def place(self, source: str, shard: int) -> Place:
+        """Topic and partition of a source of a shard: `topic`, or `topic/partition`."""
+        topic, _, partition = source.partition("/")
+        return topic, int(partition) if partition else shard
+
+    def sources(self, shard: int) -> dict[str, Place]:
+        """What a shard reads: source → topic and partition."""
+        return {
+            topic if partition == shard else f"{topic}/{partition}": (topic, partition)
+            for topic, partition in self.records
+            if topic in self.consumed and partition % self.shards == shard
+        }
+
+    def between(self, place: Place, since: int, stop: int) -> int:
+        """How many records lie between two offsets; those that retention removed count as well."""
+        records = self.records.get(place, ())
+        first = records[0].offset if records else stop
+        found = bisect_left(records, stop, key=_offset) - bisect_left(records, since, key=_offset)
+        return found + max(0, min(first, stop) - since)
+
+
+def _offset(record: Record) -> int:
+    return record.offset

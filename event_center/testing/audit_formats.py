@@ -173,9 +173,9 @@ def read_shard(value: bytes, where: str) -> ShardState:
 
     def read() -> ShardState:
         body = json.loads(value)
-        plain = [body[name] for name in ShardState._fields[:-1]]
+        plain = {name: body[name] for name in ShardState._fields if name != "counts"}
         counts = {(m, v, state, status): n for m, v, state, status, n in body["counts"]}
-        return ShardState(*plain, counts)
+        return ShardState(counts=counts, **plain)
 
     return _reading("a shard entry", where, read)
 

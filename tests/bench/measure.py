@@ -15,7 +15,7 @@ import resource
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 
 class Reading(NamedTuple):
@@ -56,7 +56,7 @@ class Meter:
         self._cpu_s = 0.0
         self._wall_s = 0.0
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         gc.collect()
         gc.freeze()
         self._cpu_s = -_cpu_s()
@@ -87,7 +87,6 @@ def in_turns(sides: Mapping[str, Side], rounds: int) -> Readings:
     """Run every side once a round, in the order given and then in the reverse one."""
     readings: Readings = {name: [] for name in sides}
     for number in range(rounds):
-        names = list(sides) if number % 2 == 0 else list(reversed(sides))
-        for name in names:
+        for name in list(sides)[:: -1 if number % 2 else 1]:
             readings[name].append(asyncio.run(sides[name]()))
     return readings

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -69,7 +70,7 @@ class Row:
         return "at best" if self.target.met(self.best) else "no"
 
 
-def one_side(  # the row of a single side
+def one_side(
     case: str,
     what: str,
     readings: list[Reading],
@@ -158,10 +159,9 @@ def version(package: str) -> str:
 
 def _processor() -> str:
     if sys.platform == "linux":
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 

@@ -23,7 +23,7 @@ from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.log.partitioner import murmur2
 from event_center.log.port import Log
 from event_center.machine import parse
-from event_center.model import Outgoing
+from event_center.model import Outgoing, Shard
 from event_center.plugins.callbacks import callbacks
 from event_center.plugins.context import Context
 from event_center.plugins.registry import Bound, resolve
@@ -176,7 +176,8 @@ async def member_on(log: Log, of: Plan) -> AsyncIterator[Member]:
 
 def totals(member: Member) -> dict[str, int]:
     """What became of the records so far; empty while the shard is not served."""
-    return member.owners[0].totals() if 0 in member.owners else {}
+    owner = member.owners.get(Shard(0))
+    return {} if owner is None else owner.totals()
 
 
 def check_applied(member: Member, events: int) -> None:

@@ -130,8 +130,12 @@ def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=busy_timeout_s, isolation_level=None, cached_statements=STATEMENTS
         )
+    except sqlite3.Error as error:
+        raise _unavailable(path, error) from error
+    try:
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     except sqlite3.Error as error:
+        connection.close()
         raise _unavailable(path, error) from error
     return connection
 

@@ -36,15 +36,15 @@ class Rows(NamedTuple):
 
 
 PUT_ENTRIES = Rows(
-    "INSERT INTO entries SELECT ?1, column1, column2 FROM (VALUES ",
+    "INSERT INTO entries SELECT ?, column1, column2 FROM (VALUES ",
     "(?,?)",
     ") WHERE column1 IS NOT NULL ON CONFLICT(shard, key) DO UPDATE SET value = excluded.value",
     2,
     {},
 )
-REMOVE_ENTRIES = Rows("DELETE FROM entries WHERE shard = ?1 AND key IN (", "?", ")", 1, {})
+REMOVE_ENTRIES = Rows("DELETE FROM entries WHERE shard = ? AND key IN (", "?", ")", 1, {})
 PUT_OFFSETS = Rows(
-    "INSERT INTO offsets SELECT ?1, column1, column2 FROM (VALUES ",
+    "INSERT INTO offsets SELECT ?, column1, column2 FROM (VALUES ",
     "(?,?)",
     ") WHERE column1 IS NOT NULL ON CONFLICT(shard, topic) DO UPDATE SET next = excluded.next",
     2,
@@ -66,21 +66,21 @@ PUT_TAILS = Rows(
     {},
 )
 KEEP_ENTRIES = Rows(
-    "INSERT INTO cut_entries SELECT ?1, column1, column2, column3 FROM (VALUES ",
+    "INSERT INTO cut_entries SELECT ?, column1, column2, column3 FROM (VALUES ",
     "(?,?,?)",
     ") WHERE column1 IS NOT NULL",
     3,
     {},
 )
 KEEP_RECORDS = Rows(
-    "INSERT INTO cut_records SELECT ?1, column1, column2, column3, column4 FROM (VALUES ",
+    "INSERT INTO cut_records SELECT ?, column1, column2, column3, column4 FROM (VALUES ",
     "(?,?,?,?)",
     ") WHERE column1 IS NOT NULL",
     4,
     {},
 )
 KEEP_OFFSETS = Rows(
-    "INSERT INTO cut_offsets SELECT ?1, column1, column2 FROM (VALUES ",
+    "INSERT INTO cut_offsets SELECT ?, column1, column2 FROM (VALUES ",
     "(?,?)",
     ") WHERE column1 IS NOT NULL",
     2,
@@ -91,7 +91,7 @@ KEEP_OFFSETS = Rows(
 def write(
     connection: sqlite3.Connection, rows: Rows, values: Sequence[Any], first: int | None = None
 ) -> None:
-    """Write rows whose values stand one after the other; `first` is the statement's argument ?1."""
+    """Write rows whose values stand one after the other; `first` is the argument before them."""
     head = [] if first is None else [first]
     step = LONGEST * rows.columns
     for start in range(0, len(values), step):

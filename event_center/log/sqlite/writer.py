@@ -28,6 +28,14 @@ from event_center.log.sqlite.transaction import Transaction
 LARGEST_GROUP = 256
 """Jobs in one transaction at most: keeps the wait of the first of them short."""
 
+LEND_EVERY_S = 0.001
+LEND_S = 0.00005
+"""
+While a job is under way a busy event loop sleeps this long, this often. Else the thread may wait for
+Python's interpreter lock without end: the loop lets go of it in each of its short turns, and has it back
+before the thread is awake; each such moment starts the 5 ms anew after which Python would insist.
+"""
+
 T = TypeVar("T")
 
 
@@ -80,6 +88,8 @@ class Writer:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._taken: list[Job] = []
         self._over = False
+        self._under_way = 0
+        self._lending: asyncio.TimerHandle | None = None
         self.ready: asyncio.Future[None] = self._loop.create_future()
         """Set when the file is open; carries the error if it can not be opened."""
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -106,7 +116,17 @@ class Writer:
             raise LogUnavailable(f"the log {self._path} is closed: open it again")
         future: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put(Job(work, future, is_cut))
+        self._under_way += 1
+        if self._lending is None:
+            self._lending = self._loop.call_later(LEND_EVERY_S, self._lend)
         return future
+
+    def _lend(self) -> None:
+        """Let the thread have the interpreter for a moment."""
+        self._lending = None
+        if self._under_way:
+            time.sleep(LEND_S)
+            self._lending = self._loop.call_later(LEND_EVERY_S, self._lend)
 
     async def stop(self) -> None:
         """End the thread after the jobs that wait; calling it again only waits."""
@@ -240,6 +260,7 @@ class Writer:
 
     def _deliver(self, ended: list[Ended], tails: Mapping[Place, int]) -> None:
         """On the event loop: first the news, so that who is woken by a result sees them."""
+        self._under_way -= len(ended)
         if tails:
             self._committed(tails)
         for job, result, error in ended:

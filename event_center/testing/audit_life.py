@@ -1,0 +1,314 @@
+"""
+One workflow's life, replayed from its history through the pure machine.
+
+History says what happened, the machine says what should have: `take` compares them, record by record,
+and `compare` holds the result against the snapshots of the cuts. It finds broken promises P2, P3, P4
+(letters) and P7. `audit_shard` feeds it in the order of the history; `audit_runs` looks at its debts.
+
+History does not hold the payload of an event that a callback returned. After such an event the life
+is `blind`: it believes data and target, as long as the machine could do them, until a snapshot shows
+them. Expressions over `now` beside decide callbacks can not be replayed: their moment is not on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from event_center.errors import EventCenterError
+from event_center.machine import Machine
+from event_center.machine.decision import ERROR, Decision, Refused, Transition
+from event_center.model import Event, Owed, Result, Snapshot, Timer, Unhandled
+from event_center.testing.audit_evidence import Complaint, Promise
+from event_center.testing.audit_formats import Shot, Told
+
+JUDGED = frozenset({"unknown_event", "not_accepted", "guard"})
+"""The refusals that the pure machine gives."""
+
+
+class Debt:
+    """One run that a transition owed."""
+
+    __slots__ = ("at_ms", "eager", "name", "seq", "settled")
+
+    def __init__(self, owed: Owed, at_ms: int, *, eager: bool) -> None:
+        self.name = owed.name
+        self.seq = owed.seq
+        self.at_ms = at_ms
+        """When the cut that owes it was committed, at the earliest."""
+        self.eager = eager
+        self.settled = ""
+        """`done`, `failed` or `given_up`; empty while it is owed."""
+
+
+class Life:
+    """A workflow as its history tells it."""
+
+    def __init__(self, machine: Machine, told: Told, cut_at_ms: int) -> None:
+        birth = machine.birth(told.at_ms)
+        self.machine = machine
+        self.snapshot = Snapshot(told.workflow_id, machine.name, machine.version, birth.target)
+        self.snapshot.data = birth.data or {}
+        self.debts: dict[tuple[str, int], Debt] = {}
+        self.decided: dict[str, tuple[str, int]] = {}
+        """Key of each decide callback of an accepted transition, and the cut's time."""
+        self.cut_at_ms = cut_at_ms
+        self.blind = False
+        self.loose = False
+        """Timers were set at the moment of a decision that is not on record, before its accept."""
+        self._fired: set[str] = set()
+        self._failure: dict[str, Any] = {}
+        self._enter(birth)
+
+    # -- what the machine says -----------------------------------------------------------------
+
+    def sets_aside(self, event: Event, now_ms: int) -> bool:
+        """Whether the workflow, as it is now, would defer this event."""
+        if self.snapshot.result is not None:
+            return False
+        decision = self._step(event, now_ms)
+        return isinstance(decision, Refused) and decision.unhandled is Unhandled.DEFER
+
+    def _step(self, event: Event, now_ms: int) -> Decision | None:
+        """The machine's decision; None if it has none for these values."""
+        try:
+            return self.machine.step(self.snapshot, event, now_ms)
+        except EventCenterError:
+            return None
+
+    # -- one history record --------------------------------------------------------------------
+
+    def take(self, told: Told, event: Event | None) -> Iterator[Complaint]:
+        """Live through one record of the history; `event` is what lies at its position."""
+        event = self._event(told) if event is None else event
+        yield from self._letters_first(told)
+        if told.kind == "run":
+            yield from self._run(told)
+            return
+        if told.kind == "command":
+            yield from self._command(told)
+        elif told.kind in {"applied", "timer"}:
+            yield from self._applied(told, event)
+        else:
+            yield from self._refused(told, event)
+        if told.origin.startswith("letter/"):
+            self.snapshot.letters_next += 1
+        if told.get("seq") != self.snapshot.seq:
+            seqs = f"history says {told.get('seq')}, its transitions make {self.snapshot.seq}"
+            yield Promise.ONCE, f"seq at {told.origin}: {seqs}"
+
+    def _event(self, told: Told) -> Event:
+        """The event of something that is no record: a timer, a run's result, a replayed letter."""
+        name = str(told.get("event"))
+        payload = self._failure if name == ERROR else None
+        return Event(name, payload, None, told.at_ms, (), told.origin)
+
+    def _letters_first(self, told: Told) -> Iterator[Complaint]:
+        """While letters are open, later events follow them."""
+        snapshot = self.snapshot
+        if (
+            told.position is None
+            or snapshot.letters_next >= snapshot.letters_last
+            or snapshot.result is not None
+            or told.kind in {"command", "dead_lettered", "duplicate"}
+            or told.get("reason") == "other_machine"
+        ):
+            return
+        letter = f"its open letter {snapshot.letters_next}"
+        yield Promise.ORDER, f"{told.position} was decided ({told.kind}) ahead of {letter}"
+
+    def letter(self, number: int) -> Iterator[Complaint]:
+        """A dead letter was written in sequence."""
+        if number != self.snapshot.letters_last:
+            yield (
+                Promise.ORDER,
+                f"its dead letter has number {number} instead of {self.snapshot.letters_last}",
+            )
+        self.snapshot.letters_last = number + 1
+
+    # -- transitions ---------------------------------------------------------------------------
+
+    def _applied(self, told: Told, event: Event) -> Iterator[Complaint]:
+        snapshot = self.snapshot
+        where, before, target = told.origin, told.get("from"), told.get("to")
+        snapshot.version = self.machine.version
+        if told.kind == "timer":
+            yield from self._fire(told)
+        if before != snapshot.state:
+            yield Promise.ONCE, f"{where} left state {before!r}, it was in {snapshot.state!r}"
+        if event.name == "@set-state":
+            snapshot.result = None
+            decision: Decision | None = self.machine.entering(target, snapshot.seq + 1, told.at_ms)
+        elif snapshot.result is not None:
+            yield Promise.ONCE, f"{where} was applied after the end of its workflow"
+            return
+        else:
+            decision = self._step(event, told.at_ms)
+        blind = self.blind or self._unheard(told)
+        if blind and (not isinstance(decision, Transition) or decision.target != target):
+            decision = self._believed(target, told)
+        if not isinstance(decision, Transition):
+            yield (
+                Promise.ONCE,
+                f"{where} ({event.name}) was applied, the machine refuses it in {snapshot.state!r}",
+            )
+        elif decision.target != target:
+            yield Promise.ONCE, f"{where} led to {target!r}, the machine says {decision.target!r}"
+        else:
+            self.blind = blind
+            self._accept(decision, event)
+
+    def _unheard(self, told: Told) -> bool:
+        """Whether the event had a payload that is not on record."""
+        event = str(told.get("event"))
+        if told.origin.startswith("run/"):
+            return not event.startswith("@")
+        return told.origin.startswith("error/") and not self._failure
+
+    def _believed(self, target: str, told: Told) -> Transition | None:
+        if target not in self.machine.states:
+            return None
+        if target == self.snapshot.state:
+            return Transition(target, entered=False)
+        return self.machine.entering(target, self.snapshot.seq + 1, told.at_ms)
+
+    def _accept(self, decision: Transition, event: Event) -> None:
+        snapshot = self.snapshot
+        for action in decision.decide:
+            key = f"{snapshot.workflow_id}/{event.origin}/{action.name}"
+            self.decided[key] = action.name, self.cut_at_ms
+        self.loose = bool(decision.decide)
+        snapshot.seq += 1
+        if decision.data is not None:
+            snapshot.data = decision.data
+        if decision.entered:
+            self._enter(decision)
+        elif decision.timers is not None:
+            snapshot.timers = decision.timers
+        self._failure = {}
+
+    def _enter(self, decision: Transition) -> None:
+        snapshot = self.snapshot
+        snapshot.state = decision.target
+        snapshot.timers = () if decision.result else decision.timers or ()
+        snapshot.owed = tuple(Owed(name, snapshot.seq) for name in decision.owed)
+        for owed in snapshot.owed:
+            eager = self.machine.effect(snapshot.state, owed.name).eager
+            self.debts[owed.name, owed.seq] = Debt(owed, self.cut_at_ms, eager=eager)
+        if decision.result is not None:
+            snapshot.result = decision.result
+
+    def _refused(self, told: Told, event: Event) -> Iterator[Complaint]:
+        snapshot = self.snapshot
+        reason = told.get("reason")
+        if told.origin.startswith("timer/"):
+            yield from self._fire(told)
+            fired = self._pending(told)
+            if fired is not None:
+                snapshot.timers = self.machine.timers_after(snapshot, fired, told.at_ms)
+        if reason == "finished" and snapshot.result is None:
+            yield Promise.ONCE, f"{told.origin} was refused as finished, which the workflow is not"
+        if reason not in JUDGED or self.blind or self._unheard(told):
+            return
+        decision = self._step(event, told.at_ms)
+        if not isinstance(decision, Refused) or decision.reason != reason:
+            accepts = f"the machine accepts it in {snapshot.state!r}"
+            yield Promise.ONCE, f"{told.origin} ({event.name}) was refused ({reason}), {accepts}"
+
+    # -- timers --------------------------------------------------------------------------------
+
+    def _pending(self, told: Told) -> Timer | None:
+        """The timer that this record tells of, as it was set."""
+        _, seq, rest = told.origin.split("/", 2)
+        name, _, due = rest.rpartition("/")
+        for timer in self.snapshot.timers:
+            exact = timer.due_ms == int(due) or (self.loose and int(due) <= timer.due_ms)
+            if timer.id == name and timer.seq == int(seq) and exact:
+                return timer
+        return None
+
+    def _fire(self, told: Told) -> Iterator[Complaint]:
+        origin = told.origin
+        if origin in self._fired:
+            yield Promise.TIMERS, f"{origin} fired a second time"
+        elif self._pending(told) is None:
+            yield Promise.TIMERS, f"{origin} fired, but no such timer was set"
+        elif told.at_ms < int(origin.rpartition("/")[2]):
+            yield Promise.TIMERS, f"{origin} fired at {told.at_ms}, before it was due"
+        self._fired.add(origin)
+
+    # -- runs and commands ---------------------------------------------------------------------
+
+    def _run(self, told: Told) -> Iterator[Complaint]:
+        snapshot = self.snapshot
+        name, seq, outcome = str(told.get("callback")), told.get("seq"), told.get("outcome")
+        where = f"run {name} of seq {seq}"
+        key = f"{snapshot.workflow_id}/{seq}/{name}"
+        if told.get("key") not in {None, key}:
+            yield Promise.CALLBACKS, f"{where} has the key {told.get('key')!r} instead of {key!r}"
+        owed = [(one.name, one.seq) for one in snapshot.owed]
+        if (name, seq) not in owed or (outcome != "given_up" and owed[0] != (name, seq)):
+            yield Promise.CALLBACKS, f"{where} ended ({outcome}), which the workflow did not owe"
+            return
+        over = outcome != "failed" or told.get("again_in_ms") is None
+        if outcome == "failed" and over:
+            fields = (("type", "error"), ("message", "message"), ("attempt", "attempt"))
+            self._failure = {"callback": name, **{to: told.get(of) for to, of in fields}}
+            # Without an `on_error` the workflow is parked, and owes the run still.
+            over = self.machine.has(snapshot.state, ERROR)
+        if outcome == "done":
+            self._failure = {}
+        if over:
+            snapshot.owed = tuple(
+                one for one in snapshot.owed if (one.name, one.seq) != (name, seq)
+            )
+            self.debts[name, seq].settled = str(outcome)
+
+    def _command(self, told: Told) -> Iterator[Complaint]:
+        if told.get("outcome") != "applied":
+            return
+        if told.get("command") == "discard":
+            self.snapshot.letters_next += 1
+        if told.get("command") == "cancel":
+            if self.snapshot.result is not None:
+                yield Promise.ONCE, f"{told.origin} cancelled a workflow that was over"
+            self.snapshot.seq += 1
+            self.snapshot.result = Result.CANCELLED
+            self.snapshot.timers = ()
+
+    # -- snapshots -----------------------------------------------------------------------------
+
+    def compare(self, shot: Shot) -> Iterator[Complaint]:
+        """Hold a snapshot against the life that leads to it; what was believed is known then."""
+        mine = self.snapshot
+        for what, said, replayed in (
+            ("machine", shot.machine, mine.machine),
+            ("state", shot.state, mine.state),
+            ("seq", shot.seq, mine.seq),
+            ("result", shot.result, mine.result),
+        ):
+            if said != replayed:
+                yield Promise.ONCE, f"its snapshot has {what} {said!r}, its history {replayed!r}"
+        if shot.data != mine.data and not self.blind:
+            yield Promise.ONCE, f"its snapshot has data {shot.data!r}, its history {mine.data!r}"
+        owed = tuple((one.name, one.seq) for one in mine.owed)
+        if shot.owed != owed:
+            yield Promise.CALLBACKS, f"its snapshot owes {shot.owed}, its history {owed}"
+        if not self._same_timers(shot.timers):
+            yield (
+                Promise.TIMERS,
+                f"its snapshot has timers {shot.timers}, its history {mine.timers}",
+            )
+        letters = mine.letters_next, mine.letters_last
+        if shot.letters != letters:
+            yield Promise.ORDER, f"its snapshot has letters {shot.letters}, its history {letters}"
+        mine.data, mine.timers, self.blind, self.loose = shot.data, shot.timers, False, False
+
+    def _same_timers(self, timers: tuple[Timer, ...]) -> bool:
+        mine = self.snapshot.timers
+        if not self.loose:
+            return timers == mine
+        pairs = list(zip(timers, mine, strict=False))
+        return len(timers) == len(mine) and all(
+            said[:2] == own[:2] and said.due_ms <= own.due_ms for said, own in pairs
+        )

@@ -1,0 +1,92 @@
+"""
+Callbacks' own records against what the log says was owed (promise P3).
+
+Each run that history calls done was started at least once, with its one key, and none before the cut
+that owes it was durable (eager ones aside); nobody started what was never owed. `audit` asks for this
+after the shards were replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from event_center.machine import Machine
+from event_center.model import Position
+from event_center.testing.audit_events import Events
+from event_center.testing.audit_evidence import Promise, Started, Violation
+from event_center.testing.audit_life import Debt, Life
+
+NS_PER_MS = 1_000_000
+
+
+class Starts:
+    """What the callbacks wrote down, by key."""
+
+    def __init__(self, started: Iterable[Started]) -> None:
+        self._by_key: dict[str, list[Started]] = {}
+        for one in started:
+            self._by_key.setdefault(one.key, []).append(one)
+
+    def of_life(self, life: Life) -> Iterator[Violation]:
+        """What one workflow owed, and who ran it."""
+        workflow_id = life.snapshot.workflow_id
+        for (name, seq), debt in life.debts.items():
+            key = f"{workflow_id}/{seq}/{name}"
+            story = self._broken(key, debt)
+            if story:
+                yield Violation(Promise.CALLBACKS, workflow_id, story)
+        for key in life.decided:
+            if key not in self._by_key:
+                story = f"its event was accepted, and {key} was never started"
+                yield Violation(Promise.CALLBACKS, workflow_id, story)
+
+    def _broken(self, key: str, debt: Debt) -> str:
+        starts = self._by_key.get(key, [])
+        if debt.settled == "done" and not starts:
+            return f"{key} is done on record, and was never started"
+        for one in starts:
+            early = one.time_ns and one.time_ns // NS_PER_MS < debt.at_ms
+            if early and not debt.eager:
+                before_ms = debt.at_ms - one.time_ns // NS_PER_MS
+                return f"{key} was started {before_ms} ms before the cut that owes it was durable"
+        return ""
+
+    def phantoms(
+        self, lives: Mapping[str, Life], events: Events, machines: Sequence[Machine]
+    ) -> Iterator[Violation]:
+        """Starts that nothing on record explains."""
+        eager = {name for machine in machines for name in _eager(machine)}
+        for key, starts in self._by_key.items():
+            one = starts[0]
+            life = lives.get(one.workflow_id)
+            origin, _, name = key.removeprefix(f"{one.workflow_id}/").rpartition("/")
+            if name != one.name:
+                story = f"callback {one.name} was given the key {key!r} of another"
+            elif life is None:
+                story = f"{key} was started, and there is no such workflow"
+            elif origin.isdigit():
+                if (name, int(origin)) in life.debts or name in eager:
+                    continue
+                story = f"{key} was started, and was never owed"
+            elif _is_event_of(one.workflow_id, origin, events):
+                continue
+            else:
+                story = f"{key} was started, and names no event of this workflow"
+            yield Violation(Promise.CALLBACKS, one.workflow_id, story)
+
+
+def _eager(machine: Machine) -> Iterator[str]:
+    for state, names in machine.entries.items():
+        yield from (name for name in names if machine.effect(state, name).eager)
+
+
+def _is_event_of(workflow_id: str, origin: str, events: Events) -> bool:
+    """Whether a decide callback's key names an event that this workflow heard."""
+    topic, _, rest = origin.partition("/")
+    if topic in {"timer", "run", "error", "letter", "command"}:
+        return True
+    partition, _, offset = rest.partition("/")
+    if not (partition.isdigit() and offset.isdigit()):
+        return False
+    heard = events.heard(Position(topic, int(partition), int(offset)))
+    return heard is not None and heard.workflow_id == workflow_id

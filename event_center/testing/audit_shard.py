@@ -1,0 +1,285 @@
+"""
+One shard, replayed cut by cut: every promise that its cuts, snapshots and history can break.
+
+The checks of a cut come in this order, and the audit of a shard ends with the first cut that breaks
+one: what follows is built on it, and would only repeat the story.
+    1. its owner was not fenced (P6)
+    2. it is whole: entry, history, letters and offsets agree (P5)
+    3. its history: one outcome a record (P1, P2), in order (P4), as the machine says (P2, P3, P7)
+    4. its snapshots: never back (P6), as the history says, and none left out (P5)
+    5. its counters and what waits (P1)
+
+`audit` makes one for each shard. `audit_whole` has step 2, `audit_life` most of 3 and 4.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from event_center.machine import Machine
+from event_center.model import Position
+from event_center.testing import audit_formats as formats
+from event_center.testing.audit_events import Events
+from event_center.testing.audit_evidence import Complaint, Evidence, KeptCut, Promise, Violation
+from event_center.testing.audit_formats import Kept, ShardState, Shot, Told
+from event_center.testing.audit_life import Life
+from event_center.testing.audit_order import Order
+from event_center.testing.audit_whole import Written, read_written, unwhole
+
+Machines = Mapping[tuple[str, int], Machine]
+
+
+class ShardAudit:
+    """What one shard has done so far, as its cuts tell it."""
+
+    def __init__(self, shard: int, evidence: Evidence, events: Events, machines: Machines) -> None:
+        self.shard = shard
+        self.broken: list[Violation] = []
+        self.lives: dict[str, Life] = {}
+        self.state: ShardState = formats.EMPTY
+        self.waiting: dict[str, dict[int, Kept]] = {}
+        self.shots: dict[str, Shot] = {}
+        self.outcomes: dict[Position, Told] = {}
+        self.entries: dict[bytes, bytes] = {}
+        self._evidence = evidence
+        self._events = events
+        self._machines = machines
+        self._orders: dict[tuple[str, str, int], Order] = {}
+        self._epoch = 0
+        self._places: Counter[tuple[str, int, str, str]] = Counter()
+
+    def take(self, cut: KeptCut) -> None:
+        """Check one cut; nothing after the first broken one."""
+        if self.broken:
+            return
+        written = read_written(cut, self._evidence)
+        if cut.epoch < self._epoch:
+            self._complain("", f"{cut} has epoch {cut.epoch}, after one of epoch {self._epoch}")
+            return
+        self._epoch = cut.epoch
+        for promise, story in unwhole(cut, written, self.state, self._evidence):
+            self.broken.append(Violation(promise, "", story))
+        if self.broken or written.state is None:
+            return
+        before, self.state = self.state, written.state
+        for told in written.history:
+            self._live(cut, told, written)
+        if not self.broken:
+            self._keep(cut)
+            self._snapshots(cut, written)
+        if not self.broken:
+            self._counters(cut, before)
+
+    def _complain(
+        self, workflow_id: str, story: str, promise: Promise = Promise.NEVER_BACK
+    ) -> None:
+        self.broken.append(Violation(promise, workflow_id, story))
+
+    def _hear(self, workflow_id: str, cut: KeptCut, complaints: Iterator[Complaint]) -> None:
+        for promise, story in complaints:
+            self._complain(workflow_id, f"{story} ({cut})", promise)
+
+    # -- history -------------------------------------------------------------------------------
+
+    def _live(self, cut: KeptCut, told: Told, written: Written) -> None:
+        workflow_id = told.workflow_id
+        life = self.lives.get(workflow_id)
+        position = told.position
+        if position is not None:
+            self._outcome(cut, told, position)
+            self._hear(workflow_id, cut, self._ordered(told, position, life))
+        if told.kind == "created":
+            self._create(cut, told)
+            return
+        if life is None:
+            if "machine" in told.data or told.kind == "run":
+                self._complain(
+                    workflow_id, f"history tells of it before it was created ({cut})", Promise.ONCE
+                )
+            return
+        if "machine" not in told.data and told.kind != "run":
+            return  # a record that reached no workflow, though one of this id exists
+        life.cut_at_ms = cut.at_ms
+        event = None if position is None else self._events.event(position)
+        if position is None:
+            self._pass_over(life, told)
+        self._hear(workflow_id, cut, life.take(told, event))
+        number = written.numbers.get(str(position)) if told.kind == "dead_lettered" else None
+        if number is not None:
+            self._hear(workflow_id, cut, life.letter(number))
+
+    def _create(self, cut: KeptCut, told: Told) -> None:
+        workflow_id = told.workflow_id
+        machine = self._machines.get((str(told.get("machine")), int(told.get("version"))))
+        if workflow_id in self.lives:
+            self._complain(workflow_id, f"it was created a second time ({cut})", Promise.ONCE)
+        elif machine is None:
+            story = f"it is of machine {told.get('machine')} version {told.get('version')}"
+            self._complain(workflow_id, f"{story}, which the audit was not given", Promise.ONCE)
+        else:
+            self.lives[workflow_id] = Life(machine, told, cut.at_ms)
+
+    def _outcome(self, cut: KeptCut, told: Told, position: Position) -> None:
+        former = self.outcomes.get(position)
+        if former is not None:
+            again = former.get("outcome") == told.get("outcome") == "applied"
+            story = f"{position} has two outcomes: {former.kind}, and {told.kind} in {cut}"
+            promise = Promise.ONCE if again else Promise.ONE_OUTCOME
+            self._complain(told.workflow_id, story, promise)
+        self.outcomes[position] = told
+
+    # -- order ---------------------------------------------------------------------------------
+
+    def _order(self, workflow_id: str, topic: str, partition: int) -> Order:
+        key = workflow_id, topic, partition
+        order = self._orders.get(key)
+        if order is None:
+            offsets = self._events.order(workflow_id, (topic, partition))
+            order = self._orders[key] = Order(offsets)
+        return order
+
+    def _ordered(self, told: Told, position: Position, life: Life | None) -> Iterator[Complaint]:
+        heard = self._events.heard(position)
+        if heard is None:
+            return
+        topic, partition, _ = position
+
+        def may(offset: int) -> bool:
+            return self._may(life, told, Position(topic, partition, offset))
+
+        order = self._order(heard.workflow_id, topic, partition)
+        yield from order.take(position, told, may)
+
+    def _may(self, life: Life | None, told: Told, position: Position) -> bool:
+        """Whether the event at this position may be passed over at this moment."""
+        event = self._events.event(position)
+        return life is not None and event is not None and life.sets_aside(event, told.at_ms)
+
+    def _pass_over(self, life: Life, told: Told) -> None:
+        """Before a timer or a result moves the workflow: what it has set aside by then."""
+        for workflow_id, topic, partition in list(self._orders):
+            if workflow_id == told.workflow_id:
+                order = self._orders[workflow_id, topic, partition]
+                order.pass_over(
+                    lambda offset, topic=topic, partition=partition: self._may(  # type: ignore[misc]
+                        life, told, Position(topic, partition, offset)
+                    )
+                )
+
+    # -- entries -------------------------------------------------------------------------------
+
+    def _keep(self, cut: KeptCut) -> None:
+        """Put and remove what the cut puts and removes; what left must have its outcome."""
+        for key, value in cut.entries:
+            held = self.entries.get(key)
+            where = f"{cut}, key {key!r}"
+            if value is None:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = value
+            named = formats.waiting_of(key)
+            if named is None:
+                continue
+            workflow_id, number = named
+            kept = self.waiting.setdefault(workflow_id, {})
+            if value is not None:
+                kept[number] = entry = formats.read_waiting(value, where)
+                if entry.position in self.outcomes:
+                    story = f"{entry.position} waits and has an outcome ({cut})"
+                    self._complain(workflow_id, story, Promise.ONE_OUTCOME)
+                continue
+            kept.pop(number, None)
+            left = None if held is None else formats.read_waiting(held, where).position
+            if left is not None and left not in self.outcomes:
+                story = f"{left} waits no more and has no outcome ({cut})"
+                self._complain(workflow_id, story, Promise.ONE_OUTCOME)
+
+    def _snapshots(self, cut: KeptCut, written: Written) -> None:
+        put: set[str] = set()
+        for key, value in cut.entries:
+            workflow_id = formats.workflow_of(key)
+            if workflow_id is None:
+                continue
+            put.add(workflow_id)
+            former = self.shots.get(workflow_id)
+            if former is not None:
+                self._places[former.machine, former.version, former.state, former.status] -= 1
+            if value is None:
+                self.shots.pop(workflow_id, None)
+                continue
+            shot = formats.read_snapshot(value, f"{cut}, workflow {workflow_id!r}")
+            self.shots[workflow_id] = shot
+            self._places[shot.machine, shot.version, shot.state, shot.status] += 1
+            self._compare(cut, workflow_id, former, shot)
+        for told in written.history:
+            if (
+                told.workflow_id in self.lives
+                and told.workflow_id not in put
+                and ("machine" in told.data or told.kind == "run")
+            ):
+                story = f"{cut} tells of {told.origin} and has no snapshot of it"
+                self._complain(told.workflow_id, story, Promise.WHOLE_CUTS)
+
+    def _compare(self, cut: KeptCut, workflow_id: str, former: Shot | None, shot: Shot) -> None:
+        life = self.lives.get(workflow_id)
+        if former is not None and shot.seq < former.seq:
+            story = f"its snapshot went back from seq {former.seq} to {shot.seq} ({cut})"
+            self._complain(workflow_id, story)
+        elif life is None:
+            story = f"{cut} has a snapshot of it, and no history says that it was created"
+            self._complain(workflow_id, story, Promise.WHOLE_CUTS)
+        else:
+            self._hear(workflow_id, cut, life.compare(shot))
+
+    # -- counters ------------------------------------------------------------------------------
+
+    def _counters(self, cut: KeptCut, before: ShardState) -> None:
+        """What the shard entry says, held against a recount."""
+        state = self.state
+        for promise, story in self._miscounts(before, state):
+            self._complain("", f"{cut}: {story}", promise)
+        for key, _ in cut.entries:
+            workflow_id = formats.workflow_of(key)
+            if workflow_id is None:
+                continue
+            kept = self.waiting.get(workflow_id, {})
+            shot = self.shots.get(workflow_id)
+            said = 0 if shot is None else shot.waiting
+            if said != len(kept):
+                story = f"{cut}: {said} events of it wait, and it has {len(kept)} waiting entries"
+                self._complain(workflow_id, story, Promise.ONE_OUTCOME)
+
+    def _miscounts(self, before: ShardState, state: ShardState) -> Iterator[Complaint]:
+        outcomes, waiting = sum(state.outcomes.values()), sum(state.waiting.values())
+        if state.read != outcomes + waiting:
+            yield (
+                Promise.ONE_OUTCOME,
+                f"read {state.read} is not outcomes {outcomes} + waiting {waiting}",
+            )
+        recount = sum(len(kept) for kept in self.waiting.values())
+        if waiting != recount:
+            yield (
+                Promise.ONE_OUTCOME,
+                f"it says that {waiting} events wait, and there are {recount} waiting entries",
+            )
+        taken = 0
+        for source, following in state.offsets.items():
+            since = before.offsets.get(source, 0)
+            if following < since:
+                yield Promise.ONE_OUTCOME, f"{source} went back from offset {since} to {following}"
+            place = self._evidence.place(source, self.shard)
+            taken += self._evidence.between(place, since, following)
+        for source in before.offsets.keys() - state.offsets.keys():
+            yield Promise.ONE_OUTCOME, f"it has no offset of {source} any more"
+        if state.read - before.read != taken:
+            yield (
+                Promise.ONE_OUTCOME,
+                f"it has read {state.read - before.read} records more, its offsets passed {taken}",
+            )
+        counts = Counter({place: n for place, n in self._places.items() if n})
+        if counts != Counter(dict(state.counts)):
+            yield (
+                Promise.WHOLE_CUTS,
+                f"it counts {dict(state.counts)}, its snapshots {dict(counts)}",
+            )

@@ -1,0 +1,21 @@
+"""
+The cases by name, in the order in which they run.
+
+`__main__` runs them as asked; the smoke test runs each with tiny numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.bench import memory, peers, sqlite, step, waiting
+from tests.bench.report import Row
+from tests.bench.work import Size
+
+CASES: dict[str, Callable[[Size], list[Row]]] = {
+    "step": step.run,
+    "peers": peers.run,
+    "memory": memory.run,
+    "sqlite": sqlite.run,
+    "waiting": waiting.run,
+}

@@ -1,0 +1,129 @@
+"""
+The benchmarks work: every case runs with tiny numbers, and the rows say what they promise.
+
+Nothing here looks at a time: what is fast on one machine is slow on another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bench import peers
+from tests.bench.__main__ import main
+from tests.bench.cases import CASES
+from tests.bench.measure import Meter, Reading, in_turns
+from tests.bench.report import Row, Target, one_side, two_sides
+from tests.bench.work import Size, silence
+
+EVENTS = 50
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with silence():
+        yield
+
+
+@pytest.mark.filterwarnings("default")  # What the peers warn of is theirs.
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_measures(name: str) -> None:
+    """Each case applies all of its events, and each of its rows has a number or says why not."""
+    rows = CASES[name](Size(rounds=2, events=EVENTS))
+    assert rows
+    assert {row.case for row in rows} == {name}
+    assert all(row.note or (row.unit and row.best) for row in rows)
+    assert any(row.target is not None or row.note for row in rows)
+
+
+def test_a_peer_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the peers the case still runs, and says what was left out and what to do."""
+    monkeypatch.setattr(peers, "version", lambda package: "")
+    rows = peers.run(Size(rounds=1, events=EVENTS))
+    assert [row.what for row in rows if row.note] == list(peers.PEERS)
+    assert all("scripts/setup" in row.note for row in rows if row.note)
+    assert [row.what for row in rows if not row.note] == ["event_center"]
+
+
+def test_sides_take_turns_and_change_places() -> None:
+    """Every round runs every side once; the order of the sides is the reverse of the last one."""
+    order: list[str] = []
+
+    def side(name: str) -> object:
+        async def run() -> Reading:
+            order.append(name)
+            with Meter() as meter:
+                pass
+            return meter.reading(1)
+
+        return run
+
+    found = in_turns({"a": side("a"), "b": side("b")}, 3)  # type: ignore[dict-item]
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert [len(readings) for readings in found.values()] == [3, 3]
+
+
+def test_best_of_two_sides_compares_their_best_rounds() -> None:
+    """A round in which the other side was slow does not count as our best one."""
+    ours = [Reading(1, 4e-6, 1.0), Reading(1, 5e-6, 1.0)]
+    bare = [Reading(1, 1e-6, 1.0), Reading(1, 4e-6, 1.0)]
+    row = two_sides(
+        "case",
+        "what",
+        (ours, bare),
+        value=lambda reading: reading.cpu_us,
+        compare=lambda one, other: one - other,
+        unit="us",
+        higher=False,
+        target=Target(limit=2.5, at_least=False),
+    )
+    assert row.median == pytest.approx(2)
+    assert row.best == pytest.approx(3)
+    assert row.verdict == "yes"
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [(10, "yes"), (20, "yes"), (25, "at best"), (31, "no")],
+)
+def test_the_median_decides_whether_a_target_is_met(limit: float, verdict: str) -> None:
+    """`yes` needs the median; a best round alone says `at best`."""
+    row = one_side(
+        "case",
+        "what",
+        [Reading(number, 1.0, 1.0) for number in (10, 20, 30)],
+        value=lambda reading: reading.per_s,
+        unit="/s",
+        target=Target(limit=limit),
+    )
+    assert row.verdict == verdict
+    assert Row(case="case", what="what", target=Target(limit=limit), note="why").verdict == ""
+
+
+def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without flags the rows come as a table for people, with the versions below it."""
+    main(["step", "--rounds", "1", "--events", str(EVENTS)])
+    printed = capsys.readouterr().out
+    assert "Machine.step" in printed
+    assert ">= 1,000,000 /s" in printed
+    assert "orjson" in printed
+
+
+def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json the same rows come for programs, with the machine they were measured on."""
+    main(["step", "--json", "--rounds", "1", "--events", str(EVENTS)])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["machine"]["python"]
+    assert [row["case"] for row in printed["rows"]] == ["step"] * len(printed["rows"])
+    assert printed["rows"][0]["target"] == ">= 1e+06"
+
+
+def test_an_unknown_case_is_refused_with_the_known_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A misspelt name says which cases there are."""
+    with pytest.raises(SystemExit):
+        main(["stepp"])
+    assert ", ".join(CASES) in capsys.readouterr().err

@@ -1,0 +1,138 @@
+"""
+Is the memory of a shard exactly what a takeover would restore, and does everything in it go on?
+
+The world asks this after every cut, at the moment at which the cut became durable: memory is compared
+with a fresh restore field by field, and whatever waits needs something that will wake it (promise P8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from event_center.engine.parts import Parts
+from event_center.engine.plan import Plan
+from event_center.engine.restoring import restore
+from event_center.engine.workflow import STOPPED, Mailbox, Waiting
+from event_center.log.port import Cut, Entry, TopicInfo
+from event_center.model import Shard, Snapshot
+from event_center.wire import snapshot as wire
+from event_center.wire.entries import ShardEntry
+
+
+class StoredLease:
+    """What a takeover reads of a lease, from entries that are at hand."""
+
+    def __init__(self, shard: Shard, store: Mapping[bytes, bytes]) -> None:
+        self.shard = shard
+        self._store = store
+
+    async def restore(self) -> AsyncIterator[list[Entry]]:
+        yield list(self._store.items())
+
+    async def open_gate(self, offsets: Mapping[str, int]) -> None:
+        raise NotImplementedError
+
+    async def commit(self, cut: Cut) -> None:
+        raise NotImplementedError
+
+    async def release(self) -> None:
+        raise NotImplementedError
+
+
+def restored(
+    parts: Parts, plan: Plan, store: Mapping[bytes, bytes], topics: Mapping[str, TopicInfo]
+) -> Parts:
+    """Fresh parts, filled from the entries without an event loop: nothing of it ever waits."""
+    runners = parts.effects._runners
+    fresh = Parts(parts.shard, plan, runners, wake=lambda: None, earlier=lambda: None)
+    batches = restore(StoredLease(parts.shard, store), fresh, topics, plan)
+    while True:
+        try:
+            batches.__anext__().send(None)  # type: ignore[attr-defined]  # an awaitable of a generator
+        except StopIteration:
+            continue
+        except StopAsyncIteration:
+            return fresh
+
+
+def differences(memory: Parts, fresh: Parts) -> list[str]:
+    """Everything in which memory is not what a takeover would restore."""
+    found = _differing("shard entry", _entry(memory.entry), _entry(fresh.entry))
+    mine, theirs = memory.workflows, fresh.workflows
+    found += _differing("workflows", sorted(mine.held), sorted(theirs.held))
+    for workflow_id in mine.held.keys() & theirs.held.keys():
+        held, other = mine.held[workflow_id], theirs.held[workflow_id]
+        if held == other:
+            continue
+        found += _differing(workflow_id, _facts(workflow_id, held), _facts(workflow_id, other))
+    nothing = Mailbox()
+    for workflow_id in mine.mailboxes.keys() | theirs.mailboxes.keys():
+        mailbox = mine.mailboxes.get(workflow_id, nothing)
+        other_mailbox = theirs.mailboxes.get(workflow_id, nothing)
+        found += _differing(f"mailbox of {workflow_id}", _waits(mailbox), _waits(other_mailbox))
+    return found
+
+
+def stuck(parts: Parts) -> list[str]:
+    """What waits in memory without anything that would wake it."""
+    found = []
+    workflows = parts.workflows
+    advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}
+    for workflow_id, held in workflows.held.items():
+        if isinstance(held, bytes):
+            continue
+        mailbox = workflows.mailboxes.get(workflow_id, Mailbox())
+        moves = (
+            held.status in STOPPED
+            or workflow_id in workflows.runs
+            or workflow_id in advanced_again
+            or held.deciding_due_ms > 0
+        )
+        runs = parts.ledger.promised(workflow_id) or (held.owed and held.owed[0].due_ms)
+        if held.owed and not (moves or runs):
+            found.append(f"{workflow_id} owes {held.owed[0]} and nobody runs it")
+        elif mailbox.queue and not (moves or held.owed):
+            found.append(f"{workflow_id} has {len(mailbox.queue)} events that nobody decides")
+    return found
+
+
+def _differing(what: str, memory: Any, fresh: Any) -> list[str]:
+    if memory == fresh:
+        return []
+    if isinstance(memory, dict):
+        return [
+            f"{what}: {key} is {memory[key]!r} in memory, {fresh.get(key)!r} restored"
+            for key in memory
+            if memory[key] != fresh.get(key)
+        ]
+    return [f"{what}: {memory!r} in memory, {fresh!r} restored"]
+
+
+def _entry(entry: ShardEntry) -> dict[str, Any]:
+    facts = {name: getattr(entry, name) for name in ShardEntry.__slots__}
+    facts["counts"] = {place: count for place, count in entry.counts.items() if count}
+    return facts
+
+
+def _facts(workflow_id: str, held: bytes | Snapshot) -> dict[str, Any]:
+    """All fields of a snapshot that its bytes have; a number that begins anew with the next entry not."""
+    snapshot = wire.decode(workflow_id, held) if isinstance(held, bytes) else held
+    facts = {name: getattr(snapshot, name) for name in Snapshot.__slots__ if name != "counted"}
+    if not snapshot.waiting:
+        facts["waiting_next"] = 0
+    return facts
+
+
+def _waits(mailbox: Mailbox) -> dict[str, Any]:
+    """The records that wait, in their order; what was set aside and is tried again is still set aside."""
+    items = [item for item in mailbox.items() if item.record is not None and not item.gone]
+    return {
+        "queue": [_where(item) for item in items if not item.deferred],
+        "deferred": sorted(_where(item) for item in items if item.deferred),
+    }
+
+
+def _where(item: Waiting) -> tuple[str, int, int, int]:
+    record = item.record
+    return item.topic, item.partition, -1 if record is None else record.offset, item.number
