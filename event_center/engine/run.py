@@ -163,23 +163,11 @@ class Runners:
         context = copy_context()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine that runs has a task
-        queue = self._queue
         try:
             while not self._closing:
-                done = 0
-                while queue and not self._closing:
-                    run = queue.popleft()
-                    if run.over:
-                        continue
-                    await self._perform(run, task)
-                    done += 1
-                    if copy_context() != context:
-                        # The callback left a context variable behind: the next one shall not see it.
-                        return
-                    if done % SLICE == 0:
-                        await asyncio.sleep(0)
-                if len(self._idle) >= SPARE:
-                    return
+                await self._work(task)
+                if copy_context() != context or len(self._idle) >= SPARE:
+                    return  # it would show the next callback what a former one left, or is spare
                 idle = self._loop.create_future()
                 self._idle.append(idle)
                 try:
@@ -190,36 +178,49 @@ class Runners:
                     raise
         finally:
             self._count -= 1
-            if queue and not self._pulsing and not self._closing:
+            if self._queue and not self._pulsing and not self._closing:
                 self._pulsing = True
                 self._loop.call_soon(self._pulse)
 
-    async def _perform(self, run: Run, task: asyncio.Task[Any]) -> None:
-        value: Any = None
-        error: BaseException | None = None
-        reach(Step.RUN_STARTED)
-        run.task = task
-        self._under_way[run] = None
-        if not self._sweeping:
-            self._sweeping = True
-            self._loop.call_later(SWEEP_S, self._sweep)
-        try:
-            if run.callback.is_async:
-                run.deadline = self._loop.time() + run.timeout_s
-                value = await run.callback.call(run.context)
-            else:
-                value = await self._in_thread(run)
-        except asyncio.CancelledError as cancelled:
-            error = run.stop or (Interrupted() if self._ending() else cancelled)
-        except BaseException as raised:  # noqa: BLE001 - user code: whatever it raises is its failure
-            error = raised
-        del self._under_way[run]
-        if task.cancelling():
-            self._take_back(task)
-        reach(Step.RUN_RETURNED)
-        if run.stop is not None and error is None:
-            error = run.stop  # it swallowed our cancellation: its result came too late
-        run.end(value, error)
+    async def _work(self, task: asyncio.Task[Any]) -> None:
+        """Do runs until none is left, or a callback has left a context variable behind."""
+        queue, under_way, time = self._queue, self._under_way, self._loop.time
+        context = copy_context()
+        done = 0
+        while queue and not self._closing:
+            run = queue.popleft()
+            if run.over:
+                continue
+            value: Any = None
+            error: BaseException | None = None
+            reach(Step.RUN_STARTED)
+            run.task = task
+            under_way[run] = None
+            if not self._sweeping:
+                self._sweeping = True
+                self._loop.call_later(SWEEP_S, self._sweep)
+            try:
+                if run.callback.is_async:
+                    run.deadline = time() + run.timeout_s
+                    value = await run.callback.call(run.context)
+                else:
+                    value = await self._in_thread(run)
+            except asyncio.CancelledError as cancelled:
+                error = run.stop or (Interrupted() if self._ending() else cancelled)
+            except BaseException as raised:  # noqa: BLE001 - user code: whatever it raises is its failure
+                error = raised
+            del under_way[run]
+            if task.cancelling():
+                self._take_back(task)
+            reach(Step.RUN_RETURNED)
+            if run.stop is not None and error is None:
+                error = run.stop  # it swallowed our cancellation: its result came too late
+            run.end(value, error)
+            if copy_context() != context:
+                return
+            done += 1
+            if done % SLICE == 0:
+                await asyncio.sleep(0)
 
     def _take_back(self, task: asyncio.Task[Any]) -> None:
         """Cancellations that were meant for the callback do not end its runner."""

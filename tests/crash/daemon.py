@@ -1,0 +1,104 @@
+"""
+A daemon that a crash test runs as a real process, and that ends itself where it is told to.
+
+    daemon.py SETTINGS [--step STEP --nth N] [--read N] [--halt] [--twin NAME]
+
+Without `--step` it runs until nothing is left to do, retries and short timers included, and prints
+one line of JSON: when it was idle, and its totals. With `--step` it kills itself (SIGKILL, no clean-up)
+when it reaches the step for the nth time, and with `--read` not before so many records were read;
+`--halt` stops it there instead (SIGSTOP), for another daemon to take it for dead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import itertools
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+
+from event_center import Center
+from event_center.app.settings import load_settings
+from event_center.failpoint import Step, install
+
+SOON_MS = 10_000
+"""Timers that are due so soon are waited for."""
+TURN_S = 0.02
+
+
+def armed(arguments: argparse.Namespace, center: Center) -> Callable[[Step], None]:
+    """The hook that ends this process at its step."""
+    wanted = Step(arguments.step)
+    counts = itertools.count(1)
+    ending = signal.SIGSTOP if arguments.halt else signal.SIGKILL
+
+    def hook(step: Step) -> None:
+        if step is not wanted or center.totals["read"] < arguments.read:
+            return
+        if next(counts) == arguments.nth:
+            os.kill(os.getpid(), ending)
+
+    return hook
+
+
+async def settled(center: Center) -> None:
+    """Wait until nothing is left to do, now or soon."""
+    member = center._member
+    while True:
+        await member.until_idle()
+        dues = [owner._parts.timers.next_ms() for owner in member.owners.values() if owner._parts]
+        soon = time.time_ns() // 1_000_000 + SOON_MS
+        if not any(due is not None and due < soon for due in dues):
+            return
+        await asyncio.sleep(TURN_S)
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """Run a center to its end, or to this process's."""
+    async with Center.open(load_settings(Path(arguments.settings))) as center:
+        if arguments.step:
+            install(armed(arguments, center))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(center.run)
+            await settled(center)
+            idle_ms = time.time_ns() // 1_000_000
+            totals = center.totals
+            await center.stop()
+    print(json.dumps({"idle_ms": idle_ms, "totals": totals}))
+
+
+def weaken(name: str) -> None:
+    """Switch a protection off: one of the functions of twins.py."""
+    spec = importlib.util.spec_from_file_location("twins", Path(__file__).with_name("twins.py"))
+    if spec is None or spec.loader is None:
+        sys.exit("twins.py is not beside daemon.py")
+    twins = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(twins)
+    twins.TWINS[name]()
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("settings")
+    parser.add_argument("--step", default="")
+    parser.add_argument("--nth", type=int, default=1)
+    parser.add_argument("--read", type=int, default=0)
+    parser.add_argument("--halt", action="store_true")
+    parser.add_argument("--twin", action="append", default=[])
+    arguments = parser.parse_args()
+    for name in arguments.twin:
+        weaken(name)
+    asyncio.run(run(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What the documents say of the code is so: names of tests, floors, numbered steps, links, words."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from event_center import failpoint
+from event_center.model import Outcome, Reason, Status
+from tests.docs.project import ROOT
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "ARCHITECTURE.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+GUARANTEES = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
+FORMATS = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+GLOSSARY = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+PACKAGE = ROOT / "event_center"
+
+
+def _tests_of(path: Path) -> Iterator[str]:
+    """The tests in a file, as pytest names them."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield f"{node.name}::{inner.name}"
+
+
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", GUARANTEES)
+
+
+@pytest.mark.parametrize(("file", "test"), NAMED)
+def test_the_named_test_exists(file: str, test: str) -> None:
+    """Each test that a promise names as its proof is there."""
+    assert test.rpartition("::")[2].startswith("test_")
+    assert test in set(_tests_of(ROOT / file))
+
+
+def test_every_promise_names_its_proof() -> None:
+    """There are eight promises, and each names at least one test."""
+    sections = re.split(r"^## ", GUARANTEES, flags=re.MULTILINE)[1:]
+    promises = {section.split("\n")[0]: section for section in sections if section.startswith("P")}
+    assert list(promises) == [f"P{number}" for number in range(1, 9)]
+    assert [name for name, text in promises.items() if "`tests/" not in text] == []
+
+
+def test_the_floors_are_those_of_the_linter() -> None:
+    """The table of floors has the layers of import-linter, from top to bottom, and all folders."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    floors = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    wanted = [set(re.findall(r"\w+", layer)) - {"__main__"} for layer in floors]
+    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", ARCHITECTURE, flags=re.MULTILINE)
+    shown: dict[int, set[str]] = {}
+    for floor, rooms in rows:
+        shown.setdefault(int(floor), set()).update(re.findall(r"`(\w+)(?:/|\.py)`", rooms))
+    assert list(shown.values()) == [rooms for rooms in wanted if rooms]
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders <= set().union(*shown.values())
+
+
+def _steps(text: str) -> list[str]:
+    """The numbered steps in a docstring or a list, one text each."""
+    found = re.split(r"(?:^|\s)(\d)\. ", " ".join(text.split()))
+    return found[2::2]
+
+
+@pytest.mark.parametrize(
+    ("title", "module"),
+    [("A takeover", "shard"), ("A cut", "ledger"), ("A run", "run")],
+)
+def test_the_steps_are_those_of_the_docstrings(title: str, module: str) -> None:
+    """ARCHITECTURE.md, the docstring of the module and the failpoints number the same steps."""
+    section = ARCHITECTURE.partition(f"**{title}**")[2].partition("\n\n")[0]
+    shown = [step.partition("(`")[0].strip() for step in _steps(section)]
+    docstring = ast.get_docstring(ast.parse((PACKAGE / f"engine/{module}.py").read_text("utf-8")))
+    assert docstring is not None
+    numbered = docstring.partition("Numbered steps")[2].split("\n\n")[0]
+    assert shown == _steps(numbered)
+    kinds = {"A takeover": "takeover", "A cut": "cut", "A run": "run"}
+    points = [step for step in failpoint.Step if step.value.startswith(f"{kinds[title]}.")]
+    assert len(points) == len(shown)
+
+
+def test_files_that_are_named_exist() -> None:
+    """Each module that ARCHITECTURE.md or guarantees.md names is there."""
+    named = set(re.findall(r"`((?:engine|log|wire|machine|plugins|app|client|cli)/[\w/]+\.py)`",
+                           ARCHITECTURE + GUARANTEES))
+    assert named
+    assert [name for name in sorted(named) if not (PACKAGE / name).is_file()] == []
+
+
+def _anchor(heading: str) -> str:
+    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return kept.replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file of this repository leads to it, and each anchor to a heading."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists():
+            lost.append(target)
+        elif anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            if anchor not in map(_anchor, headings):
+                lost.append(target)
+    assert lost == []
+
+
+@pytest.mark.parametrize("word", [*Outcome, *Reason, *Status])
+def test_words_of_the_log_are_explained(word: str) -> None:
+    """Every outcome, reason and status that the log can hold stands in docs/formats.md."""
+    assert f"`{word}`" in FORMATS
+
+
+@pytest.mark.parametrize("word", list(Outcome))
+def test_outcomes_are_in_the_glossary(word: str) -> None:
+    """Every outcome is one of the glossary's words."""
+    assert word in GLOSSARY
