@@ -10,6 +10,23 @@ import zlib
 
 from event_center.errors import PermanentError, RetryLater
 from event_center.machine.decision import Retry
+from event_center.model import Failure
+
+
+LONGEST_S = 366 * 86_400.0
+"""The longest delay that a callback can ask for."""
+MAX_MESSAGE = 2_000
+"""Characters of an error's message that are kept: it stands in the snapshot until the next event."""
+
+
+def failure_of(callback: str, error: BaseException, at_ms: int, attempt: int) -> Failure:
+    """What is kept of an error that a callback raised, as text that the log can hold."""
+    try:
+        message = str(error)
+    except BaseException as raised:  # noqa: BLE001 - user code: an error that can not be printed
+        message = f"its message can not be read: {type(raised).__name__}"
+    message = message[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
+    return Failure(callback, type(error).__name__, message, at_ms, attempt)
 
 
 def delay_ms(retry: Retry, attempt: int, error: BaseException, key: str) -> int | None:
@@ -22,7 +39,8 @@ def delay_ms(retry: Retry, attempt: int, error: BaseException, key: str) -> int 
     if isinstance(error, PermanentError) or attempt >= retry.max_attempts:
         return None
     if isinstance(error, RetryLater):
-        return max(0, round(error.delay_s * 1000))
+        # Not a number is no delay, and an endless one ends: the time has to fit into the log.
+        return round(min(error.delay_s, LONGEST_S) * 1000) if error.delay_s > 0 else 0
     delay = min(retry.interval_ms * retry.backoff_rate ** (attempt - 1), retry.max_delay_ms)
     if retry.jitter == "full":
         delay *= zlib.crc32(f"{key}/{attempt}".encode()) / 0xFFFFFFFF

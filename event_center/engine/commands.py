@@ -19,7 +19,7 @@ from event_center.engine.run import Interrupted, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
-from event_center.engine.workflow import STOPPED, Workflows, standing
+from event_center.engine.workflow import STOPPED, Mailbox, Workflows, standing
 from event_center.errors import FormatError
 from event_center.log.port import Batch
 from event_center.model import (
@@ -187,23 +187,32 @@ class Commands:
             self._drop_run(snapshot)
             self._turn.give_up(snapshot, why)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
+            tried = snapshot.deciding_attempt > 0 or mailbox.deciding is not None
             self._drop_run(snapshot)
-            if not mailbox.queue:
-                return "no event of it waits to be decided"
-            item = mailbox.queue.popleft()
-            self._ledger.decided(snapshot, item)
-            event = self._plan.event_of(item)
-            if item.record is not None and event is not None:
-                self._ledger.outcome(
-                    snapshot, event, Outcome.DISCARDED, Reason.BY_OPERATOR, detail=why
-                )
+            self._skip_event(snapshot, mailbox, why, tried=tried)
         else:
             return "it owes no run and no event of it failed"
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
         snapshot.failure = None
+        snapshot.parked = None
         if snapshot.status != Status.PAUSED:
             self._go_on(snapshot)
         return ""
+
+    def _skip_event(
+        self, snapshot: Snapshot, mailbox: Mailbox, why: str, *, tried: bool
+    ) -> None:
+        """Discard the event at the head, if it was tried; a result that was is dropped already."""
+        head = mailbox.queue[0] if mailbox.queue else None
+        if head is None or not (tried or head.timer is not None):
+            return
+        mailbox.queue.popleft()
+        if head.timer is not None:
+            self._turn.drop_timer(snapshot, head.timer)
+            return
+        self._ledger.decided(snapshot, head)
+        event = self._plan.event_of(head) or Event("", None, None, 0, (), head.topic)
+        self._ledger.outcome(snapshot, event, Outcome.DISCARDED, Reason.BY_OPERATOR, detail=why)
 
     def _cancel(self, snapshot: Snapshot, command: Command, _position: Position) -> Refusal:
         """End the workflow where it is: what waits is refused, what it owes is given up."""
@@ -225,9 +234,10 @@ class Commands:
         """Cancel the run under way, if there is one: its result will not count."""
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         mailbox.result = None
-        if mailbox.deciding is not None:
-            mailbox.queue.appendleft(mailbox.deciding)
-            mailbox.deciding = None
+        item, mailbox.deciding = mailbox.deciding, None
+        if item is not None and (item.record is not None or item.timer is not None):
+            item.first = None
+            mailbox.queue.appendleft(item)
         run = self._workflows.runs.pop(snapshot.workflow_id, None)
         if run is not None:
             self._runners.cancel(run, Interrupted())
@@ -244,7 +254,8 @@ class Commands:
         before = snapshot.state
         event = Event("@set-state", None, None, self._ledger.now_ms, (), f"command/{position}")
         snapshot.seq += 1
-        snapshot.result = None
+        snapshot.result = snapshot.failure = None
+        snapshot.closed_at_ms = snapshot.loop = 0
         snapshot.version = machine.version
         snapshot.parked = None
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0

@@ -15,10 +15,10 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Interrupted, Run, Runners
-from event_center.engine.workflow import Waiting, Workflows
+from event_center.engine.workflow import STOPPED, Waiting, Workflows
 from event_center.errors import PluginError
 from event_center.machine.decision import Action, Transition
-from event_center.model import Event, Snapshot, Status
+from event_center.model import Event, Snapshot
 from event_center.plugins.context import Context
 
 
@@ -101,7 +101,7 @@ class Deciding:
         if isinstance(error, Interrupted):
             return
         settle = partial(self._settled, hearing, run, value, error)
-        if snapshot.status == Status.PAUSED:
+        if snapshot.status in STOPPED:
             self._workflows.mailbox(snapshot.workflow_id).result = settle
         else:
             settle()

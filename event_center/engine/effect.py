@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from event_center.engine.attempt import delay_ms
+from event_center.engine.attempt import delay_ms, failure_of
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
@@ -71,6 +71,7 @@ class Effects:
             or self._workflows.gone
             or workflow_id in self._workflows.runs
             or self._ledger.promised(workflow_id)
+            or (snapshot.deciding_attempt and self._turn.pending(workflow_id))
         ):
             return
         owed = snapshot.owed[0]
@@ -133,7 +134,7 @@ class Effects:
         del workflows.runs[workflow_id]
         if error is not None and isinstance(error, Interrupted):
             return
-        if run.snapshot.status == Status.PAUSED:
+        if run.snapshot.status in STOPPED:
             workflows.mailbox(workflow_id).result = partial(self._settled, run, value, error)
         else:
             self._settled(run, value, error)
@@ -201,7 +202,7 @@ class Effects:
         """It failed: again later, or `on_error`, or parked with the run still owed."""
         attempt = owed.attempt + 1
         now = self._ledger.now_ms
-        failure = Failure(owed.name, type(error).__name__, str(error), now, attempt)
+        failure = failure_of(owed.name, error, now, attempt)
         key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         delay = delay_ms(action.retry, attempt, error, key)
         machine = self._plan.machines[snapshot.machine]

@@ -14,7 +14,7 @@ from hashlib import blake2b
 import structlog
 
 from event_center.engine.ledger import Ledger
-from event_center.engine.letters import Letters
+from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.turn import Turn
@@ -158,8 +158,11 @@ class Intake:
     def _queue(self, snapshot: Snapshot, event: Event, record: Record) -> None:
         """The workflow is busy, or others wait before this one: it waits too."""
         item = Waiting(event, record, event.topic, event.partition)
+        if snapshot.letters_last and open_letters(snapshot):
+            self._letters.follow(snapshot, event, item, Reason.BEHIND_LETTER)
+            return
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
-        if len(mailbox.queue) >= self._plan.limits.max_waiting:
+        if len(mailbox.queue) + len(mailbox.deferred) >= self._plan.limits.max_waiting:
             self._letters.follow(snapshot, event, item, Reason.WAITING_FULL)
             return
         self._ledger.wait(snapshot, item)

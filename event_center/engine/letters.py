@@ -8,15 +8,19 @@ letters here, `commands` replays and discards them.
 
 from __future__ import annotations
 
+from collections import deque
+
 from event_center.engine.ledger import Ledger
-from event_center.engine.workflow import Waiting
+from event_center.engine.plan import Plan
+from event_center.engine.workflow import Mailbox, Waiting
 from event_center.model import Event, Failure, Outcome, Position, Reason, Record, Snapshot
 
 
 class Letters:
     """Writes the dead letters of one shard."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        self._plan = plan
         self._ledger = ledger
 
     def stray(
@@ -68,6 +72,22 @@ class Letters:
         """The event may not overtake the open letters before it, or finds no room to wait."""
         self._in_sequence(snapshot, event, item, {"reason": str(reason)})
         self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, reason)
+
+    def follow_all(self, snapshot: Snapshot, mailbox: Mailbox | None) -> None:
+        """What waits behind an event that has just become a letter may not overtake it."""
+        if mailbox is None:
+            return
+        behind, mailbox.queue = mailbox.queue, deque()
+        for item in behind:
+            event = self._plan.event_of(item)
+            if item.record is None:
+                mailbox.queue.append(item)
+                continue
+            self._ledger.decided(snapshot, item)
+            if event is None:
+                self.unreadable(snapshot, item)
+            else:
+                self.follow(snapshot, event, item, Reason.BEHIND_LETTER)
 
     def _in_sequence(
         self, snapshot: Snapshot, event: Event, item: Waiting, why: dict[str, str]

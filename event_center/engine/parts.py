@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from event_center.engine.commands import Commands
 from event_center.engine.deciding import Deciding
 from event_center.engine.effect import Effects
@@ -22,10 +24,13 @@ from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Workflows
+from event_center.log.ownership import offset_key
 from event_center.log.port import Batch
 from event_center.model import Shard, Status
 from event_center.wire.entries import ShardEntry
 from event_center.wire.history import HistoryWriter
+
+log = structlog.get_logger()
 
 
 class Parts:
@@ -56,7 +61,7 @@ class Parts:
         )
         ledger.wake = wake
         self.timers = timers = Timers(earlier)
-        letters = Letters(ledger)
+        letters = Letters(plan, ledger)
         outbox = Outbox(ledger, plan.topics.inbox, plan.home)
         waiting = WaitingRoom(plan, workflows, ledger)
         deciding = Deciding(plan, workflows, ledger=ledger, outbox=outbox, runners=runners)
@@ -103,12 +108,26 @@ class Parts:
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
         self._watermarks[batch.topic] = batch.watermark
+        source = offset_key(batch.topic, batch.partition, self.shard)
+        following = self.entry.offsets.get(source, 0)
+        if batch.records[0].offset < following:
+            batch = self._without_repeated(batch, following)
+            if not batch.records:
+                return
         if batch.topic == self._plan.topics.commands:
             self._commands.take(batch)
         else:
             self._intake.take(batch)
         if self.timers.held:
             self.fire_released()
+
+    def _without_repeated(self, batch: Batch, following: int) -> Batch:
+        """With atomic cuts this never happens: the log delivers what this shard has read already."""
+        new = [record for record in batch.records if record.offset >= following]
+        repeated = len(batch.records) - len(new)
+        self.entry.redelivered += repeated
+        log.error("intake.redelivered", shard=self.shard, topic=batch.topic, records=repeated)
+        return batch._replace(records=new)
 
     def resume(self) -> None:
         """After a restore: everything that was under way goes on."""
@@ -149,10 +168,8 @@ class Parts:
         if snapshot is None or workflow_id in self.workflows.runs:
             return
         if snapshot.deciding_due_ms and snapshot.deciding_due_ms <= now_ms:
-            snapshot.deciding_due_ms = 0
-            self.turn.stand(snapshot)
-            self.turn.advance(snapshot)
-        elif snapshot.owed and snapshot.owed[0].due_ms <= now_ms:
+            self.turn.retry(snapshot)
+        if snapshot.owed and snapshot.owed[0].due_ms <= now_ms:
             self.effects.start(snapshot)
 
     def fire_released(self) -> None:

@@ -78,7 +78,7 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
         return
     try:
         head = wire.peek(value)
-        if head.needs == "t":
+        if head.needs == "t" and head.status != Status.RETRYING:
             parts.timers.due(workflow_id, head.due_ms)
             return
         snapshot = parts.workflows.wake(workflow_id, value)
@@ -105,7 +105,7 @@ def _fill(snapshot: Snapshot, mailbox: Mailbox, waiting: list[tuple[int, bytes]]
         item.number = number
         item.deferred = entry.deferred
         (mailbox.deferred if entry.deferred else mailbox.queue).append(item)
-    mailbox.recheck = snapshot.status == Status.ACTIVE
+    mailbox.recheck = True
 
 
 def _check_machines(entry: ShardEntry, plan: Plan) -> None:

@@ -200,11 +200,11 @@ class Owner:
 
     @property
     def waiting(self) -> int:
-        """Events that wait in the memory of this shard, those of stopped workflows left out."""
+        """Events that wait for their turn; what waits for a command or another event left out."""
         parts = self._parts
         if parts is None:
             return 0
-        return parts.entry.waiting["queued"] + parts.entry.waiting["deferred"]
+        return parts.entry.waiting["queued"]
 
     @property
     def lag(self) -> int:

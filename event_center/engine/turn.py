@@ -10,8 +10,9 @@ that waits. The intake, `effect`, `timers` and `commands` call in here; the ledg
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from event_center.engine.attempt import delay_ms
+from event_center.engine.attempt import delay_ms, failure_of
 from event_center.engine.deciding import Deciding
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
@@ -84,10 +85,10 @@ class Turn:
         if snapshot.result is not None:
             self._finished(snapshot, event, item)
             return
-        if snapshot.letters_last and open_letters(snapshot) and event.offset >= 0:
-            self._settle(snapshot, item)
+        if snapshot.letters_last and item is None and open_letters(snapshot) and event.offset >= 0:
+            # What waits already (an item) came before the letters, and is decided as ever.
             self._letters.follow(
-                snapshot, event, self._waiting.item(event, item), Reason.BEHIND_LETTER
+                snapshot, event, self._waiting.item(event, None), Reason.BEHIND_LETTER
             )
             return
         machine = self._machines.get(snapshot.machine)
@@ -98,7 +99,7 @@ class Turn:
             return
         try:
             decision = machine.step(snapshot, event, self._ledger.now_ms)
-        except Exception as error:  # noqa: BLE001 - guards are user code: this event failed, not we
+        except BaseException as error:  # noqa: BLE001 - guards are user code: this event failed, not we
             self.failed(snapshot, event, self._waiting.queued(snapshot, event, item), error)
             return
         if type(decision) is Refused:
@@ -125,6 +126,7 @@ class Turn:
         if snapshot.deciding_attempt:
             snapshot.deciding_attempt = 0
             snapshot.deciding_due_ms = 0
+            self.stand(snapshot)
         snapshot.failure = None
 
     def _finished(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
@@ -136,9 +138,7 @@ class Turn:
     ) -> None:
         unhandled = refused.unhandled
         if item is not None and item.timer is not None:
-            machine = self._machines[snapshot.machine]
-            snapshot.timers = machine.timers_after(snapshot, item.timer, self._ledger.now_ms)
-            self._timers.arm(snapshot)
+            self.drop_timer(snapshot, item.timer)
             unhandled = Unhandled.REJECT
         if event.offset < 0 and unhandled is not Unhandled.IGNORE:
             unhandled = Unhandled.REJECT
@@ -153,6 +153,12 @@ class Turn:
             self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail=detail)
         else:
             self._ledger.outcome(snapshot, event, Outcome.REJECTED, reason, detail=detail)
+
+    def drop_timer(self, snapshot: Snapshot, timer: Timer) -> None:
+        """A timer was dealt with and its workflow stays: it is gone, or armed for its next period."""
+        machine = self._machines[snapshot.machine]
+        snapshot.timers = machine.timers_after(snapshot, timer, self._ledger.now_ms)
+        self._timers.arm(snapshot)
 
     # -- accept ----------------------------------------------------------------------------------
 
@@ -206,8 +212,7 @@ class Turn:
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         if mailbox is not None:
             mailbox.recheck = True
-        if snapshot.status not in STOPPED:
-            self.stand(snapshot)
+        self.stand(snapshot)
 
     def give_up(self, snapshot: Snapshot, why: str) -> None:
         """The runs that the state still owes will not happen; history says so."""
@@ -233,44 +238,85 @@ class Turn:
         """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
         attempt = snapshot.deciding_attempt + 1
         where = action.name if action is not None else "guard"
-        failure = Failure(where, type(error).__name__, str(error), self._ledger.now_ms, attempt)
-        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        failure = failure_of(where, error, self._ledger.now_ms, attempt)
         delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
         if delay is not None:
             snapshot.deciding_attempt = attempt
             snapshot.deciding_due_ms = self._ledger.now_ms + delay
             snapshot.failure = failure
-            mailbox.queue.appendleft(item)
+            self._put_back(snapshot, event, item)
+            mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.RETRYING, mailbox)
             self._timers.due(snapshot.workflow_id, snapshot.deciding_due_ms)
             return
         machine = self._machines[snapshot.machine]
-        if item.timer is not None:
-            snapshot.timers = machine.timers_after(snapshot, item.timer, self._ledger.now_ms)
-            self._timers.arm(snapshot)
         if machine.has(snapshot.state, ERROR) and event.name != ERROR:
-            self._settle(snapshot, item)
-            self._ledger.outcome(
-                snapshot,
-                event,
-                Outcome.REJECTED,
-                Reason.FAILED,
-                detail=f"{failure.type}: {failure.message}",
-            )
+            # Until the error is decided the event waits on: a crash between the two loses neither.
+            carrier = item if item.record is not None else Waiting(event)
+            carrier.first = partial(self._failed_for_good, snapshot, event, item, failure)
+            snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
             self.stand(snapshot)
-            self.decide(snapshot, error_event(failure, event.origin))
-        elif machine.on_failure == "dead_letter" and item.record is not None:
+            self.decide(snapshot, error_event(failure, event.origin), carrier)
+        elif (
+            machine.on_failure == "dead_letter"
+            and item.record is not None
+            and not open_letters(snapshot)
+        ):
+            item.first = None
             self._settle(snapshot, item)
-            self._letters.failed(snapshot, event, item, failure)
+            self._letters.failed(snapshot, item.event or event, item, failure)
             self.stand(snapshot)
+            self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
         else:
             snapshot.failure = failure
-            self.park(snapshot, "failed", item)
+            # An attempt at a record marks the head of the queue as what `skip` gives up.
+            snapshot.deciding_attempt = 0 if item.record is None else attempt
+            snapshot.deciding_due_ms = 0
+            self._put_back(snapshot, event, item)
+            self.park(snapshot, "failed", None)
+
+    def _failed_for_good(
+        self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure
+    ) -> None:
+        """The failed event gets its outcome, right before that of its `on_error`."""
+        if item.timer is not None:
+            self.drop_timer(snapshot, item.timer)
+        detail = f"{failure.type}: {failure.message}"
+        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FAILED, detail=detail)
+
+    def _put_back(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
+        """Keep what could not be decided where it is taken up again, ahead of everything else."""
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        if item.first is not None:
+            mailbox.deciding = item
+            mailbox.result = partial(self._again, snapshot, event, item)
+        elif item.timer is None or not snapshot.owed:
+            mailbox.queue.appendleft(item)
+        # Else: a timer between two attempts of a run. It stays due, so it is found again.
+
+    def _again(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
+        self._workflows.mailbox(snapshot.workflow_id).deciding = None
+        self.decide(snapshot, event, item)
+
+    def pending(self, workflow_id: str) -> bool:
+        """Whether the result of a run waits for its next attempt to be decided."""
+        mailbox = self._workflows.mailboxes.get(workflow_id)
+        return mailbox is not None and mailbox.result is not None
+
+    def retry(self, snapshot: Snapshot) -> None:
+        """The wait between two attempts to decide is over."""
+        snapshot.deciding_due_ms = 0
+        self.stand(snapshot)
+        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
+        if mailbox is not None and mailbox.result is not None:
+            result, mailbox.result = mailbox.result, None
+            result()
+        self.advance(snapshot)
 
     def stand(self, snapshot: Snapshot) -> None:
-        """Give the workflow the status that it has when nobody stops it."""
+        """Give the workflow the status that it has when nobody stops it; who is stopped stays so."""
         status = standing(snapshot)
-        if snapshot.status != status:
+        if snapshot.status != status and snapshot.status not in STOPPED:
             mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
             self._ledger.status(snapshot, status, mailbox)
 
@@ -284,6 +330,7 @@ class Turn:
 
     def go_on(self, snapshot: Snapshot) -> None:
         """Take the next thing that waits, and what the state owes."""
+        self.stand(snapshot)
         self.advance(snapshot)
         self.on_free(snapshot)
 
@@ -337,7 +384,12 @@ class Turn:
             return
         workflow_id = snapshot.workflow_id
         mailbox = self._workflows.mailbox(workflow_id)
-        if snapshot.status == Status.RETRYING and workflow_id not in self._workflows.runs:
+        if (
+            snapshot.owed
+            and snapshot.status == Status.RETRYING
+            and mailbox.result is None
+            and workflow_id not in self._workflows.runs
+        ):
             self._take(snapshot, item)
             self.on_free(snapshot)
         else:

@@ -43,33 +43,45 @@ class WaitingRoom:
         item = self.queued(snapshot, event, item)
         if not item.deferred:
             self._ledger.defer(snapshot, item)
-        self._workflows.mailbox(snapshot.workflow_id).deferred.append(item)
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        mailbox.deferred.insert(mailbox.looked_at, item)
+        mailbox.looked_at += 1
 
     def busy(self, snapshot: Snapshot) -> bool:
         """Whether events have to wait: a run is owed or under way, or the workflow is stopped."""
+        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         return bool(
             snapshot.owed
             or snapshot.status in STOPPED
             or snapshot.deciding_due_ms > self._ledger.now_ms
             or snapshot.workflow_id in self._workflows.runs
+            or (mailbox is not None and mailbox.result is not None)
         )
 
     def next(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
         """Who is next: a deferred event that the new state accepts, else the head of the queue."""
         if mailbox.recheck:
-            machine = self._plan.machines.get(snapshot.machine)
-            for item in mailbox.deferred:
-                event = self._plan.event_of(item)
-                if (
-                    machine is None
-                    or event is None
-                    or snapshot.result is not None
-                    or machine.has(snapshot.state, event.name)
-                ):
-                    mailbox.deferred.remove(item)
-                    return item
             mailbox.recheck = False
+            mailbox.looked_at = 0
+        while mailbox.looked_at < len(mailbox.deferred):
+            item = mailbox.deferred[mailbox.looked_at]
+            if self._wanted(snapshot, item):
+                del mailbox.deferred[mailbox.looked_at]
+                return item
+            mailbox.looked_at += 1
         return mailbox.queue.popleft() if mailbox.queue else None
+
+    def _wanted(self, snapshot: Snapshot, item: Waiting) -> bool:
+        """Whether a deferred event is worth a turn in this state; the step has the last word."""
+        machine = self._plan.machines.get(snapshot.machine)
+        event = self._plan.event_of(item)
+        return (
+            machine is None
+            or event is None
+            or snapshot.result is not None
+            or snapshot.state not in machine.states
+            or machine.has(snapshot.state, event.name)
+        )
 
     def timer(self, snapshot: Snapshot, timer: Timer) -> Waiting | None:
         """A due timer as something that waits; None if it is in the queue already."""

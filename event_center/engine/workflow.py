@@ -63,7 +63,7 @@ class Waiting:
 class Mailbox:
     """What waits for one workflow."""
 
-    __slots__ = ("deciding", "deferred", "queue", "recheck", "result")
+    __slots__ = ("deciding", "deferred", "looked_at", "queue", "recheck", "result")
 
     def __init__(self) -> None:
         self.queue: deque[Waiting] = deque()
@@ -73,8 +73,10 @@ class Mailbox:
         """The event whose decide callbacks are awaited: the head of all that waits."""
         self.recheck = False
         """The state changed since the deferred events were looked at."""
+        self.looked_at = 0
+        """How many of the deferred events, from the oldest on, this state has set aside."""
         self.result: Callable[[], None] | None = None
-        """The end of a run, kept while its workflow is paused."""
+        """What goes on first: the end of a run of a stopped workflow, or what failed to be decided."""
 
     def items(self) -> list[Waiting]:
         """Everything that waits here."""

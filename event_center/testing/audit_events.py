@@ -91,11 +91,13 @@ class Events:
         """The offsets of all events of a workflow in one partition."""
         return self._orders.get((workflow_id, place), [])
 
-    def command(self, position: Position) -> dict[str, Any]:
-        """The arguments of the command at this position; empty if it can not be read."""
-        record = self._evidence.record(position)
-        try:
-            body = json.loads((record and record.value) or b"{}")
-        except ValueError:
-            return {}
-        return dict(body.get("args", {})) if isinstance(body, dict) else {}
+    def replayed(self, origin: str) -> Event | None:
+        """The event of a replayed letter, out of the command that asked for it; None if it is none."""
+        kind, _, rest = origin.partition("/")
+        number, _, position = rest.partition("/")
+        if kind != "letter" or not number.isdigit():
+            return None
+        topic, partition, offset = position.rsplit("/", 2)
+        record = self._evidence.record(Position(topic, int(partition), int(offset)))
+        args = json.loads((record and record.value) or b"{}").get("args", {})
+        return Event(args.get("event", ""), args.get("payload"), None, 0, (), origin)

@@ -101,9 +101,11 @@ class ShardAudit:
         if "machine" not in told.data and told.kind != "run":
             return  # a record that reached no workflow, though one of this id exists
         life.cut_at_ms = cut.at_ms
-        event = None if position is None else self._events.event(position)
         if position is None:
+            event = self._events.replayed(told.origin)
             self._pass_over(life, told)
+        else:
+            event = self._events.event(position)
         self._hear(workflow_id, cut, life.take(told, event))
         number = written.numbers.get(str(position)) if told.kind == "dead_lettered" else None
         if number is not None:

@@ -65,7 +65,8 @@ def decode(value: bytes | None) -> Command:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"not a command ({error!r}): {(value or b'')[:80]!r}"
         raise FormatError(msg) from error
-    if not isinstance(command.workflow_id, str) or not isinstance(command.args, dict):
-        msg = f"not a command: workflow_id must be a string and args an object: {value!r}"
+    texts = (command.id, command.workflow_id, command.by, command.reason)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(command.args, dict):
+        msg = f"not a command: only args is an object, all other parts are texts: {value!r}"
         raise FormatError(msg)
     return command

@@ -79,7 +79,7 @@ class Envelope:
             body = _loads(record.value)  # type: ignore[arg-type]  # None raises, like any other value
             workflow_id = body["workflow_id"]
             name = body["event"]
-            if type(workflow_id) is str and type(name) is str:
+            if workflow_id and name and type(workflow_id) is str and type(name) is str:
                 payload = body.get("payload")
                 if payload is None:
                     payload = body.get("data", body) if "payload" not in body else None

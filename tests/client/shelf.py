@@ -56,7 +56,7 @@ class Shelf:
         snapshot.entered_at_ms = NOW_MS
         for name, value in fields.items():
             setattr(snapshot, name, value)
-        value = snapshot_wire.encode(snapshot)
+        value, _ = snapshot_wire.encode(snapshot)
         self.cut(self.app.home(workflow_id), {snapshot_key(workflow_id): value})
         return snapshot
 
@@ -74,12 +74,12 @@ class Shelf:
         await self.log.publish([writer.record(kind, workflow_id, "here", NOW_MS, data)])
 
     async def letter(
-        self, workflow_id: str, value: bytes | None, origin: str = "orders/0/7", **why: str
+        self, key: str, value: bytes | None, origin: str = "orders/0/7", **why: str
     ) -> None:
         """Write a dead letter into partition 0."""
-        record = Record(7, NOW_MS, workflow_id.encode(), value, (("trace", b"1"),))
+        record = Record(7, NOW_MS, key.encode(), value, (("trace", b"1"),))
         reasons = {"reason": "failed", **why}
-        letter = letter_wire.write(self.app.dead_letters, 0, record, origin, reasons)
+        letter = letter_wire.write(self.app.dead_letters, 0, record, origin, why=reasons)
         await self.log.publish([letter])
 
     def records(self, topic: str) -> list[Record]:

@@ -31,6 +31,14 @@ class SlowLog:
         return await self._log.publish(records)
 
 
+async def _cancelled(events: EventPublisher, key: str) -> None:
+    """A call that is cancelled once it waits."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(events.append, [outgoing("orders", key)])
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+
 def publisher(log: object) -> EventPublisher:
     return EventPublisher(log, lambda: NOW_MS)  # type: ignore[arg-type]
 
@@ -91,7 +99,9 @@ async def test_calls_at_the_same_time_share_a_write(shelf: Shelf) -> None:
         placed[number] = await events.append([outgoing("orders", f"o-{number}")])
 
     async with anyio.create_task_group() as tasks:
-        for number in range(10):
+        tasks.start_soon(one, 0)
+        await anyio.wait_all_tasks_blocked()
+        for number in range(1, 10):
             tasks.start_soon(one, number)
         await anyio.wait_all_tasks_blocked()
         log.go.set()
@@ -120,9 +130,8 @@ async def test_a_call_cancelled_before_its_turn_writes_nothing(shelf: Shelf) -> 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(events.append, [outgoing("orders", "first")])
         await anyio.wait_all_tasks_blocked()
-        with anyio.CancelScope() as scope:
-            tasks.start_soon(scope.cancel)
-            await events.append([outgoing("orders", "cancelled")])
+        tasks.start_soon(_cancelled, events, "cancelled")
+        await anyio.wait_all_tasks_blocked()
         tasks.start_soon(events.append, [outgoing("orders", "last")])
         await anyio.wait_all_tasks_blocked()
         log.go.set()
@@ -134,10 +143,9 @@ async def test_a_write_under_way_is_not_cancelled(shelf: Shelf) -> None:
     log = SlowLog(shelf)
     events = publisher(log)
     async with anyio.create_task_group() as tasks:
-        with anyio.CancelScope() as scope:
-            tasks.start_soon(scope.cancel)
-            tasks.start_soon(log.go.set)
-            await events.append([outgoing("orders", "first")])
+        tasks.start_soon(_cancelled, events, "first")
+        await anyio.wait_all_tasks_blocked()
+        log.go.set()
     assert [record.key for record in shelf.records("orders")] == [b"first"]
 
 

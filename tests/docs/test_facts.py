@@ -95,8 +95,12 @@ def test_the_steps_are_those_of_the_docstrings(title: str, module: str) -> None:
 
 def test_files_that_are_named_exist() -> None:
     """Each module that ARCHITECTURE.md or guarantees.md names is there."""
-    named = set(re.findall(r"`((?:engine|log|wire|machine|plugins|app|client|cli)/[\w/]+\.py)`",
-                           ARCHITECTURE + GUARANTEES))
+    named = set(
+        re.findall(
+            r"`((?:engine|log|wire|machine|plugins|app|client|cli)/[\w/]+\.py)`",
+            ARCHITECTURE + GUARANTEES,
+        )
+    )
     assert named
     assert [name for name in sorted(named) if not (PACKAGE / name).is_file()] == []
 

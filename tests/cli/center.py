@@ -1,0 +1,195 @@
+"""A small project in a directory, and its command line: in this process, or in one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+from typer.testing import CliRunner
+
+from event_center.cli import app
+
+TIMEOUT_S = 20
+
+SETTINGS = """
+[log]
+partitions = 2
+[engine]
+grace = "10s"
+[topics.tasks]
+machine = "task"
+[topics.results]
+machine = "task"
+event = "end"
+workflow_id = "=body.task"
+"""
+
+MACHINE = """
+machine: task
+version: 1
+initial: new
+on_failure: dead_letter
+retries:
+  never: {max_attempts: 1}
+states:
+  new: {on: {begin: busy}}
+  busy:
+    entry: {do: announce, timeout: 60s}
+    on:
+      work: {actions: {do: work, retry: never}}
+      end: done
+  done: {type: final, result: success}
+"""
+
+PLUGIN = '''
+"""The callbacks of a task."""
+import asyncio
+from pathlib import Path
+
+from event_center import Context, callbacks
+
+task = callbacks("task")
+HERE = Path(__file__).parent
+
+
+@task.action("announce")
+async def announce(ctx: Context) -> None:
+    if ctx.payload and ctx.payload.get("slow"):
+        await asyncio.sleep(60)
+
+
+@task.action("work")
+async def work(ctx: Context) -> None:
+    if not (HERE / "mended").exists():
+        raise RuntimeError("the disk is \\x1b[31mfull")
+'''
+
+
+class Answer:
+    """What a command has printed, and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def json(self) -> Any:
+        """What it printed on stdout, all of it, as JSON."""
+        return orjson.loads(self.out)
+
+    def __repr__(self) -> str:
+        return f"exit {self.code}\n{self.out}\n{self.err}"
+
+
+class Project:
+    """A project with one machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.write("event-center.toml", SETTINGS)
+        self.write("machines/task.yaml", MACHINE)
+        self.write("machines/task.py", PLUGIN)
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        """Write a file of the project."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def run(self, *arguments: str) -> Answer:
+        """Run a command in this process; what is no error of ours comes out."""
+        config = ["--config", str(self.root / "event-center.toml")]
+        result = CliRunner().invoke(app, [*arguments, *config], env={"COLUMNS": "200"})
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Answer(result.exit_code, result.stdout, result.stderr)
+
+    def done(self, *arguments: str) -> Answer:
+        """Run a command that must succeed."""
+        answer = self.run(*arguments)
+        assert answer.code == 0, answer
+        return answer
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of a process of its own."""
+        return [sys.executable, "-m", "event_center", *arguments]
+
+    def process(self, *arguments: str, stdin: bytes = b"") -> Answer:
+        """Run a command in a process of its own, in the project's directory."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.root,
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=TIMEOUT_S,
+            env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+        )
+        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    @contextlib.contextmanager
+    def daemon(self) -> Iterator[Daemon]:
+        """A daemon in a process of its own, serving."""
+        process = subprocess.Popen(self.command("run"), cwd=self.root, stderr=subprocess.PIPE)
+        try:
+            daemon = Daemon(process)
+            daemon.wait_for("shard.serving")
+            daemon.wait_for("shard.serving")
+            yield daemon
+            if process.poll() is None:
+                daemon.signal(signal.SIGTERM)
+            daemon.end()
+        finally:
+            process.kill()
+            process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
+
+
+class Daemon:
+    """A daemon that runs, and what it has logged so far."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.logged = ""
+        self._process = process
+
+    def wait_for(self, event: str) -> None:
+        """Wait until it logs an event."""
+        assert self._process.stderr is not None
+        while line := self._process.stderr.readline().decode():
+            self.logged += line
+            if f'"event":"{event}"' in line:
+                return
+        raise AssertionError(f"the daemon ended before {event}:\n{self.logged}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait for its end; returns its exit code."""
+        assert self._process.stderr is not None
+        self.logged += self._process.stderr.read().decode()
+        return self._process.wait(TIMEOUT_S)
+
+
+def eventually(project: Project, *arguments: str, holds: str) -> Answer:
+    """Ask until the answer has a text in it: the daemon is another process."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        answer = project.run(*arguments)
+        if re.search(holds, answer.out):
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"{holds!r} did not come: {answer}")

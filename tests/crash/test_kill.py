@@ -1,0 +1,80 @@
+"""The promises across kill -9: at every numbered step of a takeover, a cut and a run, and anywhere."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from event_center.failpoint import Step
+from tests.crash.project import Project
+from tests.crash.workload import MACHINES, TOPICS, chunk, repairs
+
+ENGINE = Path(__file__).parents[2] / "event_center" / "engine"
+PARTS = 3
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path, TOPICS, machines=MACHINES)
+
+
+def nth(step: Step, part: int) -> int:
+    """When to die: a takeover has each of its steps twice, one for each shard."""
+    return 1 + part % 2 if step.startswith("takeover") else (2, 5, 11)[part]
+
+
+def finish(project: Project) -> None:
+    """Let everything come to its end, repairs included, and audit it."""
+    project.run_until_idle()
+    project.publish(repairs(project))
+    project.run_until_idle()
+    assert project.lag() == 0
+    assert project.violations() == []
+
+
+@pytest.mark.parametrize("step", Step)
+def test_killed_at_a_step(project: Project, step: Step) -> None:
+    """P1 to P8 hold when the daemon dies three times at this step, with events still to be read."""
+    for part in range(PARTS):
+        project.publish(chunk(project, part, PARTS))
+        project.run_until_killed("--step", step, "--nth", str(nth(step, part)))
+    finish(project)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_anywhere(project: Project, seed: int) -> None:
+    """P1 to P8 hold when the daemon is killed from outside at random moments, with lag."""
+    chance = random.Random(seed)
+    kills = 0
+    parts = 6
+    for part in range(parts):
+        daemon = project.start()
+        deadline = time.monotonic() + 0.35 + chance.random() * 0.2
+        project.publish(chunk(project, part, parts, parcels=240))
+        while time.monotonic() < deadline and not project.lag():
+            project.publish(chunk(project, part, parts, parcels=240))
+        while time.monotonic() < deadline:
+            pass
+        daemon.send_signal(signal.SIGKILL)
+        daemon.communicate()
+        kills += project.lag() > 0
+    assert kills > 0
+    finish(project)
+
+
+def test_every_numbered_step_can_be_killed_at() -> None:
+    """The docstrings of the engine number the steps that `Step` has, no more and no fewer."""
+    steps = {tuple(step.split(".")) for step in Step}
+    told = {
+        (name, *found)
+        for name, module in (("takeover", "shard"), ("cut", "ledger"), ("run", "run"))
+        for found in re.findall(
+            r"\b([1-9])\. (\w+(?: in)?)", (ENGINE / f"{module}.py").read_text("utf-8").split('"""')[1]
+        )
+    }
+    assert {(name, number, word.replace(" ", "_")) for name, number, word in told} == steps
