@@ -139,7 +139,7 @@ def check(
     machines: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[MACHINE.yaml]...",
+            metavar="MACHINE.yaml",
             help="Check only these machines and their plugins. Default: the settings and all that "
             "they name.",
             show_default=False,

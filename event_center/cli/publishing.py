@@ -86,7 +86,8 @@ def publish(
         ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.01, help="With --file: at most so many events a second.")
+        float | None,
+        typer.Option(min=0.01, metavar="N", help="With --file: at most so many events a second."),
     ] = None,
     on_error: Annotated[
         OnError, typer.Option(help="With --file: what to do at a line that can not be read.")
@@ -102,7 +103,13 @@ def publish(
     log: LogPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish one event, or a file of them, durably. No daemon has to run."""
+    """
+    Publish one event, or a file of them, durably. No daemon has to run.
+
+    event-center publish orders --workflow-id o-1 --event paid --payload '{"cents": 990}'
+
+    event-center publish orders --file events.jsonl
+    """
     output, where = Output(as_json=as_json), Where(config, log)
     single = {
         "--workflow-id": workflow_id,

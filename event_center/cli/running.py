@@ -8,6 +8,7 @@ is made); a second signal ends it at once, and what was under way is owed to the
 
 from __future__ import annotations
 
+import gc
 import signal
 from functools import partial
 from typing import Annotated
@@ -30,6 +31,9 @@ from event_center.client.stats import stats as stats_of
 
 log = structlog.get_logger()
 
+GARBAGE = 10_000
+"""Objects between two looks of the garbage collector: a cut makes some thousands that live until its
+commit, and Python's default of 700 looks at them again and again for nothing."""
 GLANCE_S = 0.1
 """How often the progress bar looks at the center."""
 
@@ -55,6 +59,7 @@ def run(
 
 
 async def _run(output: Output, where: Where, until_idle: bool) -> Exit:
+    gc.set_threshold(GARBAGE)
     settings = where.settings()
     set_up_logging(settings.logging)
     finished = False

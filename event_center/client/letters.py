@@ -2,7 +2,7 @@
 Dead letters from the operator's side: look at them, and send their events on their way again.
 
 A letter with a number is one of its workflow's sequence, and a command replays or discards it, in
-order. Any other is published again. The CLI's `dead-letters` calls this; docs/operations.md says
+order. Any other is published again. The CLI's `dead-letters` calls this; docs/cli.md says
 when to do which.
 """
 

@@ -12,7 +12,6 @@ from event_center.errors import PermanentError, RetryLater
 from event_center.machine.decision import Retry
 from event_center.model import Failure
 
-
 LONGEST_S = 366 * 86_400.0
 """The longest delay that a callback can ask for."""
 MAX_MESSAGE = 2_000

@@ -199,9 +199,7 @@ class Commands:
             self._go_on(snapshot)
         return ""
 
-    def _skip_event(
-        self, snapshot: Snapshot, mailbox: Mailbox, why: str, *, tried: bool
-    ) -> None:
+    def _skip_event(self, snapshot: Snapshot, mailbox: Mailbox, why: str, *, tried: bool) -> None:
         """Discard the event at the head, if it was tried; a result that was is dropped already."""
         head = mailbox.queue[0] if mailbox.queue else None
         if head is None or not (tried or head.timer is not None):

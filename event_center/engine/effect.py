@@ -29,7 +29,6 @@ from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
 from event_center.wire import history
 
-
 Known = tuple[Action, Callback]
 
 

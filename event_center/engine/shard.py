@@ -102,7 +102,7 @@ class Owner:
                     await self._serve()
                 except (Fenced, Unknown) as error:
                     self._lost = error
-                if self._lost is None or self._stop_at is not None:
+                if self._lost is None or self._over:
                     return
                 await self._begin_again(self._lost)
         finally:
@@ -125,6 +125,11 @@ class Owner:
     async def gone(self) -> None:
         """Wait until this ownership has ended."""
         await self._gone.wait()
+
+    @property
+    def _over(self) -> bool:
+        """Whether the shard is not to be taken over again: stopped, or abandoned while we waited."""
+        return self._stop_at is not None or self.phase is Phase.GONE
 
     def _move(self, phase: Phase) -> None:
         if phase not in _MOVES[self.phase]:
@@ -176,7 +181,7 @@ class Owner:
         reach(Step.TAKEOVER_RESTORED)
         await lease.open_gate(parts.entry.offsets)
         reach(Step.TAKEOVER_OPENED)
-        if self._stop_at is not None:
+        if self._over:
             return
         self._parts = parts
         self._move(Phase.SERVING)

@@ -18,12 +18,15 @@ from typing import Any
 from event_center.errors import EventCenterError
 from event_center.machine import Machine
 from event_center.machine.decision import ERROR, Decision, Refused, Transition
-from event_center.model import Event, Owed, Result, Snapshot, Timer, Unhandled
+from event_center.model import Event, Owed, Position, Result, Snapshot, Timer, Unhandled
 from event_center.testing.audit_evidence import Complaint, Promise
 from event_center.testing.audit_formats import Shot, Told
 
 JUDGED = frozenset({"unknown_event", "not_accepted", "guard"})
 """The refusals that the pure machine gives."""
+_AT_ONCE = frozenset({"other_machine", "finished"})
+_NOT_BEHIND = frozenset({"command", "dead_lettered", "duplicate"})
+"""Outcomes that do not have to wait for open letters."""
 
 
 class Debt:
@@ -57,6 +60,8 @@ class Life:
         self.loose = False
         """Timers were set at the moment of a decision that is not on record, before its accept."""
         self._fired: set[str] = set()
+        self._open: dict[int, Position] = {}
+        """The open letters: number, and where their events lay."""
         self._failure: dict[str, Any] = {}
         self._enter(birth)
 
@@ -92,7 +97,7 @@ class Life:
         else:
             yield from self._refused(told, event)
         if told.origin.startswith("letter/"):
-            self.snapshot.letters_next += 1
+            self._close_letter()
         if told.get("seq") != self.snapshot.seq:
             seqs = f"history says {told.get('seq')}, its transitions make {self.snapshot.seq}"
             yield Promise.ONCE, f"seq at {told.origin}: {seqs}"
@@ -105,26 +110,27 @@ class Life:
 
     def _letters_first(self, told: Told) -> Iterator[Complaint]:
         """While letters are open, later events follow them."""
-        snapshot = self.snapshot
-        if (
-            told.position is None
-            or snapshot.letters_next >= snapshot.letters_last
-            or snapshot.result is not None
-            or told.kind in {"command", "dead_lettered", "duplicate"}
-            or told.get("reason") == "other_machine"
-        ):
+        position = told.position
+        if position is None or told.kind in _NOT_BEHIND or told.get("reason") in _AT_ONCE:
             return
-        letter = f"its open letter {snapshot.letters_next}"
-        yield Promise.ORDER, f"{told.position} was decided ({told.kind}) ahead of {letter}"
+        for number, letter in self._open.items():
+            if letter[:2] == position[:2] and letter.offset < position.offset:
+                ahead = f"ahead of its open letter {number} ({letter})"
+                yield Promise.ORDER, f"{position} was decided ({told.kind}) {ahead}"
+                return
 
-    def letter(self, number: int) -> Iterator[Complaint]:
-        """A dead letter was written in sequence."""
-        if number != self.snapshot.letters_last:
-            yield (
-                Promise.ORDER,
-                f"its dead letter has number {number} instead of {self.snapshot.letters_last}",
-            )
-        self.snapshot.letters_last = number + 1
+    def letter(self, number: int, position: Position) -> Iterator[Complaint]:
+        """A dead letter of the record at this position was written in sequence."""
+        snapshot = self.snapshot
+        if number != snapshot.letters_last:
+            expected = f"instead of {snapshot.letters_last}"
+            yield Promise.ORDER, f"the dead letter of {position} has number {number} {expected}"
+        snapshot.letters_last = number + 1
+        self._open[number] = position
+
+    def _close_letter(self) -> None:
+        self._open.pop(self.snapshot.letters_next, None)
+        self.snapshot.letters_next += 1
 
     # -- transitions ---------------------------------------------------------------------------
 
@@ -268,7 +274,7 @@ class Life:
         if told.get("outcome") != "applied":
             return
         if told.get("command") == "discard":
-            self.snapshot.letters_next += 1
+            self._close_letter()
         if told.get("command") == "cancel":
             if self.snapshot.result is not None:
                 yield Promise.ONCE, f"{told.origin} cancelled a workflow that was over"

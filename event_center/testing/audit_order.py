@@ -15,7 +15,7 @@ from event_center.model import Position
 from event_center.testing.audit_evidence import Complaint, Promise
 from event_center.testing.audit_formats import Told
 
-_AT_ONCE = frozenset({"other_machine", "waiting_full", "unreadable_snapshot"})
+_AT_ONCE = frozenset({"other_machine", "waiting_full", "behind_letter", "unreadable_snapshot"})
 
 
 def is_decision(told: Told) -> bool:

@@ -86,8 +86,7 @@ class ShardAudit:
         workflow_id = told.workflow_id
         life = self.lives.get(workflow_id)
         position = told.position
-        if position is not None:
-            self._outcome(cut, told, position)
+        if position is not None and self._outcome(cut, told, position):
             self._hear(workflow_id, cut, self._ordered(told, position, life))
         if told.kind == "created":
             self._create(cut, told)
@@ -108,8 +107,8 @@ class ShardAudit:
             event = self._events.event(position)
         self._hear(workflow_id, cut, life.take(told, event))
         number = written.numbers.get(str(position)) if told.kind == "dead_lettered" else None
-        if number is not None:
-            self._hear(workflow_id, cut, life.letter(number))
+        if number is not None and position is not None:
+            self._hear(workflow_id, cut, life.letter(number, position))
 
     def _create(self, cut: KeptCut, told: Told) -> None:
         workflow_id = told.workflow_id
@@ -122,14 +121,17 @@ class ShardAudit:
         else:
             self.lives[workflow_id] = Life(machine, told, cut.at_ms)
 
-    def _outcome(self, cut: KeptCut, told: Told, position: Position) -> None:
+    def _outcome(self, cut: KeptCut, told: Told, position: Position) -> bool:
+        """Note the outcome of a record; whether it is its first."""
         former = self.outcomes.get(position)
-        if former is not None:
-            again = former.get("outcome") == told.get("outcome") == "applied"
-            story = f"{position} has two outcomes: {former.kind}, and {told.kind} in {cut}"
-            promise = Promise.ONCE if again else Promise.ONE_OUTCOME
-            self._complain(told.workflow_id, story, promise)
         self.outcomes[position] = told
+        if former is None:
+            return True
+        again = former.get("outcome") == told.get("outcome") == "applied"
+        story = f"{position} has two outcomes: {former.kind}, and {told.kind} in {cut}"
+        promise = Promise.ONCE if again else Promise.ONE_OUTCOME
+        self._complain(told.workflow_id, story, promise)
+        return False
 
     # -- order ---------------------------------------------------------------------------------
 

@@ -195,6 +195,6 @@ def _plain(row: Row) -> dict[str, Any]:
         "best": row.best,
     }
     if row.target is not None:
-        sign = ">=" if row.target.at_least else "<="
-        plain |= {"target": f"{sign} {row.target.limit:g}", "met": row.verdict}
+        plain["target"] = {"at_least" if row.target.at_least else "at_most": row.target.limit}
+        plain["met"] = row.verdict
     return plain

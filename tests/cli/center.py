@@ -187,9 +187,7 @@ class Daemon:
 def eventually(project: Project, *arguments: str, holds: str) -> Answer:
     """Ask until the answer has a text in it: the daemon is another process."""
     deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        answer = project.run(*arguments)
-        if re.search(holds, answer.out):
-            return answer
+    while not re.search(holds, (answer := project.run(*arguments)).out):
+        assert time.monotonic() < deadline, f"{holds!r} did not come: {answer}"
         time.sleep(0.05)
-    raise AssertionError(f"{holds!r} did not come: {answer}")
+    return answer

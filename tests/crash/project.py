@@ -72,7 +72,7 @@ class Project:
         self.log = folder / "log.db"
         self.settings = folder / "event-center.toml"
         self.starts = folder / "starts.jsonl"
-        tables = "".join(f'\n[topics.{name}]\n{rules}\n' for name, rules in topics.items())
+        tables = "".join(f"\n[topics.{name}]\n{rules}\n" for name, rules in topics.items())
         text = SETTINGS.format(machines=machines.as_posix(), partitions=partitions)
         self.settings.write_text(text + tables, encoding="utf-8")
         self.idle_ms = 0
@@ -116,21 +116,30 @@ class Project:
 
     def run_until_killed(self, *arguments: str) -> None:
         """Run a daemon that kills itself; it must not come to its end in another way."""
-        daemon = self.start(*arguments)
-        said, told = daemon.communicate(timeout=PATIENCE_S)
-        if daemon.returncode != -signal.SIGKILL:
-            raise Died(f"{arguments}: the daemon ended with {daemon.returncode}: {said}{told}")
+        self._end(self.start(*arguments), -signal.SIGKILL)
 
     def run_until_idle(self, *arguments: str) -> dict[str, int]:
         """Run a daemon until nothing is left to do; returns its totals."""
-        daemon = self.start(*arguments)
-        said, told = daemon.communicate(timeout=PATIENCE_S)
-        if daemon.returncode != 0:
-            raise Died(f"{arguments}: the daemon ended with {daemon.returncode}: {said}{told}")
-        report = orjson.loads(said.splitlines()[-1])
+        report = orjson.loads(self._end(self.start(*arguments), 0).splitlines()[-1])
         self.idle_ms = report["idle_ms"]
         totals: dict[str, int] = report["totals"]
         return totals
+
+    def _end(self, daemon: subprocess.Popen[str], wanted: int) -> str:
+        """Wait for the end of a daemon; returns what it printed."""
+        try:
+            said, told = daemon.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            said, told = self.kill(daemon)
+            raise Died(f"{daemon.args}: the daemon never ended: {said}{told}") from None
+        if daemon.returncode != wanted:
+            raise Died(f"{daemon.args}: it ended with {daemon.returncode}: {said}{told}")
+        return said
+
+    def kill(self, daemon: subprocess.Popen[str]) -> tuple[str, str]:
+        """Kill a daemon from outside; returns what it printed."""
+        daemon.send_signal(signal.SIGKILL)
+        return daemon.communicate(timeout=PATIENCE_S)
 
     # -- what is left ----------------------------------------------------------------------------
 
@@ -141,6 +150,13 @@ class Project:
             return file.execute(query).fetchall()
         finally:
             file.close()
+
+    def cuts(self) -> int:
+        """How many cuts there are."""
+        if not self.log.exists():
+            return 0
+        [(count,)] = self.rows("SELECT count(*) FROM cuts")
+        return int(count)
 
     def lag(self) -> int:
         """Records that no cut covers yet."""

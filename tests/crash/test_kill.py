@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import random
 import re
-import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from event_center.failpoint import Step
-from tests.crash.project import Project
+from tests.crash.project import PATIENCE_S, Project
 from tests.crash.workload import MACHINES, TOPICS, chunk, repairs
 
 ENGINE = Path(__file__).parents[2] / "event_center" / "engine"
 PARTS = 3
+KILLS = 6
 
 
 @pytest.fixture
@@ -46,25 +46,28 @@ def test_killed_at_a_step(project: Project, step: Step) -> None:
     finish(project)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_killed_anywhere(project: Project, seed: int) -> None:
     """P1 to P8 hold when the daemon is killed from outside at random moments, with lag."""
     chance = random.Random(seed)
-    kills = 0
-    parts = 6
-    for part in range(parts):
-        daemon = project.start()
-        deadline = time.monotonic() + 0.35 + chance.random() * 0.2
-        project.publish(chunk(project, part, parts, parcels=240))
-        while time.monotonic() < deadline and not project.lag():
-            project.publish(chunk(project, part, parts, parcels=240))
-        while time.monotonic() < deadline:
-            pass
-        daemon.send_signal(signal.SIGKILL)
-        daemon.communicate()
-        kills += project.lag() > 0
-    assert kills > 0
+    behind = 0
+    for part in range(KILLS):
+        project.publish(chunk(project, part, KILLS, parcels=KILLS * 100))
+        behind += kill_at_work(project, chance.uniform(0.0, 0.02)) > 0
+    assert behind >= KILLS // 2
     finish(project)
+
+
+def kill_at_work(project: Project, after_s: float) -> int:
+    """Kill a daemon so long after its first cut; returns the lag that it leaves."""
+    before = project.cuts()
+    daemon = project.start()
+    give_up = time.monotonic() + PATIENCE_S
+    while project.cuts() == before and time.monotonic() < give_up:
+        time.sleep(0.001)  # another process works: its time is the real one
+    time.sleep(after_s)
+    project.kill(daemon)
+    return project.lag()
 
 
 def test_every_numbered_step_can_be_killed_at() -> None:
@@ -74,7 +77,8 @@ def test_every_numbered_step_can_be_killed_at() -> None:
         (name, *found)
         for name, module in (("takeover", "shard"), ("cut", "ledger"), ("run", "run"))
         for found in re.findall(
-            r"\b([1-9])\. (\w+(?: in)?)", (ENGINE / f"{module}.py").read_text("utf-8").split('"""')[1]
+            r"\b([1-9])\. (\w+(?: in)?)",
+            (ENGINE / f"{module}.py").read_text("utf-8").split('"""')[1],
         )
     }
     assert {(name, number, word.replace(" ", "_")) for name, number, word in told} == steps

@@ -108,7 +108,9 @@ def chunk(project: Project, part: int, parts: int, *, parcels: int = 40) -> list
 def repairs(project: Project) -> list[Outgoing]:
     """Commands after the crashes: everything that was stopped goes on, open letters are dealt with."""
     records = []
-    for key, value in project.rows("SELECT key, value FROM entries WHERE substr(key, 1, 2) = x'733a'"):
+    for key, value in project.rows(
+        "SELECT key, value FROM entries WHERE substr(key, 1, 2) = x'733a'"
+    ):
         workflow_id = key[2:].decode()
         line, _, text = value.partition(b"\n")
         status = line.split(b"\t")[4]

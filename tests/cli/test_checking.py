@@ -1,0 +1,93 @@
+"""`check`: every problem of settings, machines, plugins and rules, with its place, in one go."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.center import MACHINE, PLUGIN, SETTINGS, Project
+
+
+def test_all_is_well(project: Project) -> None:
+    """A project without problems says so, and no log is made."""
+    assert project.done("check").out == "ok: 1 machine, 2 callbacks, 2 topics\n"
+    assert project.done("check", "--json").json == {
+        "ok": True,
+        "machines": ["task"],
+        "problems": [],
+        "warnings": [],
+    }
+    assert not (project.root / "event-center.db").exists()
+
+
+def test_all_problems_of_machines(project: Project) -> None:
+    """Problems of several machines come in one pass, each with file, line and column."""
+    project.write("machines/task.yaml", MACHINE.replace("done\n", "dnoe\n", 1))
+    project.write("machines/other.yaml", "machine: other\nversion: 1\ninitial: a\nstaets: {}\n")
+    answer = project.run("check", "--json")
+    assert answer.code == 1
+    problems = answer.json["problems"]
+    sources = {problem["source"].rpartition("/")[2] for problem in problems}
+    assert sources == {"task.yaml", "other.yaml"}
+    assert all(problem["line"] and problem["column"] for problem in problems)
+    out = project.run("check").out
+    assert f"{len(problems)} problems found" in out
+    assert "did you mean 'done'?" in out
+
+
+def test_problems_of_plugins(project: Project) -> None:
+    """A callback that nobody implements, and one that nobody uses, are told with their places."""
+    project.write("machines/task.py", PLUGIN.replace('action("work")', 'action("wrok")'))
+    answer = project.run("check", "--json")
+    assert answer.code == 1
+    (problem,) = answer.json["problems"]
+    assert problem["code"] == "plugin"
+    assert problem["source"].endswith("task.yaml")
+    assert "nobody implements the callback 'work'" in problem["message"]
+
+
+def test_warnings_are_no_problems(project: Project) -> None:
+    """What is not used is a warning, with exit code 0."""
+    project.write(
+        "machines/task.py", PLUGIN + '\n\n@task.action("wrok")\ndef wrok() -> None: ...\n'
+    )
+    answer = project.done("check")
+    assert "warning: " in answer.out
+    assert "'wrok'" in answer.out
+    (warning,) = project.done("check", "--json").json["warnings"]
+    assert warning["source"].endswith("task.py")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("[log]\nkid = 1\n[engin]\n", ["log.kid", "engin"]),
+        ('machines = ["nowhere"]\n', ["nowhere"]),
+        (
+            SETTINGS + '[topics.a]\nmachine = "task"\nid = "=body."\n'
+            '[topics.b]\nmachine = "task"\nid = "=bdoy.id"\n',
+            ["topics.a", "topics.b"],
+        ),
+        (SETTINGS + '[topics.c]\nmachine = "taks"\n', ["did you mean 'task'?"]),
+    ],
+)
+def test_problems_of_settings(project: Project, settings: str, said: list[str]) -> None:
+    """Settings, the rules of every topic, and the machines they name are checked."""
+    project.write("event-center.toml", settings)
+    answer = project.run("check")
+    assert answer.code == 1
+    for text in said:
+        assert text in answer.out
+
+
+def test_named_machines(project: Project) -> None:
+    """Machines that are named are checked by themselves, wherever they lie."""
+    good = project.write(
+        "elsewhere/lamp.yaml",
+        "machine: lamp\nversion: 1\ninitial: a\nperpetual: true\nstates: {a: {}}",
+    )
+    bad = project.write("elsewhere/bad.yaml", "machine: [")
+    assert project.done("check", str(good)).out == "ok: 1 machine, 0 callbacks, 0 topics\n"
+    answer = project.run("check", str(good), str(bad), str(project.root / "none.yaml"))
+    assert answer.code == 1
+    assert "bad.yaml:1:" in answer.out
+    assert "none.yaml:1:1" in answer.out

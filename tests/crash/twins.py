@@ -1,0 +1,123 @@
+"""
+Protections of the engine, each with a switch that turns it off: the audit must find out.
+
+`daemon.py --twin NAME` calls one of these before it opens its center. Nothing but crash tests may. The
+first three of `TWINS` break nothing by themselves: they make the trouble that a protection is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from event_center.engine import intake, turn
+from event_center.engine.effect import Effects
+from event_center.engine.ledger import Ledger
+from event_center.engine.letters import Letters
+from event_center.engine.shard import Owner
+from event_center.log.port import Batch, Cut
+from event_center.log.sqlite import DaemonLock, group
+from event_center.log.sqlite.lease import SqliteLease
+from event_center.log.sqlite.transaction import Transaction
+from event_center.model import Shard, Snapshot
+
+LATE_S = 0.05
+
+
+def second() -> None:
+    """This daemon takes no lock, and takes all others for dead."""
+    DaemonLock.acquire = lambda self: None  # type: ignore[method-assign]
+    group.is_alive = lambda log, name: False  # type: ignore[attr-defined]
+
+
+def again() -> None:
+    """The log delivers every batch twice."""
+    take = Owner.take
+
+    def twice(self: Owner, batch: Batch) -> None:
+        take(self, batch)
+        take(self, batch)
+
+    Owner.take = twice  # type: ignore[method-assign]
+
+
+def late() -> None:
+    """Every cut takes its time to become durable."""
+    commit = SqliteLease.commit
+
+    async def slowly(self: SqliteLease, cut: Cut) -> None:
+        await asyncio.sleep(LATE_S)
+        await commit(self, cut)
+
+    SqliteLease.commit = slowly  # type: ignore[method-assign]
+
+
+def torn() -> None:
+    """A cut is written in two pieces: first the entries, then the rest."""
+    commit = SqliteLease.commit
+
+    async def in_pieces(self: SqliteLease, cut: Cut) -> None:
+        await commit(self, Cut(entries=cut.entries, offsets=cut.offsets))
+        await commit(self, Cut(records=cut.records, offsets=cut.offsets))
+
+    SqliteLease.commit = in_pieces  # type: ignore[method-assign]
+
+
+def unfenced() -> None:
+    """Whoever once had the lease of a shard can write it for ever."""
+
+    def check(self: Transaction, shard: Shard, epoch: int) -> None:
+        pass
+
+    Transaction.check = check  # type: ignore[method-assign]
+
+
+def early() -> None:
+    """Runs start with the accept, before the transition that owes them is durable."""
+    Ledger.promised = lambda self, workflow_id: False  # type: ignore[method-assign]
+
+    def start(self: Effects, snapshot: Snapshot) -> None:
+        self.start(snapshot)
+
+    Effects._start_eager = start  # type: ignore[method-assign]
+
+
+def unwaited() -> None:
+    """A cut leaves the waiting entries out."""
+    build = Ledger.build
+
+    def without(self: Ledger) -> Cut:
+        cut = build(self)
+        for key in [key for key, value in cut.entries.items() if key[:2] == b"w:" and value]:
+            del cut.entries[key]
+        return cut
+
+    Ledger.build = without  # type: ignore[method-assign]
+
+
+def unordered() -> None:
+    """Later events do not follow the open letters of their workflow."""
+    turn.open_letters = lambda snapshot: False  # type: ignore[attr-defined]
+    intake.open_letters = lambda snapshot: False  # type: ignore[attr-defined]
+    Letters.follow_all = lambda self, snapshot, mailbox: None  # type: ignore[method-assign]
+
+
+def unseen() -> None:
+    """What a workflow has seen of each topic is forgotten at once."""
+    take = Owner.take
+
+    def forgetful(self: Owner, batch: Batch) -> None:
+        parts: Any = self._parts
+        for held in [] if parts is None else parts.workflows.held.values():
+            if isinstance(held, Snapshot):
+                held.seen = {}
+        take(self, batch)
+
+    Owner.take = forgetful  # type: ignore[method-assign]
+
+
+TWINS: dict[str, Callable[[], None]] = {
+    one.__name__: one
+    for one in (second, again, late, torn, unfenced, early, unwaited, unordered, unseen)
+}
