@@ -184,7 +184,7 @@ class EngineSettings(Section):
         " bounds memory when callbacks are slower than publishers.",
     )
     cut_records: Limit = Field(
-        default=5_000,
+        default=20_000,
         description="Records of one shard that are taken in and not yet durable before it takes in"
         " no more. It bounds what a crash makes the next owner do again.",
     )

@@ -112,7 +112,8 @@ class Ledger:
         data["outcome"] = "applied"
         if snapshot.result is not None:
             data["result"] = snapshot.result
-        self.tell(kind, workflow_id, event.origin, data)
+        record = self._writer.record(kind, workflow_id, event.origin, self.now_ms, data)
+        self.records.append(record)
 
     def _about(self, snapshot: Snapshot, event: Event) -> dict[str, Any]:
         data: dict[str, Any] = {

@@ -39,7 +39,7 @@ class EngineLimits:
     """Callbacks under way at once in the process."""
     mailbox: int = 10_000
     """Events that wait in the memory of the process before the intake pauses."""
-    cut_records: int = 5_000
+    cut_records: int = 20_000
     """Records that a shard may take in before a cut covers them."""
     grace_s: float = 20.0
     """How long a shutdown waits for callbacks that are under way."""

@@ -166,7 +166,8 @@ class Turn:
         self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
     ) -> None:
         """Swap in what was decided. Nothing is evaluated here: it can not fail."""
-        self._settle(snapshot, item)
+        if item is not None or snapshot.deciding_attempt or snapshot.failure is not None:
+            self._settle(snapshot, item)
         before = snapshot.state
         snapshot.seq += 1
         if decision.data is not None:
@@ -212,7 +213,8 @@ class Turn:
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         if mailbox is not None:
             mailbox.recheck = True
-        self.stand(snapshot)
+        if decision.result is not None or snapshot.status is not Status.ACTIVE:
+            self.stand(snapshot)
 
     def give_up(self, snapshot: Snapshot, why: str) -> None:
         """The runs that the state still owes will not happen; history says so."""

@@ -188,9 +188,7 @@ class Log(Protocol):
         """All topics of the log by name."""
         ...
 
-    async def join(
-        self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()
-    ) -> Group:
+    async def join(self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()) -> Group:
         """
         Become a member of the group that consumes these topics, of `shards` shards.
 

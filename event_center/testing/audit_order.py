@@ -28,7 +28,7 @@ def is_decision(told: Told) -> bool:
 class Order:
     """The events of one workflow in one partition, and how far they are decided."""
 
-    __slots__ = ("_aside", "_early", "_next", "_offsets")
+    __slots__ = ("_aside", "_early", "_next", "_offsets", "_overtaken")
 
     def __init__(self, offsets: Sequence[int]) -> None:
         self._offsets = offsets
@@ -37,6 +37,8 @@ class Order:
         """Passed over, as the machine allows."""
         self._early: set[int] = set()
         """Given an outcome before their turn."""
+        self._overtaken: dict[int, int] = {}
+        """Passed over although nothing allows it, and by which offset; still without an outcome."""
 
     def pass_over(self, may: Callable[[int], bool], until: int | None = None) -> None:
         """Set aside the next events that may be, up to the one at offset `until`."""
@@ -53,18 +55,23 @@ class Order:
     ) -> Iterator[Complaint]:
         """One of the events has its outcome."""
         offset = position.offset
-        if offset in self._aside:
+        if offset in self._overtaken:
+            later = self._overtaken.pop(offset)
+            if is_decision(told):
+                after = f"after offset {later}, and nothing set it aside"
+                yield Promise.ORDER, f"{position} was decided ({told.kind}) {after}"
+        elif offset in self._aside:
             self._aside.discard(offset)
-            return
-        if not is_decision(told):
-            self._early.add(offset)
-            return
-        self.pass_over(may, offset)
-        expected = self._offsets[self._next] if self._next < len(self._offsets) else None
-        if offset == expected:
-            self._next += 1
+        elif is_decision(told):
+            self._advance(offset, may)
         else:
-            yield (
-                Promise.ORDER,
-                f"{position} was decided ({told.kind}) out of its turn, which was offset {expected}",
-            )
+            self._early.add(offset)
+
+    def _advance(self, offset: int, may: Callable[[int], bool]) -> None:
+        """It is the turn of this one; what lies before it and may not be passed over is overtaken."""
+        self.pass_over(may, offset)
+        while self._next < len(self._offsets) and self._offsets[self._next] < offset:
+            self._overtaken[self._offsets[self._next]] = offset
+            self._next += 1
+            self.pass_over(may, offset)
+        self._next += 1

@@ -46,6 +46,7 @@ class ShardAudit:
         self._events = events
         self._machines = machines
         self._orders: dict[tuple[str, str, int], Order] = {}
+        self._broken_for: set[str] = set()
         self._epoch = 0
         self._places: Counter[tuple[str, int, str, str]] = Counter()
 
@@ -74,7 +75,11 @@ class ShardAudit:
     def _complain(
         self, workflow_id: str, story: str, promise: Promise = Promise.NEVER_BACK
     ) -> None:
-        self.broken.append(Violation(promise, workflow_id, story))
+        """Note a broken promise; of one workflow the first, which the others may follow from."""
+        if workflow_id not in self._broken_for:
+            self.broken.append(Violation(promise, workflow_id, story))
+        if workflow_id:
+            self._broken_for.add(workflow_id)
 
     def _hear(self, workflow_id: str, cut: KeptCut, complaints: Iterator[Complaint]) -> None:
         for promise, story in complaints:
@@ -157,8 +162,12 @@ class ShardAudit:
 
     def _may(self, life: Life | None, told: Told, position: Position) -> bool:
         """Whether the event at this position may be passed over at this moment."""
+        topic, partition, offset = position
+        source = topic if partition == self.shard else f"{topic}/{partition}"
         event = self._events.event(position)
-        return life is not None and event is not None and life.sets_aside(event, told.at_ms)
+        if life is None or event is None or offset >= self.state.offsets.get(source, 0):
+            return False
+        return life.sets_aside(event, told.at_ms)
 
     def _pass_over(self, life: Life, told: Told) -> None:
         """Before a timer or a result moves the workflow: what it has set aside by then."""

@@ -178,7 +178,11 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
         snapshot.entered_at_ms = body["at"]
         snapshot.data = body["data"]
         snapshot.seen = body["seen"]
-        if len(body) > 4:  # noqa: PLR2004 - the four parts that every snapshot has
+        parts = len(body)
+        if "ids" in body:
+            snapshot.ids = tuple(body["ids"])
+            parts -= 1
+        if parts > 4:  # noqa: PLR2004 - the four parts that every snapshot has
             _decode_rest(snapshot, body)
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         msg = f"the snapshot of workflow {workflow_id!r} can not be read ({error!r})"
@@ -190,13 +194,15 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
 def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     """Fill in the parts that are left out while they are empty."""
     get = body.get
-    snapshot.owed = tuple(Owed(*owed) for owed in get("owed", ()))
+    if "owed" in body:
+        snapshot.owed = tuple([Owed(*owed) for owed in body["owed"]])
     cause = get("cause")
     snapshot.cause = None if cause is None else _event(cause)
-    snapshot.timers = tuple(Timer(*timer) for timer in get("timers", ()))
+    if "timers" in body:
+        snapshot.timers = tuple([Timer(*timer) for timer in body["timers"]])
     snapshot.waiting, snapshot.waiting_next = get("waiting", (0, 0))
-    snapshot.ids = tuple(get("ids", ()))
-    snapshot.refusals = tuple(Refusal(*refusal) for refusal in get("refusals", ()))
+    if "refusals" in body:
+        snapshot.refusals = tuple([Refusal(*refusal) for refusal in body["refusals"]])
     snapshot.result = get("result")
     snapshot.closed_at_ms = get("closed_at", 0)
     snapshot.letters_next, snapshot.letters_last = get("letters", (0, 0))

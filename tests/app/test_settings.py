@@ -82,7 +82,7 @@ def test_the_order_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("event_center__engine__mailbox", "2")
     engine = load_settings(path, {"engine": {"callbacks": 3, "max_waiting": None}}).engine
     assert (engine.callbacks, engine.mailbox, engine.max_waiting) == (3, 2, 1)
-    assert engine.cut_records == 5_000
+    assert engine.cut_records == 20_000
 
 
 def test_variables_hold_lists_and_tables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from event_center.cli.running import GARBAGE
+
 
 class Reading(NamedTuple):
     """What one run of one side took."""
@@ -50,15 +52,18 @@ Readings = dict[str, list[Reading]]
 
 
 class Meter:
-    """Measures what happens inside `with`."""
+    """Measures what happens inside `with`, both sides with the garbage collector as `run` sets it."""
 
     def __init__(self) -> None:
+        self._threshold = gc.get_threshold()
         self._cpu_s = 0.0
         self._wall_s = 0.0
 
     def __enter__(self) -> Self:
         gc.collect()
         gc.freeze()
+        self._threshold = gc.get_threshold()
+        gc.set_threshold(GARBAGE, *self._threshold[1:])
         self._cpu_s = -_cpu_s()
         self._wall_s = -time.perf_counter()
         return self
@@ -71,6 +76,7 @@ class Meter:
     ) -> None:
         self._wall_s += time.perf_counter()
         self._cpu_s += _cpu_s()
+        gc.set_threshold(*self._threshold)
         gc.unfreeze()
 
     def reading(self, events: int) -> Reading:

@@ -46,7 +46,7 @@ events = {{max_age = "unlimited", max_bytes = "unlimited"}}
 history = {{max_age = "unlimited", max_bytes = "unlimited"}}
 
 [engine]
-cut_records = 100
+cut_records = {cut_records}
 
 [publish]
 topics = ["mail"]
@@ -65,7 +65,13 @@ class Project:
     """One project in a folder of its own."""
 
     def __init__(
-        self, folder: Path, topics: dict[str, str], *, machines: Path, partitions: int = PARTITIONS
+        self,
+        folder: Path,
+        topics: dict[str, str],
+        *,
+        machines: Path,
+        partitions: int = PARTITIONS,
+        cut_records: int = 100,
     ) -> None:
         self.folder = folder
         self.machines = machines
@@ -73,7 +79,9 @@ class Project:
         self.settings = folder / "event-center.toml"
         self.starts = folder / "starts.jsonl"
         tables = "".join(f"\n[topics.{name}]\n{rules}\n" for name, rules in topics.items())
-        text = SETTINGS.format(machines=machines.as_posix(), partitions=partitions)
+        text = SETTINGS.format(
+            machines=machines.as_posix(), partitions=partitions, cut_records=cut_records
+        )
         self.settings.write_text(text + tables, encoding="utf-8")
         self.idle_ms = 0
 
@@ -105,14 +113,15 @@ class Project:
         return subprocess.Popen(
             [sys.executable, str(DAEMON), str(self.settings), *arguments],
             cwd=self.folder,
-            env={**os.environ, "CRASH_STARTS": str(self.starts), **self._demo()},
+            env={
+                **os.environ,
+                "CRASH_STARTS": str(self.starts),
+                "EVENT_CENTER_DEMO_DIR": str(self.folder),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-
-    def _demo(self) -> dict[str, str]:
-        return {"EVENT_CENTER_DEMO_DIR": str(self.folder)}
 
     def run_until_killed(self, *arguments: str) -> None:
         """Run a daemon that kills itself; it must not come to its end in another way."""
@@ -131,9 +140,9 @@ class Project:
             said, told = daemon.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             said, told = self.kill(daemon)
-            raise Died(f"{daemon.args}: the daemon never ended: {said}{told}") from None
+            raise Died(f"{daemon.args!r}: the daemon never ended: {said}{told}") from None
         if daemon.returncode != wanted:
-            raise Died(f"{daemon.args}: it ended with {daemon.returncode}: {said}{told}")
+            raise Died(f"{daemon.args!r}: it ended with {daemon.returncode}: {said}{told}")
         return said
 
     def kill(self, daemon: subprocess.Popen[str]) -> tuple[str, str]:
@@ -180,5 +189,6 @@ class Project:
 
     def violations(self) -> list[Violation]:
         """The audit of the log."""
-        machines = [load(path) for path in sorted(self.machines.glob("*.yaml"))]
+        files = [self.machines] if self.machines.is_file() else self.machines.glob("*.yaml")
+        machines = [load(path) for path in sorted(files)]
         return find_violations(self.evidence(), machines, self.started())

@@ -15,6 +15,7 @@ from event_center.engine import intake, turn
 from event_center.engine.effect import Effects
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
+from event_center.engine.parts import Parts
 from event_center.engine.shard import Owner
 from event_center.log.port import Batch, Cut
 from event_center.log.sqlite import DaemonLock, group
@@ -104,8 +105,9 @@ def unordered() -> None:
 
 
 def unseen() -> None:
-    """What a workflow has seen of each topic is forgotten at once."""
+    """What was read of each topic is forgotten at once, by shards and by workflows."""
     take = Owner.take
+    Parts._without_repeated = lambda self, batch, following: batch  # type: ignore[method-assign]
 
     def forgetful(self: Owner, batch: Batch) -> None:
         parts: Any = self._parts
