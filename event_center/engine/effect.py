@@ -144,26 +144,27 @@ class Effects:
         ledger.tick()
         ledger.entry.runs += 1
         returned: Event | None = None
-        if error is None and value is not None:
+        if error is None and (value is not None or run.context.emitted is not None):
             checked = self._outbox.returned(run, value)
             if isinstance(checked, PluginError):
                 error = checked
             else:
                 returned = checked
         if error is None:
-            self._done(snapshot, run.owed, run.context, returned)
+            self._done(run, returned)
         else:
-            self._failed(snapshot, run.owed, run.action, error)
-        ledger.dirty[snapshot.workflow_id] = snapshot
-        self._turn.advance(snapshot)
+            self._failed(run, error)
+        workflow_id = snapshot.workflow_id
+        ledger.dirty[workflow_id] = snapshot
+        if workflow_id in self._workflows.mailboxes:
+            self._turn.advance(snapshot)
         ledger.wake()
         reach(Step.RUN_DECIDED)
 
-    def _done(
-        self, snapshot: Snapshot, owed: Owed, context: Context, returned: Event | None
-    ) -> None:
+    def _done(self, run: EffectRun, returned: Event | None) -> None:
         """It succeeded: what it returned, or `on_done` after the state's last run, is decided now."""
-        event: Event | None
+        snapshot, owed = run.snapshot, run.owed
+        event: Event | None = None
         if returned is not None:
             origin = f"run/{owed.seq}/{owed.name}"
             now = self._ledger.now_ms
@@ -172,18 +173,15 @@ class Effects:
             snapshot.state, DONE
         ):
             event = done_event(self._ledger.now_ms, owed.seq)
+        if event is None:
+            self._mark_done(run, None)
         else:
-            self._mark_done(snapshot, owed, context, None)
-            event = None
-        if event is not None:
-            first = partial(self._mark_done, snapshot, owed, context, returned)
-            self._turn.internal(snapshot, event, first)
-        if snapshot.status == Status.RETRYING:
+            self._turn.internal(snapshot, event, partial(self._mark_done, run, returned))
+        if snapshot.status is Status.RETRYING:
             self._turn.stand(snapshot)
 
-    def _mark_done(
-        self, snapshot: Snapshot, owed: Owed, context: Context, returned: Event | None
-    ) -> None:
+    def _mark_done(self, run: EffectRun, returned: Event | None) -> None:
+        snapshot, context = run.snapshot, run.context
         snapshot.owed = snapshot.owed[1:]
         snapshot.failure = None
         if snapshot.owed:
@@ -192,62 +190,58 @@ class Effects:
             snapshot.cause = None
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
-        data = self._about(snapshot, owed, owed.attempt + 1, "done")
-        if returned is not None:
-            data["returned"] = returned.name
-        self._tell(snapshot, owed, data)
+        more = {} if returned is None else {"returned": returned.name}
+        self._tell(run, context.attempt, "done", more)
 
-    def _failed(self, snapshot: Snapshot, owed: Owed, action: Action, error: BaseException) -> None:
+    def _failed(self, run: EffectRun, error: BaseException) -> None:
         """It failed: again later, or `on_error`, or parked with the run still owed."""
-        attempt = owed.attempt + 1
+        snapshot, owed, attempt = run.snapshot, run.owed, run.context.attempt
         now = self._ledger.now_ms
         failure = failure_of(owed.name, error, now, attempt)
-        key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
-        delay = delay_ms(action.retry, attempt, error, key)
+        delay = delay_ms(run.action.retry, attempt, error, run.context.idempotency_key)
         machine = self._plan.machines[snapshot.machine]
         if delay is None and machine.has(snapshot.state, ERROR):
-            first = partial(self._mark_failed, snapshot, owed, failure)
+            first = partial(self._mark_failed, run, failure)
             self._turn.internal(snapshot, error_event(failure, f"{owed.seq}/{owed.name}"), first)
             self._turn.stand(snapshot)
             return
         due = 0 if delay is None else now + delay
         snapshot.owed = (owed._replace(attempt=attempt, due_ms=due), *snapshot.owed[1:])
         snapshot.failure = failure
-        data = self._about(snapshot, owed, attempt, "failed")
-        data |= {"error": failure.type, "message": failure.message}
+        more: dict[str, Any] = {"error": failure.type, "message": failure.message}
         if delay is None:
-            self._tell(snapshot, owed, data)
+            self._tell(run, attempt, "failed", more)
             self._turn.park(snapshot, "failed", None)
             return
-        data["again_in_ms"] = delay
-        self._tell(snapshot, owed, data)
+        self._tell(run, attempt, "failed", more | {"again_in_ms": delay})
         # The count of attempts has to be durable before the next one starts.
         self._ledger.owing[snapshot.workflow_id] = snapshot
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         self._ledger.status(snapshot, Status.RETRYING, mailbox)
         self._turn.timers_ahead(snapshot)
 
-    def _mark_failed(self, snapshot: Snapshot, owed: Owed, failure: Failure) -> None:
-        data = self._about(snapshot, owed, failure.attempt, "failed")
-        data |= {"error": failure.type, "message": failure.message}
-        self._tell(snapshot, owed, data)
+    def _mark_failed(self, run: EffectRun, failure: Failure) -> None:
+        snapshot = run.snapshot
+        more = {"error": failure.type, "message": failure.message}
+        self._tell(run, failure.attempt, "failed", more)
         snapshot.owed = snapshot.owed[1:]
-        self._turn.give_up(snapshot, f"{owed.name} failed")
+        self._turn.give_up(snapshot, f"{run.owed.name} failed")
 
-    def _about(self, snapshot: Snapshot, owed: Owed, attempt: int, outcome: str) -> dict[str, Any]:
-        return {
+    def _tell(self, run: EffectRun, attempt: int, outcome: str, more: dict[str, Any]) -> None:
+        """The history record of one attempt."""
+        snapshot, owed = run.snapshot, run.owed
+        data = {
             "machine": snapshot.machine,
             "version": snapshot.version,
             "seq": owed.seq,
             "state": snapshot.state,
             "callback": owed.name,
-            "key": f"{snapshot.workflow_id}/{owed.seq}/{owed.name}",
+            "key": run.context.idempotency_key,
             "attempt": attempt,
             "outcome": outcome,
+            **more,
         }
-
-    def _tell(self, snapshot: Snapshot, owed: Owed, data: dict[str, Any]) -> None:
-        origin = f"run/{owed.seq}/{owed.name}/{data['attempt']}"
+        origin = f"run/{owed.seq}/{owed.name}/{attempt}"
         self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
 
 

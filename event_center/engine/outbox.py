@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from event_center.engine.home import Home
 from event_center.engine.ledger import Ledger
 from event_center.engine.run import Run
@@ -28,13 +30,29 @@ class Outbox:
         self._home = home
 
     def returned(self, run: Run, value: Any) -> Event | PluginError | None:
-        """The event that a callback returned, if any; an error if it is something else."""
-        if value is None:
-            return None
+        """
+        The event that a callback returned, if any; an error if the log could not hold it.
+
+        What the callback has emitted is looked at as well: once its run is marked done it is too late.
+        """
+        context = run.context
         try:
-            return checked_result(run.callback, value)
+            if context.emitted is not None or context.published is not None:
+                _check_sent(context)
+            if value is None:
+                return None
+            if type(value) is str and value and value.isascii():
+                return Event(value)
+            event = checked_result(run.callback, value)
+            return None if event is None else _as_read_back(event)
         except PluginError as error:
             return error
+        except TypeError as error:
+            callback = run.callback
+            return PluginError(
+                f"{callback.file_line}: callback {callback.name!r} returned or sent what is not "
+                f"JSON: {error}; names and ids are texts, payloads what JSON can say"
+            )
 
     def send(self, context: Context) -> None:
         """Everything that the callback emitted and published leaves with the next cut."""
@@ -51,3 +69,18 @@ class Outbox:
         home = self._home.of(workflow_id)
         record = inbox_record(self._inbox, home, workflow_id, machine, event)
         self._ledger.records.append(record)
+
+
+def _check_sent(context: Context) -> None:
+    """Raises TypeError if a part of what was emitted or published is not JSON."""
+    for emitted in context.emitted or ():
+        orjson.dumps(tuple(emitted))
+    for published in context.published or ():
+        orjson.dumps([name for name, _ in published.headers])
+
+
+def _as_read_back(event: Event) -> Event:
+    """The event as a restart would find it: a copy that its callback can not change any more."""
+    parts = orjson.dumps((event.name, event.payload, event.id))
+    name, payload, event_id = orjson.loads(parts)
+    return Event(name, payload, None if event_id is None else str(event_id))

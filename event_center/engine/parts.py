@@ -147,6 +147,8 @@ class Parts:
         self.ledger.tick()
         for snapshot in again:
             self.turn.advance(snapshot)
+        if again:
+            self.ledger.wake()
 
     def due(self, now_ms: int) -> list[str]:
         """Start what waited for its retry; returns the workflows of which timers are due."""

@@ -33,7 +33,7 @@ from event_center.plugins.signatures import Callback
 log = structlog.get_logger()
 
 SWEEP_S = 0.05
-"""How often deadlines are looked at while callbacks are under way: a timeout is late by at most this."""
+"""How often callbacks under way are looked at: a timeout is late by at most twice this."""
 ABANDON_S = 5.0
 """How long a cancelled callback may take to end before its workflow goes on without it."""
 SLICE = 256
@@ -58,7 +58,7 @@ class Run:
         self.context = context
         self.timeout_s = timeout_s
         self.deadline = 0.0
-        """By the event loop's clock; 0 before it started."""
+        """By the event loop's clock; 0 until the sweep has seen it under way."""
         self.task: asyncio.Task[Any] | None = None
         self.stop: BaseException | None = None
         """Why we cancelled it; becomes its error."""
@@ -184,7 +184,7 @@ class Runners:
 
     async def _work(self, task: asyncio.Task[Any]) -> None:
         """Do runs until none is left, or a callback has left a context variable behind."""
-        queue, under_way, time = self._queue, self._under_way, self._loop.time
+        queue, under_way = self._queue, self._under_way
         context = copy_context()
         done = 0
         while queue and not self._closing:
@@ -201,20 +201,15 @@ class Runners:
                 self._loop.call_later(SWEEP_S, self._sweep)
             try:
                 if run.callback.is_async:
-                    run.deadline = time() + run.timeout_s
                     value = await run.callback.call(run.context)
                 else:
                     value = await self._in_thread(run)
-            except asyncio.CancelledError as cancelled:
-                error = run.stop or (Interrupted() if self._ending() else cancelled)
             except BaseException as raised:  # noqa: BLE001 - user code: whatever it raises is its failure
-                error = raised
+                error = self._meant(run, raised)
             del under_way[run]
-            if task.cancelling():
-                self._take_back(task)
+            if run.stop is not None or task.cancelling():
+                error = self._cancelled(run, task, error)
             reach(Step.RUN_RETURNED)
-            if run.stop is not None and error is None:
-                error = run.stop  # it swallowed our cancellation: its result came too late
             run.end(value, error)
             if copy_context() != context:
                 return
@@ -222,10 +217,19 @@ class Runners:
             if done % SLICE == 0:
                 await asyncio.sleep(0)
 
-    def _take_back(self, task: asyncio.Task[Any]) -> None:
+    def _meant(self, run: Run, raised: BaseException) -> BaseException:
+        """What the end of a callback by an exception means."""
+        if isinstance(raised, asyncio.CancelledError):
+            return run.stop or (Interrupted() if self._ending() else raised)
+        return raised
+
+    def _cancelled(
+        self, run: Run, task: asyncio.Task[Any], error: BaseException | None
+    ) -> BaseException | None:
         """Cancellations that were meant for the callback do not end its runner."""
         while task.cancelling() and not self._ending():
             task.uncancel()
+        return error or run.stop  # it swallowed our cancellation: its result came too late
 
     def _ending(self) -> bool:
         """Whether a cancellation means this runner: the pool closes, or its task group is cancelled."""
@@ -246,7 +250,10 @@ class Runners:
         """Cancel what is past its deadline; abandon what was cancelled and did not end."""
         now = self._loop.time()
         for run in list(self._under_way):
-            if not run.deadline or now < run.deadline or run.over:
+            if not run.deadline:
+                # Most callbacks end before the first sweep: their deadline is never worked out.
+                run.deadline = now + run.timeout_s
+            if now < run.deadline or run.over:
                 continue
             if run.stop is None:
                 self.cancel(run, TimeoutError(f"no result within {run.timeout_s:g} s"))

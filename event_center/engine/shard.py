@@ -119,7 +119,8 @@ class Owner:
 
     def abandon(self) -> None:
         """The shard is somebody else's already: forget it."""
-        self._discard()
+        self._stop_at = asyncio.get_running_loop().time()
+        self._something.set()
         self._end()
 
     async def gone(self) -> None:
@@ -265,15 +266,21 @@ class Owner:
             while not self._finished(parts):
                 await self._wait()
                 self._something.clear()
+                if parts.workflows.gone:
+                    return
                 await self._cut(parts, lease)
                 if self._log.cut_distance_s and self._stop_at is None:
                     await anyio.sleep(self._log.cut_distance_s)
+            if parts.workflows.gone:
+                return
             parts.workflows.gone = True
             for run in list(parts.workflows.runs.values()):
                 self._runners.cancel(run, Interrupted())
             await self._cut(parts, lease)
         except (Fenced, Unknown) as error:
             self._lost = error
+        except NotCommitted as error:
+            log.error("shard.last_cut_failed", shard=self.shard, error=str(error))
 
     def _finished(self, parts: Parts) -> bool:
         if self._stop_at is None:
@@ -305,16 +312,25 @@ class Owner:
         for snapshot in ledger.committed():
             parts.effects.start(snapshot)
         reach(Step.CUT_SETTLED)
+        if parts.workflows.gone:
+            return
         parts.turn_again()
         self._on_room()
 
     async def _commit(self, lease: Lease, cut: Cut) -> None:
-        """Commit this cut, and the same one again for as long as it certainly was not."""
+        """
+        Commit this cut, and the same one again for as long as it certainly was not.
+
+        Raises:
+            NotCommitted: it was not, and the time for stopping is over: the next owner begins before it.
+        """
         delay = RETRY_MIN_S
         while True:
             try:
                 await lease.commit(cut)
             except NotCommitted as error:
+                if self._stop_at is not None and asyncio.get_running_loop().time() >= self._stop_at:
+                    raise
                 log.warning(
                     "cut.not_committed", shard=self.shard, error=str(error), again_in_s=delay
                 )

@@ -78,7 +78,9 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
 
 def _event_parts(event: Event) -> list[Any]:
     """An event as its parts, in the order of its constructor."""
-    headers = [[name, value.decode("latin-1")] for name, value in event.headers]
+    headers: list[list[str]] = []
+    if event.headers:
+        headers = [[name, value.decode("latin-1")] for name, value in event.headers]
     return [
         event.name,
         event.payload,

@@ -79,10 +79,15 @@ def poison() -> list[Outgoing]:
 def commands(project: Project, seed: int) -> Iterator[Outgoing]:
     """What operators ask for, whether it fits or not."""
     chance = random.Random(seed)
-    for number in chance.sample(range(40), 10):
-        verb = chance.choice([Verb.PAUSE, Verb.SKIP, Verb.CANCEL, Verb.RETRY, Verb.RESUME])
+    for number in chance.sample(range(40), 12):
+        verb = chance.choice([Verb.PAUSE, Verb.SKIP, Verb.CANCEL, Verb.RETRY])
         yield project.command(verb, f"parcel-{number}")
-    yield project.command(Verb.SET_STATE, f"parcel-{chance.randrange(40)}", state="packed")
+        if verb is Verb.PAUSE and chance.random() < 0.5:
+            yield project.command(Verb.RESUME, f"parcel-{number}")
+    for number in chance.sample(range(40), 4):
+        yield project.command(Verb.SET_STATE, f"parcel-{number}", state="packed")
+    for number in range(12):
+        yield project.command(chance.choice([Verb.PAUSE, Verb.CANCEL]), f"claim-{number}")
     yield project.command(Verb.SET_STATE, "parcel-1", state="nowhere")
     yield project.command(Verb.PAUSE, "nobody-2")
     yield project.command(Verb.DISCARD, f"claim-{chance.randrange(12)}", number=0)

@@ -11,8 +11,6 @@ from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script, emits
 from tests.engine.world import World
 
-pytestmark = pytest.mark.looptime
-
 MACHINE = """
 machine: m
 version: 1
@@ -127,7 +125,12 @@ async def test_a_failed_attempt_is_tried_again_with_the_same_key(suspends: bool)
     ("extra", "state", "status", "outcomes"),
     [
         ("", "a", "parked", []),
-        ("on_error: c", "c", "active", ["quiet rejected(failed)", "@error applied", "tick applied"]),
+        (
+            "on_error: c",
+            "c",
+            "active",
+            ["quiet rejected(failed)", "@error applied", "tick applied"],
+        ),
         (
             "on_failure: dead_letter",
             "a",

@@ -18,8 +18,6 @@ from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script, emits
 from tests.engine.world import World
 
-pytestmark = pytest.mark.looptime
-
 MACHINE = """
 machine: m
 version: 1
@@ -118,7 +116,11 @@ async def test_entry_callbacks_run_one_after_another_and_then_on_done() -> None:
         second.steps.append(None)
         await world.idle()
         assert (len(first.calls), len(second.calls)) == (1, 2)
-        assert world.outcomes("w") == ["double applied", "@done applied", "tick rejected(not_accepted)"]
+        assert world.outcomes("w") == [
+            "double applied",
+            "@done applied",
+            "tick rejected(not_accepted)",
+        ]
 
 
 async def test_a_result_that_leaves_the_state_gives_the_other_runs_up() -> None:
@@ -133,7 +135,11 @@ async def test_a_result_that_leaves_the_state_gives_the_other_runs_up() -> None:
 
 @pytest.mark.parametrize(
     ("returned", "told"),
-    [("nobody", "unknown_event"), ("back", "not_accepted"), (Event("go", {"a": 1}), "not_accepted")],
+    [
+        ("nobody", "unknown_event"),
+        ("back", "not_accepted"),
+        (Event("go", {"a": 1}), "not_accepted"),
+    ],
 )
 async def test_a_result_that_the_state_refuses(returned: Any, told: str) -> None:
     """The run is done all the same, and the refusal is told; nobody waits for it any more."""
@@ -174,7 +180,9 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("step", "kind"), BAD)
-async def test_whatever_a_callback_raises_or_returns_is_its_own_failure(step: Any, kind: str) -> None:
+async def test_whatever_a_callback_raises_or_returns_is_its_own_failure(
+    step: Any, kind: str
+) -> None:
     """Retries, then `on_error` with type and message; nobody else hears of it."""
     work = Script(step, step, step)
     async with world_with(work=work) as world:

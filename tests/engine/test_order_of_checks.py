@@ -10,8 +10,6 @@ from event_center.wire.envelope import Rules
 from tests.engine.script import HOLD, Script
 from tests.engine.world import EVENTS, OWN, World
 
-pytestmark = pytest.mark.looptime
-
 LIGHT = """
 machine: light
 version: 1

@@ -7,8 +7,6 @@ import pytest
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
-pytestmark = pytest.mark.looptime
-
 DOOR = """
 machine: door
 version: 1
@@ -99,7 +97,11 @@ async def test_a_refusal_says_why() -> None:
             "paint rejected(unknown_event)",
         ]
         refusals = world.snapshot("w").refusals
-        assert [refusal.reason for refusal in refusals] == ["guard", "not_accepted", "unknown_event"]
+        assert [refusal.reason for refusal in refusals] == [
+            "guard",
+            "not_accepted",
+            "unknown_event",
+        ]
         assert refusals[0].detail == "=payload.key == 'k'"
         assert world.history("w")[-3]["detail"] == refusals[0].detail
         for _ in range(20):
@@ -247,9 +249,7 @@ def wild(payload: object) -> bool:
         ("on_failure: dead_letter", ("start", "active", 0, 1)),
     ],
 )
-async def test_a_guard_that_raises(
-    kind: str, extra: str, after: tuple[str, str, int, int]
-) -> None:
+async def test_a_guard_that_raises(kind: str, extra: str, after: tuple[str, str, int, int]) -> None:
     """An error is never a no: `on_error`, else `on_failure`; the state is as before, seq too."""
     async with World((guarded(extra), {"wild": wild})) as world:
         world.send("w", "wild", kind)

@@ -1,7 +1,7 @@
 """
 A small world to test the engine in: a log in memory, processes on it, and a clock that tests move.
 
-Machines are YAML, callbacks plain functions. Time is the event loop's: under looptime a second takes
+Machines are YAML, callbacks plain functions. Time is the event loop's: under `virtual` a second takes
 none, and `leap` moves the wall clock on without it. After every cut the world compares each shard's
 memory with a fresh restore (`mirror`), and at the end it audits the log (`audit`).
 """

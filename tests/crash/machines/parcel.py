@@ -41,6 +41,8 @@ async def weigh(ctx: Context) -> Event:
     number = start(ctx, "weigh")
     if number % 13 == 0:
         raise PermanentError("it does not fit on the scales")
+    if number % 10 == 5:
+        raise RetryLater(0.2)
     if number % 5 == 0 and ctx.attempt < 3:
         raise ConnectionError("the scales do not answer")
     if number % 2 == 0:

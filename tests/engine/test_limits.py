@@ -1,0 +1,177 @@
+"""Limits: what pauses the intake, who is not held up by it, and plain functions in threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from event_center.engine.plan import EngineLimits
+from event_center.log.memory import Ending
+from event_center.plugins.context import Context
+from tests.engine.script import HOLD, Script
+from tests.engine.world import EVENTS, World
+
+MACHINE = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+data: {n: 0}
+unhandled: defer
+states:
+  idle: {on: {go: busy, add: {assign: {n: =data.n + 1}}}}
+  busy: {entry: {do: work, timeout: 5s, retry: {max_attempts: 2, interval: 10ms}}, on: {done: idle}}
+"""
+
+
+def world_with(work: Any, limits: EngineLimits) -> World:
+    """A world of the machine."""
+    return World((MACHINE, {"work": work}), limits=limits)
+
+
+async def test_a_full_mailbox_pauses_the_intake_but_not_the_commands() -> None:
+    """Past the limit of waiting events records stay in the log; commands are read, and make room."""
+    work = Script(HOLD)
+    async with world_with(work, EngineLimits(mailbox=10)) as world:
+        world.send("w", "go")
+        await world.rest()
+        for _ in range(3000):
+            world.send("w", "add")
+        world.send("other", "add")
+        await world.rest(3)
+        assert not world.exists("other")
+        taken = world.entry().offsets[EVENTS]
+        assert taken < 3001
+        assert world.waiting() == taken - 1
+        world.command("skip", "w")
+        await world.idle()
+        assert world.exists("other")
+        assert world.entry().read == 3003
+
+
+async def test_deferred_and_parked_events_do_not_pause_the_intake() -> None:
+    """What waits for another event or for an operator must not keep that event out."""
+    work = Script()
+    async with world_with(work, EngineLimits(mailbox=10)) as world:
+        world.send("w", "go")
+        for _ in range(50):
+            world.send("w", "add")
+        await world.idle()
+        assert world.entry().waiting["deferred"] == 50
+        world.send("w", "done")
+        world.send("other", "add")
+        await world.idle()
+        assert world.snapshot("w").data["n"] == 50
+
+
+async def test_records_beyond_a_cut_wait_in_the_log() -> None:
+    """While the log takes no cut a shard takes in what one cut may hold, and a fetch more at most."""
+    async with world_with(Script(), EngineLimits(cut_records=100)) as world:
+        await world.idle()
+        world.faults.commits.extend([Ending.NOT_COMMITTED] * 8)
+        for number in range(5000):
+            world.send(f"w{number % 10}", "add")
+        await world.rest(1)
+        world.command("pause", "w1")
+        await world.rest(1)
+        parts = world.processes[0].owner(0)._parts
+        assert parts is not None
+        assert parts.ledger.taken <= 1102
+        assert parts.workflows.live("w1").status == "paused"  # type: ignore[union-attr]
+        await world.idle()
+        assert world.entry().read == 5001
+
+
+async def test_a_long_queue_of_one_workflow_does_not_keep_the_loop() -> None:
+    """More waiting events than one slice are decided slice by slice, in order."""
+    work = Script(HOLD)
+    async with world_with(work, EngineLimits()) as world:
+        world.send("w", "go")
+        for _ in range(1500):
+            world.send("w", "add")
+        await world.rest()
+        work.let_go("done")
+        await world.idle()
+        assert world.snapshot("w").data["n"] == 1500
+
+
+async def test_a_stopped_slice_goes_on_after_a_crash() -> None:
+    """A crash between two slices loses and doubles nothing."""
+    work = Script(HOLD)
+    async with world_with(work, EngineLimits()) as world:
+        world.send("w", "go")
+        for _ in range(1500):
+            world.send("w", "add")
+        await world.rest()
+        work.let_go("done")
+        while world.waiting() in {0, 1500}:
+            await world.rest(0)
+        await world.crash_and_recover()
+        await world.idle()
+        assert world.snapshot("w").data["n"] == 1500
+
+
+@pytest.mark.real_time
+async def test_plain_functions_run_in_threads_beside_each_other() -> None:
+    """A function that blocks holds a thread, not the event loop; context variables stay apart."""
+    barrier = threading.Barrier(3, timeout=5)
+    threads: set[int] = set()
+
+    def work(ctx: Context) -> str:
+        threads.add(threading.get_ident())
+        barrier.wait()
+        return "done"
+
+    async with world_with(work, EngineLimits()) as world:
+        for number in range(3):
+            world.send(f"w{number}", "go")
+        await world.idle()
+        assert threading.get_ident() not in threads
+        assert all(world.snapshot(f"w{number}").seq == 2 for number in range(3))
+
+
+@pytest.mark.real_time
+async def test_a_plain_function_that_raises_or_takes_too_long_is_retried() -> None:
+    """Errors of threads are failed attempts; a thread that is late is left behind, its result dropped."""
+    text = MACHINE.replace("timeout: 5s", "timeout: 100ms")
+    attempts: list[int] = []
+    late = threading.Event()
+
+    def work(attempt: int) -> str | None:
+        attempts.append(attempt)
+        if attempt == 1:
+            late.wait(1)
+            return "go"
+        return "done"
+
+    def blows() -> None:
+        raise ValueError("no")
+
+    async with World((text, {"work": work})) as world:
+        world.send("w", "go")
+        await world.idle()
+        late.set()
+        assert attempts == [1, 2]
+        assert world.outcomes("w") == ["go applied", "done applied"]
+    async with World((text, {"work": blows})) as world:
+        world.send("w", "go")
+        await world.idle()
+        assert world.snapshot("w").parked == "failed"
+
+
+@pytest.mark.real_time
+async def test_a_callback_that_blocks_its_loop_delays_and_breaks_nothing() -> None:
+    """A blocking async callback is a mistake; deadlines and cuts go on after it."""
+
+    async def work(ctx: Context) -> str:
+        time.sleep(0.05)  # noqa: ASYNC251 - the mistake
+        return "done"
+
+    async with world_with(work, EngineLimits()) as world:
+        for number in range(4):
+            world.send(f"w{number}", "go")
+        await world.idle()
+        assert world.entry().outcomes["applied"] == 4

@@ -1,0 +1,39 @@
+"""
+An event loop whose time passes only when nothing else is left to do, and then takes none.
+
+Its clock stands at exactly the moment of the timer that runs, so that code which compares a deadline
+with the clock (anyio's cancel scopes do) never finds itself a rounding error too early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+class StandstillError(Exception):
+    """Every asyncio task waits, and no timer would wake one: the test would hang."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """One thread's event loop; threads and sockets of its own are not waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 1_000.0
+        self._poll = self._selector.select  # type: ignore[attr-defined]  # asyncio's own
+        self._selector.select = self._pass  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self._now
+
+    def _pass(self, timeout: float | None) -> Any:
+        """What asyncio calls to wait: time goes to the next timer at once."""
+        ready = self._poll(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            raise StandstillError("nothing is scheduled any more, and something still waits")
+        scheduled = self._scheduled  # type: ignore[attr-defined]
+        self._now = max(self._now, scheduled[0].when())
+        return []
