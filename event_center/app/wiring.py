@@ -60,7 +60,7 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
     consumed = [own.inbox, own.commands, *settings.topics]
     told = [own.history, own.dead_letters, *settings.publish.topics]
     keep = settings.log.retention
-    rules = {topic: (keep.events.max_age, keep.events.max_bytes) for topic in consumed}
+    rules = dict.fromkeys(consumed, (keep.events.max_age, keep.events.max_bytes))
     history = (keep.history.max_age, keep.history.max_bytes)
     rules = dict.fromkeys((t for t in told if t != own.dead_letters), history) | rules
     log = await open_sqlite(

@@ -76,7 +76,12 @@ class Output:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for at in shown:
             numbers = all(row[at].isdigit() or not row[at] for row in filled)
-            table.add_column(columns[at], overflow="fold", justify="right" if numbers else "left")
+            table.add_column(
+                columns[at],
+                overflow="fold",
+                no_wrap=columns[at] == "AT",  # a time that is folded can not be read
+                justify="right" if numbers else "left",
+            )
         for row in filled:
             table.add_row(*(Text(row[at], style=_style(row[at])) for at in shown))
         terminal().print(table)

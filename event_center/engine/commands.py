@@ -45,10 +45,10 @@ class Commands:
 
     def __init__(
         self,
-        *,
         plan: Plan,
         workflows: Workflows,
         ledger: Ledger,
+        *,
         letters: Letters,
         timers: Timers,
         waiting: WaitingRoom,

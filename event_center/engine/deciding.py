@@ -11,35 +11,25 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Protocol
 
+from event_center.engine.failing import Failing
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Interrupted, Run, Runners
 from event_center.engine.workflow import STOPPED, Waiting, Workflows
 from event_center.errors import PluginError
-from event_center.machine.decision import Action, Transition
+from event_center.machine.decision import Transition
 from event_center.model import Event, Snapshot
 from event_center.plugins.context import Context
 
 
 class Judge(Protocol):
-    """What happens to an event when its decide callbacks are done: the turn."""
+    """What happens to an event whose decide callbacks are done: the turn."""
 
     def accept(
         self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
     ) -> None:
         """Swap in what was decided."""
-
-    def failed(
-        self,
-        snapshot: Snapshot,
-        event: Event,
-        item: Waiting,
-        error: BaseException,
-        *,
-        action: Action | None = None,
-    ) -> None:
-        """The event could not be decided."""
 
     def go_on(self, snapshot: Snapshot) -> None:
         """Take the next thing that waits, and what the state owes."""
@@ -52,13 +42,21 @@ class Deciding:
     """The turn, which sets itself."""
 
     def __init__(
-        self, plan: Plan, workflows: Workflows, *, ledger: Ledger, outbox: Outbox, runners: Runners
+        self,
+        plan: Plan,
+        workflows: Workflows,
+        ledger: Ledger,
+        *,
+        outbox: Outbox,
+        runners: Runners,
+        failing: Failing,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
         self._outbox = outbox
         self._runners = runners
+        self._failing = failing
 
     def begin(self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition) -> None:
         """Await them; the judge hears of the end."""
@@ -116,7 +114,7 @@ class Deciding:
         if error is not None:
             action = hearing.decision.decide[hearing.done]
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
-            self.judge.failed(snapshot, hearing.event, hearing.item, error, action=action)
+            self._failing.failed(snapshot, hearing.event, hearing.item, error, action=action)
             self.judge.go_on(snapshot)
         else:
             if returned is not None:

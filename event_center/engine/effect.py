@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any
 
 from event_center.engine.attempt import delay_ms, failure_of
+from event_center.engine.failing import error_event
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Interrupted, Run, Runners
 from event_center.engine.timers import Timers
-from event_center.engine.turn import Turn, done_event, error_event
+from event_center.engine.turn import Turn, done_event
 from event_center.engine.workflow import STOPPED, Workflows
 from event_center.errors import PluginError
 from event_center.failpoint import Step, reach
@@ -37,10 +38,10 @@ class Effects:
 
     def __init__(
         self,
-        *,
         plan: Plan,
         workflows: Workflows,
         ledger: Ledger,
+        *,
         timers: Timers,
         outbox: Outbox,
         turn: Turn,
@@ -70,7 +71,7 @@ class Effects:
             or self._workflows.gone
             or workflow_id in self._workflows.runs
             or self._ledger.promised(workflow_id)
-            or (snapshot.deciding_attempt and self._turn.pending(workflow_id))
+            or (snapshot.deciding_attempt and self._workflows.pending(workflow_id))
         ):
             return
         owed = snapshot.owed[0]

@@ -56,11 +56,11 @@ class Intake:
 
     def __init__(
         self,
-        *,
-        shard: Shard,
         plan: Plan,
         workflows: Workflows,
         ledger: Ledger,
+        *,
+        shard: Shard,
         letters: Letters,
         outbox: Outbox,
         waiting: WaitingRoom,

@@ -14,6 +14,7 @@ import structlog
 from event_center.engine.commands import Commands
 from event_center.engine.deciding import Deciding
 from event_center.engine.effect import Effects
+from event_center.engine.failing import Failing
 from event_center.engine.intake import Intake
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
@@ -64,39 +65,37 @@ class Parts:
         letters = Letters(plan, ledger)
         outbox = Outbox(ledger, plan.topics.inbox, plan.home)
         waiting = WaitingRoom(plan, workflows, ledger)
-        deciding = Deciding(plan, workflows, ledger=ledger, outbox=outbox, runners=runners)
+        self._failing = failing = Failing(plan, workflows, ledger, letters=letters, timers=timers)
+        deciding = Deciding(
+            plan, workflows, ledger, outbox=outbox, runners=runners, failing=failing
+        )
         self.turn = turn = Turn(
-            plan=plan,
-            workflows=workflows,
-            ledger=ledger,
+            plan,
+            workflows,
+            ledger,
             letters=letters,
             timers=timers,
             waiting=waiting,
             deciding=deciding,
+            failing=failing,
         )
         self.effects = Effects(
-            plan=plan,
-            workflows=workflows,
-            ledger=ledger,
-            timers=timers,
-            outbox=outbox,
-            turn=turn,
-            runners=runners,
+            plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=runners
         )
         self._intake = Intake(
+            plan,
+            workflows,
+            ledger,
             shard=shard,
-            plan=plan,
-            workflows=workflows,
-            ledger=ledger,
             letters=letters,
             outbox=outbox,
             waiting=waiting,
             turn=turn,
         )
         self._commands = Commands(
-            plan=plan,
-            workflows=workflows,
-            ledger=ledger,
+            plan,
+            workflows,
+            ledger,
             letters=letters,
             timers=timers,
             waiting=waiting,
@@ -170,7 +169,7 @@ class Parts:
         if snapshot is None or workflow_id in self.workflows.runs:
             return
         if snapshot.deciding_due_ms and snapshot.deciding_due_ms <= now_ms:
-            self.turn.retry(snapshot)
+            self._failing.retry(snapshot)
         if snapshot.owed and snapshot.owed[0].due_ms <= now_ms:
             self.effects.start(snapshot)
 

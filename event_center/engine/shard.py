@@ -280,7 +280,7 @@ class Owner:
         except (Fenced, Unknown) as error:
             self._lost = error
         except NotCommitted as error:
-            log.error("shard.last_cut_failed", shard=self.shard, error=str(error))
+            log.warning("shard.last_cut_failed", shard=self.shard, error=str(error))
 
     def _finished(self, parts: Parts) -> bool:
         if self._stop_at is None:

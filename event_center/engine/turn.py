@@ -10,21 +10,19 @@ that waits. The intake, `effect`, `timers` and `commands` call in here; the ledg
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from event_center.engine.attempt import delay_ms, failure_of
 from event_center.engine.deciding import Deciding
+from event_center.engine.failing import Failing
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Waiting, Workflows, standing
-from event_center.machine.decision import DONE, ERROR, Action, Refused, Transition
+from event_center.machine.decision import DONE, Refused, Transition
 from event_center.machine.step import Machine
 from event_center.model import (
     Event,
-    Failure,
     Outcome,
     Owed,
     Reason,
@@ -49,14 +47,15 @@ class Turn:
 
     def __init__(
         self,
-        *,
         plan: Plan,
         workflows: Workflows,
         ledger: Ledger,
+        *,
         letters: Letters,
         timers: Timers,
         waiting: WaitingRoom,
         deciding: Deciding,
+        failing: Failing,
     ) -> None:
         self._plan = plan
         self._machines = plan.machines
@@ -66,7 +65,8 @@ class Turn:
         self._timers = timers
         self._waiting = waiting
         self._deciding = deciding
-        deciding.judge = self
+        self._failing = failing
+        deciding.judge = failing.decider = self
         self.again: list[Snapshot] = []
         """Workflows with more waiting events than one slice: to be advanced after the next cut."""
         self.on_owed: Callable[[Snapshot], None] = lambda _: None
@@ -100,7 +100,9 @@ class Turn:
         try:
             decision = machine.step(snapshot, event, self._ledger.now_ms)
         except BaseException as error:  # noqa: BLE001 - guards are user code: this event failed, not we
-            self.failed(snapshot, event, self._waiting.queued(snapshot, event, item), error)
+            self._failing.failed(
+                snapshot, event, self._waiting.queued(snapshot, event, item), error
+            )
             return
         if type(decision) is Refused:
             self._refuse(snapshot, event, item, decision)
@@ -117,7 +119,7 @@ class Turn:
         snapshot.version = machine.version
         return True
 
-    def _settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
+    def settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
         """What waited waits no more: its outcome follows in the same block."""
         if item is not None:
             self._ledger.decided(snapshot, item)
@@ -130,7 +132,7 @@ class Turn:
         snapshot.failure = None
 
     def _finished(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
-        self._settle(snapshot, item)
+        self.settle(snapshot, item)
         self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
 
     def _refuse(
@@ -145,7 +147,7 @@ class Turn:
         if unhandled is Unhandled.DEFER:
             self._waiting.defer(snapshot, event, item)
             return
-        self._settle(snapshot, item)
+        self.settle(snapshot, item)
         reason, detail = refused.reason, refused.detail
         if unhandled is Unhandled.DEAD_LETTER:
             self._letters.unhandled(snapshot, event, self._waiting.item(event, item), reason)
@@ -167,7 +169,7 @@ class Turn:
     ) -> None:
         """Swap in what was decided. Nothing is evaluated here: it can not fail."""
         if item is not None or snapshot.deciding_attempt or snapshot.failure is not None:
-            self._settle(snapshot, item)
+            self.settle(snapshot, item)
         before = snapshot.state
         snapshot.seq += 1
         if decision.data is not None:
@@ -226,94 +228,7 @@ class Turn:
         snapshot.owed = ()
         snapshot.cause = None
 
-    # -- failures --------------------------------------------------------------------------------
-
-    def failed(
-        self,
-        snapshot: Snapshot,
-        event: Event,
-        item: Waiting,
-        error: BaseException,
-        *,
-        action: Action | None = None,
-    ) -> None:
-        """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
-        attempt = snapshot.deciding_attempt + 1
-        where = action.name if action is not None else "guard"
-        failure = failure_of(where, error, self._ledger.now_ms, attempt)
-        delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
-        if delay is not None:
-            snapshot.deciding_attempt = attempt
-            snapshot.deciding_due_ms = self._ledger.now_ms + delay
-            snapshot.failure = failure
-            self._put_back(snapshot, event, item)
-            mailbox = self._workflows.mailbox(snapshot.workflow_id)
-            self._ledger.status(snapshot, Status.RETRYING, mailbox)
-            self._timers.due(snapshot.workflow_id, snapshot.deciding_due_ms)
-            return
-        machine = self._machines[snapshot.machine]
-        if machine.has(snapshot.state, ERROR) and event.name != ERROR:
-            # Until the error is decided the event waits on: a crash between the two loses neither.
-            carrier = item if item.record is not None else Waiting(event)
-            carrier.first = partial(self._failed_for_good, snapshot, event, item, failure)
-            snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
-            self.stand(snapshot)
-            self.decide(snapshot, error_event(failure, event.origin), carrier)
-        elif (
-            machine.on_failure == "dead_letter"
-            and item.record is not None
-            and not open_letters(snapshot)
-        ):
-            item.first = None
-            self._settle(snapshot, item)
-            self._letters.failed(snapshot, item.event or event, item, failure)
-            self.stand(snapshot)
-            self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
-        else:
-            snapshot.failure = failure
-            # An attempt at a record marks the head of the queue as what `skip` gives up.
-            snapshot.deciding_attempt = 0 if item.record is None else attempt
-            snapshot.deciding_due_ms = 0
-            self._put_back(snapshot, event, item)
-            self.park(snapshot, "failed", None)
-
-    def _failed_for_good(
-        self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure
-    ) -> None:
-        """The failed event gets its outcome, right before that of its `on_error`."""
-        if item.timer is not None:
-            self.drop_timer(snapshot, item.timer)
-        detail = f"{failure.type}: {failure.message}"
-        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FAILED, detail=detail)
-
-    def _put_back(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
-        """Keep what could not be decided where it is taken up again, ahead of everything else."""
-        mailbox = self._workflows.mailbox(snapshot.workflow_id)
-        if item.first is not None:
-            mailbox.deciding = item
-            mailbox.result = partial(self._again, snapshot, event, item)
-        elif item.timer is None or not snapshot.owed:
-            mailbox.queue.appendleft(item)
-        # Else: a timer between two attempts of a run. It stays due, so it is found again.
-
-    def _again(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
-        self._workflows.mailbox(snapshot.workflow_id).deciding = None
-        self.decide(snapshot, event, item)
-
-    def pending(self, workflow_id: str) -> bool:
-        """Whether the result of a run waits for its next attempt to be decided."""
-        mailbox = self._workflows.mailboxes.get(workflow_id)
-        return mailbox is not None and mailbox.result is not None
-
-    def retry(self, snapshot: Snapshot) -> None:
-        """The wait between two attempts to decide is over."""
-        snapshot.deciding_due_ms = 0
-        self.stand(snapshot)
-        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
-        if mailbox is not None and mailbox.result is not None:
-            result, mailbox.result = mailbox.result, None
-            result()
-        self.advance(snapshot)
+    # -- standing still --------------------------------------------------------------------------------
 
     def stand(self, snapshot: Snapshot) -> None:
         """Give the workflow the status that it has when nobody stops it; who is stopped stays so."""
@@ -364,7 +279,7 @@ class Turn:
             return  # it belongs to a state that was left meanwhile, or has fired
         event = self._plan.event_of(item)
         if event is None:
-            self._settle(snapshot, item)
+            self.settle(snapshot, item)
             self._letters.unreadable(snapshot, item)
             return
         self.decide(snapshot, event, item)
@@ -409,17 +324,6 @@ class Turn:
                 return
             mailbox.queue.remove(item)
             self._take(snapshot, item)
-
-
-def error_event(failure: Failure, origin: str) -> Event:
-    """The event of a callback that failed for good."""
-    payload = {
-        "callback": failure.callback,
-        "type": failure.type,
-        "message": failure.message,
-        "attempt": failure.attempt,
-    }
-    return Event(ERROR, payload, None, failure.at_ms, (), f"error/{origin}")
 
 
 def done_event(at_ms: int, seq: int) -> Event:

@@ -121,6 +121,11 @@ class Workflows:
         self.held[workflow_id] = snapshot
         return snapshot
 
+    def pending(self, workflow_id: str) -> bool:
+        """Whether a result is kept that has to be decided before anything else."""
+        mailbox = self.mailboxes.get(workflow_id)
+        return mailbox is not None and mailbox.result is not None
+
     def mailbox(self, workflow_id: str) -> Mailbox:
         """The workflow's mailbox, made if it has none."""
         mailbox = self.mailboxes.get(workflow_id)

@@ -18,7 +18,7 @@ from event_center.machine.reading import read_definition
 from event_center.machine.step import Machine, build
 
 
-def load(path: Path) -> Machine:
+def load(path: Path | str) -> Machine:
     """
     The machine that a YAML file defines.
 
@@ -28,7 +28,7 @@ def load(path: Path) -> Machine:
     source = str(path)
     problems = Problems(source)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         problems.add(Place(1, 1), Code.SYNTAX, f"can not be read: {error.strerror or error}")
         raise problems.error() from error

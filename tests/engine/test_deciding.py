@@ -293,6 +293,7 @@ async def test_a_result_that_can_not_be_decided_goes_to_on_error() -> None:
         assert world.state() == "failed"
         assert act.attempts == [1, 2, 1, 2]
         assert len(more.calls) == 0
+        assert world.runs() == ["work 1 done", "more 0 given_up"]
         assert world.outcomes("w") == [
             "go applied",
             "worked rejected(failed)",

@@ -18,7 +18,10 @@ on:
 states:
   closed:
     on:
-      open: {target: opened, guard: =payload.key == 'k', assign: {opened: =data.opened + 1, by: =payload.who}}
+      open:
+        target: opened
+        guard: =payload.key == 'k'
+        assign: {opened: =data.opened + 1, by: =payload.who}
       knock: {}
       again: {target: closed, reenter: true}
     after: {1h: {repeat: true}}

@@ -365,7 +365,7 @@ class World:
         for process in self.processes:
             owner = process.member.owners.get(cut.shard)
             parts = None if owner is None else owner._parts
-            if owner is None or parts is None or owner._lease.epoch != cut.epoch:
+            if owner is None or parts is None or getattr(owner._lease, "epoch", None) != cut.epoch:
                 continue
             if parts.ledger.clean:
                 store = self.broker.store(cut.shard)

@@ -1,0 +1,157 @@
+"""
+Events that could not be decided: tried again later, given to `on_error`, made a letter, or parked.
+
+A guard or a decide callback failed, so the transition did not happen: state, data and seq are as they
+were. Until the end of it is decided the event waits on, so that a crash in between loses nothing. Turn
+and deciding call `failed`; the parts call `retry` when the wait between two attempts is over.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+
+from event_center.engine.attempt import delay_ms, failure_of
+from event_center.engine.ledger import Ledger
+from event_center.engine.letters import Letters, open_letters
+from event_center.engine.plan import Plan
+from event_center.engine.timers import Timers
+from event_center.engine.workflow import Waiting, Workflows
+from event_center.machine.decision import ERROR, Action
+from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status, Timer
+
+
+class Decider(Protocol):
+    """Who decides what comes of a failure: the turn."""
+
+    def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
+        """Decide one event."""
+
+    def settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
+        """What waited waits no more."""
+
+    def drop_timer(self, snapshot: Snapshot, timer: Timer) -> None:
+        """A timer was dealt with and its workflow stays."""
+
+    def stand(self, snapshot: Snapshot) -> None:
+        """Give the workflow the status that it has when nobody stops it."""
+
+    def park(self, snapshot: Snapshot, why: str, item: Waiting | None) -> None:
+        """Stop the workflow."""
+
+    def advance(self, snapshot: Snapshot) -> None:
+        """Decide what waits."""
+
+
+class Failing:
+    """Deals with the failed events of one shard."""
+
+    decider: Decider
+    """The turn, which sets itself."""
+
+    def __init__(
+        self, plan: Plan, workflows: Workflows, ledger: Ledger, *, letters: Letters, timers: Timers
+    ) -> None:
+        self._machines = plan.machines
+        self._workflows = workflows
+        self._ledger = ledger
+        self._letters = letters
+        self._timers = timers
+
+    def failed(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        item: Waiting,
+        error: BaseException,
+        *,
+        action: Action | None = None,
+    ) -> None:
+        """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
+        attempt = snapshot.deciding_attempt + 1
+        where = action.name if action is not None else "guard"
+        failure = failure_of(where, error, self._ledger.now_ms, attempt)
+        delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
+        machine = self._machines[snapshot.machine]
+        if delay is not None:
+            self._later(snapshot, event, item, failure, due_ms=failure.at_ms + delay)
+        elif machine.has(snapshot.state, ERROR) and event.name != ERROR:
+            carrier = item if item.record is not None else Waiting(event)
+            carrier.first = partial(self._given_up, snapshot, event, item, failure)
+            snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+            self.decider.stand(snapshot)
+            self.decider.decide(snapshot, error_event(failure, event.origin), carrier)
+        elif (
+            machine.on_failure == "dead_letter"
+            and item.record is not None
+            and not open_letters(
+                snapshot
+            )  # they are younger than this event: it may not follow them
+        ):
+            item.first = None
+            self.decider.settle(snapshot, item)
+            self._letters.failed(snapshot, item.event or event, item, failure)
+            self.decider.stand(snapshot)
+            self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
+        else:
+            snapshot.failure = failure
+            # An attempt at a record marks the head of the queue as what `skip` gives up.
+            snapshot.deciding_attempt = 0 if item.record is None else attempt
+            snapshot.deciding_due_ms = 0
+            self._put_back(snapshot, event, item)
+            self.decider.park(snapshot, "failed", None)
+
+    def _later(
+        self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure, *, due_ms: int
+    ) -> None:
+        snapshot.deciding_attempt = failure.attempt
+        snapshot.deciding_due_ms = due_ms
+        snapshot.failure = failure
+        self._put_back(snapshot, event, item)
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        self._ledger.status(snapshot, Status.RETRYING, mailbox)
+        self._timers.due(snapshot.workflow_id, due_ms)
+
+    def _given_up(self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure) -> None:
+        """The failed event gets its outcome, right before that of its `on_error`."""
+        if item.record is None and item.first is not None:
+            item.first()
+        if item.timer is not None:
+            self.decider.drop_timer(snapshot, item.timer)
+        detail = f"{failure.type}: {failure.message}"
+        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FAILED, detail=detail)
+
+    def _put_back(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
+        """Keep what could not be decided where it is taken up again, ahead of everything else."""
+        mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        if item.first is not None:
+            mailbox.deciding = item
+            mailbox.result = partial(self._again, snapshot, event, item)
+        elif item.timer is None or not snapshot.owed:
+            mailbox.queue.appendleft(item)
+        # Else: a timer between two attempts of a run. It stays due, so it is found again.
+
+    def _again(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
+        self._workflows.mailbox(snapshot.workflow_id).deciding = None
+        self.decider.decide(snapshot, event, item)
+
+    def retry(self, snapshot: Snapshot) -> None:
+        """The wait between two attempts is over."""
+        snapshot.deciding_due_ms = 0
+        self.decider.stand(snapshot)
+        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
+        if mailbox is not None and mailbox.result is not None:
+            result, mailbox.result = mailbox.result, None
+            result()
+        self.decider.advance(snapshot)
+
+
+def error_event(failure: Failure, origin: str) -> Event:
+    """The event of a callback that failed for good."""
+    payload = {
+        "callback": failure.callback,
+        "type": failure.type,
+        "message": failure.message,
+        "attempt": failure.attempt,
+    }
+    return Event(ERROR, payload, None, failure.at_ms, (), f"error/{origin}")
