@@ -79,6 +79,7 @@ class Failing:
             carrier = item if item.record is not None else Waiting(event)
             carrier.first = partial(self._given_up, snapshot, event, item, failure)
             snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+            self._ledger.dirty[snapshot.workflow_id] = snapshot
             self.decider.stand(snapshot)
             self.decider.decide(snapshot, error_event(failure, event.origin), carrier)
         elif (
@@ -138,6 +139,7 @@ class Failing:
     def retry(self, snapshot: Snapshot) -> None:
         """The wait between two attempts is over."""
         snapshot.deciding_due_ms = 0
+        self._ledger.dirty[snapshot.workflow_id] = snapshot
         self.decider.stand(snapshot)
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         if mailbox is not None and mailbox.result is not None:

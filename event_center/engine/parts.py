@@ -125,6 +125,7 @@ class Parts:
         new = [record for record in batch.records if record.offset >= following]
         repeated = len(batch.records) - len(new)
         self.entry.redelivered += repeated
+        self.ledger.touch()
         log.error("intake.redelivered", shard=self.shard, topic=batch.topic, records=repeated)
         return batch._replace(records=new)
 

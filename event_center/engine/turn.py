@@ -176,8 +176,8 @@ class Turn:
             snapshot.data = decision.data
         if event.offset >= 0:
             snapshot.loop = 0
-        else:
-            snapshot.loop += 1
+        elif item is None or item.timer is None:
+            snapshot.loop += 1  # a timer is no loop: time paces it, as with `repeat`
         if decision.entered:
             self.enter(snapshot, event, decision)
         elif decision.timers is not None:

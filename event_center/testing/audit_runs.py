@@ -62,16 +62,17 @@ class Starts:
             origin, _, name = key.removeprefix(f"{one.workflow_id}/").rpartition("/")
             if name != one.name:
                 story = f"callback {one.name} was given the key {key!r} of another"
+            elif not origin.isdigit():
+                # A decide callback may run before anything of its workflow is durable.
+                if _is_event_of(one.workflow_id, origin, events):
+                    continue
+                story = f"{key} was started, and names no event of this workflow"
             elif life is None:
                 story = f"{key} was started, and there is no such workflow"
-            elif origin.isdigit():
-                if (name, int(origin)) in life.debts or name in eager:
-                    continue
-                story = f"{key} was started, and was never owed"
-            elif _is_event_of(one.workflow_id, origin, events):
+            elif (name, int(origin)) in life.debts or name in eager:
                 continue
             else:
-                story = f"{key} was started, and names no event of this workflow"
+                story = f"{key} was started, and was never owed"
             yield Violation(Promise.CALLBACKS, one.workflow_id, story)
 
 

@@ -79,12 +79,15 @@ def test_a_log_that_repeats_itself(
 
 @pytest.mark.parametrize(("twins", "broken"), [((), set()), (("unfenced",), {Promise.NEVER_BACK})])
 def test_a_stalled_owner_that_writes_late(
-    project: Project, twins: tuple[str, ...], broken: set[Promise]
+    tmp_path: Path, twins: tuple[str, ...], broken: set[Promise]
 ) -> None:
     """A daemon that slept while another took over writes nothing more (P6), because it is fenced."""
-    project.publish(chunk(project, 0, 1))
-    stalled = project.start("--step", Step.CUT_BUILT, "--nth", "3", "--halt", *off(*twins))
+    # One shard: nothing else of the daemon holds the file's lock while it sleeps before its cut.
+    project = Project(tmp_path, TALLIES, machines=MACHINES, partitions=1)
+    project.publish(tallies())
+    stalled = project.start("--step", Step.CUT_BUILT, "--halt", *off(*twins))
     until_stopped(stalled.pid)
+    project.publish(tallies())
     project.run_until_idle(*off("second"))
     os.kill(stalled.pid, signal.SIGCONT)
     said, told = stalled.communicate(timeout=PATIENCE_S)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from textwrap import dedent
 from types import TracebackType
 from typing import Any, Self
@@ -68,6 +69,10 @@ def bind(text: str, functions: Functions) -> Bound:
     return resolve(machine, [found])
 
 
+PROCESS: ContextVar[Process] = ContextVar("process")
+"""Which process an asyncio task belongs to: tasks have the context of those that started them."""
+
+
 class Process:
     """One process: a log of its own on the shared broker, and the member that runs on it."""
 
@@ -78,6 +83,7 @@ class Process:
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Run the member until it stops, crashes or is killed."""
+        PROCESS.set(self)
         with self._scope:
             try:
                 await self.member.run(task_status=task_status)
@@ -356,7 +362,10 @@ class World:
             self._compare()
         if step is self.die_at:
             self.die_at = None
-            self.processes.pop(0).log.crash()
+            process = PROCESS.get()
+            if process in self.processes:  # it may be stopping
+                self.processes.remove(process)
+            process.log.crash()
             raise Killed
 
     def _compare(self) -> None:

@@ -89,88 +89,76 @@ def shot(state: str, seq: int, **more: Any) -> dict[str, Any]:
     return {"state": state, "seq": seq, **more}
 
 
+def moved(kind: str, seq: int, before: str, after: str, **more: Any) -> dict[str, Any]:
+    """A timer or the result of a run moved the workflow."""
+    return {"kind": kind, "seq": seq, "outcome": "applied", "from": before, "to": after, **more}
+
+
 def good() -> Story:
     """A door is opened, creaks, is shut by an event that waited, by a timer, and leaves."""
-    timer = ["@after/1s", 4, NOW + 1_200]
-    fired = "timer/4/@after/1s/" + str(NOW + 1_200)
-    creak = {"callback": "creak", "key": "w/1/creak", "attempt": 1, "outcome": "done"}
-    given_up = {"callback": "creak", "attempt": 0, "outcome": "given_up", "seq": 4}
     return Story(
         events=["open", "shut", "open", "knock", "fly", "leave", "open"],
-        cuts=[
-            Cut(
-                at=0,
-                told=[
-                    told("created", 0, to="shut", origin="doors/0/0", event="open"),
-                    applied(0, 1, "shut", "ajar"),
-                ],
-                shot=shot(
-                    "ajar",
-                    1,
-                    owed=[["creak", 1, 0, 0, 0]],
-                    timers=[["@after/1s", 1, NOW + 1_000]],
-                    waiting=[1, 1],
-                ),
-                waits={0: 1},
-                following=2,
-            ),
-            Cut(
-                at=100,
-                told=[
-                    told("run", 1, **creak),
-                    told(
-                        "applied",
-                        2,
-                        event="creaked",
-                        origin="run/1/creak",
-                        outcome="applied",
-                        **{"from": "ajar", "to": "wide"},
-                    ),
-                    applied(1, 3, "wide", "shut"),
-                ],
-                shot=shot("shut", 3),
-                waits={0: None},
-                following=2,
-            ),
-            Cut(
-                at=200,
-                told=[applied(2, 4, "shut", "ajar")],
-                shot=shot("ajar", 4, owed=[["creak", 4, 0, 0, 0]], timers=[timer]),
-                following=3,
-            ),
-            Cut(
-                at=1_205,
-                told=[
-                    {"kind": "run", **given_up},
-                    told(
-                        "timer",
-                        5,
-                        event="@after/1s",
-                        origin=fired,
-                        outcome="applied",
-                        **{"from": "ajar", "to": "shut"},
-                    ),
-                ],
-                shot=shot("shut", 5),
-                following=3,
-            ),
-            Cut(
-                at=2_000,
-                told=[
-                    applied(3, 6, "shut", "shut"),
-                    told("rejected", 6, offset=4, outcome="rejected", reason="unknown_event"),
-                    applied(5, 7, "shut", "gone", result="success"),
-                    told("rejected", 7, offset=6, outcome="rejected", reason="finished"),
-                ],
-                shot=shot("gone", 7, status="final", result="success"),
-                following=7,
-            ),
-        ],
+        cuts=[_opened(), _creaked(), _opened_again(), _shut_by_its_timer(), _left()],
         starts=[
             Started("w", "creak", "w/1/creak", 1, (NOW + 50) * 1_000_000),
             Started("w", "creak", "w/4/creak", 1, (NOW + 250) * 1_000_000),
             Started("w", "listen", "w/doors/0/3/listen", 1, (NOW + 1_900) * 1_000_000),
         ],
+    )
+
+
+def _opened() -> Cut:
+    owes = {"owed": [["creak", 1, 0, 0, 0]], "timers": [["@after/1s", 1, NOW + 1_000]]}
+    created = told("created", 0, to="shut", origin="doors/0/0", event="open")
+    return Cut(
+        at=0,
+        told=[created, applied(0, 1, "shut", "ajar")],
+        shot=shot("ajar", 1, waiting=[1, 1], **owes),
+        waits={0: 1},
+        following=2,
+    )
+
+
+def _creaked() -> Cut:
+    run = told("run", 1, callback="creak", key="w/1/creak", attempt=1, outcome="done")
+    result = moved("applied", 2, "ajar", "wide", event="creaked", origin="run/1/creak")
+    return Cut(
+        at=100,
+        told=[run, result, applied(1, 3, "wide", "shut")],
+        shot=shot("shut", 3),
+        waits={0: None},
+        following=2,
+    )
+
+
+def _opened_again() -> Cut:
+    owes = {"owed": [["creak", 4, 0, 0, 0]], "timers": [["@after/1s", 4, NOW + 1_200]]}
+    return Cut(
+        at=200,
+        told=[applied(2, 4, "shut", "ajar")],
+        shot=shot("ajar", 4, **owes),
+        following=3,
+    )
+
+
+def _shut_by_its_timer() -> Cut:
+    fired = f"timer/4/@after/1s/{NOW + 1_200}"
+    given_up = told("run", 4, callback="creak", attempt=0, outcome="given_up")
+    timer = moved("timer", 5, "ajar", "shut", event="@after/1s", origin=fired)
+    return Cut(at=1_205, told=[given_up, timer], shot=shot("shut", 5), following=3)
+
+
+def _left() -> Cut:
+    return Cut(
+        at=2_000,
+        told=[
+            applied(3, 6, "shut", "shut"),
+            told("rejected", 6, offset=4, outcome="rejected", reason="unknown_event"),
+            applied(5, 7, "shut", "gone", result="success"),
+            told("rejected", 7, offset=6, outcome="rejected", reason="finished"),
+        ],
+        shot=shot("gone", 7, status="final", result="success"),
+        following=7,
     )
 
 

@@ -1,0 +1,286 @@
+"""Bytes and back: what the engine writes it reads again, whatever users put into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from event_center.errors import FormatError
+from event_center.model import (
+    Event,
+    Failure,
+    Owed,
+    Position,
+    Record,
+    Refusal,
+    Snapshot,
+    Status,
+    Timer,
+)
+from event_center.wire import command, entries, history, letter, snapshot, waiting
+from event_center.wire.command import Command, Verb
+from event_center.wire.entries import Place, ShardEntry
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+NAME = st.text(st.characters(codec="utf-8", exclude_characters="\t\n|"), min_size=1, max_size=20)
+WORKFLOW_ID = st.text(
+    st.characters(codec="utf-8", min_codepoint=0x20, exclude_characters="\x7f"), max_size=20
+)
+NUMBER = st.integers(0, 2**53)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+).filter(lambda value: "Infinity" not in repr(value) and "inf" not in repr(value))
+HEADERS = st.lists(st.tuples(TEXT, st.binary(max_size=10)), max_size=3).map(tuple)
+EVENT = st.builds(
+    Event, TEXT, JSON, st.none() | TEXT, NUMBER, HEADERS, TEXT, st.integers(-1, 99), NUMBER
+)
+RECORD = st.builds(
+    Record,
+    offset=NUMBER,
+    timestamp_ms=NUMBER,
+    key=st.none() | st.binary(max_size=20),
+    value=st.none() | st.binary(max_size=50),
+    headers=HEADERS,
+)
+PARTS: dict[str, st.SearchStrategy[Any]] = {
+    "status": st.sampled_from([str(status) for status in Status]),
+    "seq": NUMBER,
+    "data": st.dictionaries(TEXT, JSON, max_size=3),
+    "entered_at_ms": NUMBER,
+    "seen": st.dictionaries(TEXT, NUMBER, max_size=3),
+    "timers": st.lists(st.builds(Timer, TEXT, NUMBER, NUMBER), max_size=2).map(tuple),
+    "ids": st.lists(st.integers(0, 2**64 - 1), max_size=3).map(tuple),
+    "refusals": st.lists(st.builds(Refusal, NUMBER, TEXT, TEXT, TEXT), max_size=2).map(tuple),
+    "loop": NUMBER,
+    "parked": st.none() | NAME,
+    "failure": st.none() | st.builds(Failure, TEXT, TEXT, TEXT, NUMBER, NUMBER),
+}
+OWED = st.lists(st.builds(Owed, TEXT, NUMBER, NUMBER, NUMBER, NUMBER), min_size=1, max_size=2)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    """Any snapshot that the engine can make: parts that belong together come together."""
+    made = Snapshot(draw(WORKFLOW_ID), draw(NAME), draw(NUMBER), draw(NAME))
+    for name, values in PARTS.items():
+        setattr(made, name, draw(values))
+    if draw(st.booleans()):
+        made.owed = tuple(draw(OWED))
+        made.cause = draw(st.none() | EVENT)
+    if draw(st.booleans()):
+        made.result = draw(st.sampled_from(["success", "failure", "cancelled"]))
+        made.closed_at_ms = draw(NUMBER)
+    if draw(st.booleans()):
+        made.waiting, made.waiting_next = draw(st.integers(1, 99)), draw(NUMBER)
+    if draw(st.booleans()):
+        made.letters_next, made.letters_last = draw(NUMBER), draw(st.integers(1, 99))
+    if draw(st.booleans()):
+        made.deciding_attempt, made.deciding_due_ms = draw(st.integers(1, 9)), draw(NUMBER)
+    return made
+
+
+@given(snapshots())
+def test_a_snapshot_comes_back_with_every_field(made: Snapshot) -> None:
+    """Restore is exact: every field but the place, which is counted already."""
+    value, where = snapshot.encode(made)
+    read = snapshot.decode(made.workflow_id, value)
+    for name in Snapshot.__slots__:
+        if name != "counted":
+            assert getattr(read, name) == getattr(made, name), name
+    assert read.counted is where
+    assert where == Place(made.machine, made.version, made.state, made.status)
+    assert snapshot.encode(read) == (value, where)
+
+
+@given(snapshots())
+def test_the_first_line_tells_what_a_restore_needs(made: Snapshot) -> None:
+    """`peek` says place, needs and the least due time without decoding the rest."""
+    value, where = snapshot.encode(made)
+    head = snapshot.peek(value)
+    assert head[1:5] == tuple(where)
+    assert ("t" in head.needs) is bool(made.timers)
+    assert ("o" in head.needs) is bool(made.owed)
+    assert ("w" in head.needs) is bool(made.waiting)
+    assert ("s" in head.needs) is (made.status in {"parked", "paused"})
+    dues = [timer.due_ms for timer in made.timers]
+    if made.owed and made.owed[0].due_ms:
+        dues.append(made.owed[0].due_ms)
+    assert head.due_ms == min(dues, default=0)
+
+
+@given(st.binary(max_size=200) | snapshots().map(lambda made: snapshot.encode(made)[0]), st.data())
+def test_a_damaged_snapshot_is_a_format_error(value: bytes, data: st.DataObject) -> None:
+    """Any bytes are read or refused; no other error comes out."""
+    cut = value[: data.draw(st.integers(0, len(value)))]
+    for damaged in (value, cut, cut + b"\t" + cut):
+        for read in (snapshot.peek, lambda value: snapshot.decode("w", value)):
+            try:
+                read(damaged)
+            except FormatError as error:
+                assert str(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"seq":1,"at":2,"data":{},"seen":{},"waiting":[1]}',
+        b'{"seq":1,"at":2,"data":{},"seen":{},"waiting":5}',
+        b'{"seq":1,"at":2,"data":{},"seen":{},"owed":[[]]}',
+        b'{"seq":1,"at":2,"data":{},"seen":{},"cause":["x"]}',
+        b'{"seq":1,"at":2,"data":{},"seen":{},"cause":[1,2,3,4,[[1,2]],6,7,8]}',
+        b'{"seq":1,"at":2,"data":{},"seen":{},"timers":[5]}',
+        b'{"seq":1,"at":2,"data":{},"seen":{},"letters":"abc"}',
+    ],
+)
+def test_a_snapshot_with_a_wrong_body_is_a_format_error(body: bytes) -> None:
+    """A body that is JSON, but not a snapshot's, stops its own workflow only."""
+    with pytest.raises(FormatError, match="'w'"):
+        snapshot.decode("w", b"1\tm\t1\ts\tactive\t0\n" + body)
+
+
+def test_a_snapshot_of_a_newer_format_says_so() -> None:
+    """The message names both formats."""
+    with pytest.raises(FormatError, match=r"format 7.* reads 1"):
+        snapshot.peek(b"7\tm\t1\ts\tactive\t0\n{}")
+
+
+@given(RECORD, TEXT, st.integers(0, 99), st.booleans())
+def test_a_waiting_entry_keeps_its_whole_record(
+    record: Record, topic: str, partition: int, deferred: bool
+) -> None:
+    """An event that waited is decided, or becomes a letter, as if it had just been read."""
+    entry = waiting.WaitingEntry(record, topic, partition, deferred)
+    assert waiting.decode(waiting.encode(entry)) == entry
+
+
+@given(st.binary(max_size=100) | st.just(b'{"format": 1}\nx') | JSON.map(repr).map(str.encode))
+def test_damaged_entries_are_format_errors(value: bytes) -> None:
+    """Waiting entries, the shard entry, commands, history: any bytes are read or refused."""
+    for read in (waiting.decode, ShardEntry.decode, command.decode, history.read):
+        try:
+            read(value)
+        except FormatError as error:
+            assert str(error)
+
+
+@given(
+    st.dictionaries(TEXT, NUMBER, max_size=3),
+    st.dictionaries(
+        st.builds(Place, NAME, NUMBER, NAME, st.sampled_from(list(map(str, Status)))),
+        st.integers(1, 99),
+        max_size=3,
+    ),
+    NUMBER,
+)
+def test_the_shard_entry_comes_back(
+    offsets: dict[str, int], counts: dict[Place, int], number: int
+) -> None:
+    """Every counter of a shard survives; counts of nobody are left out."""
+    entry = ShardEntry()
+    entry.offsets, entry.counts, entry.read, entry.cut = offsets, dict(counts), number, number
+    entry.counts[Place("nobody", 1, "s", "active")] = 0
+    entry.machines = {"m@1": "hash"}
+    read = ShardEntry.decode(entry.encode())
+    assert read.counts == counts
+    for name in set(ShardEntry.__slots__) - {"counts"}:
+        assert getattr(read, name) == getattr(entry, name)
+
+
+def test_a_shard_entry_of_a_newer_release_is_refused() -> None:
+    """The message says what to run."""
+    newer = ShardEntry().encode().replace(b'"format":1', b'"format":2')
+    with pytest.raises(FormatError, match="run the release that wrote it"):
+        ShardEntry.decode(newer)
+
+
+@given(WORKFLOW_ID, st.integers(0, 10**9), st.integers(0, 10**9))
+def test_keys_come_back_and_sort_by_number(workflow_id: str, one: int, two: int) -> None:
+    """Keys of waiting entries sort as their numbers do, and never look like a snapshot's."""
+    assert entries.workflow_of(entries.snapshot_key(workflow_id)) == workflow_id
+    key, other = (entries.waiting_key(workflow_id, number) for number in (one, two))
+    assert entries.waiting_of(key) == (workflow_id, one)
+    assert (key < other) is (one < two)
+    assert key.startswith(entries.waiting_prefix(workflow_id))
+    assert entries.is_waiting(key)
+    assert not entries.is_snapshot(key)
+
+
+@given(
+    st.builds(
+        Command,
+        id=TEXT,
+        verb=st.sampled_from(Verb),
+        workflow_id=TEXT,
+        by=TEXT,
+        reason=TEXT,
+        args=st.dictionaries(TEXT, JSON, max_size=3),
+    )
+)
+def test_a_command_comes_back(asked: Command) -> None:
+    """What a client asks is what the engine reads."""
+    assert command.decode(asked.encode()) == asked
+
+
+@given(RECORD, TEXT, NAME, st.none() | NUMBER, st.integers(0, 9))
+def test_a_letter_keeps_the_event_as_it_was(
+    record: Record, origin: str, reason: str, number: int | None, attempts: int
+) -> None:
+    """The original bytes and headers, beside the reasons; a letter of a letter does not pile them up."""
+    why = {"reason": reason, "attempts": str(attempts), "workflow_id": origin}
+    if number is not None:
+        why["number"] = str(number)
+    for _ in range(2):
+        out = letter.write("letters", 3, record, origin, why=why)
+        record = Record(7, 1, out.key, out.value, out.headers)
+        read = letter.read("letters", 3, record)
+        assert read.position == Position("letters", 3, 7)
+        assert (read.origin, read.reason, read.number) == (origin, reason, number)
+        assert (read.attempts, read.value, read.key) == (attempts, record.value, record.key)
+        assert not [name for name, _ in read.headers if name.startswith(letter.PREFIX)]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("other", b"x"),),
+        ((letter.PREFIX + "origin", b"o"),),
+        (
+            (letter.PREFIX + "origin", b"o"),
+            (letter.PREFIX + "reason", b"r"),
+            (letter.PREFIX + "number", b"x"),
+        ),
+        (
+            (letter.PREFIX + "origin", b"o"),
+            (letter.PREFIX + "reason", b"r"),
+            (letter.PREFIX + "attempts", b""),
+        ),
+    ],
+)
+def test_what_is_no_letter_is_a_format_error(headers: tuple[tuple[str, bytes], ...]) -> None:
+    """A record that somebody else wrote into the dead letters is named with its position."""
+    with pytest.raises(FormatError, match="letters/0/5"):
+        letter.read("letters", 0, Record(5, 1, None, b"", headers))
+
+
+@given(WORKFLOW_ID, TEXT, st.integers(0, 253402300799999), st.dictionaries(NAME, JSON, max_size=3))
+def test_a_history_record_comes_back(
+    workflow_id: str, origin: str, at_ms: int, data: dict[str, Any]
+) -> None:
+    """A CloudEvent with a unique id; its data come back beside kind, workflow and time."""
+    data = {name: data[name] for name in data if name not in {"kind", "workflow_id", "at"}}
+    writer = history.HistoryWriter("history", 2, "/app")
+    out = writer.record(history.RUN, workflow_id, origin, at_ms, data)
+    assert (out.topic, out.partition, out.key) == ("history", 2, workflow_id.encode())
+    read = history.read(out.value or b"")
+    assert (read.pop("kind"), read.pop("workflow_id")) == ("run", workflow_id)
+    assert read.pop("at").endswith("Z")
+    assert read == data
