@@ -283,7 +283,7 @@ class Snapshot:
         """Why it is parked: failed, loop, no_place, unreadable."""
         self.failure: Failure | None = None
         self.loop = 0
-        """Transitions since the last record from outside (1,000 park it)."""
+        """Transitions since the last record from outside, those of timers left out (1,000 park it)."""
         self.counted: Any = None
         """Where the shard's counts have this workflow now; not part of the bytes."""
 
