@@ -90,9 +90,15 @@ class Commands:
     def _one(self, record: Record, position: Position) -> None:
         try:
             command = wire.decode(record.value)
-            snapshot = self._workflows.live(command.workflow_id)
         except FormatError as error:
             self._letters.stray(record, position, Reason.BAD_COMMAND, str(error))
+            return
+        workflow_id = command.workflow_id
+        try:
+            snapshot = self._workflows.live(workflow_id)
+        except FormatError as error:
+            reason = Reason.UNREADABLE_SNAPSHOT
+            self._letters.stray(record, position, reason, str(error), workflow_id=workflow_id)
             return
         told = command._asdict() | {"verb": str(command.verb)}
         if snapshot is None:

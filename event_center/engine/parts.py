@@ -25,9 +25,10 @@ from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Workflows
+from event_center.errors import FormatError
 from event_center.log.ownership import offset_key
 from event_center.log.port import Batch
-from event_center.model import Shard, Status
+from event_center.model import Shard, Snapshot, Status
 from event_center.wire.entries import ShardEntry
 from event_center.wire.history import HistoryWriter
 
@@ -155,7 +156,7 @@ class Parts:
         self.ledger.tick()
         timed: list[str] = []
         for workflow_id in self.timers.pop(now_ms):
-            snapshot = self.workflows.live(workflow_id)
+            snapshot = self._readable(workflow_id)
             if snapshot is None or snapshot.status in STOPPED:
                 continue
             if snapshot.status == Status.RETRYING:
@@ -174,11 +175,19 @@ class Parts:
         if snapshot.owed and snapshot.owed[0].due_ms <= now_ms:
             self.effects.start(snapshot)
 
+    def _readable(self, workflow_id: str) -> Snapshot | None:
+        """The live workflow; None if there is none, or if its snapshot is damaged: only it stands still."""
+        try:
+            return self.workflows.live(workflow_id)
+        except FormatError as error:
+            log.warning("timer.unreadable", workflow_id=workflow_id, error=str(error))
+            return None
+
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
         now = self.ledger.tick()
         for workflow_id in self.timers.release(self.entry.offsets):
-            snapshot = self.workflows.live(workflow_id)
+            snapshot = self._readable(workflow_id)
             if snapshot is None:
                 continue
             for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):

@@ -83,6 +83,7 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
             return
         snapshot = parts.workflows.wake(workflow_id, value)
     except FormatError as error:
+        parts.workflows.unreadable[workflow_id] = str(error)
         log.exception("restore.unreadable", workflow_id=workflow_id, error=str(error))
         return
     parts.timers.arm(snapshot)

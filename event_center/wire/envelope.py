@@ -10,7 +10,7 @@ the intake makes a dead letter of the record.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,6 +23,8 @@ ROOTS = frozenset({"body", "key", "headers", "topic"})
 """What the expressions of a topic's rules can name."""
 
 _loads = orjson.loads
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Undecodable(EventCenterError):
@@ -229,8 +231,11 @@ class _Found:
         if type(value) is not str:
             return self._record.timestamp_ms
         try:
-            return int(datetime.fromisoformat(value).timestamp() * 1000)
-        except ValueError as error:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:  # on every machine the same moment, whatever its own zone is
+                moment = moment.replace(tzinfo=UTC)
+            return (moment - _EPOCH) // _MILLISECOND
+        except (ValueError, OverflowError) as error:
             msg = f"time is not in the form of RFC 3339: {value[:40]!r}"
             raise Undecodable(Reason.UNDECODABLE, msg) from error
 

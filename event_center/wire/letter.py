@@ -63,22 +63,25 @@ def read(topic: str, partition: int, record: Record) -> Letter:
         if name.startswith(PREFIX)
     }
     position = Position(topic, partition, record.offset)
-    if "origin" not in why or "reason" not in why:
-        msg = f"the record at {position} is not a dead letter of this center"
-        raise FormatError(msg)
-    number = why.get("number")
+    try:
+        origin, reason = why["origin"], why["reason"]
+        number = int(why["number"]) if "number" in why else None
+        attempts = int(why.get("attempts", "0"))
+    except (KeyError, ValueError) as error:
+        msg = f"the record at {position} is not a dead letter of this center ({error!r})"
+        raise FormatError(msg) from error
     return Letter(
         position=position,
-        origin=why["origin"],
+        origin=origin,
         at_ms=record.timestamp_ms,
-        reason=why["reason"],
+        reason=reason,
         workflow_id=why.get("workflow_id"),
         machine=why.get("machine"),
         event=why.get("event"),
-        number=None if number is None else int(number),
+        number=number,
         error=why.get("exception.class.name"),
         message=why.get("exception.message"),
-        attempts=int(why.get("attempts", "0")),
+        attempts=attempts,
         key=record.key,
         value=record.value,
         headers=tuple(h for h in record.headers if not h[0].startswith(PREFIX)),

@@ -186,7 +186,7 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
             parts -= 1
         if parts > 4:  # noqa: PLR2004 - the four parts that every snapshot has
             _decode_rest(snapshot, body)
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"the snapshot of workflow {workflow_id!r} can not be read ({error!r})"
         raise FormatError(msg) from error
     snapshot.counted = where

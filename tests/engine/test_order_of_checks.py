@@ -157,12 +157,14 @@ async def test_forwarded_records_that_the_log_repeats_are_forwarded_once() -> No
     """P2: a repeat of a record that has no workflow here has no second outcome either."""
     async with World(LIGHT, shards=2) as world:
         wrong = 1 - world.home("w")
+        world.faults.repeats = 2
         world.send("w", "go", partition=wrong)
-        await world.rest()
+        await world.rest(5)
         world.faults.repeats = 2
         world.send("w", "stop", partition=wrong)
         await world.rest(5)
         await world.idle()
+        assert world.entry(wrong).redelivered
         assert [told for told in world.outcomes("w") if "forwarded" in told] == [
             "go forwarded",
             "stop forwarded",
@@ -263,21 +265,46 @@ async def test_a_finished_workflow_refuses_everything() -> None:
         assert (snapshot.result, snapshot.status) == ("success", "final")
 
 
-async def test_an_unreadable_snapshot_keeps_its_bytes_and_its_events() -> None:
-    """A snapshot that can not be decoded stops its own workflow only; its events become letters."""
-    async with World(LIGHT) as world:
-        world.send("w", "go")
-        await world.idle()
+SLEEPY = """
+machine: sleepy
+version: 1
+initial: idle
+perpetual: true
+states:
+  idle: {on: {go: working, nap: napping}}
+  working: {entry: work, on: {tick: {}}}
+  napping: {on: {tick: {}}, after: {1h: idle}}
+"""
+
+
+@pytest.mark.parametrize("damage", [(b'"seq"', b'"sea"'), (b"active", b"asleep"), (b"\n", b"")])
+@pytest.mark.parametrize("event", ["idle", "go", "nap"])
+async def test_an_unreadable_snapshot_stops_its_own_workflow_only(
+    event: str, damage: tuple[bytes, bytes]
+) -> None:
+    """Its bytes and its waiting events stay; its later events and commands become letters."""
+    async with World((SLEEPY, {"work": Script(HOLD)})) as world:
+        world.send("w", event if event != "idle" else "nap")
+        world.send("w", "tick")
+        await world.rest()
+        if event == "idle":
+            await world.leap(1.1)
+        waited = world.waiting()
         world.crash()
         store = world.broker._stores[world.home("w")]
-        store[b"s:w"] = damaged = store[b"s:w"].replace(b'"seq"', b'"sea"')
+        store[b"s:w"] = damaged = store[b"s:w"].replace(*damage)
         await world.start()
-        world.send("w", "stop")
-        world.send("other", "go")
         await world.idle()
-        assert [letter.reason for letter in world.letters()] == [Reason.UNREADABLE_SNAPSHOT]
+        await world.leap(2)
+        world.send("w", "tick")
+        world.command("retry", "w")
+        world.send("other", "nap")
+        await world.idle()
+        reasons = [letter.reason for letter in world.letters()]
+        assert reasons == [Reason.UNREADABLE_SNAPSHOT] * 2
         assert store[b"s:w"] == damaged
-        assert world.state("other") == "green"
+        assert world.waiting() == waited == (event == "go")
+        assert world.state("other") == "napping"
 
 
 async def test_too_many_waiting_events_become_letters_in_sequence() -> None:
