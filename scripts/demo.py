@@ -75,7 +75,7 @@ class Demo:
 
     def run(self, *arguments: str) -> Any:
         """One command of the terminal; its JSON."""
-        done = subprocess.run(  # noqa: S603 - our own command
+        done = subprocess.run(
             [*COMMAND, *arguments, "--json"],
             cwd=PROJECT,
             env=self.environment,
@@ -90,7 +90,7 @@ class Demo:
     @contextmanager
     def daemon(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """A daemon in a process of its own, which does not outlive the demo."""
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(
             [*COMMAND, "run", *arguments],
             cwd=PROJECT,
             env=self.environment,
@@ -262,7 +262,7 @@ def show_history(demo: Demo) -> None:
 def main() -> None:
     """Tell the story."""
     started = time.monotonic()
-    console.print(f"[bold]event-center[/]: orders, reviews, jobs, tickets")
+    console.print("[bold]event-center[/]: orders, reviews, jobs, tickets")
     with tempfile.TemporaryDirectory(prefix="event-center-demo-") as name:
         demo = Demo(Path(name))
         say("events go into topics: in order, out of order, illegal, twice, one is poison")
