@@ -7,6 +7,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
+    ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
     │   ├── LogUnavailable          cannot be opened or reached
     │   ├── LogInUse                another daemon runs on it
@@ -18,12 +19,18 @@ Every error that this package raises, in one tree; the docstring says what it me
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
     └── InvariantError              this package is wrong: the daemon stops, loudly
+
+`engine.run.Interrupted` is not in it, for it is no error: it says that the center itself ended a run,
+and never leaves the engine room.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
+
+from event_center.model import Reason
 
 
 class EventCenterError(Exception):
@@ -67,6 +74,14 @@ class FormatError(EventCenterError):
     """Bytes are not in a known format: damaged, or written by a newer release."""
 
 
+class Undecodable(EventCenterError):
+    """A record carries no event that its topic's rules can find; `reason` goes into its dead letter."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
 class LogError(EventCenterError):
     """The log failed."""
 
@@ -102,9 +117,26 @@ class CallbackError(EventCenterError):
 class RetryLater(CallbackError):
     """Try this callback again after `delay_s` seconds; it uses one of the policy's attempts."""
 
-    def __init__(self, delay_s: float, message: str = "") -> None:
+    def __init__(self, delay_s: float | timedelta, message: str = "") -> None:
+        """
+        Say after how long.
+
+        Args:
+            delay_s: seconds, or a `timedelta`.
+            message: why; stands in the log and in `show`.
+
+        Raises:
+            TypeError: the delay is neither.
+        """
+        if isinstance(delay_s, timedelta):
+            delay_s = delay_s.total_seconds()
+        elif not isinstance(delay_s, int | float):
+            raise TypeError(
+                f"RetryLater takes seconds or a timedelta, not {type(delay_s).__name__}; "
+                "write RetryLater(30) or RetryLater(timedelta(minutes=1))"
+            )
         self.delay_s = delay_s
-        super().__init__(message or f"asked to be tried again in {delay_s:g} s")
+        super().__init__(message or f"asked to be tried again in {float(delay_s):g} s")
 
 
 class PermanentError(CallbackError):

@@ -6,7 +6,7 @@ Publishers for programs: events into the topics of a center, from asyncio or fro
 
 What was returned is durable. A center does not have to run meanwhile: the events wait in its log.
 Any number of asyncio tasks or threads may share one publisher; calls at the same time share a
-write.
+write. `client.publisher` has the next step.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 Quantities that people write into settings: durations such as `30s`, and sizes such as `64MiB`.
 
 A duration becomes seconds, a size becomes bytes, and `unlimited` becomes None. A bare number is
-refused, since nobody can see its unit. The settings use these as types of their fields.
+refused, since nobody can see its unit. `settings` uses these as types of its fields; what can not be
+read goes to `problems`, which tells it with its place.
 """
 
 from __future__ import annotations

@@ -157,6 +157,11 @@ class LogSettings(Section):
         description="How often to look for events that other processes have published: a duration"
         " from 1ms to 10s. Shorter wakes sooner, longer idles cheaper.",
     )
+    busy_timeout: Annotated[Seconds, Field(ge=0.001, le=3_600)] = Field(
+        default=30.0,
+        description="How long a write waits while another process holds the file: a duration from"
+        " 1ms to 1h. Then nothing of it was written, and it is said so.",
+    )
     retention: Retention = Field(default=Retention(), description="What leaves the log by itself.")
 
 
@@ -177,6 +182,11 @@ class EngineSettings(Section):
         default=1_000,
         description="Callbacks that run at once in this process. It bounds memory and the load on"
         " what they call; the others wait their turn.",
+    )
+    threads: Limit = Field(
+        default=40,
+        description="Callbacks that are plain functions, and so hold a thread each, that run at"
+        " once. It bounds threads, which are far dearer than callbacks that are async.",
     )
     mailbox: Limit = Field(
         default=10_000,
@@ -297,11 +307,17 @@ class Settings(BaseSettings):
     )
     logging: LoggingSettings = Field(default=LoggingSettings(), description="What the daemon says.")
     _root: Path = PrivateAttr(default=Path())
+    _file: Path | None = PrivateAttr(default=None)
 
     @property
     def root(self) -> Path:
         """The folder that relative paths are meant from."""
         return self._root
+
+    @property
+    def file(self) -> Path | None:
+        """The settings file that was read; None if there was none."""
+        return self._file
 
     def under_root(self, path: Path) -> Path:
         """A path of these settings as the process can open it; an absolute one stays as it is."""
@@ -350,4 +366,5 @@ def load_settings(
     except ValidationError as error:
         raise ConfigurationError(described(error, Settings, layers)) from error
     settings._root = file.root  # noqa: SLF001 - set once, before anybody has the settings
+    settings._file = file.file  # noqa: SLF001 - as above
     return settings

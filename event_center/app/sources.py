@@ -3,7 +3,7 @@ The sources of settings: one TOML file, environment variables, flags; each knows
 
 `load_settings` asks for all three and lays them over each other. A source only reads: what a key
 means, and whether there is one of that name, the settings say. Its `place` turns a key into words
-for messages, as `config/event-center.toml:12`.
+for messages, as `config/event-center.toml:12`; `problems` asks for it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Source:
     """Where a key of this source was written, in words."""
     root: Path = Path()
     """For the file: what its relative paths are meant from."""
+    file: Path | None = None
+    """The file that was read; None if this is no file, or none was found."""
 
     def has(self, key: Key) -> bool:
         """Does this source say anything of the key?"""
@@ -146,6 +148,7 @@ def settings_file(path: Path | None) -> Source:
         values=values,
         place=lambda key: _line_of(key, path, lines),
         root=folder.parent if folder.name == "config" else folder,
+        file=path,
     )
 
 

@@ -2,7 +2,8 @@
 The wiring: from settings to an open log, loaded machines, bound plugins and the engine's plan.
 
 The one place where the rooms are put together. The center, the publishers and every command of the
-terminal come through here, so that they agree on topics, homes and clocks.
+terminal come through here, so that they agree on topics, homes and clocks. `engine.member` takes the
+plan and the log from there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from event_center.app.settings import Settings
+from event_center.app.sources import DEFAULT_FILES
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.errors import ConfigurationError, DefinitionError, Problem
@@ -69,6 +71,7 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
         keep_cuts=settings.log.keep_cuts,
         poll_interval_s=settings.log.poll_interval,
         retention=Retention(topics=rules),
+        busy_timeout_s=settings.log.busy_timeout,
         partitioner=PARTITIONERS[settings.engine.partitioner],
     )
     try:
@@ -108,9 +111,19 @@ def machine_files(settings: Settings) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
-            msg = f"machines names {path}, which does not exist; create it, or correct the settings"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(_no_machines_at(path, settings))
     return files
+
+
+def _no_machines_at(path: Path, settings: Settings) -> str:
+    """What to say of a file or folder that `machines` names and that is not there."""
+    if settings.file is not None:
+        return f"machines names {path}, which does not exist; create it, or correct the settings"
+    places = " and ".join(str(file.absolute()) for file in DEFAULT_FILES)
+    return (
+        f"no settings file was found: {places} do not exist; name one with --config, or go to the "
+        f"project's folder. Without one, `machines` names {path}, which does not exist either"
+    )
 
 
 def load_machines(settings: Settings) -> dict[str, Machine]:
@@ -198,6 +211,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         limits=EngineLimits(
             max_waiting=settings.engine.max_waiting,
             callbacks=settings.engine.callbacks,
+            threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
             grace_s=settings.engine.grace,

@@ -4,6 +4,7 @@ once.
 
 Settings, machines, plugins and the rules of topics, in this order; each problem with the place
 where it is to be mended. It opens no log, but imports the plugins.
+`app.wiring` has the next step.
 """
 
 from __future__ import annotations

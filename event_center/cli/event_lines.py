@@ -44,13 +44,19 @@ async def read_lines(path: Path) -> AsyncIterator[list[Line]]:
     Raises:
         ConfigurationError: the file can not be read.
     """
-    number, rest = 0, b""
+    number = 0
+    begun: list[bytes] = []
     with _stream(path) as stream:
         while True:
             chunk = await _chunk(stream, path)
-            *lines, rest = (rest + chunk).split(b"\n")
+            *lines, end = chunk.split(b"\n")
+            # A line may be many chunks long: its parts are joined once, when it is whole.
+            if lines:
+                lines[0] = b"".join((*begun, lines[0]))
+                begun.clear()
+            begun.append(end)
             if not chunk:
-                lines = [rest]
+                lines = [b"".join(begun)]
             yield [Line(number + n, text) for n, text in enumerate(lines, 1) if text.strip()]
             number += len(lines)
             if not chunk:

@@ -2,7 +2,8 @@
 How commands end: their exit codes, and the one place where errors become a sentence and a code.
 
 An error that this package raises on purpose is told in one sentence, never with a traceback.
-Anything else goes on to `main`, which prints the traceback and exits with 70.
+Anything else goes on to `main`, which prints the traceback and exits with 70. `session` puts every
+command between these lines.
 """
 
 from __future__ import annotations

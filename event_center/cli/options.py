@@ -2,7 +2,8 @@
 Options that several commands share, so that they are called and explained the same everywhere.
 
 Each is a type for a parameter of a command; typer reads the option from it. `duration` reads what
-people write for times, as in the settings.
+people write for times, as in the settings. The files of the commands (`looking`, `repairing`, ...) put
+them into their signatures; `session` makes settings out of what was given.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ workflow.
 
 What was counted as published is durable. A line that a center could not read is named with its
 number and stops the command, or is passed over if that was asked for.
+`event_lines` reads the lines, `client.publisher` writes the records.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """
 When a failed callback is tried again: a pure function of its policy, the attempt and what was raised.
 
-Turn and effect ask it; what they do with the answer is theirs.
+`failing` and `effect` ask it; what they do with the answer is theirs. Nothing that a callback can raise
+makes it fail.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 
 from event_center.errors import PermanentError, RetryLater
@@ -14,6 +16,8 @@ from event_center.model import Failure
 
 LONGEST_S = 366 * 86_400.0
 """The longest delay that a callback can ask for."""
+LARGEST = 700.0
+"""The logarithm of the largest growth of a delay that is worked out: beyond it is no float."""
 MAX_MESSAGE = 2_000
 """Characters of an error's message that are kept: it stands in the snapshot until the next event."""
 
@@ -21,7 +25,7 @@ MAX_MESSAGE = 2_000
 def failure_of(callback: str, error: BaseException, at_ms: int, attempt: int) -> Failure:
     """What is kept of an error that a callback raised, as text that the log can hold."""
     try:
-        message = str(error)
+        message = str.__str__(str(error))  # of a text of the user's own kind, the plain text
     except BaseException as raised:  # noqa: BLE001 - user code: an error that can not be printed
         message = f"its message can not be read: {type(raised).__name__}"
     message = message[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
@@ -39,8 +43,19 @@ def delay_ms(retry: Retry, attempt: int, error: BaseException, key: str) -> int 
         return None
     if isinstance(error, RetryLater):
         # Not a number is no delay, and an endless one ends: the time has to fit into the log.
-        return round(min(error.delay_s, LONGEST_S) * 1000) if error.delay_s > 0 else 0
-    delay = min(retry.interval_ms * retry.backoff_rate ** (attempt - 1), retry.max_delay_ms)
+        asked = _asked_s(error)
+        return round(min(asked, LONGEST_S) * 1000) if asked > 0 else 0
+    delay: float = retry.max_delay_ms
+    if (attempt - 1) * math.log(retry.backoff_rate) < LARGEST:
+        delay = min(retry.interval_ms * retry.backoff_rate ** (attempt - 1), delay)
     if retry.jitter == "full":
         delay *= zlib.crc32(f"{key}/{attempt}".encode()) / 0xFFFFFFFF
     return round(delay)
+
+
+def _asked_s(error: RetryLater) -> float:
+    """The delay that it asks for; 0 if a subclass has made something else than a number of it."""
+    try:
+        return error.delay_s if type(error.delay_s) is int else float(error.delay_s)
+    except BaseException:  # noqa: BLE001 - user code: an attribute of a class of the user's
+        return 0.0

@@ -73,6 +73,8 @@ class Deciding:
                 self._outbox.send(context)
             self.judge.go_on(snapshot)
             return
+        if self._workflows.closed:
+            return  # the event waits on: the shard's next owner decides it anew
         action = decision.decide[hearing.done]
         context = Context(
             snapshot,

@@ -68,7 +68,7 @@ class Effects:
         if (
             not snapshot.owed
             or snapshot.status in STOPPED
-            or self._workflows.gone
+            or self._workflows.closed
             or workflow_id in self._workflows.runs
             or self._ledger.promised(workflow_id)
             or (snapshot.deciding_attempt and self._workflows.pending(workflow_id))
@@ -90,6 +90,8 @@ class Effects:
     def _start_eager(self, snapshot: Snapshot) -> None:
         """A run that tolerates a phantom starts with the accept, before the transition is durable."""
         if snapshot.machine not in self._eager or snapshot.status in STOPPED:
+            return
+        if self._workflows.closed:
             return
         owed = snapshot.owed[0]
         known = self._look_up(snapshot, owed)

@@ -14,7 +14,8 @@ import structlog
 
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
-from event_center.engine.shard import Owner
+from event_center.engine.shard import RETRY_MAX_S, RETRY_MIN_S, Owner
+from event_center.errors import LogUnavailable, NotCommitted, Unknown
 from event_center.log.port import Assigned, Change, Group, Log, Lost
 from event_center.model import Shard, Token
 
@@ -37,6 +38,8 @@ class Member:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._fetching: anyio.CancelScope | None = None
         self._stopping = False
+        self._late = False
+        """The group could not be joined at once: `run` has said already that it runs."""
         self._ready: dict[Shard, Token] = {}
         """The shards that the fetch under way serves."""
         self._held_back = False
@@ -48,18 +51,47 @@ class Member:
     ) -> None:
         """Own shards until `stop`; an error of ours, or of the definitions, comes out of here."""
         plan = self._plan
-        topics = plan.consumed()
-        self._group = await self._log.join(topics, plan.home.shards, (plan.topics.commands,))
+        group = await self._join(task_status)
+        if group is None:
+            return
+        self._group = group
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
-                self._runners = Runners(tasks, plan.limits.callbacks)
-                tasks.start_soon(self._follow_changes, self._group, name="group changes")
-                tasks.start_soon(self._take_in, self._group, name="intake")
-                task_status.started()
+                self._runners = Runners(tasks, plan.limits.callbacks, threads=plan.limits.threads)
+                tasks.start_soon(self._follow_changes, group, name="group changes")
+                tasks.start_soon(self._take_in, group, name="intake")
+                if not self._late:
+                    task_status.started()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._group.leave()
+                await self._leave(group)
+
+    async def _join(self, task_status: anyio.abc.TaskStatus[None]) -> Group | None:
+        """Join the group; a log that refuses is asked again until `stop`. None: stopped."""
+        plan = self._plan
+        topics = plan.consumed()
+        delay = RETRY_MIN_S
+        while not self._stopping:
+            try:
+                return await self._log.join(topics, plan.home.shards, (plan.topics.commands,))
+            except (LogUnavailable, NotCommitted, Unknown) as error:
+                log.warning("group.join_failed", error=str(error), again_in_s=delay)
+            if not self._late:
+                self._late = True
+                task_status.started()  # so that `stop` is heard meanwhile
+            with anyio.CancelScope() as self._fetching:
+                await anyio.sleep(delay)
+            self._fetching = None
+            delay = min(delay * 2, RETRY_MAX_S)
+        return None
+
+    async def _leave(self, group: Group) -> None:
+        try:
+            await group.leave()
+        except (LogUnavailable, NotCommitted, Unknown) as error:
+            # Nothing is lost: the others find out that this process is gone.
+            log.warning("group.leave_failed", error=str(error))
 
     async def stop(self) -> None:
         """Drain every shard within the grace time, then end `run`."""
@@ -130,17 +162,32 @@ class Member:
 
     async def _take_in(self, group: Group) -> None:
         """Fetch for the shards that can take records; of full ones only commands."""
+        delay = RETRY_MIN_S
         while not self._stopping:
             batches = []
-            with anyio.CancelScope() as self._fetching:
-                self._ready = {o.shard: o.token for o in self.owners.values() if o.ready}
-                batches = await group.fetch(self._ready, FETCH, self._paused())
-            self._fetching = None
+            try:
+                batches = await self._fetch(group)
+                delay = RETRY_MIN_S
+            except (LogUnavailable, NotCommitted) as error:
+                log.warning("log.not_read", error=str(error), again_in_s=delay)
+                await anyio.sleep(delay)
+                delay = min(delay * 2, RETRY_MAX_S)
             for batch in batches:
                 owner = self.owners.get(batch.shard)
                 if owner is not None:
                     owner.take(batch)
             await anyio.lowlevel.checkpoint()
+
+    async def _fetch(self, group: Group) -> list[Batch]:
+        """Fetch once; nothing if something changed meanwhile that the fetch does not know."""
+        batches: list[Batch] = []
+        try:
+            with anyio.CancelScope() as self._fetching:
+                self._ready = {o.shard: o.token for o in self.owners.values() if o.ready}
+                batches = await group.fetch(self._ready, FETCH, self._paused())
+        finally:
+            self._fetching = None
+        return batches
 
     def _paused(self) -> list[Shard]:
         """The shards that can take commands only: full ones, or all while too much waits."""

@@ -20,7 +20,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Runners
+from event_center.engine.run import Interrupted, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
@@ -51,6 +51,7 @@ class Parts:
         self.entry = ShardEntry()
         self.workflows = workflows = Workflows()
         self._plan = plan
+        self._runners = runners
         self._watermarks: dict[str, int] = {}
         writer = HistoryWriter(plan.topics.history, shard, f"/{plan.app}")
         self.ledger = ledger = Ledger(
@@ -110,6 +111,9 @@ class Parts:
         self._watermarks[batch.topic] = batch.watermark
         source = offset_key(batch.topic, batch.partition, self.shard)
         following = self.entry.offsets.get(source, 0)
+        if not batch.records:
+            self._pass_over(batch, source, following)
+            return
         if batch.records[0].offset < following:
             batch = self._without_repeated(batch, following)
             if not batch.records:
@@ -118,6 +122,21 @@ class Parts:
             self._commands.take(batch)
         else:
             self._intake.take(batch)
+        if self.timers.held:
+            self.fire_released()
+
+    def _pass_over(self, batch: Batch, source: str, following: int) -> None:
+        """The log has removed what was to be read next: go on behind it."""
+        if batch.after > following:
+            log.warning(
+                "intake.passed_over",
+                shard=self.shard,
+                topic=batch.topic,
+                partition=batch.partition,
+                records=batch.after - following,
+            )
+            self.entry.offsets[source] = batch.after
+            self.ledger.touch()
         if self.timers.held:
             self.fire_released()
 
@@ -130,11 +149,18 @@ class Parts:
         log.error("intake.redelivered", shard=self.shard, topic=batch.topic, records=repeated)
         return batch._replace(records=new)
 
+    def close(self) -> None:
+        """Begin nothing more: what has not started stays owed or waiting, what runs may end."""
+        self.workflows.closed = True
+        for run in list(self.workflows.runs.values()):
+            if run.task is None:
+                self._runners.cancel(run, Interrupted())
+
     def resume(self) -> None:
         """After a restore: everything that was under way goes on."""
         self.ledger.tick()
         for workflow_id in list(self.workflows.mailboxes):
-            snapshot = self.workflows.live(workflow_id)
+            snapshot = self._readable(workflow_id)
             if snapshot is not None:
                 self.effects.start(snapshot)
                 self.turn.advance(snapshot)
@@ -167,7 +193,7 @@ class Parts:
 
     def _retry(self, workflow_id: str, now_ms: int) -> None:
         """The wait between two attempts is over."""
-        snapshot = self.workflows.live(workflow_id)
+        snapshot = self._readable(workflow_id)
         if snapshot is None or workflow_id in self.workflows.runs:
             return
         if snapshot.deciding_due_ms and snapshot.deciding_due_ms <= now_ms:
@@ -179,8 +205,8 @@ class Parts:
         """The live workflow; None if there is none, or if its snapshot is damaged: only it stands still."""
         try:
             return self.workflows.live(workflow_id)
-        except FormatError as error:
-            log.warning("timer.unreadable", workflow_id=workflow_id, error=str(error))
+        except FormatError as error:  # `live` has noted it among the unreadable ones
+            log.warning("workflow.unreadable", workflow_id=workflow_id, error=str(error))
             return None
 
     def fire_released(self) -> None:
@@ -203,7 +229,7 @@ class Parts:
         if any(n and place.status == Status.RETRYING for place, n in counts):
             return False
         for workflow_id, mailbox in workflows.mailboxes.items():
-            snapshot = workflows.live(workflow_id)
+            snapshot = self._readable(workflow_id)
             if snapshot is None or snapshot.status in STOPPED:
                 continue
             if mailbox.queue or snapshot.owed:

@@ -37,6 +37,8 @@ class EngineLimits:
     """Waiting events of one workflow; later ones are dead-lettered in sequence."""
     callbacks: int = 1_000
     """Callbacks under way at once in the process."""
+    threads: int = 40
+    """Of these, plain functions: each holds a thread."""
     mailbox: int = 10_000
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000

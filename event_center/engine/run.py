@@ -85,7 +85,7 @@ class Run:
 class Runners:
     """The process's pool of runners, shared by its shards."""
 
-    def __init__(self, tasks: anyio.abc.TaskGroup, limit: int) -> None:
+    def __init__(self, tasks: anyio.abc.TaskGroup, limit: int, *, threads: int = THREADS) -> None:
         self._tasks = tasks
         self._limit = limit
         self._queue: deque[Run] = deque()
@@ -95,7 +95,7 @@ class Runners:
         self._closing = False
         self._under_way: dict[Run, None] = {}
         self._sweeping = False
-        self._threads = anyio.CapacityLimiter(min(limit, THREADS))
+        self._threads = anyio.CapacityLimiter(min(limit, threads))
         self._loop = asyncio.get_running_loop()
 
     @property

@@ -14,7 +14,7 @@ what happened, the timekeeper fires what is due. The steps of a cut are numbered
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
 
 import anyio
@@ -24,7 +24,7 @@ from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.run import Interrupted, Runners
-from event_center.errors import Fenced, InvariantError, NotCommitted, Unknown
+from event_center.errors import Fenced, InvariantError, LogUnavailable, NotCommitted, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.port import Batch, Cut, Group, Lease, Log
 from event_center.model import Shard, Token
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 5.0
-"""A cut that was certainly not committed (a full disk) is tried again between these distances."""
+"""What the log refused (a full disk) is tried again between these distances; so is a takeover."""
 FENCED_S = 1.0
 """After a lost lease: how long the group has to tell us that the shard is not ours any more."""
 GLANCE_S = 1.0
@@ -90,6 +90,8 @@ class Owner:
         self._stop_at: float | None = None
         self._lost: Exception | None = None
         self._committing = False
+        self._again_s = RETRY_MIN_S
+        """How long to wait before the next takeover; a settled cut makes it short again."""
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -100,11 +102,15 @@ class Owner:
                 try:
                     await self._take_over()
                     await self._serve()
-                except (Fenced, Unknown) as error:
+                except (Fenced, Unknown, NotCommitted, LogUnavailable) as error:
                     self._lost = error
-                if self._lost is None or self._over:
+                if self._lost is None:
                     return
-                await self._begin_again(self._lost)
+                if not self._over:
+                    await self._begin_again(self._lost)
+                if self._over:
+                    await self._let_go()
+                    return
         finally:
             self._end()
 
@@ -114,6 +120,9 @@ class Owner:
             return
         self._stop_at = asyncio.get_running_loop().time() + grace_s
         self._something.set()
+        self._earlier.set()
+        if self._parts is not None:
+            self._parts.close()
         if self.phase is Phase.SERVING:
             self._move(Phase.DRAINING)
 
@@ -148,20 +157,38 @@ class Owner:
         """Whatever is in memory counts for nothing any more; callbacks under way are cancelled."""
         parts, self._parts = self._parts, None
         if parts is not None:
-            parts.workflows.gone = True
+            parts.workflows.closed = parts.workflows.gone = True
             for run in list(parts.workflows.runs.values()):
                 self._runners.cancel(run, Interrupted())
 
     async def _begin_again(self, error: Exception) -> None:
-        """After a lost lease: a new takeover reads from the log what is true."""
+        """After a lost lease, or a takeover that failed: a new one reads from the log what is true."""
+        delay = self._again_s
+        if isinstance(error, Fenced):
+            delay = max(delay, FENCED_S)
+        self._again_s = min(self._again_s * 2, RETRY_MAX_S)
         log.warning(
-            "shard.lease_lost", shard=self.shard, error=str(error), kind=type(error).__name__
+            "shard.lease_lost",
+            shard=self.shard,
+            error=str(error),
+            kind=type(error).__name__,
+            again_in_s=delay,
         )
         self._discard()
         self._lost = None
         self._move(Phase.RESTORING)
-        if isinstance(error, Fenced):
-            await anyio.sleep(FENCED_S)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + delay
+        while not self._over and loop.time() < until:  # a stop is not kept waiting
+            self._something.clear()
+            with anyio.move_on_after(until - loop.time()):
+                await self._something.wait()
+
+    async def _let_go(self) -> None:
+        """A stop came before the shard was served again: what may be held of it goes to others."""
+        if self._lease is not None:
+            with anyio.CancelScope(shield=True):
+                await self._lease.release()
 
     # -- takeover ------------------------------------------------------------------------------
 
@@ -241,7 +268,10 @@ class Owner:
             return False
         if not parts.idle():
             return False
-        watermarks = await self._group.watermarks(self.shard)
+        try:
+            watermarks = await self._group.watermarks(self.shard)
+        except (LogUnavailable, NotCommitted):
+            return False
         offsets = parts.entry.offsets
         return parts.idle() and all(offsets.get(t, 0) >= mark for t, mark in watermarks.items())
 
@@ -253,34 +283,44 @@ class Owner:
             if parts is not None:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._keep_time, parts, name=f"timekeeper {self.shard}")
-                    await self._cut_until_stopped(parts, lease)
+                    last = await self._ended_well(self._cut_until_stopped(parts, lease))
                     tasks.cancel_scope.cancel()
+                if last and not parts.workflows.gone:
+                    await self._ended_well(self._last_cut(parts, lease))
         finally:
             if self._stop_at is not None and self._lost is None:
                 with anyio.CancelScope(shield=True):
                     await lease.release()
 
     async def _cut_until_stopped(self, parts: Parts, lease: Lease) -> None:
-        """Cut whenever something happened; the last cut follows the end of what runs."""
-        try:
-            while not self._finished(parts):
-                await self._wait()
-                self._something.clear()
-                if parts.workflows.gone:
-                    return
-                await self._cut(parts, lease)
-                if self._log.cut_distance_s and self._stop_at is None:
-                    await anyio.sleep(self._log.cut_distance_s)
+        """Cut whenever something happened."""
+        while not self._finished(parts):
+            await self._wait()
+            self._something.clear()
             if parts.workflows.gone:
                 return
-            parts.workflows.gone = True
-            for run in list(parts.workflows.runs.values()):
-                self._runners.cancel(run, Interrupted())
             await self._cut(parts, lease)
-        except (Fenced, Unknown) as error:
+            if self._log.cut_distance_s and self._stop_at is None:
+                await anyio.sleep(self._log.cut_distance_s)
+
+    async def _last_cut(self, parts: Parts, lease: Lease) -> None:
+        """What still runs ends without a result; nobody is left who could change anything."""
+        parts.workflows.gone = True
+        for run in list(parts.workflows.runs.values()):
+            self._runners.cancel(run, Interrupted())
+        await self._cut(parts, lease)
+
+    async def _ended_well(self, cutting: Coroutine[None, None, None]) -> bool:
+        """Cut, and note how that ended; whether another cut may follow."""
+        try:
+            await cutting
+        except (Fenced, Unknown, LogUnavailable) as error:
             self._lost = error
         except NotCommitted as error:
             log.warning("shard.last_cut_failed", shard=self.shard, error=str(error))
+        else:
+            return True
+        return False
 
     def _finished(self, parts: Parts) -> bool:
         if self._stop_at is None:
@@ -311,6 +351,7 @@ class Owner:
             self._committing = False
         for snapshot in ledger.committed():
             parts.effects.start(snapshot)
+        self._again_s = RETRY_MIN_S
         reach(Step.CUT_SETTLED)
         if parts.workflows.gone:
             return
@@ -343,7 +384,7 @@ class Owner:
 
     async def _keep_time(self, parts: Parts) -> None:
         """Look at what is due, when it is; timers wait for what the log held by then."""
-        while True:
+        while self._stop_at is None:
             self._earlier.clear()
             next_ms = parts.timers.next_ms()
             now = self._plan.clock()
@@ -354,6 +395,21 @@ class Owner:
                 continue
             timed = parts.due(now)
             if timed:
-                parts.timers.hold(timed, await self._group.watermarks(self.shard))
+                parts.timers.hold(timed, await self._watermarks())
+                if self._stop_at is not None:
+                    return
                 parts.fire_released()
             self._something.set()
+
+    async def _watermarks(self) -> Mapping[str, int]:
+        """What the log holds now; a log that does not answer is asked again."""
+        delay = RETRY_MIN_S
+        while True:
+            try:
+                return await self._group.watermarks(self.shard)
+            except (LogUnavailable, NotCommitted) as error:
+                log.warning(
+                    "log.not_read", shard=self.shard, error=str(error), again_in_s=delay
+                )
+                await anyio.sleep(delay)
+                delay = min(delay * 2, RETRY_MAX_S)

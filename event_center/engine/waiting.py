@@ -48,10 +48,11 @@ class WaitingRoom:
         mailbox.looked_at += 1
 
     def busy(self, snapshot: Snapshot) -> bool:
-        """Whether events have to wait: a run is owed or under way, or the workflow is stopped."""
+        """Whether events have to wait: for a run, or as the workflow is stopped or its shard closed."""
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         return bool(
             snapshot.owed
+            or self._workflows.closed
             or snapshot.status in STOPPED
             or snapshot.deciding_due_ms > self._ledger.now_ms
             or snapshot.workflow_id in self._workflows.runs

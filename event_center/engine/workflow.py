@@ -87,7 +87,7 @@ class Mailbox:
 class Workflows:
     """All workflows of one shard, by workflow_id."""
 
-    __slots__ = ("gone", "held", "mailboxes", "runs", "unreadable")
+    __slots__ = ("closed", "gone", "held", "mailboxes", "runs", "unreadable")
 
     def __init__(self) -> None:
         self.held: dict[str, Held] = {}
@@ -96,6 +96,8 @@ class Workflows:
         """The run under way of each workflow that has one."""
         self.gone = False
         """The shard was given up: whatever still ends here counts for nothing."""
+        self.closed = False
+        """The shard is drained or was given up: what runs may end, and nothing more begins."""
         self.unreadable: dict[str, str] = {}
         """Workflows whose snapshot can not be read, with the reason: their bytes stay as they are."""
 

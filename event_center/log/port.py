@@ -64,6 +64,8 @@ class Batch(NamedTuple):
     records: Sequence[Record]
     watermark: int
     """The offset after the newest committed record of the partition when this batch was read."""
+    after: int = 0
+    """Without records: retention has removed what came next, reading goes on at this offset."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,6 +95,7 @@ class Lease(Protocol):
 
         Raises:
             Fenced: the lease was lost meanwhile.
+            LogUnavailable: the log can not be read now: lease the shard again later.
         """
         ...
 
@@ -104,6 +107,7 @@ class Lease(Protocol):
 
         Raises:
             Fenced: the lease was lost meanwhile.
+            LogUnavailable: the log can not be read now: lease the shard again later.
         """
         ...
 
@@ -152,7 +156,10 @@ class Group(Protocol):
         opened at; across calls each record comes once (a faulty log may repeat some). Returns an empty
         list after a bounded wait (about a second) or when an assignment changed. Partitions take
         turns: a long backlog of one does not starve the others. Shards that are not named stay where
-        they are.
+        they are. A batch without records says that retention has removed all up to `Batch.after`.
+
+        Raises:
+            LogUnavailable: the log can not be read now; no record is lost, call again later.
         """
         ...
 
@@ -162,15 +169,28 @@ class Group(Protocol):
 
         Raises:
             Fenced: the assignment named by the token is no longer the current one.
+            NotCommitted: certain, nothing was written: ask again later.
+            Unknown: the former owner may be fenced or not: ask again later.
+            LogUnavailable: the log can not be reached now: ask again later.
         """
         ...
 
     async def watermarks(self, shard: Shard) -> Mapping[str, int]:
-        """The offset after the newest committed record of each topic of the shard, as of now."""
+        """
+        The offset after the newest committed record of each topic of the shard, as of now.
+
+        Raises:
+            LogUnavailable: the log can not be read now: ask again later.
+        """
         ...
 
     async def leave(self) -> None:
-        """Leave the group: shards go to the others. Leases should have been released before."""
+        """
+        Leave the group: shards go to the others. Leases should have been released before.
+
+        Raises:
+            NotCommitted, Unknown, LogUnavailable: the others find out by themselves, a little later.
+        """
         ...
 
 
@@ -185,7 +205,12 @@ class Log(Protocol):
         ...
 
     async def topics(self) -> dict[str, TopicInfo]:
-        """All topics of the log by name."""
+        """
+        All topics of the log by name.
+
+        Raises:
+            LogUnavailable: the log can not be read now: ask again later.
+        """
         ...
 
     async def join(self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()) -> Group:
@@ -196,6 +221,8 @@ class Log(Protocol):
 
         Raises:
             UnknownTopic: one of the topics does not exist.
+            LogInUse: the group has another number of shards.
+            NotCommitted, Unknown, LogUnavailable: not a member: join again later.
         """
         ...
 

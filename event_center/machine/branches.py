@@ -1,7 +1,7 @@
 """
 Nodes → branches: targets, guards, callbacks with their retries, assigns, and the timers of `after`.
 
-Called by `reading` for each state and for the machine itself.
+Called by `reading` for each state and for the machine itself; `guard` and `reader` read the parts.
 """
 
 from __future__ import annotations

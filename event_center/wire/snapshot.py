@@ -17,6 +17,11 @@ from event_center.model import Event, Failure, Owed, Refusal, Snapshot, Snapshot
 from event_center.wire.entries import Place
 
 SNAPSHOT_FORMAT = 1
+NEXT = (
+    "its bytes stay as they are, and events for it become letters; run the release that wrote it, or "
+    "restore a backup of the log"
+)
+"""What to do about a snapshot that can not be read; the end of each message."""
 STOPPED = frozenset({Status.PARKED, Status.PAUSED})
 """Statuses in which only a command moves a workflow."""
 
@@ -137,10 +142,10 @@ def _head(head: bytes) -> tuple[str, Place]:
         written, needs = int(flags.rstrip("tows")), flags.lstrip("0123456789")
         decoded = needs, _place(Place(machine, int(version), state, Status(status)))
     except ValueError as error:
-        msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}"
+        msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}; {NEXT}"
         raise FormatError(msg) from error
     if written != SNAPSHOT_FORMAT:
-        msg = f"a snapshot has format {written}, this release reads {SNAPSHOT_FORMAT}"
+        msg = f"a snapshot has format {written}, this release reads {SNAPSHOT_FORMAT}; {NEXT}"
         raise FormatError(msg)
     _heads[head] = decoded
     return decoded
@@ -156,7 +161,7 @@ def peek(value: bytes) -> Snapshotted:
     line, separator, _ = value.partition(b"\n")
     head, _, due = line.rpartition(b"\t")
     if not separator or not due.isdigit():
-        msg = f"a snapshot has no first line: {value[:80]!r}"
+        msg = f"a snapshot has no first line: {value[:80]!r}; {NEXT}"
         raise FormatError(msg)
     needs, where = _heads.get(head) or _head(head)
     return Snapshotted(SNAPSHOT_FORMAT, *where, due_ms=int(due), needs=needs)
@@ -171,8 +176,8 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
     """
     line, _, text = value.partition(b"\n")
     head = line[: line.rfind(b"\t")]
-    _, where = _heads.get(head) or _head(head)
     try:
+        _, where = _heads.get(head) or _head(head)
         body = _loads(text)
         snapshot = Snapshot(workflow_id, where.machine, where.version, where.state)
         snapshot.status = where.status
@@ -187,8 +192,10 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
         if parts > 4:  # noqa: PLR2004 - the four parts that every snapshot has
             _decode_rest(snapshot, body)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = f"the snapshot of workflow {workflow_id!r} can not be read ({error!r})"
+        msg = f"the snapshot of workflow {workflow_id!r} can not be read ({error!r}); {NEXT}"
         raise FormatError(msg) from error
+    except FormatError as error:
+        raise FormatError(f"workflow {workflow_id!r}: {error}") from error
     snapshot.counted = where
     return snapshot
 

@@ -35,6 +35,7 @@ from tests.log.harness import (
     puts,
     records_of,
     restored,
+    until,
     values_of,
 )
 
@@ -131,10 +132,10 @@ class TestGroupCommit:
             await member.has(0, 1, 2, 3)
             fenced = member.leases[Shard(1)]
             await member.group.lease(Shard(1), member.tokens[Shard(1)])
-            gate = threading.Event()
+            gate, began = threading.Event(), threading.Event()
             writer = sqlite_log._file.writer
-            blocking = writer.send(lambda transaction: gate.wait(10))
-            await asyncio.sleep(0.02)
+            blocking = writer.send(lambda transaction: (began.set(), gate.wait(10))[1])
+            await until(began.is_set)
             steps: list[Step] = []
             install(steps.append)
             try:
@@ -144,7 +145,7 @@ class TestGroupCommit:
                     bad = [Outgoing("nowhere", b"k", b"v")]
                     three = tasks.create_task(refused(sqlite_log.publish(bad), UnknownTopic))
                     four = tasks.create_task(sqlite_log.publish(numbered("orders", 3)))
-                    await asyncio.sleep(0.02)
+                    await until(lambda: writer._jobs.qsize() == 4)
                     gate.set()
             finally:
                 install(None)
@@ -161,9 +162,10 @@ class TestGroupCommit:
 
     async def test_one_job_that_fails(self, sqlite_log: SqliteLog) -> None:
         """A job that SQLite refuses is NotCommitted alone; those beside it are written."""
-        gate = threading.Event()
-        blocking = sqlite_log._file.writer.send(lambda transaction: gate.wait(10))
-        await asyncio.sleep(0.02)
+        gate, began = threading.Event(), threading.Event()
+        writer = sqlite_log._file.writer
+        blocking = writer.send(lambda transaction: (began.set(), gate.wait(10))[1])
+        await until(began.is_set)
 
         def fail(transaction: Transaction) -> None:
             transaction.append([Outgoing("orders", b"k", b"never", partition=0)])
@@ -171,9 +173,9 @@ class TestGroupCommit:
 
         async with asyncio.TaskGroup() as tasks:
             one = tasks.create_task(sqlite_log.publish(numbered("orders", 2)))
-            tasks.create_task(refused(sqlite_log._file.writer.submit(fail), NotCommitted))
+            tasks.create_task(refused(writer.submit(fail), NotCommitted))
             two = tasks.create_task(sqlite_log.publish(numbered("orders", 2, start=2)))
-            await asyncio.sleep(0.02)
+            await until(lambda: writer._jobs.qsize() == 3)
             gate.set()
         await blocking
         assert [position.offset for position in one.result() + two.result()] == [0, 1, 2, 3]

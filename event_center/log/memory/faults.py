@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from event_center.errors import LogError
+
 
 class Ending(StrEnum):
     """How a commit (of a cut, or of published records) ends other than well."""
@@ -41,11 +43,15 @@ class Faults:
     """So many of the next fetches deliver the last batches once more."""
     fetch_delay_s: float = 0.0
     """Every fetch waits so long before it looks."""
+    refusals: dict[str, deque[LogError]] = field(default_factory=dict)
+    """By the name of a place: what the next calls raise there, as a log that can not be reached does."""
     on_await: Callable[[str], Awaitable[None]] | None = None
     """Awaited, with the name of the place, wherever the log could let other asyncio tasks run."""
 
     async def at(self, name: str) -> None:
-        """One place at which others may come between."""
+        """One place at which others may come between, and which may fail."""
+        if self.refusals and self.refusals.get(name):
+            raise self.refusals[name].popleft()
         if self.on_await is not None:
             await self.on_await(name)
 

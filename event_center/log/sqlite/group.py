@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from event_center.errors import Fenced, LogError, LogUnavailable
+from event_center.errors import Fenced, InvariantError, LogError, LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
 from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
@@ -58,7 +58,8 @@ class SqliteGroup:
         self._file = file
         self._gates = gates
         self._presence = presence
-        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+        self._changes: asyncio.Queue[Change | Exception] = asyncio.Queue()
+        """What the owner is told; an error that no later look can mend comes out of `changes` too."""
         self._changed = 0
         self._bell = Bell()
         self._view = View(-1, (), {}, {})
@@ -83,7 +84,10 @@ class SqliteGroup:
 
     async def changes(self) -> Change:
         """Wait for the next change of assignment."""
-        return await self._changes.get()
+        change = await self._changes.get()
+        if isinstance(change, Exception):
+            raise change
+        return change
 
     async def fetch(
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard] = ()
@@ -115,9 +119,9 @@ class SqliteGroup:
         batches = []
         for (tap, _), (records, after) in zip(turns, read, strict=True):
             tap.next = after
-            if records:
-                token, tail = ready[tap.shard], tails[tap.place]
-                batches.append(Batch(tap.shard, token, tap.topic, tap.partition, records, tail))
+            token, tail = ready[tap.shard], tails[tap.place]
+            # Without records: retention has removed all up to `after`, and the shard has to know.
+            batches.append(Batch(tap.shard, token, tap.topic, tap.partition, records, tail, after))
         return batches
 
     async def lease(self, shard: Shard, token: Token) -> SqliteLease:
@@ -163,8 +167,12 @@ class SqliteGroup:
         if self._left:
             return
         self.vanish()
-        await self._file.writer.submit(functools.partial(assignment.leave, me=self._presence.name))
-        self._presence.remove()
+        try:
+            await self._file.writer.submit(
+                functools.partial(assignment.leave, me=self._presence.name)
+            )
+        finally:
+            self._presence.remove()
 
     def vanish(self) -> None:
         """Take no further part in the group; what is held of it stays until others find out."""
@@ -201,7 +209,11 @@ class SqliteGroup:
             [held for held in self._revoked.items() if not self._writes(held[0])],
             tuple(self._overdue),
         )
-        self._settling = self._file.writer.send(functools.partial(assignment.settle, wish=wish))
+        try:
+            self._settling = self._file.writer.send(functools.partial(assignment.settle, wish=wish))
+        except (LogError, InvariantError) as error:
+            self._broken(error)
+            return
         self._settling.add_done_callback(functools.partial(self._settled, dead))
 
     def _settled(self, dead: Sequence[str], ended: asyncio.Future[View]) -> None:
@@ -210,6 +222,9 @@ class SqliteGroup:
             ended.exception()  # Nobody waits for it any more.
             return
         error = ended.exception()
+        if isinstance(error, InvariantError):
+            self._broken(error)
+            return
         if isinstance(error, LogError):
             log.warning("log.settle_failed", path=self._file.path, error=str(error))
             self._again = True
@@ -221,6 +236,11 @@ class SqliteGroup:
             self._settle()
         else:
             self._give_up()
+
+    def _broken(self, error: Exception) -> None:
+        """No later look can mend this; nobody hears what is raised here, so `changes` raises it."""
+        self._left = True
+        self._changes.put_nowait(error)
 
     def _apply(self, view: View) -> None:
         self._view = view

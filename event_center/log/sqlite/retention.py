@@ -11,7 +11,7 @@ jobs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ class Retention:
     """The rules by topic; a topic without one keeps everything."""
 
     topics: Mapping[str, tuple[float | None, int | None]] = field(default_factory=dict)
+    consumed: Collection[str] = ()
+    """Topics that a group will read although none has joined yet: nothing of them is done with."""
     every_s: float = 60.0
     """The time between two looks, when the last look left nothing to do."""
     batch: int = 500
@@ -97,7 +99,8 @@ class Sweep:
             horizon_ms = 0 if max_age_s is None else now_ms - int(max_age_s * MS_PER_S)
             consumed = _consumed(transaction, name)
             for topic, partition, first, upto, _, joined in rows:
-                stop = min(upto, consumed.get(partition, 0)) if joined else upto
+                read = joined or name in self._retention.consumed
+                stop = min(upto, consumed.get(partition, 0)) if read else upto
                 if first < stop and (excess or max_age_s is not None):
                     parts.append(Part(topic, partition, first, stop, excess, horizon_ms))
         return parts

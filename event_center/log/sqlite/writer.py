@@ -5,7 +5,8 @@ Jobs wait in a queue; all that wait are done in one transaction, so that under l
 many. Promises: a job's future is set after its transaction has ended; a job that is refused leaves
 the others as they are; a job that fails by SQLite's fault is tried once more alone, so that it
 harms none. The endings of a job: its result; an error of ours (Fenced, UnknownTopic), nothing
-written; NotCommitted, certain; Unknown, where the error came from the commit itself. `log.py`,
+written; NotCommitted, certain; Unknown, where the error came from the commit itself and it was
+neither a lock nor a full disk. `log.py`,
 `group.py` and `lease.py` submit jobs; `transaction.py` has the next step.
 """
 
@@ -88,6 +89,8 @@ class Writer:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._taken: list[Job] = []
         self._over = False
+        self._death: Exception | None = None
+        """What ended the thread without `stop`: every later call raises it."""
         self._under_way = 0
         self._lending: asyncio.TimerHandle | None = None
         self.ready: asyncio.Future[None] = self._loop.create_future()
@@ -111,7 +114,11 @@ class Writer:
 
         Raises:
             LogUnavailable: the log is closed.
+            LogError: the file could not be opened again after a failure.
+            InvariantError: a mistake of ours has ended the writer.
         """
+        if self._death is not None:
+            raise self._death
         if self._over:
             raise LogUnavailable(f"the log {self._path} is closed: open it again")
         future: asyncio.Future[T] = self._loop.create_future()
@@ -147,6 +154,22 @@ class Writer:
             self._serve(transaction)
         except LogError as error:
             lost = error  # The file can not be opened, or not again after a failure.
+            self._death = LogError(
+                f"the writer of {self._path} has ended ({error}): start this process again"
+            )
+            self._death.__cause__ = error
+        except Exception as error:
+            lost = Unknown(
+                f"the writer of {self._path} has ended by a mistake ({error!r}): open the log again "
+                "and look"
+            )
+            lost.__cause__ = error
+            self._death = InvariantError(
+                f"the writer of {self._path} has ended by a mistake of this package ({error!r}): "
+                "please report it, and start this process again"
+            )
+            self._death.__cause__ = error
+            raise
         finally:
             # Also when a mistake of ours ends this thread: everyone who waits must hear of it.
             self._over = True
@@ -214,8 +237,8 @@ class Writer:
         try:
             tails = transaction.commit()
         except sqlite3.Error as error:
-            self._abandon(transaction)
-            certain = _is_busy(error)
+            rolled_back = self._abandon(transaction)
+            certain = _is_busy(error) or (rolled_back and _is_unwritten(error))
             raised = self._refusal(error) if certain else self._doubt(error)
             return [Ended(one.job, None, one.error or raised) for one in ended], {}
         if has_cut:
@@ -233,15 +256,17 @@ class Writer:
             tails.update(changed)
         return ended, tails
 
-    def _abandon(self, transaction: Transaction) -> None:
-        """Roll back; where SQLite can not even do that, a new connection does."""
+    def _abandon(self, transaction: Transaction) -> bool:
+        """Roll back; where SQLite can not even do that, a new connection does. Whether it could."""
         transaction.distrust()
         try:
             if transaction.connection.in_transaction:
                 transaction.connection.execute("ROLLBACK")
+                return True
         except sqlite3.Error:
             transaction.connection.close()
             transaction.connection = self._connect().connection
+        return False
 
     def _refusal(self, error: sqlite3.Error) -> LogError | InvariantError:
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
@@ -283,6 +308,16 @@ def _do(job: Job, transaction: Transaction) -> Ended:
 
 def _is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _is_unwritten(error: sqlite3.Error) -> bool:
+    """
+    Whether a COMMIT failed at a write, so that what was rolled back afterwards is nowhere.
+
+    A full disk ends like this. A failed fsync does not: what was written before it may be found.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 
 
 def _set(future: asyncio.Future[Any], result: object) -> None:
