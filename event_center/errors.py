@@ -30,8 +30,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from event_center.model import Reason
-
 
 class EventCenterError(Exception):
     """Base of all errors of this package."""
@@ -77,8 +75,9 @@ class FormatError(EventCenterError):
 class Undecodable(EventCenterError):
     """A record carries no event that its topic's rules can find; `reason` goes into its dead letter."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
+        """One of `model.Reason`."""
         super().__init__(message)
 
 

@@ -253,7 +253,7 @@ class Snapshot:
         self.version = version
         self.state = state
         """The configuration: the name of one leaf, or of several joined by `|` (parallel regions)."""
-        self.status: str = Status.ACTIVE
+        self.status = Status.ACTIVE
         self.seq = 0
         self.data: dict[str, Json] = {}
         self.entered_at_ms = 0
@@ -296,6 +296,7 @@ class Snapshotted(NamedTuple):
     version: int
     state: str
     status: str
+    """A `Status`, or what stands for it where the line can not be read."""
     due_ms: int
     """When this workflow next needs its shard: the least due time of timers and retries, or 0."""
     needs: str

@@ -239,7 +239,7 @@ class TopicSettings(Section):
     id: Expression | None = Field(
         default=None,
         description="An expression: the publisher's id, by which an event sent twice is found out."
-        " Default: body.id, or a CloudEvent's id, where there is one.",
+        " Default: body.id; of a CloudEvent its source and id, with a space between them.",
     )
     payload: Expression | None = Field(
         default=None,

@@ -3,7 +3,7 @@ The wiring: from settings to an open log, loaded machines, bound plugins and the
 
 The one place where the rooms are put together. The center, the publishers and every command of the
 terminal come through here, so that they agree on topics, homes and clocks. `engine.member` takes the
-plan and the log from there.
+plan and the log from here.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
         clock=clock,
         keep_cuts=settings.log.keep_cuts,
         poll_interval_s=settings.log.poll_interval,
-        retention=Retention(topics=rules),
+        retention=Retention(topics=rules, consumed=frozenset(consumed)),
         busy_timeout_s=settings.log.busy_timeout,
         partitioner=PARTITIONERS[settings.engine.partitioner],
     )

@@ -22,9 +22,9 @@ import anyio.lowlevel
 import orjson
 
 from event_center.client.publisher import check_workflow_id
-from event_center.errors import ConfigurationError
+from event_center.errors import ConfigurationError, Undecodable
 from event_center.model import Outgoing, Reason, Record
-from event_center.wire.envelope import Envelope, Undecodable
+from event_center.wire.envelope import Envelope
 
 CHUNK = 1 << 16
 STDIN = Path("-")

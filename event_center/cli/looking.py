@@ -7,6 +7,7 @@ client room finds the answers; here they become tables or JSON.
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import Annotated, Any
 
@@ -141,9 +142,26 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
             count = shown["waiting"]["count"] if title == "waiting" else len(rows)
             output.say(f"\n{title} ({count})", style="bold")
             output.table(columns, ([row[name] for name in columns] for row in rows))
+    if shown["status"] == Status.PARKED:
+        output.say(f"\n{_next_step(shown)}")
     read = ", ".join(f"{topic} {offset}" for topic, offset in as_of["offsets"].items())
     output.note(
         f"as of cut {as_of['cut']} of shard {as_of['shard']}, read up to: {read or 'nothing'}"
+    )
+
+
+def _next_step(shown: dict[str, Any]) -> str:
+    """What an operator can do about a parked workflow."""
+    named = shlex.quote(shown["workflow_id"])
+    what = {
+        "failed": "Mend the cause; run.failed in the center's log has file and line of the callback.",
+        "no_place": "Load a version of its machine that has its state and its callbacks.",
+        "loop": "Mend the machine: it went in a circle without an event from outside.",
+    }.get(shown["parked"], "Mend the cause.")
+    return (
+        f"{what}\nThen: event-center retry {named}\n"
+        f"Or end it: event-center cancel {named}\n"
+        f"What led here: event-center history {named}"
     )
 
 

@@ -27,10 +27,17 @@ from event_center.cli.options import AsJson, Config, Id, LogPath, json_value
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, not_found, opened
-from event_center.client.publisher import BATCH, EventPublisher, check_workflow_id, event_record
+from event_center.client.publisher import (
+    BATCH,
+    EventPublisher,
+    check_event_name,
+    check_workflow_id,
+    event_record,
+)
 from event_center.client.workflows import snapshot_of
+from event_center.errors import Undecodable
 from event_center.model import Event, Outgoing
-from event_center.wire.envelope import Undecodable, inbox_record
+from event_center.wire.envelope import inbox_record
 
 BAD_LINES = 100
 """Bad lines that are named in the answer; all are counted."""
@@ -286,6 +293,7 @@ def send(
     sent = Event(event, json_value(payload), event_id, wall_clock_ms())
     try:
         check_workflow_id(workflow_id)
+        check_event_name(event)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     ask(output, Where(config, log), partial(_send, output, workflow_id, sent))

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from event_center.client.app import App
 from event_center.client.commands import make_command
 from event_center.client.workflows import snapshot_of
-from event_center.errors import FormatError
+from event_center.errors import FormatError, Undecodable
 from event_center.log.port import Log
 from event_center.model import Event, Outgoing, Reason, Record
 from event_center.wire import letter as wire
 from event_center.wire.command import Command, Verb
-from event_center.wire.envelope import Undecodable, inbox_record
+from event_center.wire.envelope import inbox_record
 from event_center.wire.letter import Letter
 
 

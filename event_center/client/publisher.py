@@ -46,8 +46,9 @@ def event_record(
         TypeError: the payload can not be written as JSON.
     """
     check_workflow_id(workflow_id)
-    if not event:
+    if not isinstance(event, str) or not event:
         raise ValueError("the event has no name; give it the name that the machine accepts")
+    check_event_name(event)
     body = {
         "workflow_id": workflow_id,
         "event": event,
@@ -56,6 +57,20 @@ def event_record(
         "payload": payload,
     }
     return Outgoing(topic, workflow_id.encode(), orjson.dumps(body))
+
+
+def check_event_name(event: str) -> None:
+    """
+    Refuse a name that only the center gives.
+
+    Raises:
+        ValueError: it begins with `@`.
+    """
+    if event.startswith("@"):
+        raise ValueError(
+            f"event {event[:80]!r}: names that begin with @ are the center's own; name an event that "
+            "the machine accepts"
+        )
 
 
 def check_workflow_id(workflow_id: str) -> None:

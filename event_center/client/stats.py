@@ -75,7 +75,7 @@ def _workflows(entries: list[ShardEntry]) -> dict[str, Any]:
     for entry in entries:
         for place, count in entry.counts.items():
             states.setdefault(place.machine, Counter())[place.state] += count
-            statuses[place.status] += count
+            statuses[str(place.status)] += count
     return {
         "total": statuses.total(),
         "by_state": {machine: _sorted(counts) for machine, counts in sorted(states.items())},

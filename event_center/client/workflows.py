@@ -13,7 +13,7 @@ from typing import Any
 
 from event_center.client.app import App
 from event_center.client.stats import shard_entry
-from event_center.errors import FormatError
+from event_center.errors import FormatError, Undecodable
 from event_center.log.port import Entry, Log
 from event_center.model import Event, Shard, Snapshot, Snapshotted
 from event_center.wire import snapshot as wire
@@ -25,7 +25,6 @@ from event_center.wire.entries import (
     waiting_prefix,
     workflow_of,
 )
-from event_center.wire.envelope import Undecodable
 from event_center.wire.history import rfc3339
 
 FIRST_WAITING = 10

@@ -17,7 +17,7 @@ from event_center.model import Failure
 LONGEST_S = 366 * 86_400.0
 """The longest delay that a callback can ask for."""
 LARGEST = 700.0
-"""The logarithm of the largest growth of a delay that is worked out: beyond it is no float."""
+"""The logarithm of the largest growth of a delay that is worked out: soon after it floats end."""
 MAX_MESSAGE = 2_000
 """Characters of an error's message that are kept: it stands in the snapshot until the next event."""
 
@@ -45,9 +45,10 @@ def delay_ms(retry: Retry, attempt: int, error: BaseException, key: str) -> int 
         # Not a number is no delay, and an endless one ends: the time has to fit into the log.
         asked = _asked_s(error)
         return round(min(asked, LONGEST_S) * 1000) if asked > 0 else 0
-    delay: float = retry.max_delay_ms
-    if (attempt - 1) * math.log(retry.backoff_rate) < LARGEST:
-        delay = min(retry.interval_ms * retry.backoff_rate ** (attempt - 1), delay)
+    steps = attempt - 1
+    beyond = steps * math.log(retry.backoff_rate) > LARGEST
+    growth = math.exp(LARGEST) if beyond else retry.backoff_rate**steps
+    delay = min(retry.interval_ms * growth, retry.max_delay_ms)
     if retry.jitter == "full":
         delay *= zlib.crc32(f"{key}/{attempt}".encode()) / 0xFFFFFFFF
     return round(delay)

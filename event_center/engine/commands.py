@@ -3,6 +3,7 @@ Commands of operators, decided when they are read: ahead of everything that wait
 
 Each is a record with an outcome like any other, and history keeps who asked and why. A command that
 does not fit the workflow as it stands is `rejected(not_applicable)` and changes nothing.
+The parts hand batches of commands in; `turn`, `effect` and `letters` have the next step.
 """
 
 from __future__ import annotations

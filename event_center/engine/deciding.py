@@ -4,6 +4,7 @@ Decide callbacks: `before`, `exit` and `actions` of one transition, awaited one 
 The event stays its workflow's `deciding` meanwhile, and waits like any other: a cut gives it an entry,
 and after a crash it is decided anew, with the same idempotency keys. What the callbacks emit leaves
 with the accept. The turn begins this and gets the event back, to accept it or to deal with the failure.
+The third of a run's numbered steps (`run`), decided, is the end of `_settled` here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Interrupted, Run, Runners
 from event_center.engine.workflow import STOPPED, Waiting, Workflows
 from event_center.errors import PluginError
+from event_center.failpoint import Step, reach
 from event_center.machine.decision import Transition
 from event_center.model import Event, Snapshot
 from event_center.plugins.context import Context
@@ -38,9 +40,6 @@ class Judge(Protocol):
 class Deciding:
     """Awaits the decide callbacks of one shard."""
 
-    judge: Judge
-    """The turn, which sets itself."""
-
     def __init__(
         self,
         plan: Plan,
@@ -50,6 +49,7 @@ class Deciding:
         outbox: Outbox,
         runners: Runners,
         failing: Failing,
+        judge: Judge,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
@@ -57,6 +57,7 @@ class Deciding:
         self._outbox = outbox
         self._runners = runners
         self._failing = failing
+        self._judge = judge
 
     def begin(self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition) -> None:
         """Await them; the judge hears of the end."""
@@ -68,10 +69,10 @@ class Deciding:
         snapshot, event, decision = hearing.snapshot, hearing.event, hearing.decision
         if hearing.done == len(decision.decide):
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
-            self.judge.accept(snapshot, event, hearing.item, decision)
+            self._judge.accept(snapshot, event, hearing.item, decision)
             for context in hearing.contexts:
                 self._outbox.send(context)
-            self.judge.go_on(snapshot)
+            self._judge.go_on(snapshot)
             return
         if self._workflows.closed:
             return  # the event waits on: the shard's next owner decides it anew
@@ -117,7 +118,7 @@ class Deciding:
             action = hearing.decision.decide[hearing.done]
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
             self._failing.failed(snapshot, hearing.event, hearing.item, error, action=action)
-            self.judge.go_on(snapshot)
+            self._judge.go_on(snapshot)
         else:
             if returned is not None:
                 # It may need decide callbacks of its own: through the inbox it is durable as well.
@@ -126,6 +127,7 @@ class Deciding:
             hearing.done += 1
             self.next(hearing)
         self._ledger.wake()
+        reach(Step.RUN_DECIDED)
 
 
 class _Hearing:

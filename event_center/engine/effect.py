@@ -5,7 +5,7 @@ A run starts once the cut that owes it is durable (an eager one with its accept)
 workflow. Its result is decided in the cut that marks it done, so that after a crash either both are
 there or the run happens again with the same key. Attempts are counted in the snapshot.
 
-A run's numbered steps are those of `run`; its third, decided, is `_settled` here.
+A run's numbered steps are those of `run`; its third, decided, is the end of `_settled` here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from event_center.engine.attempt import delay_ms, failure_of
-from event_center.engine.failing import error_event
+from event_center.engine.failing import error_event, say_failed, say_parked
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
@@ -59,8 +59,6 @@ class Effects:
         self._eager = frozenset(
             name for name, machine in plan.machines.items() if machine.has_eager
         )
-        turn.on_owed = self._start_eager
-        turn.on_free = self.start
 
     def start(self, snapshot: Snapshot) -> None:
         """Start what the workflow owes, if it is durable, due and nothing else is under way."""
@@ -83,11 +81,12 @@ class Effects:
             known = self._look_up(snapshot, owed)
         if known is None:
             self._turn.park(snapshot, "no_place", None)
+            say_parked(snapshot, owed.name, "")
             self._ledger.wake()
         else:
             self._submit(snapshot, owed, known)
 
-    def _start_eager(self, snapshot: Snapshot) -> None:
+    def start_eager(self, snapshot: Snapshot) -> None:
         """A run that tolerates a phantom starts with the accept, before the transition is durable."""
         if snapshot.machine not in self._eager or snapshot.status in STOPPED:
             return
@@ -124,6 +123,7 @@ class Effects:
         )
         run = EffectRun(callback, context, action.timeout_ms / 1000)
         run.effects, run.snapshot, run.owed, run.action = self, snapshot, owed, action
+        run.key = key
         self._workflows.runs[snapshot.workflow_id] = run
         self._runners.submit(run)
 
@@ -194,14 +194,16 @@ class Effects:
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
         more = {} if returned is None else {"returned": returned.name}
-        self._tell(run, context.attempt, "done", more)
+        self._tell(run, run.owed.attempt + 1, "done", more)
 
     def _failed(self, run: EffectRun, error: BaseException) -> None:
         """It failed: again later, or `on_error`, or parked with the run still owed."""
-        snapshot, owed, attempt = run.snapshot, run.owed, run.context.attempt
+        # Of the run, not of its context, which the callback may have changed.
+        snapshot, owed, attempt = run.snapshot, run.owed, run.owed.attempt + 1
         now = self._ledger.now_ms
         failure = failure_of(owed.name, error, now, attempt)
-        delay = delay_ms(run.action.retry, attempt, error, run.context.idempotency_key)
+        delay = delay_ms(run.action.retry, attempt, error, run.key)
+        say_failed(snapshot, failure, delay, run.callback.file_line)
         machine = self._plan.machines[snapshot.machine]
         if delay is None and machine.has(snapshot.state, ERROR):
             first = partial(self._mark_failed, run, failure)
@@ -215,6 +217,7 @@ class Effects:
         if delay is None:
             self._tell(run, attempt, "failed", more)
             self._turn.park(snapshot, "failed", None)
+            say_parked(snapshot, owed.name, run.callback.file_line)
             return
         self._tell(run, attempt, "failed", more | {"again_in_ms": delay})
         # The count of attempts has to be durable before the next one starts.
@@ -239,7 +242,7 @@ class Effects:
             "seq": owed.seq,
             "state": snapshot.state,
             "callback": owed.name,
-            "key": run.context.idempotency_key,
+            "key": run.key,
             "attempt": attempt,
             "outcome": outcome,
             **more,
@@ -251,10 +254,12 @@ class Effects:
 class EffectRun(Run):
     """One run of an entry callback."""
 
-    __slots__ = ("action", "effects", "owed", "snapshot")
+    __slots__ = ("action", "effects", "key", "owed", "snapshot")
 
     action: Action
     effects: Effects
+    key: str
+    """Its idempotency key."""
     owed: Owed
     snapshot: Snapshot
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Protocol
 
+import structlog
+
 from event_center.engine.attempt import delay_ms, failure_of
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
@@ -19,6 +21,8 @@ from event_center.engine.timers import Timers
 from event_center.engine.workflow import Waiting, Workflows
 from event_center.machine.decision import ERROR, Action
 from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status, Timer
+
+log = structlog.get_logger()
 
 
 class Decider(Protocol):
@@ -46,17 +50,23 @@ class Decider(Protocol):
 class Failing:
     """Deals with the failed events of one shard."""
 
-    decider: Decider
-    """The turn, which sets itself."""
-
     def __init__(
-        self, plan: Plan, workflows: Workflows, ledger: Ledger, *, letters: Letters, timers: Timers
+        self,
+        plan: Plan,
+        workflows: Workflows,
+        ledger: Ledger,
+        *,
+        letters: Letters,
+        timers: Timers,
+        decider: Decider,
     ) -> None:
+        self._plan = plan
         self._machines = plan.machines
         self._workflows = workflows
         self._ledger = ledger
         self._letters = letters
         self._timers = timers
+        self._decider = decider
 
     def failed(
         self,
@@ -73,6 +83,8 @@ class Failing:
         failure = failure_of(where, error, self._ledger.now_ms, attempt)
         delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
         machine = self._machines[snapshot.machine]
+        line = self._plan.callback(machine.name, where).file_line if action is not None else ""
+        say_failed(snapshot, failure, delay, line)
         if delay is not None:
             self._later(snapshot, event, item, failure, due_ms=failure.at_ms + delay)
         elif machine.has(snapshot.state, ERROR) and event.name != ERROR:
@@ -80,8 +92,8 @@ class Failing:
             carrier.first = partial(self._given_up, snapshot, event, item, failure)
             snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
             self._ledger.dirty[snapshot.workflow_id] = snapshot
-            self.decider.stand(snapshot)
-            self.decider.decide(snapshot, error_event(failure, event.origin), carrier)
+            self._decider.stand(snapshot)
+            self._decider.decide(snapshot, error_event(failure, event.origin), carrier)
         elif (
             machine.on_failure == "dead_letter"
             and item.record is not None
@@ -90,9 +102,9 @@ class Failing:
             )  # they are younger than this event: it may not follow them
         ):
             item.first = None
-            self.decider.settle(snapshot, item)
+            self._decider.settle(snapshot, item)
             self._letters.failed(snapshot, item.event or event, item, failure)
-            self.decider.stand(snapshot)
+            self._decider.stand(snapshot)
             self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
         else:
             snapshot.failure = failure
@@ -100,7 +112,8 @@ class Failing:
             snapshot.deciding_attempt = 0 if item.record is None else attempt
             snapshot.deciding_due_ms = 0
             self._put_back(snapshot, event, item)
-            self.decider.park(snapshot, "failed", None)
+            self._decider.park(snapshot, "failed", None)
+            say_parked(snapshot, where, line)
 
     def _later(
         self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure, *, due_ms: int
@@ -118,7 +131,7 @@ class Failing:
         if item.record is None and item.first is not None:
             item.first()
         if item.timer is not None:
-            self.decider.drop_timer(snapshot, item.timer)
+            self._decider.drop_timer(snapshot, item.timer)
         detail = f"{failure.type}: {failure.message}"
         self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FAILED, detail=detail)
 
@@ -134,18 +147,46 @@ class Failing:
 
     def _again(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
         self._workflows.mailbox(snapshot.workflow_id).deciding = None
-        self.decider.decide(snapshot, event, item)
+        self._decider.decide(snapshot, event, item)
 
     def retry(self, snapshot: Snapshot) -> None:
         """The wait between two attempts is over."""
         snapshot.deciding_due_ms = 0
         self._ledger.dirty[snapshot.workflow_id] = snapshot
-        self.decider.stand(snapshot)
+        self._decider.stand(snapshot)
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         if mailbox is not None and mailbox.result is not None:
             result, mailbox.result = mailbox.result, None
             result()
-        self.decider.advance(snapshot)
+        self._decider.advance(snapshot)
+
+
+def say_failed(snapshot: Snapshot, failure: Failure, delay: int | None, where: str) -> None:
+    """Log that an attempt has failed; `again_in_ms` is null if it was the last."""
+    log.warning(
+        "run.failed",
+        workflow_id=snapshot.workflow_id,
+        machine=snapshot.machine,
+        callback=failure.callback,
+        attempt=failure.attempt,
+        error=failure.type,
+        message=failure.message,
+        again_in_ms=delay,
+        where=where or None,
+    )
+
+
+def say_parked(snapshot: Snapshot, callback: str, where: str) -> None:
+    """Log that a workflow stands still until an operator says how to go on."""
+    log.error(
+        "workflow.parked",
+        workflow_id=snapshot.workflow_id,
+        machine=snapshot.machine,
+        state=snapshot.state,
+        why=snapshot.parked,
+        callback=callback,
+        where=where or None,
+    )
 
 
 def error_event(failure: Failure, origin: str) -> Event:

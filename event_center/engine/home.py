@@ -13,10 +13,12 @@ from event_center.model import Shard
 class Home:
     """The homes of an app's workflows."""
 
-    __slots__ = ("_partitioner", "shards")
+    __slots__ = ("_partitioner", "name", "shards")
 
     def __init__(self, partitioner: Partitioner, shards: int) -> None:
         self._partitioner = partitioner
+        self.name = partitioner.__name__
+        """The partitioner's, as in the settings: workflows live where it put them."""
         self.shards = shards
 
     def of(self, workflow_id: str) -> Shard:

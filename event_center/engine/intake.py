@@ -1,9 +1,10 @@
 """
 The intake of one shard: a batch of records in, each with an outcome or a place in a mailbox.
 
-The order of checks: decodable, home, redelivered, duplicate, missing, machine, then the workflow's own
-status and step (`turn`). Everything here is synchronous, so the offsets of a cut always tell exactly
-what was taken in. The shard calls `take` for each batch; commands go to `commands` from here.
+The order of checks: decodable; if the shard holds no such workflow: a good id, home, a known machine,
+missing; then redelivered, duplicate, another machine, and the workflow's own status and step (`turn`).
+Everything here is synchronous, so the offsets of a cut always tell exactly what was taken in. The shard
+calls `take` for each batch; commands go to `commands` from here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflows
-from event_center.errors import FormatError
+from event_center.errors import FormatError, Undecodable
 from event_center.log.port import Batch
 from event_center.machine.definition import Missing
 from event_center.model import (
@@ -33,7 +34,6 @@ from event_center.model import (
     Snapshot,
 )
 from event_center.wire import history
-from event_center.wire.envelope import Undecodable
 
 log = structlog.get_logger()
 
@@ -90,7 +90,10 @@ class Intake:
                 workflow_id, machine, event = read(record, partition)
             except Undecodable as error:
                 self._letters.stray(
-                    record, Position(topic, partition, record.offset), error.reason, str(error)
+                    record,
+                    Position(topic, partition, record.offset),
+                    Reason(error.reason),
+                    str(error),
                 )
                 continue
             snapshot = held_of(workflow_id)

@@ -21,7 +21,17 @@ from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
-from event_center.model import Event, Outcome, Outgoing, Position, Reason, Record, Refusal, Snapshot
+from event_center.model import (
+    Event,
+    Outcome,
+    Outgoing,
+    Position,
+    Reason,
+    Record,
+    Refusal,
+    Snapshot,
+    Status,
+)
 from event_center.wire import history, letter
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
@@ -185,7 +195,7 @@ class Ledger:
         self._unwritten.append((snapshot, item))
         self.dirty[snapshot.workflow_id] = snapshot
 
-    def status(self, snapshot: Snapshot, status: str, mailbox: Mailbox | None) -> None:
+    def status(self, snapshot: Snapshot, status: Status, mailbox: Mailbox | None) -> None:
         """Change the status; what waits for the workflow is counted under its new cause."""
         items = [] if mailbox is None else mailbox.items()
         records = [item for item in items if item.record is not None and not item.gone]

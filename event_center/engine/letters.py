@@ -2,8 +2,8 @@
 Dead letters of one shard: events that could not be dealt with leave the queue, and stay replayable.
 
 A letter that a failure wrote is *open*, and while a workflow has open letters its later events follow
-into the dead letters in sequence, so that a replay meets them in their order. Intake and turn write
-letters here, `commands` replays and discards them.
+into the dead letters in sequence, so that a replay meets them in their order. Intake, turn and failing
+write letters here, `commands` replays and discards them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Letters:
         self,
         record: Record,
         position: Position,
-        reason: Reason,
+        reason: str,
         message: str,
         *,
         workflow_id: str = "",

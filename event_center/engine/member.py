@@ -12,11 +12,12 @@ import anyio.abc
 import anyio.lowlevel
 import structlog
 
+from event_center.engine.backoff import Backoff
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
-from event_center.engine.shard import RETRY_MAX_S, RETRY_MIN_S, Owner
+from event_center.engine.shard import Owner
 from event_center.errors import LogUnavailable, NotCommitted, Unknown
-from event_center.log.port import Assigned, Change, Group, Log, Lost
+from event_center.log.port import Assigned, Batch, Change, Group, Log, Lost
 from event_center.model import Shard, Token
 
 log = structlog.get_logger()
@@ -71,19 +72,17 @@ class Member:
         """Join the group; a log that refuses is asked again until `stop`. None: stopped."""
         plan = self._plan
         topics = plan.consumed()
-        delay = RETRY_MIN_S
+        backoff = Backoff()
         while not self._stopping:
             try:
                 return await self._log.join(topics, plan.home.shards, (plan.topics.commands,))
             except (LogUnavailable, NotCommitted, Unknown) as error:
-                log.warning("group.join_failed", error=str(error), again_in_s=delay)
-            if not self._late:
-                self._late = True
-                task_status.started()  # so that `stop` is heard meanwhile
-            with anyio.CancelScope() as self._fetching:
-                await anyio.sleep(delay)
-            self._fetching = None
-            delay = min(delay * 2, RETRY_MAX_S)
+                if not self._late:
+                    self._late = True
+                    task_status.started()  # so that `stop` is heard meanwhile
+                with anyio.CancelScope() as self._fetching:
+                    await backoff.wait("group.join_failed", error)
+                self._fetching = None
         return None
 
     async def _leave(self, group: Group) -> None:
@@ -162,16 +161,14 @@ class Member:
 
     async def _take_in(self, group: Group) -> None:
         """Fetch for the shards that can take records; of full ones only commands."""
-        delay = RETRY_MIN_S
+        backoff = Backoff()
         while not self._stopping:
             batches = []
             try:
                 batches = await self._fetch(group)
-                delay = RETRY_MIN_S
+                backoff.reset()
             except (LogUnavailable, NotCommitted) as error:
-                log.warning("log.not_read", error=str(error), again_in_s=delay)
-                await anyio.sleep(delay)
-                delay = min(delay * 2, RETRY_MAX_S)
+                await backoff.wait("log.not_read", error)
             for batch in batches:
                 owner = self.owners.get(batch.shard)
                 if owner is not None:

@@ -1,8 +1,9 @@
 """
 What callbacks send: their events go to the target's home through the inbox, their records to topics.
 
-Everything leaves in the cut that accepts the transition or marks the run done, or not at all. Turn and
-effect check what a callback returned here, and send what its context collected.
+Everything leaves in the cut that accepts the transition or marks the run done, or not at all. `deciding`
+and `effect` check what a callback returned here, and send what its context collected. After the check
+nothing can fail any more: it leaves copies that no callback holds.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from typing import Any
 
 import orjson
 
+from event_center.engine.attempt import failure_of
 from event_center.engine.home import Home
 from event_center.engine.ledger import Ledger
 from event_center.engine.run import Run
 from event_center.errors import PluginError
 from event_center.model import Event, Outgoing
-from event_center.plugins.context import Context
+from event_center.plugins.context import RESERVED, Context, Emitted
 from event_center.plugins.signatures import checked_result
 from event_center.wire.envelope import inbox_record
+
+WRONG = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+"""What looking at a callback's result can raise: parts of it may be objects of the user's classes."""
 
 
 class Outbox:
@@ -38,20 +43,21 @@ class Outbox:
         context = run.context
         try:
             if context.emitted is not None or context.published is not None:
-                _check_sent(context)
+                _keep_sent(context)
             if value is None:
                 return None
-            if type(value) is str and value and value.isascii():
+            if type(value) is str and value and value.isascii() and value[0] != RESERVED:
                 return Event(value)
             event = checked_result(run.callback, value)
             return None if event is None else _as_read_back(event)
         except PluginError as error:
             return error
-        except TypeError as error:
+        except WRONG as error:
             callback = run.callback
+            why = failure_of(callback.name, error, 0, run.context.attempt)
             return PluginError(
                 f"{callback.file_line}: callback {callback.name!r} returned or sent what is not "
-                f"JSON: {error}; names and ids are texts, payloads what JSON can say"
+                f"JSON: {why.message}; names and ids are texts, payloads what JSON can say"
             )
 
     def send(self, context: Context) -> None:
@@ -71,10 +77,17 @@ class Outbox:
         self._ledger.records.append(record)
 
 
-def _check_sent(context: Context) -> None:
-    """Raises TypeError if a part of what was emitted or published is not JSON."""
-    for emitted in context.emitted or ():
-        orjson.dumps(tuple(emitted))
+def _keep_sent(context: Context) -> None:
+    """
+    Copies take the place of what was emitted: callbacks may hold it, and change it until it leaves.
+
+    Raises:
+        TypeError: a part of what was emitted or published is not JSON.
+    """
+    if context.emitted is not None:
+        context.emitted = [
+            Emitted._make(orjson.loads(orjson.dumps(tuple(one)))) for one in context.emitted
+        ]
     for published in context.published or ():
         orjson.dumps([name for name, _ in published.headers])
 

@@ -12,9 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from event_center.engine.commands import Commands
-from event_center.engine.deciding import Deciding
 from event_center.engine.effect import Effects
-from event_center.engine.failing import Failing
 from event_center.engine.intake import Intake
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
@@ -67,10 +65,6 @@ class Parts:
         letters = Letters(plan, ledger)
         outbox = Outbox(ledger, plan.topics.inbox, plan.home)
         waiting = WaitingRoom(plan, workflows, ledger)
-        self._failing = failing = Failing(plan, workflows, ledger, letters=letters, timers=timers)
-        deciding = Deciding(
-            plan, workflows, ledger, outbox=outbox, runners=runners, failing=failing
-        )
         self.turn = turn = Turn(
             plan,
             workflows,
@@ -78,12 +72,14 @@ class Parts:
             letters=letters,
             timers=timers,
             waiting=waiting,
-            deciding=deciding,
-            failing=failing,
+            outbox=outbox,
+            runners=runners,
         )
-        self.effects = Effects(
+        self.effects = effects = Effects(
             plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=runners
         )
+        # The one cycle: the turn starts what a state owes, the results of runs come back to it.
+        turn.on_owed, turn.on_free = effects.start_eager, effects.start
         self._intake = Intake(
             plan,
             workflows,
@@ -102,7 +98,7 @@ class Parts:
             timers=timers,
             waiting=waiting,
             turn=turn,
-            effects=self.effects,
+            effects=effects,
             runners=runners,
         )
 
@@ -165,8 +161,8 @@ class Parts:
                 self.effects.start(snapshot)
                 self.turn.advance(snapshot)
         for held in list(self.workflows.held.values()):
-            if type(held) is not bytes and held.owed:  # type: ignore[union-attr]
-                self.effects.start(held)  # type: ignore[arg-type]  # not bytes: a Snapshot
+            if isinstance(held, Snapshot) and held.owed:
+                self.effects.start(held)
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than one slice."""
@@ -183,9 +179,12 @@ class Parts:
         timed: list[str] = []
         for workflow_id in self.timers.pop(now_ms):
             snapshot = self._readable(workflow_id)
-            if snapshot is None or snapshot.status in STOPPED:
+            if snapshot is None:
                 continue
-            if snapshot.status == Status.RETRYING:
+            self.timers.again(snapshot, now_ms)
+            if snapshot.status in STOPPED:
+                continue
+            if snapshot.status is Status.RETRYING:
                 self._retry(workflow_id, now_ms)
             if any(timer.due_ms <= now_ms for timer in snapshot.timers):
                 timed.append(workflow_id)
@@ -197,7 +196,7 @@ class Parts:
         if snapshot is None or workflow_id in self.workflows.runs:
             return
         if snapshot.deciding_due_ms and snapshot.deciding_due_ms <= now_ms:
-            self._failing.retry(snapshot)
+            self.turn.failing.retry(snapshot)
         if snapshot.owed and snapshot.owed[0].due_ms <= now_ms:
             self.effects.start(snapshot)
 
@@ -226,7 +225,7 @@ class Parts:
         if workflows.runs or not self.ledger.clean or self.timers.held or self.turn.again:
             return False
         counts = self.entry.counts.items()
-        if any(n and place.status == Status.RETRYING for place, n in counts):
+        if any(n and place.status is Status.RETRYING for place, n in counts):
             return False
         for workflow_id, mailbox in workflows.mailboxes.items():
             snapshot = self._readable(workflow_id)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from event_center.engine.home import Home
 from event_center.engine.workflow import Waiting
+from event_center.errors import Undecodable
 from event_center.machine.step import Machine
 from event_center.model import Event
 from event_center.plugins.registry import Bound
 from event_center.plugins.signatures import Callback
-from event_center.wire.envelope import Envelope, Undecodable
+from event_center.wire.envelope import Envelope
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,7 +35,8 @@ async def restore(
 
     Raises:
         Fenced: the lease was lost meanwhile.
-        ConfigurationError: a machine or a topic is not what it was when this shard was cut.
+        ConfigurationError: the partitioner, a machine or a topic is not what it was when this shard
+            was cut.
         FormatError: the shard entry was written by a newer release.
     """
     waiting: dict[str, list[tuple[int, bytes]]] = {}
@@ -61,6 +62,7 @@ async def restore(
     if waiting:
         msg = f"waiting entries without a workflow that has them: {sorted(waiting)[:5]}"
         raise FormatError(msg)
+    _check_partitioner(parts.entry, plan)
     _check_machines(parts.entry, plan)
     _check_topics(parts.entry, plan, topics)
 
@@ -107,6 +109,18 @@ def _fill(snapshot: Snapshot, mailbox: Mailbox, waiting: list[tuple[int, bytes]]
         item.deferred = entry.deferred
         (mailbox.deferred if entry.deferred else mailbox.queue).append(item)
     mailbox.recheck = True
+
+
+def _check_partitioner(entry: ShardEntry, plan: Plan) -> None:
+    """Workflows live where the first partitioner put them."""
+    known = entry.partitioner or plan.home.name
+    if known != plan.home.name:
+        msg = (
+            f"[engine] partitioner is {plan.home.name!r}, but the workflows of this log live where "
+            f"{known!r} put them: write partitioner = {known!r}, or begin another log"
+        )
+        raise ConfigurationError(msg)
+    entry.partitioner = known
 
 
 def _check_machines(entry: ShardEntry, plan: Plan) -> None:

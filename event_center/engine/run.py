@@ -5,9 +5,10 @@ A few long-lived asyncio tasks, the *runners*, take runs from one queue. A callb
 suspend costs an await and no asyncio task. When one suspends, its runner stays with it and the next
 runner goes on with the queue, so callbacks wait side by side, up to a limit per process. A callback
 runs in an asyncio task of its own for as long as it lasts: `asyncio.timeout`, anyio's cancel scopes
-and everything built on them work in it.
+and everything built on them work in it. Plain functions run in `threads`. `effect` and
+`deciding` submit runs; the member makes the pool.
 
-Numbered steps of a run (the first and the last are `effect`'s and `turn`'s):
+Numbered steps of a run (the third is reached in `effect` and `deciding`, which decide the result):
     1. started: the runner is about to call the callback
     2. returned: the callback has returned or raised, nobody knows it yet
     3. decided: its result is in the next cut
@@ -19,13 +20,14 @@ import asyncio
 import math
 from collections import deque
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 import structlog
 
+from event_center.engine.threads import Threads
 from event_center.failpoint import Step, reach
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
@@ -38,8 +40,6 @@ ABANDON_S = 5.0
 """How long a cancelled callback may take to end before its workflow goes on without it."""
 SLICE = 256
 """Runs that one runner does before other asyncio tasks get their turn."""
-THREADS = 40
-"""Plain functions that run at once: each holds a thread, which is far dearer than an asyncio task."""
 SPARE = 64
 """Idle runners that are kept: making one costs more than waking one."""
 
@@ -58,7 +58,7 @@ class Run:
         self.context = context
         self.timeout_s = timeout_s
         self.deadline = 0.0
-        """By the event loop's clock; 0 until the sweep has seen it under way."""
+        """By the event loop's clock; 0 until the sweep sees it under way, inf while it has no thread."""
         self.task: asyncio.Task[Any] | None = None
         self.stop: BaseException | None = None
         """Why we cancelled it; becomes its error."""
@@ -82,10 +82,18 @@ class Run:
         self.ended(value, error)
 
 
+def _called(run: Run) -> tuple[Any, BaseException | None]:
+    """What a plain function returned and what it raised; this is called in its thread."""
+    try:
+        return run.callback.call(run.context), None
+    except BaseException as error:  # noqa: BLE001 - user code: whatever it raises is its failure
+        return None, error
+
+
 class Runners:
     """The process's pool of runners, shared by its shards."""
 
-    def __init__(self, tasks: anyio.abc.TaskGroup, limit: int, *, threads: int = THREADS) -> None:
+    def __init__(self, tasks: anyio.abc.TaskGroup, limit: int, *, threads: int) -> None:
         self._tasks = tasks
         self._limit = limit
         self._queue: deque[Run] = deque()
@@ -95,7 +103,7 @@ class Runners:
         self._closing = False
         self._under_way: dict[Run, None] = {}
         self._sweeping = False
-        self._threads = anyio.CapacityLimiter(min(limit, threads))
+        self._threads = Threads(min(limit, threads))
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -165,6 +173,9 @@ class Runners:
         assert task is not None  # noqa: S101 - a coroutine that runs has a task
         try:
             while not self._closing:
+                if self._ending():
+                    self._closing = True  # the task group is cancelled: no runner takes another run
+                    return
                 await self._work(task)
                 if copy_context() != context or len(self._idle) >= SPARE:
                     return  # it would show the next callback what a former one left, or is spare
@@ -209,6 +220,8 @@ class Runners:
             del under_way[run]
             if run.stop is not None or task.cancelling():
                 error = self._cancelled(run, task, error)
+                if task.cancelling():
+                    self._closing = True  # not taken back: the task group is cancelled
             reach(Step.RUN_RETURNED)
             run.end(value, error)
             if copy_context() != context:
@@ -237,14 +250,16 @@ class Runners:
 
     async def _in_thread(self, run: Run) -> Any:
         """A plain function blocks: it runs in a thread, and its time starts once it has one."""
-        async with self._threads:
-            run.deadline = self._loop.time() + run.timeout_s
-            return await anyio.to_thread.run_sync(
-                run.callback.call,
-                run.context,
-                abandon_on_cancel=True,
-                limiter=anyio.CapacityLimiter(1),
-            )
+        run.deadline = math.inf
+        submitted = self._loop.time()
+        await self._threads.slot()
+        now = self._loop.time()
+        run.deadline = now + run.timeout_s
+        run.context.deadline_ms += round((now - submitted) * 1000)
+        value, error = await self._threads.call(partial(_called, run))
+        if error is not None:
+            raise error
+        return value
 
     def _sweep(self) -> None:
         """Cancel what is past its deadline; abandon what was cancelled and did not end."""

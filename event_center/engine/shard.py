@@ -20,6 +20,7 @@ from enum import StrEnum
 import anyio
 import structlog
 
+from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
@@ -31,9 +32,6 @@ from event_center.model import Shard, Token
 
 log = structlog.get_logger()
 
-RETRY_MIN_S = 0.05
-RETRY_MAX_S = 5.0
-"""What the log refused (a full disk) is tried again between these distances; so is a takeover."""
 FENCED_S = 1.0
 """After a lost lease: how long the group has to tell us that the shard is not ours any more."""
 GLANCE_S = 1.0
@@ -90,8 +88,8 @@ class Owner:
         self._stop_at: float | None = None
         self._lost: Exception | None = None
         self._committing = False
-        self._again_s = RETRY_MIN_S
-        """How long to wait before the next takeover; a settled cut makes it short again."""
+        self._takeovers = Backoff()
+        """Between takeovers; a settled cut makes it short again."""
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -163,17 +161,9 @@ class Owner:
 
     async def _begin_again(self, error: Exception) -> None:
         """After a lost lease, or a takeover that failed: a new one reads from the log what is true."""
-        delay = self._again_s
-        if isinstance(error, Fenced):
-            delay = max(delay, FENCED_S)
-        self._again_s = min(self._again_s * 2, RETRY_MAX_S)
-        log.warning(
-            "shard.lease_lost",
-            shard=self.shard,
-            error=str(error),
-            kind=type(error).__name__,
-            again_in_s=delay,
-        )
+        delay = max(self._takeovers.next_s(), FENCED_S if isinstance(error, Fenced) else 0.0)
+        told = {"kind": type(error).__name__, "again_in_s": delay}
+        log.warning("shard.lease_lost", shard=self.shard, error=str(error), **told)
         self._discard()
         self._lost = None
         self._move(Phase.RESTORING)
@@ -351,7 +341,7 @@ class Owner:
             self._committing = False
         for snapshot in ledger.committed():
             parts.effects.start(snapshot)
-        self._again_s = RETRY_MIN_S
+        self._takeovers.reset()
         reach(Step.CUT_SETTLED)
         if parts.workflows.gone:
             return
@@ -365,18 +355,14 @@ class Owner:
         Raises:
             NotCommitted: it was not, and the time for stopping is over: the next owner begins before it.
         """
-        delay = RETRY_MIN_S
+        backoff = Backoff()
         while True:
             try:
                 await lease.commit(cut)
             except NotCommitted as error:
                 if self._stop_at is not None and asyncio.get_running_loop().time() >= self._stop_at:
                     raise
-                log.warning(
-                    "cut.not_committed", shard=self.shard, error=str(error), again_in_s=delay
-                )
-                await anyio.sleep(delay)
-                delay = min(delay * 2, RETRY_MAX_S)
+                await backoff.wait("cut.not_committed", error, shard=self.shard)
             else:
                 return
 
@@ -403,13 +389,9 @@ class Owner:
 
     async def _watermarks(self) -> Mapping[str, int]:
         """What the log holds now; a log that does not answer is asked again."""
-        delay = RETRY_MIN_S
+        backoff = Backoff()
         while True:
             try:
                 return await self._group.watermarks(self.shard)
             except (LogUnavailable, NotCommitted) as error:
-                log.warning(
-                    "log.not_read", shard=self.shard, error=str(error), again_in_s=delay
-                )
-                await anyio.sleep(delay)
-                delay = min(delay * 2, RETRY_MAX_S)
+                await backoff.wait("log.not_read", error, shard=self.shard)

@@ -2,9 +2,12 @@
 When workflows of one shard are due: timers of their states, and attempts that wait for their retry.
 
 A heap of (due, workflow_id), lazily kept: what a workflow really has due stands in its snapshot, so an
-entry that came out of date is simply found to be nothing. A timer fires only after the shard has
+entry that came out of date is simply found to be nothing. Only the earliest due time of a workflow is
+kept: who pops it says when the workflow is due next. So the heap is bounded by the number of workflows,
+however often they come back to a state with a timer. A timer fires only after the shard has
 decided what its log held when the timer became due (promise P7 with P4): `Timers` keeps those that are
-due together with the watermarks of that moment.
+due together with the watermarks of that moment. Turn and effect arm them; the timekeeper of `shard`
+waits for the earliest, and `parts` fires what is due.
 """
 
 from __future__ import annotations
@@ -17,26 +20,48 @@ from event_center.model import Snapshot
 
 Watermarks = Mapping[str, int]
 
+STALE = 1_000
+"""Superseded entries that are always tolerated; beyond them no more than there are live ones."""
+
 
 class Timers:
     """The due times of one shard."""
 
     def __init__(self, on_earlier: Callable[[], None]) -> None:
         self._heap: list[tuple[int, str]] = []
+        self._earliest: dict[str, int] = {}
+        """When each workflow is to be looked at next; other entries of the heap are superseded."""
         self._behind: deque[tuple[Watermarks, list[str]]] = deque()
         self._on_earlier = on_earlier
         """Called when something is due earlier than all that was known."""
 
     def due(self, workflow_id: str, at_ms: int) -> None:
         """The workflow wants to be looked at, at this time."""
-        if not self._heap or at_ms < self._heap[0][0]:
+        earliest = self._earliest
+        if at_ms >= earliest.get(workflow_id, at_ms + 1):
+            return  # it is looked at before, and says then when it is due next
+        earliest[workflow_id] = at_ms
+        heap = self._heap
+        if not heap or at_ms < heap[0][0]:
             self._on_earlier()
-        heapq.heappush(self._heap, (at_ms, workflow_id))
+        if len(heap) > 2 * len(earliest) + STALE:
+            heap[:] = [(due_ms, key) for key, due_ms in earliest.items()]
+            heapq.heapify(heap)
+        else:
+            heapq.heappush(heap, (at_ms, workflow_id))
 
     def arm(self, snapshot: Snapshot) -> None:
         """The workflow has new timers."""
         for timer in snapshot.timers:
             self.due(snapshot.workflow_id, timer.due_ms)
+
+    def again(self, snapshot: Snapshot, now_ms: int) -> None:
+        """The workflow was popped: what it has due later is known again."""
+        owed_ms = snapshot.owed[0].due_ms if snapshot.owed else 0
+        later = [timer.due_ms for timer in snapshot.timers]
+        for due_ms in (*later, snapshot.deciding_due_ms, owed_ms):
+            if due_ms > now_ms:
+                self.due(snapshot.workflow_id, due_ms)
 
     def next_ms(self) -> int | None:
         """When something is due next; None if nothing is."""
@@ -45,8 +70,12 @@ class Timers:
     def pop(self, now_ms: int) -> list[str]:
         """The workflows that are due now, each once, in the order in which they became due."""
         due: dict[str, None] = {}
-        while self._heap and self._heap[0][0] <= now_ms:
-            due[heapq.heappop(self._heap)[1]] = None
+        heap, earliest = self._heap, self._earliest
+        while heap and heap[0][0] <= now_ms:
+            at_ms, workflow_id = heapq.heappop(heap)
+            if earliest.get(workflow_id) == at_ms:
+                del earliest[workflow_id]
+                due[workflow_id] = None
         return list(due)
 
     def hold(self, workflow_ids: list[str], watermarks: Watermarks) -> None:

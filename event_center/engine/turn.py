@@ -15,7 +15,9 @@ from event_center.engine.deciding import Deciding
 from event_center.engine.failing import Failing
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
+from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
+from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Waiting, Workflows, standing
@@ -54,8 +56,8 @@ class Turn:
         letters: Letters,
         timers: Timers,
         waiting: WaitingRoom,
-        deciding: Deciding,
-        failing: Failing,
+        outbox: Outbox,
+        runners: Runners,
     ) -> None:
         self._plan = plan
         self._machines = plan.machines
@@ -64,15 +66,24 @@ class Turn:
         self._letters = letters
         self._timers = timers
         self._waiting = waiting
-        self._deciding = deciding
-        self._failing = failing
-        deciding.judge = failing.decider = self
+        self.failing = Failing(
+            plan, workflows, ledger, letters=letters, timers=timers, decider=self
+        )
+        self._deciding = Deciding(
+            plan,
+            workflows,
+            ledger,
+            outbox=outbox,
+            runners=runners,
+            failing=self.failing,
+            judge=self,
+        )
         self.again: list[Snapshot] = []
         """Workflows with more waiting events than one slice: to be advanced after the next cut."""
         self.on_owed: Callable[[Snapshot], None] = lambda _: None
-        """Called when a transition owes runs; `effect` starts the eager ones."""
+        """Called when a transition owes runs: the parts put there what starts the eager ones."""
         self.on_free: Callable[[Snapshot], None] = lambda _: None
-        """Called when a workflow can go on; `effect` starts what its state owes."""
+        """Called when a workflow can go on: the parts put there what starts the runs that it owes."""
 
     # -- decide ----------------------------------------------------------------------------------
 
@@ -100,17 +111,15 @@ class Turn:
         try:
             decision = machine.step(snapshot, event, self._ledger.now_ms)
         except BaseException as error:  # noqa: BLE001 - guards are user code: this event failed, not we
-            self._failing.failed(
-                snapshot, event, self._waiting.queued(snapshot, event, item), error
-            )
+            self.failing.failed(snapshot, event, self._waiting.queued(snapshot, event, item), error)
             return
-        if type(decision) is Refused:
+        if isinstance(decision, Refused):
             self._refuse(snapshot, event, item, decision)
-        elif decision.decide:  # type: ignore[union-attr]  # not Refused: a Transition
+        elif decision.decide:
             queued = self._waiting.queued(snapshot, event, item)
-            self._deciding.begin(snapshot, event, queued, decision)  # type: ignore[arg-type]
+            self._deciding.begin(snapshot, event, queued, decision)
         else:
-            self.accept(snapshot, event, item, decision)  # type: ignore[arg-type]
+            self.accept(snapshot, event, item, decision)
 
     def _move(self, snapshot: Snapshot, machine: Machine) -> bool:
         """A workflow born under another version goes on under this one, if its state exists there."""
@@ -303,7 +312,7 @@ class Turn:
         mailbox = self._workflows.mailbox(workflow_id)
         if (
             snapshot.owed
-            and snapshot.status == Status.RETRYING
+            and snapshot.status is Status.RETRYING
             and mailbox.result is None
             and workflow_id not in self._workflows.runs
         ):

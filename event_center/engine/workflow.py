@@ -109,9 +109,9 @@ class Workflows:
             FormatError: its snapshot can not be read.
         """
         held = self.held.get(workflow_id)
-        if type(held) is bytes:
+        if isinstance(held, bytes):
             return self.wake(workflow_id, held)
-        return held  # type: ignore[return-value]  # not bytes: a Snapshot or None
+        return held
 
     def wake(self, workflow_id: str, value: bytes) -> Snapshot:
         """Decode an idle workflow and keep it live until the next cut."""

@@ -19,6 +19,10 @@ from event_center.errors import PluginError
 from event_center.machine.value import copied
 from event_center.model import Event, Headers, Json, Snapshot
 
+RESERVED = "@"
+"""What the names of the center's own events begin with: timers, `@done`, `@error`."""
+NOT_RESERVED = "names that begin with @ are the center's own; give the event another name"
+
 
 class Emitted(NamedTuple):
     """An event that a callback sends to a workflow, through the inbox."""
@@ -44,19 +48,20 @@ class Context:
     """
     What a callback gets: its workflow as the run finds it, the event, and ways to send.
 
-    `event` and `payload` are shared with the engine and not to be changed; `data` is the callback's
-    own copy.
+    `event`, `payload` and `data` are the callback's own copies, made when they are asked for: what it
+    does to them changes neither the workflow nor its next attempt.
     """
 
     __slots__ = (
         "_data",
         "_data_copy",
+        "_event",
+        "_event_copy",
         "_log",
         "_topics",
         "attempt",
         "deadline_ms",
         "emitted",
-        "event",
         "idempotency_key",
         "machine",
         "published",
@@ -77,7 +82,9 @@ class Context:
         self.workflow_id = snapshot.workflow_id
         self.machine = snapshot.machine
         self.state = snapshot.state
-        self.event = event
+        # What the engine keeps for the next attempt; nothing of it is handed out.
+        self._event = event
+        self._event_copy: Event | None = None
         self.idempotency_key = idempotency_key
         """The same for every attempt of this run, also after a crash and on another machine."""
         self.attempt = attempt
@@ -94,8 +101,25 @@ class Context:
         self._log: FilteringBoundLogger | None = None
 
     @property
+    def event(self) -> Event:
+        """A copy of the event that led to this run."""
+        if self._event_copy is None:
+            kept = self._event
+            self._event_copy = Event(
+                kept.name,
+                copied(kept.payload),
+                kept.id,
+                kept.time_ms,
+                kept.headers,
+                kept.topic,
+                kept.partition,
+                kept.offset,
+            )
+        return self._event_copy
+
+    @property
     def payload(self) -> Json:
-        """The payload of the event that led to this run."""
+        """The payload of `event`."""
         return self.event.payload
 
     @property
@@ -113,7 +137,7 @@ class Context:
                 machine=self.machine,
                 workflow_id=self.workflow_id,
                 state=self.state,
-                event_name=self.event.name,
+                event_name=self._event.name,
                 attempt=self.attempt,
             )
         return self._log
@@ -138,7 +162,7 @@ class Context:
             machine: of a workflow that does not exist yet, and that this event creates.
 
         Raises:
-            PluginError: the event has no name, or its payload is not JSON.
+            PluginError: the event has no name or a reserved one, or a part of it is not JSON.
         """
         if isinstance(event, Event):
             name = event.name
@@ -151,6 +175,13 @@ class Context:
             raise PluginError(
                 f"{self._where()} emitted {name!r} to workflow {target!r}; both are names, "
                 "neither may be empty"
+            )
+        if name.startswith(RESERVED):
+            raise PluginError(f"{self._where()} emitted {name!r}; {NOT_RESERVED}")
+        if not (isinstance(id, str | int | None) and isinstance(machine, str | None)):
+            raise PluginError(
+                f"{self._where()} emitted {name!r} with the id {type(id).__name__} and the machine "
+                f"{type(machine).__name__}; both are texts or left out"
             )
         checked_payload(payload, f"{self._where()}: the payload of {name!r}")
         if self.emitted is None:
@@ -176,7 +207,8 @@ class Context:
             headers: of the record.
 
         Raises:
-            PluginError: the topic is not declared, or the payload is not JSON.
+            PluginError: the topic is not declared, the payload is not JSON, or a header's name is no
+                text.
         """
         if topic not in self._topics:
             declared = ", ".join(sorted(self._topics)) or "none"
@@ -186,6 +218,11 @@ class Context:
             )
         if not isinstance(payload, bytes):
             payload = _encoded(payload, f"{self._where()}: what is published to {topic!r}")
+        if headers is not None and not all(isinstance(name, str) for name in headers):
+            raise PluginError(
+                f"{self._where()}: a header of what is published to {topic!r} has a name that is "
+                "no text; make texts of the names"
+            )
         if self.published is None:
             self.published = []
         named = () if headers is None else tuple((name, _raw(headers[name])) for name in headers)

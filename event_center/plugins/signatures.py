@@ -19,7 +19,7 @@ from event_center.errors import PluginError
 from event_center.machine.decision import Guard
 from event_center.machine.spelling import meant
 from event_center.model import Event, Snapshot
-from event_center.plugins.context import Context, checked_payload
+from event_center.plugins.context import NOT_RESERVED, RESERVED, Context, checked_payload
 
 Call = Callable[[Context], Any]
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
@@ -32,7 +32,7 @@ OF_CALLBACKS: Mapping[str, Getter] = {
     "workflow_id": attrgetter("workflow_id"),
     "state": attrgetter("state"),
     "event": attrgetter("event"),
-    "payload": attrgetter("event.payload"),
+    "payload": attrgetter("payload"),
     "data": attrgetter("data"),
     "attempt": attrgetter("attempt"),
     "idempotency_key": attrgetter("idempotency_key"),
@@ -47,7 +47,10 @@ OF_GUARDS: Mapping[str, GuardGetter] = {
     "data": lambda snapshot, _event, _now: snapshot.data,
     "now": lambda _snapshot, _event, now: now,
 }
-"""What a guard may take, and how it is read from the arguments of a step."""
+"""
+What a guard may take, and how it is read from the arguments of a step. These are the engine's own
+objects, for a guard is asked for every event: it looks at them and changes nothing.
+"""
 
 _SPREAD: Mapping[Any, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
@@ -118,13 +121,15 @@ def checked_result(callback: Callback, result: object) -> Event | None:
     """
     if result is None:
         return None
-    if isinstance(result, Event) and isinstance(result.name, str) and result.name:
-        where = f"{callback.file_line}: the payload of {result.name!r} from {callback.name!r}"
-        checked_payload(result.payload, where)
-        return Event(result.name, result.payload, result.id)
-    if isinstance(result, str) and result:
-        return Event(str(result))
-    raise PluginError(f"{callback.file_line}: callback {callback.name!r} {_returned(result)}")
+    returned = result if isinstance(result, Event) else Event(result)  # type: ignore[arg-type]  # looked at next
+    if not (isinstance(returned.name, str) and returned.name):
+        raise PluginError(f"{callback.file_line}: callback {callback.name!r} {_returned(result)}")
+    name = str.__str__(returned.name)  # of a text of the user's own kind, the plain text
+    where = f"{callback.file_line}: "
+    if name.startswith(RESERVED):
+        raise PluginError(f"{where}callback {callback.name!r} returned {name!r}; {NOT_RESERVED}")
+    checked_payload(returned.payload, f"{where}the payload of {name!r} from {callback.name!r}")
+    return Event(name, returned.payload, returned.id)
 
 
 def file_line(function: Callable[..., Any]) -> str:
@@ -236,6 +241,7 @@ def _returned(result: object) -> str:
             "returned a coroutine although it is not an `async def`; make the wrapper of its "
             "decorator one"
         )
-    return (
-        f"returned {result!r:.80}; return nothing, the name of an event, or an Event(name, payload)"
-    )
+    # Only of plain values: the `repr` of anything else is the user's code, and may fail as well.
+    plain = type(result) in {str, bytes, int, float, bool}
+    shown = f"{result!r:.80}" if plain else f"something of type {type(result).__name__}"
+    return f"returned {shown}; return nothing, the name of an event, or an Event(name, payload)"

@@ -17,7 +17,7 @@ from typing import Any
 
 from event_center.errors import EventCenterError
 from event_center.machine import Machine
-from event_center.machine.decision import ERROR, Decision, Refused, Transition
+from event_center.machine.decision import DONE, ERROR, Decision, Refused, Transition
 from event_center.model import Event, Owed, Position, Result, Snapshot, Timer, Unhandled
 from event_center.testing.audit_evidence import Complaint, Promise
 from event_center.testing.audit_formats import Shot, Told
@@ -27,6 +27,12 @@ JUDGED = frozenset({"unknown_event", "not_accepted", "guard"})
 _AT_ONCE = frozenset({"other_machine", "finished"})
 _NOT_BEHIND = frozenset({"command", "dead_lettered", "duplicate"})
 """Outcomes that do not have to wait for open letters."""
+_OWN = (
+    ("@after/", "timer/", Promise.TIMERS),
+    (DONE, "run/", Promise.CALLBACKS),
+    (ERROR, "error/", Promise.CALLBACKS),
+)
+"""The center's own events, what their origins begin with, and whose promise it is."""
 
 
 class Debt:
@@ -138,6 +144,7 @@ class Life:
         snapshot = self.snapshot
         where, before, target = told.origin, told.get("from"), told.get("to")
         snapshot.version = self.machine.version
+        yield from self._own(told)
         if told.kind == "timer":
             yield from self._fire(told)
         if before != snapshot.state:
@@ -163,6 +170,14 @@ class Life:
         else:
             self.blind = blind
             self._accept(decision, event)
+
+    @staticmethod
+    def _own(told: Told) -> Iterator[Complaint]:
+        """The center's own events have the center's origins: no record can be one of them."""
+        event = str(told.get("event"))
+        for own, origin, promise in _OWN:
+            if event.startswith(own) and not told.origin.startswith(origin):
+                yield promise, f"{told.origin} ({event}) was applied, but only {origin}… is {own}"
 
     def _unheard(self, told: Told) -> bool:
         """Whether the event had a payload that is not on record."""

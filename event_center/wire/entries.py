@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from event_center.errors import FormatError
-from event_center.model import Outcome
+from event_center.model import Outcome, Status
 
 SHARD_FORMAT = 1
 SHARD_KEY = b"shard"
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     machine: str
     version: int
     state: str
-    status: str
+    status: Status
 
 
 def snapshot_key(workflow_id: str) -> bytes:
@@ -83,6 +83,7 @@ class ShardEntry:
         "machines",
         "offsets",
         "outcomes",
+        "partitioner",
         "read",
         "redelivered",
         "runs",
@@ -99,6 +100,8 @@ class ShardEntry:
         """The next offset to be read of each topic."""
         self.topic_ids: dict[str, str] = {}
         """The id that each topic had: another one means that it was deleted and made anew."""
+        self.partitioner = ""
+        """Its name: another one means other homes. Empty: written by a release that did not note it."""
         self.read = 0
         self.redelivered = 0
         self.outcomes: dict[str, int] = dict.fromkeys(map(str, Outcome), 0)
@@ -120,6 +123,7 @@ class ShardEntry:
                 "cut": self.cut,
                 "offsets": self.offsets,
                 "topic_ids": self.topic_ids,
+                "partitioner": self.partitioner,
                 "read": self.read,
                 "redelivered": self.redelivered,
                 "outcomes": self.outcomes,
@@ -149,7 +153,11 @@ class ShardEntry:
                 )
                 raise FormatError(msg)
             entry = cls()
-            entry.counts = {Place(*place): n for *place, n in body["counts"]}
+            body.setdefault("partitioner", "")
+            entry.counts = {
+                Place(machine, version, state, Status(status)): n
+                for machine, version, state, status, n in body["counts"]
+            }
             for name in cls.__slots__:
                 if name != "counts":
                     setattr(entry, name, body[name])

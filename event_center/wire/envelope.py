@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from event_center.errors import EventCenterError, ExpressionError
+from event_center.errors import ExpressionError, Undecodable
 from event_center.machine.expression import compile_expression
 from event_center.model import Event, Headers, Json, Outgoing, Reason, Record
 
@@ -25,15 +25,6 @@ ROOTS = frozenset({"body", "key", "headers", "topic"})
 _loads = orjson.loads
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-
-
-class Undecodable(EventCenterError):
-    """A record carries no event that its topic's rules can find; `reason` goes into the letter."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        self.reason = reason
-        super().__init__(message)
-
 
 Read = tuple[str, str | None, Event]
 """What an envelope found: workflow_id, the machine to create it with (None: it names none), the event.
@@ -81,7 +72,14 @@ class Envelope:
             body = _loads(record.value)  # type: ignore[arg-type]  # None raises, like any other value
             workflow_id = body["workflow_id"]
             name = body["event"]
-            if workflow_id and name and type(workflow_id) is str and type(name) is str:
+            if (
+                type(workflow_id) is str
+                and type(name) is str
+                and workflow_id
+                and name
+                and name[0] != "@"
+                and "specversion" not in body
+            ):
                 payload = body.get("payload")
                 if payload is None:
                     payload = body.get("data", body) if "payload" not in body else None
@@ -114,6 +112,11 @@ class Envelope:
         if not name:
             msg = "no event name: neither `event` in the body nor the type of a CloudEvent"
             raise Undecodable(Reason.UNDECODABLE, msg)
+        if name.startswith("@"):
+            msg = f"event {name[:80]!r}: names that begin with @ are the center's own; publish another"
+            raise Undecodable(Reason.UNDECODABLE, msg)
+        if "\ufffd" in workflow_id:
+            found.check_bytes(workflow_id)
         event = Event(
             name,
             found.payload(),
@@ -195,6 +198,20 @@ class _Found:
                 return value
         return self._key
 
+    def check_bytes(self, workflow_id: str) -> None:
+        """
+        Refuse a workflow_id in which U+FFFD stands for bytes: others would be the same workflow.
+
+        Raises:
+            Undecodable: the key or a header, one of which names the workflow, is not UTF-8.
+        """
+        values = [value for _, value in self._record.headers]
+        for value in values if self._record.key is None else [*values, self._record.key]:
+            text = value.decode("utf-8", "replace")
+            if text.encode() != value:
+                msg = f"the workflow_id {workflow_id[:80]!r} comes of bytes that are not UTF-8"
+                raise Undecodable(Reason.BAD_WORKFLOW_ID, msg)
+
     def event(self) -> Json:
         """`event` of the body, else the type of a CloudEvent."""
         if self._binary:
@@ -204,8 +221,19 @@ class _Found:
         return self._body.get("event")
 
     def id(self) -> Json:
-        """`id` of the body, else of a binary CloudEvent."""
-        return self._headers.get("ce_id") if self._binary else self._body.get("id")
+        """
+        `id` of the body. A CloudEvent's is `source` and `id` with a space between them.
+
+        Its id alone is unlike others only among those of its source.
+        """
+        if self._binary:
+            source, event_id = self._headers.get("ce_source"), self._headers.get("ce_id")
+        else:
+            source = self._body.get("source") if self._structured else None
+            event_id = self._body.get("id")
+        if type(event_id) not in {str, int} or type(source) is not str:
+            return event_id
+        return f"{source} {event_id}"
 
     def payload(self) -> Json:
         """`payload` of the body, else `data`, else the body."""

@@ -28,7 +28,7 @@ STOPPED = frozenset({Status.PARKED, Status.PAUSED})
 _Heads = dict[bytes, tuple[str, Place]]
 _heads: _Heads = {}
 """First lines without their due time, decoded once: needs and place."""
-_prefixes: dict[tuple[str, str, int, str, str], tuple[bytes, Place]] = {}
+_prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, Place]] = {}
 _places: dict[Place, Place] = {}
 """Each place once, so that the ledger can compare them by identity."""
 
@@ -56,7 +56,7 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
         if snapshot.cause is not None:
             body["cause"] = _event_parts(snapshot.cause)
         run_due = snapshot.owed[0].due_ms
-        if run_due and (not due or run_due < due):
+        if run_due and (not snapshot.timers or run_due < due):
             due = run_due
     if snapshot.waiting:
         body["waiting"] = [snapshot.waiting, snapshot.waiting_next]
@@ -122,9 +122,9 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
         body["loop"] = snapshot.loop
 
 
-def _prefix(key: tuple[str, str, int, str, str]) -> tuple[bytes, Place]:
-    needs, *parts = key
-    where = _place(Place(*parts))  # type: ignore[arg-type]  # the key's parts after the first
+def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Place]:
+    needs, machine, version, state, status = key
+    where = _place(Place(machine, version, state, status))
     line = f"{SNAPSHOT_FORMAT}{needs}\t{where.machine}\t{where.version}\t{where.state}"
     prefix = f"{line}\t{where.status}\t".encode()
     _prefixes[key] = prefix, where

@@ -3,6 +3,7 @@ Waiting entries as bytes: one line about the event, then the event's own bytes a
 
 An entry is written once, when a cut finds its event not yet decided, and removed once. It keeps the
 whole record, so that the event can be decided, or become a letter, as if it had just been read.
+The ledger writes entries, a takeover (`restoring`) and `show` read them back.
 """
 
 from __future__ import annotations

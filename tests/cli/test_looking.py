@@ -35,6 +35,19 @@ def test_show(decided: Project) -> None:
     assert shown["refusals"][0]["event"] == "work"
 
 
+def test_show_says_what_to_do_about_a_parked_workflow(project: Project) -> None:
+    """The next commands are there to be copied, with the id as a shell wants it."""
+    machine = (project.root / "machines/task.yaml").read_text(encoding="utf-8")
+    project.write("machines/task.yaml", machine.replace("dead_letter", "park"))
+    for event in ("begin", "work"):
+        project.done("publish", "tasks", "--workflow-id", "t 1", "--event", event)
+    project.done("run", "--until-idle")
+    out = project.done("show", "t 1").out
+    assert "run.failed" in out
+    for command in ("retry", "cancel", "history"):
+        assert f"event-center {command} 't 1'" in out
+
+
 def test_history(decided: Project) -> None:
     """The history has every event in order, the refused one with its reason, and the runs."""
     out = decided.done("history", "t-2").out

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from event_center.client.letters import discard, find_letter, letters, open_numbers, replay
-from event_center.errors import FormatError
+from event_center.errors import FormatError, Undecodable
 from event_center.model import Outgoing
 from event_center.wire.command import Command, Verb
-from event_center.wire.envelope import Undecodable
 from event_center.wire.letter import Letter
 from tests.client.shelf import Shelf
 

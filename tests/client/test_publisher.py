@@ -77,6 +77,8 @@ def test_an_event_has_a_name() -> None:
     """An event without a name is refused."""
     with pytest.raises(ValueError, match="no name"):
         event_record("orders", workflow_id="o-1", event="", now_ms=0)
+    with pytest.raises(ValueError, match="begin with @"):
+        event_record("orders", workflow_id="o-1", event="@after/3d", now_ms=0)
 
 
 async def test_many_records_go_in_batches(shelf: Shelf) -> None:

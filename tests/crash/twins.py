@@ -81,7 +81,7 @@ def early() -> None:
     def start(self: Effects, snapshot: Snapshot) -> None:
         self.start(snapshot)
 
-    Effects._start_eager = start  # type: ignore[method-assign]
+    Effects.start_eager = start  # type: ignore[method-assign]
 
 
 def unwaited() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from event_center.errors import PermanentError, RetryLater
+from event_center.failpoint import Step
 from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script, emits
 from tests.engine.world import World
@@ -355,3 +356,20 @@ async def test_a_deferred_event_that_is_retried_keeps_its_place_across_a_crash()
         await world.crash_and_recover()
         await world.idle()
         assert world.outcomes("w")[2:] == ["back applied", "quiet applied", "tick applied"]
+
+
+async def test_a_death_after_a_decide_callback_was_decided_repeats_it_with_its_key() -> None:
+    """The numbered step `decided` is reached by decide callbacks too; nothing of it was durable."""
+    four = Four()
+    async with World((machine(), four.functions)) as world:
+        await world.idle()
+        world.die_at = Step.RUN_DECIDED
+        world.send("w", "go")
+        await world.rest()
+        assert world.die_at is None
+        assert four.order == ["check"]
+        await world.start()
+        await world.served()
+        await world.idle()
+        assert four.order == ["check", "check", "leave", "act", "tell"]
+        assert four.check.keys == ["w/events/0/0/check"] * 2

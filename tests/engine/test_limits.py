@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from event_center.engine.plan import EngineLimits
+from event_center.engine.timers import Timers
 from event_center.log.memory import Ending
+from event_center.model import Snapshot, Timer
 from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script
 from tests.engine.world import EVENTS, World
@@ -175,3 +177,20 @@ async def test_a_callback_that_blocks_its_loop_delays_and_breaks_nothing() -> No
             world.send(f"w{number}", "go")
         await world.idle()
         assert world.entry().outcomes["applied"] == 4
+
+
+def test_superseded_timers_do_not_stay_in_memory() -> None:
+    """A workflow that comes back to a state with a timer 100,000 times costs one entry."""
+    timers = Timers(lambda: None)
+    snapshot = Snapshot("w", "m", 1, "waiting")
+    for number in range(100_000):
+        snapshot.timers = (Timer("@after/3d", number, number + 259_200_000),)
+        timers.arm(snapshot)
+        timers.due("other", 900_000_000 - number)
+    assert len(timers._heap) <= 1_010
+    assert timers.pop(259_200_000) == ["w"]
+    timers.again(snapshot, 259_200_000)
+    assert timers.pop(259_299_998) == []
+    assert timers.pop(259_299_999) == ["w"]
+    assert timers.pop(900_000_000) == ["other"]
+    assert timers.next_ms() is None

@@ -24,6 +24,7 @@ from event_center.errors import (
 )
 from event_center.failpoint import Step, install
 from event_center.log.sqlite import SqliteLog, open_sqlite
+from event_center.log.sqlite.group import SqliteGroup
 from event_center.log.sqlite.transaction import Transaction
 from event_center.model import Outgoing, Shard
 from tests.log.harness import (
@@ -201,18 +202,36 @@ class TestGroupCommit:
         assert steps == [Step.LOG_BEGUN, Step.LOG_WRITTEN, Step.LOG_COMMITTED]
 
     async def test_a_dead_writer_is_heard_of(self, sqlite_log: SqliteLog) -> None:
-        """If a mistake ends the writer's thread, everyone who waits hears Unknown."""
+        """If a mistake ends the writer's thread, all who wait hear Unknown, all later ones the cause."""
         seen = []
         hook, threading.excepthook = threading.excepthook, lambda args: seen.append(args.exc_type)
         try:
-            with pytest.raises(Unknown, match="ended"):
+            with pytest.raises(Unknown, match="ZeroDivisionError"):
                 await sqlite_log._file.writer.submit(lambda transaction: 1 // 0)
             sqlite_log._file.writer._thread.join()
         finally:
             threading.excepthook = hook
         assert seen == [ZeroDivisionError]
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(InvariantError, match=r"ZeroDivisionError.*report it"):
             await sqlite_log.publish(numbered("orders", 1))
+
+    async def test_a_mistake_in_the_group_is_heard_of(self, sqlite_log: SqliteLog) -> None:
+        """What goes wrong where nobody waits comes out of `changes`, and names its cause."""
+        async with await joined(sqlite_log, ["orders"], 1) as member:
+            await member.has(0)
+            writer = sqlite_log._file.writer
+            hook, threading.excepthook = threading.excepthook, lambda args: None
+            try:
+                with pytest.raises(Unknown):
+                    await writer.submit(lambda transaction: 1 // 0)
+                writer._thread.join()
+            finally:
+                threading.excepthook = hook
+            group = member.group
+            assert isinstance(group, SqliteGroup)
+            group.poll(-1, 0.0)
+            with pytest.raises(InvariantError, match="ZeroDivisionError"):
+                await group.changes()
 
 
 async def refused(waiting: Awaitable[object], error: type[Exception]) -> None:
@@ -263,7 +282,10 @@ class TestEndings:
             (sqlite3.SQLITE_BUSY, False, NotCommitted, 0),
             (sqlite3.SQLITE_IOERR, False, Unknown, 0),
             (sqlite3.SQLITE_IOERR, True, Unknown, 2),
-            (sqlite3.SQLITE_FULL, False, Unknown, 0),
+            (sqlite3.SQLITE_IOERR_FSYNC, False, Unknown, 0),
+            (sqlite3.SQLITE_IOERR_WRITE, False, NotCommitted, 0),
+            (sqlite3.SQLITE_FULL, False, NotCommitted, 0),
+            (sqlite3.SQLITE_FULL, True, Unknown, 2),
         ],
     )
     async def test_of_the_commit_itself(
@@ -276,7 +298,7 @@ class TestEndings:
         raised: type[Exception],
         written: int,
     ) -> None:
-        """An error of COMMIT is Unknown, unless it was only a lock; the log works on."""
+        """An error of COMMIT is Unknown, unless it was a lock or a full disk; the log works on."""
         await sqlite_harness.fail(sqlite_log, "COMMIT", code=code, after=after)
         with pytest.raises(raised):
             await sqlite_log.publish(numbered("orders", 2))

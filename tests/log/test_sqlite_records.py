@@ -120,6 +120,38 @@ class TestRetention:
             assert min(r.offset for b in found if b.partition == 0 for r in b.records) == 12
         await log.close()
 
+    async def test_never_what_a_group_will_read(self, tmp_path: Path) -> None:
+        """What was published before the first daemon ran stays until it has been consumed."""
+        topics = {"orders": Rule(0.0, 0), "history": Rule(0.0, 0)}
+        retention = Retention(topics=topics, consumed=["orders"], every_s=0.01)
+        log = await open_sqlite(tmp_path / "log.db", clock=clock, retention=retention)
+        await log.create({"orders": 1, "history": 1})
+        await log.publish([*self.old("orders", 20), *self.old("history", 20)])
+
+        async def swept() -> bool:
+            return not await records_of(log, "history")
+
+        await until_true(swept)
+        assert len(await records_of(log, "orders")) == 20
+        await log.close()
+
+    async def test_a_gap_is_told(self, tmp_path: Path) -> None:
+        """A fetch of records that are all gone says where the reading goes on."""
+        log = await self.opened(tmp_path / "log.db", orders=(0.0, 0))
+        await log.publish(self.old("orders", 10))
+
+        async def done() -> bool:
+            return not await records_of(log, "orders")
+
+        await until_true(done)
+        async with await joined(log, ["orders"], 2) as member:
+            await member.has(0, 1)
+            shard = Shard(0)
+            await member.leases[shard].open_gate({})
+            [batch] = await member.group.fetch({shard: member.tokens[shard]}, 100)
+            assert (batch.records, batch.watermark, batch.after) == ([], 10, 10)
+        await log.close()
+
     async def test_all_removed(self, tmp_path: Path) -> None:
         """A fetch passes over records that are all gone, and goes on with what comes next."""
         log = await self.opened(tmp_path / "log.db", orders=(0.0, 0))

@@ -35,6 +35,31 @@ def test_data_are_a_copy_all_the_way_down() -> None:
     assert ctx.data == {"items": [{"n": 2}], "total": 1, "new": True}
 
 
+def test_the_event_is_a_copy_all_the_way_down() -> None:
+    """Whatever a callback does to `event` and `payload`, the next attempt finds them as they were."""
+    snapshot, event = Snapshot("o-1", "order", 1, "running"), Event("go", {"items": [1]}, "id-1")
+    ctx = Context(snapshot, event, "o-1/1/charge")
+    assert ctx.event == event
+    assert ctx.payload is ctx.event.payload
+    ctx.payload["items"].append(2)
+    ctx.event.name = "stay"
+    assert event == Event("go", {"items": [1]}, "id-1")
+
+
+def test_names_of_the_centers_own_events_are_refused() -> None:
+    """A callback can not emit a timer or the result of a callback; ids and machines are texts."""
+    ctx = _context()
+    for name in ("@after/3d", "@done"):
+        with pytest.raises(PluginError, match=r"workflow o-1 emitted .* begin with @"):
+            ctx.emit(name)
+    with pytest.raises(PluginError, match="the id dict and the machine NoneType"):
+        ctx.emit("go", id={})  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="make texts of the names"):
+        ctx.publish("mail", 1, headers={1: "x"})  # type: ignore[dict-item]
+    assert ctx.emitted is None
+    assert ctx.published is None
+
+
 def test_data_are_those_of_the_run() -> None:
     """A later transition replaces the workflow's data; the run under way still sees its own."""
     snapshot = Snapshot("o-1", "order", 1, "running")

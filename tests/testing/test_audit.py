@@ -231,6 +231,15 @@ def test_a_broken_promise_is_named(spoil: Callable[[Story], None], promise: str)
     assert {violation.promise for violation in violations} == {Promise(promise)}, violations
 
 
+def test_a_record_that_does_what_only_a_timer_may_is_found() -> None:
+    """A transition by a timer's name needs the origin of a timer."""
+    story = good()
+    story.cuts[3].told[1]["kind"] = "applied"
+    story.cuts[3].told[1]["origin"] = "run/4/creak"
+    stories = [str(violation) for violation in audit(story)]
+    assert any("only timer/… is @after/" in told for told in stories), stories
+
+
 def test_history_that_no_cut_has_written() -> None:
     """History is part of a cut (P5); a record from elsewhere is found."""
     log = evidence(good())

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_center.errors import ExpressionError
+from event_center.errors import ExpressionError, Undecodable
 from event_center.model import Event, Headers, Reason, Record
 from event_center.wire.envelope import (
     FORWARDED_FROM,
     Envelope,
     Rules,
-    Undecodable,
     inbox_envelope,
     inbox_record,
 )
@@ -207,6 +206,49 @@ def test_a_time_is_read_to_the_millisecond(time: str, ms: int) -> None:
     assert PLAIN.read(at(time), 0)[2].time_ms == ms
 
 
+@pytest.mark.parametrize("name", ["@after/3d", "@done", "@error", "@"])
+@pytest.mark.parametrize(
+    "envelope", [PLAIN, Envelope("t", Rules(machine="m", event="=body.event"))]
+)
+def test_names_of_the_centers_own_events_are_undecodable(envelope: Envelope, name: str) -> None:
+    """P7: no record is a timer or the result of a callback, by whatever rules it is read."""
+    with pytest.raises(Undecodable, match="begin with @") as caught:
+        envelope.read(record({"workflow_id": "w", "event": name, "payload": 1}), 0)
+    assert caught.value.reason is Reason.UNDECODABLE
+
+
+@pytest.mark.parametrize(
+    ("rules", "key", "headers"),
+    [
+        (Rules(machine="m"), b"\xff", ()),
+        (Rules(machine="m", workflow_id="=key"), b"a\xfe", ()),
+        (Rules(machine="m"), None, (*CE[:3], ("ce_subject", b"\xff"))),
+    ],
+)
+def test_bytes_that_are_no_text_name_no_workflow(
+    rules: Rules, key: bytes | None, headers: Headers
+) -> None:
+    """Two keys that are not UTF-8 are never one workflow; a body's own U+FFFD is a text like any."""
+    with pytest.raises(Undecodable, match="not UTF-8") as caught:
+        Envelope("t", rules).read(record({"event": "go"}, key=key, headers=headers), 0)
+    assert caught.value.reason is Reason.BAD_WORKFLOW_ID
+    body = {"workflow_id": "\ufffd", "event": "go", "time": 1}
+    assert PLAIN.read(record(body), 0)[0] == "\ufffd"
+    assert PLAIN.read(record({"event": "go"}, key="\ufffd".encode()), 0)[0] == "\ufffd"
+
+
+def test_the_id_of_a_cloudevent_is_that_of_its_source() -> None:
+    """Producers that count from 1 do not make duplicates of each other's events."""
+    structured = {"specversion": "1.0", "type": "go", "subject": "w", "id": "1", "source": "/a"}
+    assert PLAIN.read(record(structured), 0)[2].id == "/a 1"
+    named = {"specversion": "1.0", "event": "go", "workflow_id": "w", "id": 1, "source": "/b"}
+    assert PLAIN.read(record(named), 0)[2].id == "/b 1"
+    binary = record(1, headers=(*CE, ("ce_source", b"/a")))
+    assert PLAIN.read(binary, 0)[2].id == "/a i"
+    plain = {"event": "go", "workflow_id": "w", "id": "1", "source": "/a"}
+    assert PLAIN.read(record(plain), 0)[2].id == "1"
+
+
 ANYTHING = RECORD | st.builds(record, JSON, key=st.none() | st.binary(max_size=9), headers=HEADERS)
 NAMES = ("workflow_id", "event", "payload", "data", "id", "specversion", "type", "time")
 LIKELY = st.fixed_dictionaries(
@@ -226,7 +268,7 @@ def test_any_record_is_read_or_undecodable(poison: Record) -> None:
         inbox_envelope("t"),
         Envelope("t", Rules(machine=None)),
     ]
-    reasons: set[Reason] = set()
+    reasons: set[str] = set()
     for envelope in envelopes:
         try:
             workflow_id, machine, event = envelope.read(poison, 0)
@@ -241,10 +283,10 @@ def test_any_record_is_read_or_undecodable(poison: Record) -> None:
             assert event.id is None or type(event.id) is str
             assert type(event.time_ms) is int
             assert -(2**63) <= event.time_ms < 2**64
-    assert reasons <= {Reason.UNDECODABLE, Reason.NO_WORKFLOW_ID}
+    assert reasons <= {Reason.UNDECODABLE, Reason.NO_WORKFLOW_ID, Reason.BAD_WORKFLOW_ID}
 
 
-@given(EVENT.filter(lambda event: event.name != ""), NAME, st.none() | NAME)
+@given(EVENT.filter(lambda event: event.name[:1] not in {"", "@"}), NAME, st.none() | NAME)
 def test_an_event_comes_through_the_inbox_as_it_was(
     event: Event, workflow_id: str, machine: str | None
 ) -> None:

@@ -183,12 +183,19 @@ def test_the_shard_entry_comes_back(
     """Every counter of a shard survives; counts of nobody are left out."""
     entry = ShardEntry()
     entry.offsets, entry.counts, entry.read, entry.cut = offsets, dict(counts), number, number
-    entry.counts[Place("nobody", 1, "s", "active")] = 0
+    entry.counts[Place("nobody", 1, "s", Status.ACTIVE)] = 0
     entry.machines = {"m@1": "hash"}
     read = ShardEntry.decode(entry.encode())
     assert read.counts == counts
     for name in set(ShardEntry.__slots__) - {"counts"}:
         assert getattr(read, name) == getattr(entry, name)
+
+
+def test_a_shard_entry_without_a_partitioner_is_read() -> None:
+    """What an older release did not note is unknown, and no reason to refuse its log."""
+    older = ShardEntry().encode().replace(b'"partitioner":"",', b"")
+    assert b"partitioner" not in older
+    assert ShardEntry.decode(older).partitioner == ""
 
 
 def test_a_shard_entry_of_a_newer_release_is_refused() -> None:

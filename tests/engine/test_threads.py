@@ -1,0 +1,105 @@
+"""Plain functions in threads, and runners that end: what is bounded, and what nobody waits for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from event_center.engine.plan import EngineLimits
+from event_center.plugins.context import Context
+from tests.engine.script import HOLD, Script
+from tests.engine.world import World
+
+MACHINE = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+states:
+  idle: {on: {go: busy}}
+  busy: {entry: {do: work, timeout: 300ms, retry: {max_attempts: 5, interval: 10ms}}, on: {done: idle}}
+"""
+HANGING = """
+import asyncio, time
+from event_center.engine.threads import Threads
+
+async def main():
+    threads = Threads(1)
+    await threads.slot()
+    call = asyncio.create_task(threads.call(lambda: time.sleep(600)))
+    await asyncio.sleep(0.05)
+    call.cancel()
+
+asyncio.run(main())
+"""
+
+
+def world_with(work: Any, **limits: int) -> World:
+    """A world of the machine."""
+    return World((MACHINE, {"work": work}), limits=EngineLimits(**limits))
+
+
+@pytest.mark.real_time
+async def test_the_time_of_a_plain_function_starts_with_its_thread() -> None:
+    """Waiting for a thread is no part of the callback: it does not time out, no attempt is used."""
+    attempts: list[int] = []
+
+    def work(ctx: Context) -> str:
+        attempts.append(ctx.attempt)
+        time.sleep(0.15)
+        return "done"
+
+    async with world_with(work, threads=1) as world:
+        for number in range(5):
+            world.send(f"w{number}", "go")
+        await world.idle()
+    assert attempts == [1] * 5
+
+
+@pytest.mark.real_time
+async def test_functions_that_hang_do_not_pile_up() -> None:
+    """A function that is past its timeout holds its thread's slot until it returns."""
+    release = threading.Event()
+    hanging: list[str] = []
+
+    def work(ctx: Context) -> str:
+        if not release.is_set():
+            hanging.append(ctx.workflow_id)
+            release.wait(10)
+        return "done"
+
+    async with world_with(work, threads=2) as world:
+        for number in range(4):
+            world.send(f"w{number}", "go")
+        await world.rest(0.8)
+        assert world.snapshot(hanging[0]).failure is not None
+        assert len(hanging) == 2
+        release.set()
+        await world.idle()
+        assert all(world.state(f"w{number}") == "idle" for number in range(4))
+
+
+def test_the_process_ends_without_waiting_for_a_function_that_hangs() -> None:
+    """A thread that was left behind does not hold up the end of the process."""
+    subprocess.run([sys.executable, "-c", HANGING], check=True, timeout=30)
+
+
+async def test_a_runner_whose_task_group_is_cancelled_takes_no_further_run() -> None:
+    """What waits for a runner when the process is cancelled is not begun any more."""
+    work = Script(HOLD)
+    async with world_with(work, callbacks=1) as world:
+        for number in range(5):
+            world.send(f"w{number}", "go")
+        await world.rest(0.1)
+        world.crash()
+        await world.rest(1)
+        assert len(work.calls) == 1
+        await world.start()
+        await world.served()
+        await world.idle()
+        assert len(work.calls) == 6
