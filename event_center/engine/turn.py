@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from event_center.engine.deciding import Deciding
-from event_center.engine.failing import Failing
+from event_center.engine.failing import Failing, say_parked
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
@@ -107,6 +107,7 @@ class Turn:
             snapshot.version != machine.version and not self._move(snapshot, machine)
         ):
             self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item))
+            say_parked(snapshot, "", "")
             return
         try:
             decision = machine.step(snapshot, event, self._ledger.now_ms)
@@ -199,6 +200,7 @@ class Turn:
         self._ledger.applied(snapshot, event, before, kind)
         if snapshot.loop > LOOP:
             self.park(snapshot, "loop", None)
+            say_parked(snapshot, "", "")
 
     def enter(self, snapshot: Snapshot, event: Event, decision: Transition) -> None:
         """The workflow enters a state: what belonged to the old one goes."""

@@ -22,6 +22,11 @@ from event_center.model import Event, Headers, Json, Outgoing, Reason, Record
 ROOTS = frozenset({"body", "key", "headers", "topic"})
 """What the expressions of a topic's rules can name."""
 
+MAX_DEPTH = 100
+"""Levels of lists and objects in a record: far below what can be written to a snapshot."""
+_DEEP_BYTES = 2 * MAX_DEPTH
+"""A shorter value can not be that deep."""
+
 _loads = orjson.loads
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -70,6 +75,8 @@ class Envelope:
         """The usual case: a JSON object that names its workflow and its event."""
         try:
             body = _loads(record.value)  # type: ignore[arg-type]  # None raises, like any other value
+            if len(record.value) >= _DEEP_BYTES:  # type: ignore[arg-type]  # it was read just now
+                _check_depth(record, body)
             workflow_id = body["workflow_id"]
             name = body["event"]
             if (
@@ -143,10 +150,31 @@ def _body(record: Record) -> Json:
         msg = "the record has no value"
         raise Undecodable(Reason.UNDECODABLE, msg)
     try:
-        return _loads(record.value)
+        body = _loads(record.value)
     except orjson.JSONDecodeError as error:
         msg = f"the value is not JSON: {error}"
         raise Undecodable(Reason.UNDECODABLE, msg) from error
+    _check_depth(record, body)
+    return body
+
+
+def _check_depth(record: Record, body: Json) -> None:
+    """JSON can be read deeper than it can be written again: refuse it before it gets into a snapshot."""
+    value = record.value or b""
+    if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
+        return
+    level = [body]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    msg = f"the value is nested deeper than {MAX_DEPTH} levels"
+    raise Undecodable(Reason.UNDECODABLE, msg)
 
 
 class _Found:

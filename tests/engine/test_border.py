@@ -260,3 +260,26 @@ async def test_the_log_tells_what_failed_and_what_stands_still() -> None:
     assert told[3].items() >= {"error": "OSError", "message": "no tears"}.items()
     assert told[-1].items() >= {"log_level": "error", "why": "failed", "workflow_id": "w"}.items()
     assert all("test_border.py:" in one["where"] for one in told[3:])
+
+
+async def test_a_payload_of_great_depth_is_a_letter_and_stops_nobody() -> None:
+    """What can be read but not be written again is refused at the door (P1, P8)."""
+    async with World(DEEP) as world:
+        deep = b"[" * 300 + b"]" * 300
+        text = b'{"workflow_id": "w-1", "event": "go", "payload": %b}'
+        world.put(text % deep, partition=0)
+        world.put(text % (b'{"text": "%b"}' % (b"[" * 300)), partition=0)
+        await world.idle()
+        assert len(world.letters()) == 1
+        assert world.state("w-1") == "b"
+
+
+DEEP = """
+machine: deep
+version: 1
+initial: a
+perpetual: true
+states:
+  a: {on: {go: b}}
+  b: {on: {go: a}, after: {1d: a}}
+"""
