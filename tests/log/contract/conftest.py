@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from event_center.log.port import Log
-from tests.log.harness import Harness, MemoryHarness, SqliteHarness
+from tests.kafka.broker import bootstrap
+from tests.log.harness import Harness, KafkaHarness, MemoryHarness, SqliteHarness
 
 ENGINES: dict[str, Callable[[Path], Harness]] = {
+    "kafka": lambda folder: KafkaHarness(bootstrap()),
     "memory": lambda folder: MemoryHarness(),
     "sqlite": SqliteHarness,
 }
