@@ -79,6 +79,8 @@ class Clients:
             auto_offset_reset="none",
             enable_auto_commit=False,
             fetch_max_wait_ms=_ms(wait_s),
+            # The first question about a topic is always asked again after this time.
+            retry_backoff_ms=_ms(wait_s),
             request_timeout_ms=_ms(options.request_timeout_s),
         )
         await self._started(made)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -40,8 +40,9 @@ RETRY_MAX_S = 2.0
 class KafkaGroup:
     """A member, from `join` to `leave`."""
 
-    def __init__(self, cluster: Cluster, gates: Gates) -> None:
+    def __init__(self, cluster: Cluster, gates: Gates, *, paced: Callable[[], None]) -> None:
         self.shards = gates.shards
+        self._paced = paced
         self._cluster = cluster
         self._options = cluster.clients.options
         self._bell = Bell()
@@ -284,6 +285,7 @@ class KafkaGroup:
         places = self._places(lease.shard)
         self._durable.update((places[name], at) for name, at in offsets.items() if name in places)
         self._last_cuts[lease.shard] = asyncio.get_running_loop().time()
+        self._paced()
 
     def _lease_ended(self, lease: KafkaLease) -> None:
         if self._leases.get(lease.shard) is lease:

@@ -82,6 +82,7 @@ class KafkaLog:
     """An open log on Kafka; made by `open_kafka`."""
 
     def __init__(self, cluster: Cluster, client: Any) -> None:
+        self.cut_distance_s = CUT_DISTANCE_S
         self._cluster = cluster
         self._clients = cluster.clients
         self._options = cluster.clients.options
@@ -94,12 +95,11 @@ class KafkaLog:
         self._transacting = asyncio.Lock()
         self._closed = False
 
-    @property
-    def cut_distance_s(self) -> float:
-        """The least time between two cuts of a shard: the more of them are busy, the longer."""
+    def pace(self) -> None:
+        """After a cut: the more shards are busy, the longer each waits for its next one."""
         since = asyncio.get_running_loop().time() - 1.0
         busy = sum(group.busy(since) for group in self._groups)
-        return max(CUT_DISTANCE_S, busy / CUTS_PER_S)
+        self.cut_distance_s = max(CUT_DISTANCE_S, busy / CUTS_PER_S)
 
     async def create(self, topics: Mapping[str, int]) -> None:
         """Make the topics that do not exist yet."""
@@ -126,7 +126,8 @@ class KafkaLog:
                 f"the partitions of {self._catalog.real(snapshots)}; this member wants {shards}: ask "
                 f"for {made}, or take another app"
             )
-        group = KafkaGroup(self._cluster, Gates(list(counts.items()), shards, urgent))
+        gates = Gates(list(counts.items()), shards, urgent)
+        group = KafkaGroup(self._cluster, gates, paced=self.pace)
         self._groups.append(group)
         await group.enter()
         return group

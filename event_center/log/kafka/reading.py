@@ -21,11 +21,12 @@ from event_center.log.port import Entry
 
 BATCH = 10_000
 """Records asked for at once."""
-POLL_MS = 50
-"""A poll that brings no record lasts so long."""
+POLL_MS = 2
+POLL_MAX_MS = 64
+"""A poll that brings no record lasts to its end, also where it passes markers: so it begins short."""
 MARKERS_S = 1.0
 """How long to wait for the markers of transactions that seem to be open."""
-LOOK_S = 0.002
+LOOK_S = 0.005
 
 
 class Reading:
@@ -43,8 +44,8 @@ class Reading:
 
     async def open(self) -> None:
         """Start the two clients that tell where partitions end."""
-        self._raw = await self._clients.reader(committed=False)
-        self._stable = await self._clients.reader()
+        self._raw = await self._clients.reader(committed=False, wait_s=LOOK_S)
+        self._stable = await self._clients.reader(wait_s=LOOK_S)
 
     def close(self) -> None:
         """Let go of every client."""
@@ -96,7 +97,7 @@ class Reading:
         """
         stop = (await self.ends([place]))[place] if end is None else end
         floor = max(low, (await self.begins([place]))[place])
-        width = 1
+        width = 2  # most often a record and the marker of its transaction
         while stop > floor:
             start = max(floor, stop - width)
             newest = -1
@@ -127,17 +128,19 @@ class Reading:
             (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
             consumer.assign([partition])
             consumer.seek(partition, start)
-            at, moved = start, asyncio.get_running_loop().time()
+            at, moved, poll_ms = start, asyncio.get_running_loop().time(), POLL_MS
             while at < stop:
-                got = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=BATCH)
+                got = await consumer.getmany(partition, timeout_ms=poll_ms, max_records=BATCH)
                 records = [one for one in got.get(partition, ()) if one.offset < stop]
                 if records:
                     yield records
                 now = asyncio.get_running_loop().time()
                 position = await bounded(consumer.position(partition), self._limit_s)
                 if position != at:
-                    at, moved = position, now
-                elif now - moved > limit_s:
+                    at, moved, poll_ms = position, now, POLL_MS
+                    continue
+                poll_ms = min(2 * poll_ms, POLL_MAX_MS)
+                if now - moved > limit_s:
                     raise LogUnavailable(
                         f"{place[0]}/{place[1]} at {self._clients.options.bootstrap} does not move "
                         f"from offset {at} to {stop}: a transaction is open there for longer than "

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from event_center.log.port import Log
 from tests.kafka.broker import bootstrap
-from tests.log.harness import Harness, KafkaHarness, MemoryHarness, SqliteHarness
+from tests.kafka.harness import KafkaHarness
+from tests.log.harness import Harness, MemoryHarness, SqliteHarness
 
 ENGINES: dict[str, Callable[[Path], Harness]] = {
     "kafka": lambda folder: KafkaHarness(bootstrap()),
