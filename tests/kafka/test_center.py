@@ -1,80 +1,49 @@
-"""The order example, end to end, on a broker: publish, run, stats, show, history, and a second run."""
+"""The order example on a broker: every command, a second run, and daemons that share and take over."""
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 
-from tests.kafka.broker import bootstrap
-from tests.kafka.harness import KafkaHarness
-
-ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 60
-SETTINGS = """
-machines = ["{root}/machines/order.yaml"]
-[log]
-kind = "kafka"
-partitions = 2
-[log.kafka]
-bootstrap = "{bootstrap}"
-topic_prefix = "{prefix}"
-replication_factor = 1
-session_timeout = "6s"
-[topics.orders]
-machine = "order"
-[logging]
-level = "warning"
-"""
+from tests.kafka.project import ROOT, Project
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Path]:
-    """A settings file with names of its own on the broker."""
-    prefix = f"t{uuid.uuid4().hex[:12]}."
-    file = tmp_path / "event-center.toml"
-    file.write_text(SETTINGS.format(root=ROOT, bootstrap=bootstrap(), prefix=prefix))
-    yield file
-    asyncio.run(_remove(prefix))
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project with the order example."""
+    made = Project(tmp_path)
+    yield made
+    made.close()
 
 
-async def _remove(prefix: str) -> None:
-    harness = KafkaHarness(bootstrap())
-    await harness.remove_topics(prefix)
-
-
-def told(settings: Path, *arguments: str) -> Any:
-    """Run one command; what it printed, read as JSON."""
-    command = [
-        sys.executable,
-        "-m",
-        "event_center",
-        *arguments,
-        "--config",
-        str(settings),
-        "--json",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return orjson.loads(done.stdout) if done.stdout.strip() else None
-
-
-def test_the_order_example(settings: Path) -> None:
+def test_the_order_example(project: Project) -> None:
     """What is published is decided once, also if the daemon runs again; every command answers."""
     events = ROOT / "machines" / "events" / "order.jsonl"
-    told(settings, "publish", "orders", "--file", str(events))
-    first = told(settings, "run", "--until-idle")
-    read = len(events.read_text().splitlines())
+    project.told("publish", "orders", "--file", str(events))
+    first = project.told("run", "--until-idle")
+    assert first["events"]["read"] == len(events.read_text().splitlines())
     assert first["events"]["applied"] > 0
-    assert first["events"]["read"] == read
     assert first["events"]["waiting"] == first["lag"] == 0
-    assert told(settings, "run", "--until-idle")["events"] == first["events"]
-    assert told(settings, "stats")["events"] == first["events"]
-    assert told(settings, "show", "order-1001")["state"] == "completed"
+    assert project.told("run", "--until-idle")["events"] == first["events"]
+    assert project.told("stats")["events"] == first["events"]
+    assert project.told("show", "order-1001")["state"] == "completed"
+
+
+def test_a_daemon_that_is_killed(project: Project) -> None:
+    """Two daemons share the shards; one is killed, the other does its work, and nothing is lost."""
+    project.publish(0, 40)
+    killed = project.daemon()
+    project.until(lambda stats: stats["events"]["applied"] == 40)
+    other = project.daemon()
+    project.publish(40, 400)
+    killed.kill()
+    project.publish(400, 500)
+    stats = project.until(lambda stats: stats["events"]["read"] == 500 and not stats["lag"])
+    assert stats["events"]["applied"] == 500
+    stats = project.until(lambda stats: stats["transitions"] == 1_000)
+    assert stats["workflows"]["by_state"]["order"] == {"completed": 500}
+    assert stats["redelivered"] == 0
+    other.terminate()
+    assert other.wait(20) == 0

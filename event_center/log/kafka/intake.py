@@ -49,7 +49,7 @@ class Reached(NamedTuple):
     """The offset after the newest record that was read, or where the gate was opened."""
 
 
-class Line:
+class ReadAhead:
     """One partition behind an open gate."""
 
     __slots__ = ("after", "cursor", "end", "given", "ready", "seen")
@@ -79,7 +79,7 @@ class Intake:
         self._clients = clients
         self._catalog = catalog
         self._bell = bell
-        self._lines: dict[Place, Line] = {}
+        self._reads: dict[Place, ReadAhead] = {}
         self._consumer: Any = None
         self._unseen: dict[Place, float] = {}
         """Partitions of which no broker has told anything since their gate was opened, and when."""
@@ -106,14 +106,14 @@ class Intake:
         self.gates.open(shard, token, offsets)
         for name, topic, q in self.gates.topics_of(shard):
             start = offsets.get(name, 0)
-            self._lines[topic, q] = Line(start, max(start, begins[topic, q]))
+            self._reads[topic, q] = ReadAhead(start, max(start, begins[topic, q]))
             self._unseen[topic, q] = asyncio.get_running_loop().time()
         self._changed()
 
     def close(self, shard: Shard) -> None:
         """Read this shard no more; what lies ready of it is dropped."""
         self.gates.close(shard)
-        gone = [self._lines.pop((topic, q), None) for _, topic, q in self.gates.topics_of(shard)]
+        gone = [self._reads.pop((topic, q), None) for _, topic, q in self.gates.topics_of(shard)]
         if any(gone):
             self._changed()
 
@@ -132,7 +132,7 @@ class Intake:
                 await self._bell.wait(LOOK_S)
 
     def _told(self, place: Place) -> bool:
-        line = self._lines.get(place)
+        line = self._reads.get(place)
         if line is None or line.ready:
             return True
         if self._stale or self._consumer is None:
@@ -151,7 +151,7 @@ class Intake:
 
     async def reached(self, place: Place) -> Reached | None:
         """How far a partition was read; None if it is not being read."""
-        line = self._lines.get(place)
+        line = self._reads.get(place)
         if line is None or self._consumer is None or self._stale:
             return None
         (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
@@ -159,11 +159,11 @@ class Intake:
         return Reached(position, line.after)
 
     def _tail(self, place: Place) -> int:
-        line = self._lines[place]
+        line = self._reads[place]
         return line.given + len(line.ready)
 
     def _batch(self, tap: Tap, count: int, token: Token) -> Batch:
-        line = self._lines[tap.place]
+        line = self._reads[tap.place]
         ready = line.ready
         if len(ready) >= AHEAD > len(ready) - count:
             self._interrupt()
@@ -211,7 +211,7 @@ class Intake:
         if self._stale:
             self._point()
         self._wake.clear()
-        wanted = [self._named(p) for p, line in self._lines.items() if len(line.ready) < AHEAD]
+        wanted = [self._named(p) for p, line in self._reads.items() if len(line.ready) < AHEAD]
         if not wanted:
             await self._wake.wait()
             return
@@ -228,7 +228,7 @@ class Intake:
     def _point(self) -> None:
         """Let the consumer read exactly the open partitions, each from where it was read to."""
         self._stale = False
-        named = {self._named(place): line for place, line in self._lines.items()}
+        named = {self._named(place): line for place, line in self._reads.items()}
         if not named:
             self._consumer.unsubscribe()
             return
@@ -240,7 +240,7 @@ class Intake:
         prefix = len(self._clients.options.topic_prefix)
         new, record_type = tuple.__new__, Record
         for partition, records in got.items():
-            line = self._lines[partition.topic[prefix:], partition.partition]
+            line = self._reads[partition.topic[prefix:], partition.partition]
             line.ready.extend(
                 new(record_type, (r.offset, r.timestamp, r.key, r.value, tuple(r.headers)))
                 for r in records
