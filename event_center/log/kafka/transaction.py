@@ -23,7 +23,7 @@ from aiokafka.errors import ProducerFenced
 from event_center.errors import Fenced, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
-from event_center.log.kafka.client import FAILURES, bounded
+from event_center.log.kafka.client import FAILURES, bounded, heard
 from event_center.log.kafka.packing import Parcel
 
 Landed = tuple[Place, int, int]
@@ -69,7 +69,7 @@ async def send(
             topic, partition = parcel.place
             sending = producer.send_batch(parcel.builder, prefix + topic, partition=partition)
             future = await bounded(sending, limit_s)
-            future.add_done_callback(_heard)
+            heard(future)
             futures.append(future)
         _, late = await asyncio.wait(futures, timeout=limit_s)
         if late:
@@ -86,12 +86,6 @@ async def send(
         (parcel.place, parcel.first, answer.offset)
         for parcel, answer in zip(packed, taken, strict=True)
     ]
-
-
-def _heard(future: asyncio.Future[Any]) -> None:
-    """Look at the end of a batch that nobody may wait for any more, so that it is not reported."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _said(error: BaseException) -> str:
