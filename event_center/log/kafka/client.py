@@ -197,9 +197,12 @@ def _hush(client: Any) -> None:
     """
     Hear what a producer's batches wait for, so that it is not reported as never heard.
 
-    A producer that was fenced fails every batch that it still has, and one future of each of them is
-    nobody's in aiokafka. Its commit has told our caller already.
+    A producer that was fenced fails every batch that it still has, and its transaction; these futures
+    are nobody's in aiokafka. The commit has told our caller already.
     """
+    transaction = getattr(getattr(client, "_txn_manager", None), "_transaction_waiter", None)
+    if transaction is not None:
+        heard(transaction)
     accumulator = getattr(client, "_message_accumulator", None)
     for batches in getattr(accumulator, "_batches", {}).values():
         for batch in batches:
