@@ -255,6 +255,10 @@ def _metadata(port: int) -> tuple[int, int]:
     return brokers, controller
 
 
+def _address() -> str:
+    return f"127.0.0.1:{(HERE / 'port').read_text()}"
+
+
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     broker = Broker(HERE, port=int(os.environ.get("KAFKA_PORT", "0")))
@@ -262,11 +266,10 @@ def main(arguments: list[str]) -> int:
         case ["start"]:
             if broker.pid is None:
                 broker.start()
-            print((HERE / "port").read_text() and f"127.0.0.1:{(HERE / 'port').read_text()}")
+            print(_address())
         case ["status"]:
             running = broker.pid is not None
-            where = f"127.0.0.1:{(HERE / 'port').read_text()}" if running else "no broker runs here"
-            print(where)
+            print(_address() if running else "no broker runs here")
             return 0 if running else 1
         case ["stop"]:
             broker.remove()
