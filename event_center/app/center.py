@@ -56,14 +56,16 @@ class Center:
 
         Raises:
             ConfigurationError, DefinitionError, PluginError: something does not fit; it says what.
-            LogInUse: another daemon runs on this log.
+            LogInUse: another daemon runs on this log, which only one can use.
             LogUnavailable: the log can not be opened.
         """
         settings = _settings(config, overrides or {})
         plan = make_plan(settings)
         async with AsyncExitStack() as stack:
-            since = rfc3339(wall_clock_ms())
-            stack.enter_context(DaemonLock(settings.under_root(settings.log.path), since=since))
+            if settings.log.kind == "sqlite":
+                # On Kafka daemons share the work; the brokers see to it that each shard has one.
+                path, since = settings.under_root(settings.log.path), rfc3339(wall_clock_ms())
+                stack.enter_context(DaemonLock(path, since=since))
             opened = await open_log(settings)
             stack.push_async_callback(opened.close)
             for bound in plan.bound.values():

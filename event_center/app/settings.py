@@ -29,6 +29,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from event_center.app.kafka_settings import KafkaSettings
 from event_center.app.problems import described
 from event_center.app.quantity import BytesOrUnlimited, Seconds, SecondsOrUnlimited
 from event_center.app.sources import PREFIX, environment, flags, overlaid, settings_file
@@ -39,7 +40,6 @@ OWN_TOPICS = ("inbox", "commands", "snapshots", "history", "dead-letters")
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _OTHER_ENGINES = {
-    "kafka": 'is "kafka", but this release keeps its log in SQLite only; write "sqlite"',
     "memory": 'is "memory", which forgets everything when the process ends and serves tests only; '
     'write "sqlite"',
 }
@@ -134,8 +134,10 @@ class Retention(Section):
 class LogSettings(Section):
     """Where the log lies: events, snapshots and history."""
 
-    kind: Annotated[Literal["sqlite"], BeforeValidator(_engine)] = Field(
-        default="sqlite", description="The engine of the log. `sqlite` is one file on this machine."
+    kind: Annotated[Literal["sqlite", "kafka"], BeforeValidator(_engine)] = Field(
+        default="sqlite",
+        description="The engine of the log. `sqlite` is one file on this machine; `kafka` is a"
+        " cluster, for more than one daemon.",
     )
     path: FilePath = Field(
         default=Path("event-center.db"),
@@ -163,6 +165,9 @@ class LogSettings(Section):
         " 1ms to 1h. Then nothing of it was written, and it is said so.",
     )
     retention: Retention = Field(default=Retention(), description="What leaves the log by itself.")
+    kafka: KafkaSettings = Field(
+        default=KafkaSettings(), description="Where the cluster is, if `kind` is `kafka`."
+    )
 
 
 class EngineSettings(Section):

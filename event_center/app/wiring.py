@@ -17,6 +17,7 @@ from event_center.app.sources import DEFAULT_FILES
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.errors import ConfigurationError, DefinitionError, Problem
+from event_center.log.kafka import KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
 from event_center.log.sqlite import Retention, open_sqlite
@@ -27,6 +28,8 @@ from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
 YAML = frozenset({".yaml", ".yml"})
+Kept = Mapping[str, tuple[float | None, int | None]]
+"""How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
 
 
 def wall_clock_ms() -> int:
@@ -59,27 +62,66 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
         ConfigurationError: it was made with another number of partitions.
     """
     own = own_topics(settings)
-    consumed = [own.inbox, own.commands, *settings.topics]
+    consumed = _consumed(settings)
     told = [own.history, own.dead_letters, *settings.publish.topics]
     keep = settings.log.retention
     rules = dict.fromkeys(consumed, (keep.events.max_age, keep.events.max_bytes))
     history = (keep.history.max_age, keep.history.max_bytes)
     rules = dict.fromkeys((t for t in told if t != own.dead_letters), history) | rules
-    log = await open_sqlite(
-        settings.under_root(settings.log.path),
-        clock=clock,
-        keep_cuts=settings.log.keep_cuts,
-        poll_interval_s=settings.log.poll_interval,
-        retention=Retention(topics=rules, consumed=frozenset(consumed)),
-        busy_timeout_s=settings.log.busy_timeout,
-        partitioner=PARTITIONERS[settings.engine.partitioner],
-    )
+    opened = _open_kafka if settings.log.kind == "kafka" else _open_sqlite
+    log = await opened(settings, rules, clock)
     try:
         await _make_topics(log, dict.fromkeys([*consumed, *told], settings.log.partitions))
     except BaseException:
         await log.close()
         raise
     return log
+
+
+def _consumed(settings: Settings) -> list[str]:
+    """The topics that a center reads."""
+    own = own_topics(settings)
+    return [own.inbox, own.commands, *settings.topics]
+
+
+async def _open_sqlite(settings: Settings, rules: Kept, clock: Callable[[], int]) -> Log:
+    return await open_sqlite(
+        settings.under_root(settings.log.path),
+        clock=clock,
+        keep_cuts=settings.log.keep_cuts,
+        poll_interval_s=settings.log.poll_interval,
+        retention=Retention(topics=rules, consumed=frozenset(_consumed(settings))),
+        busy_timeout_s=settings.log.busy_timeout,
+        partitioner=PARTITIONERS[settings.engine.partitioner],
+    )
+
+
+async def _open_kafka(settings: Settings, rules: Kept, clock: Callable[[], int]) -> Log:
+    kafka = settings.log.kafka
+    kept = {name: _kept(*rule, settings.log.partitions) for name, rule in rules.items()}
+    options = KafkaOptions(
+        bootstrap=kafka.bootstrap,
+        app=settings.app,
+        group=kafka.group,
+        topic_prefix=kafka.topic_prefix,
+        replication_factor=kafka.replication_factor,
+        topic_configs={own_topics(settings).dead_letters: _kept(None, None, 1)} | kept,
+        transaction_timeout_s=kafka.transaction_timeout,
+        session_timeout_s=kafka.session_timeout,
+        heartbeat_s=kafka.heartbeat,
+        request_timeout_s=kafka.request_timeout,
+        handover_timeout_s=kafka.handover_timeout,
+    )
+    partitioner = PARTITIONERS[settings.engine.partitioner]
+    return await open_kafka(options, clock=clock, partitioner=partitioner)
+
+
+def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> dict[str, str]:
+    """Retention in Kafka's words, which count the bytes of each partition; -1 has no limit."""
+    return {
+        "retention.ms": str(-1 if max_age_s is None else round(max_age_s * 1000)),
+        "retention.bytes": str(-1 if max_bytes is None else max(1, max_bytes // partitions)),
+    }
 
 
 async def _make_topics(log: Log, topics: Mapping[str, int]) -> None:

@@ -31,6 +31,8 @@ class _Lines:
 def set_up_logging(settings: LoggingSettings) -> None:
     """Log as the settings say."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
+    # What troubles the Kafka client ends in an event of ours; its own lines are for debugging.
+    logging.getLogger("aiokafka").setLevel(level if settings.level == "debug" else logging.CRITICAL)
     people = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,

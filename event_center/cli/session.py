@@ -83,7 +83,7 @@ async def opened(where: Where, *, make: bool = False) -> AsyncIterator[Session]:
     """
     settings = where.settings()
     path = settings.under_root(settings.log.path)
-    if not make and not path.is_file():
+    if settings.log.kind == "sqlite" and not make and not path.is_file():
         raise LogUnavailable(
             f"there is no log at {path}; the first `publish` or `run` makes it, or name another one "
             "with --log or --config"

@@ -2,8 +2,8 @@
 A bell: wakes every asyncio task that waits for something to happen in a log.
 
 Promises: a ring between two looks is never missed, because looking and beginning to wait happen
-without an await between them; cancelling a wait leaves nothing behind. The groups of the memory and
-sqlite engines wait here in `fetch`; whoever appends records or changes an assignment rings.
+without an await between them; cancelling a wait leaves nothing behind. The groups of the
+engines wait here in `fetch`; whoever appends records or changes an assignment rings.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@ The gates of a member's shards: from which offset each partition is read next, a
 
 Promises: urgent topics come first; a partition is read in order from the offset its gate was opened
 at, each record once; when more is waiting than a fetch may return, every partition gets an equal
-part, and those that had to wait longest come first. The groups of the memory and sqlite engines
-call this; they do the reading.
+part, and those that had to wait longest come first. The groups of the engines call
+this; they do the reading.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The log port: what the engine needs of a log, and promises that each engine keeps.
 
-The engines are `memory`, `sqlite` and, later, `kafka`. One contract suite (tests/log/contract) runs on
+The engines are `memory`, `sqlite` and `kafka`. One contract suite (tests/log/contract) runs on
 all of them without engine-specific branches. The engine room calls this; nothing here calls back.
 
 A log holds *topics* of numbered partitions, and one keyed store of *entries* per shard. Shard p owns

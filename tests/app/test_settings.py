@@ -144,11 +144,15 @@ def test_unlimited() -> None:
             "1: there is no setting topics.a.evnt; did you mean topics.a.event?",
         ),
         (
-            '[log]\nkind = "kafka"',
+            '[log.kafka]\nheartbeat = "4s"',
             (
-                '2: log.kind is "kafka", but this release keeps its log in SQLite only;'
-                ' write "sqlite"'
+                "1: log.kafka heartbeat is more than a third of session_timeout: one lost heartbeat"
+                " would move shards; make it shorter"
             ),
+        ),
+        (
+            '[log.kafka]\nbootstrp = "x:1"',
+            "2: there is no setting log.kafka.bootstrp; did you mean log.kafka.bootstrap?",
         ),
         (
             '[log]\nkind = "memory"',
@@ -162,7 +166,7 @@ def test_unlimited() -> None:
         ("topics = 3", "1: topics is 3; it is a table, as [topics]"),
         (
             '[log]\nkind = "sqlit"',
-            "2: log.kind is 'sqlit'; write 'sqlite'",
+            "2: log.kind is 'sqlit'; write 'sqlite' or 'kafka'",
         ),
         (
             "[engine]\ngrace = 20",

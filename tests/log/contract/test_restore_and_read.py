@@ -146,7 +146,9 @@ class TestRead:
                     return await other.entry(Shard(0), b"n") == b"%d" % wanted
 
                 await until_true(visible)
-                assert await other.watermark("history", 0) == number + 1
+                (*_, newest) = await records_of(other, "history")
+                assert await other.watermark("history", 0) == newest.offset + 1
+                assert len(await records_of(other, "history")) == number + 1
 
     async def test_entries_are_of_one_moment(self, log: Log) -> None:
         """A long read of entries has those of its beginning, whatever is committed meanwhile."""

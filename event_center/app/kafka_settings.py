@@ -1,0 +1,79 @@
+"""
+The settings of a log on Kafka: the table `[log.kafka]`, which counts where `[log] kind` is "kafka".
+
+`settings.py` has the table in its `[log]`; `wiring.py` makes the log's options of it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from event_center.app.quantity import Seconds
+
+Bootstrap = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")]
+Part = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,50}$")]
+Some = Annotated[Seconds, Field(ge=0.05, le=900)]
+
+
+class KafkaSettings(BaseModel):
+    """Where the cluster is, and how long it may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bootstrap: Bootstrap = Field(
+        default="localhost:9092",
+        description="The host:port of a broker, or of several with commas between them. One that"
+        " answers is enough to find the others.",
+    )
+    group: Part = Field(
+        default="center",
+        description="The consumer group of the daemons that share the work is `<app>.<group>`."
+        " Daemons of one app always have the same.",
+    )
+    topic_prefix: Prefix = Field(
+        default="",
+        description="Stands before the name of every topic, group and producer in the cluster, so"
+        " that several systems can share it.",
+    )
+    replication_factor: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=3,
+        description="Copies of each topic that the center makes, on as many brokers; all but one of"
+        " them must be up for a write. With 1, what a broker loses is lost.",
+    )
+    transaction_timeout: Some = Field(
+        default=15.0,
+        description="After this the brokers abort the transaction of a daemon that stands still: a"
+        " duration. Until then readers of what it emitted to wait.",
+    )
+    session_timeout: Some = Field(
+        default=10.0,
+        description="A daemon that is not heard of for this long loses its shards to the others: a"
+        " duration. Brokers allow 6s to 30m unless told otherwise.",
+    )
+    heartbeat: Some = Field(
+        default=1.0,
+        description="How often a daemon is heard of, and hears of changes: a duration of at most a"
+        " third of `session_timeout`.",
+    )
+    request_timeout: Some = Field(
+        default=10.0,
+        description="How long a broker may take for one answer: a duration. A cut that takes twice"
+        " as long counts as unknown, and the shard is taken over again.",
+    )
+    handover_timeout: Some = Field(
+        default=30.0,
+        description="How long a daemon may take to release a shard that moves to another one: a"
+        " duration. Then it moves all the same.",
+    )
+
+    @model_validator(mode="after")
+    def _heard_in_time(self) -> Self:
+        if self.heartbeat * 3 > self.session_timeout:
+            raise ValueError(
+                "heartbeat is more than a third of session_timeout: one lost heartbeat would move"
+                " shards; make it shorter"
+            )
+        return self

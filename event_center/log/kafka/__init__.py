@@ -1,0 +1,8 @@
+"""The log on Apache Kafka: for when one machine is not enough."""
+
+from __future__ import annotations
+
+from event_center.log.kafka.log import KafkaLog, open_kafka
+from event_center.log.kafka.options import KafkaOptions
+
+__all__ = ["KafkaLog", "KafkaOptions", "open_kafka"]

@@ -1,0 +1,102 @@
+"""
+Which member has which shard: the assignor of the consumer group, and what members tell each other.
+
+A shard that somebody holds stays with its holder. One that should move is only *called back*: its
+holder finishes its work, gives the shard up and joins again without it; then it is free for the
+member that should have it. Promises: of two members that claim a shard the one whose claim is newer
+has it; members differ by at most one shard in the end; partitions follow their shard in all topics.
+`membership.py` puts this into the consumer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from aiokafka.coordinator.protocol import (
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
+
+from event_center.log.ownership import balance, partitions_of
+
+
+class Claim(NamedTuple):
+    """What one member tells when it joins."""
+
+    name: str
+    epoch: int
+    """The generation of the last assignment that it knows."""
+    held: tuple[int, ...]
+
+
+class Share(NamedTuple):
+    """What one member gets."""
+
+    shards: tuple[int, ...]
+    called_back: tuple[int, ...]
+    """Those of its shards that it shall give up."""
+
+
+def shares(claims: Mapping[str, Claim], shards: int) -> dict[str, Share]:
+    """Who holds what from now on, by the members' names in `claims`."""
+    held: dict[int, str] = {}
+    for member, claim in sorted(claims.items(), key=lambda item: (item[1].epoch, item[1].name)):
+        held.update((shard, member) for shard in claim.held if shard < shards)
+    members = sorted(claims, key=lambda member: claims[member].name)
+    target = balance(members, held, shards)
+    holders = target | held
+    return {
+        member: Share(
+            tuple(shard for shard in sorted(holders) if holders[shard] == member),
+            tuple(shard for shard in sorted(holders) if holders[shard] == member != target[shard]),
+        )
+        for member in claims
+    }
+
+
+class KeepPlace:
+    """The assignor as aiokafka calls it: an instance, whose claim is this member's own."""
+
+    name = "event-center-shards"
+
+    def __init__(
+        self, shards: int, claim: Callable[[], Claim], received: Callable[[Share], None]
+    ) -> None:
+        self._shards = shards
+        self._claim = claim
+        self._received = received
+
+    def metadata(self, topics: Iterable[str]) -> Any:
+        """What this member tells the leader."""
+        told = orjson.dumps(self._claim()._asdict())
+        return ConsumerProtocolMemberMetadata(0, sorted(topics), told)
+
+    def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
+        """Work out everybody's share: the leader of the group does it for all."""
+        claims = {member: _claim(told.user_data) for member, told in members.items()}
+        given = shares(claims, self._shards)
+        topics = sorted({topic for told in members.values() for topic in told.subscription})
+        counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        return {
+            member: ConsumerProtocolMemberAssignment(
+                0,
+                [(topic, self._partitions(share, counts[topic])) for topic in topics],
+                orjson.dumps(share._asdict()),
+            )
+            for member, share in given.items()
+        }
+
+    def on_assignment(self, assignment: Any) -> None:
+        """Hear this member's share."""
+        told = orjson.loads(assignment.user_data)
+        self._received(Share(tuple(told["shards"]), tuple(told["called_back"])))
+
+    def _partitions(self, share: Share, count: int) -> list[int]:
+        return sorted(q for s in share.shards for q in partitions_of(s, count, self._shards))
+
+
+def _claim(told: bytes | None) -> Claim:
+    said = orjson.loads(told or b"{}")
+    return Claim(said.get("name", ""), said.get("epoch", 0), tuple(said.get("held", ())))

@@ -1,0 +1,156 @@
+"""
+The topics of a log on Kafka: which there are, how many partitions they have, and new ones.
+
+Promises: names are plain, without the log's prefix; Kafka's own topics and the snapshots are not
+among them; a topic that was just made can be used, because every partition has a leader. Every
+module of this room asks here before it names a topic to a client, because a client waits for an
+unknown one instead of saying so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka.admin import NewTopic
+from aiokafka.errors import for_code
+
+from event_center.errors import ConfigurationError, LogUnavailable, UnknownTopic
+from event_center.log.kafka.client import FAILURES, Clients, bounded
+from event_center.log.kafka.metadata import TopicsRequest
+from event_center.log.ownership import check_topic
+from event_center.log.port import TopicInfo
+
+LOOK_S = 0.02
+"""Between two looks whether new topics have leaders."""
+NO_LEADER = -1
+EXISTS = 36
+"""Kafka's code for a topic that is there already."""
+COMPACTED = {
+    "cleanup.policy": "compact",
+    "max.compaction.lag.ms": "3600000",
+    "segment.bytes": "134217728",
+    "min.cleanable.dirty.ratio": "0.25",
+    "delete.retention.ms": "86400000",
+}
+"""Of the snapshots: old versions go soon, so that a takeover need not read them."""
+
+
+class Catalog:
+    """What is known of the cluster's topics; looked up again when a name is not known."""
+
+    def __init__(self, clients: Clients, client: Any) -> None:
+        self.options = clients.options
+        self._clients = clients
+        self._client = client
+        self._infos: dict[str, TopicInfo] = {}
+        self._led: set[str] = set()
+
+    def real(self, topic: str) -> str:
+        """The name in the cluster."""
+        return self.options.topic_prefix + topic
+
+    async def topics(self) -> dict[str, TopicInfo]:
+        """All topics of the log, as of now; its own store of entries is none of them."""
+        infos = await self._look()
+        return {name: info for name, info in infos.items() if name != self.options.snapshots}
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has; 0 if it does not exist."""
+        info = self._infos.get(topic)
+        if info is None:
+            info = (await self._look()).get(topic)
+        return 0 if info is None else info.partitions
+
+    async def check(self, places: Iterable[tuple[str, int]]) -> None:
+        """
+        Is there a topic and a partition for each of these?
+
+        Raises:
+            UnknownTopic: there is none; the message says what there is.
+        """
+        for topic, partition in places:
+            if not 0 <= partition < await self.partitions(topic):
+                raise self.unknown(topic, partition)
+
+    def unknown(self, topic: str, partition: int | None = None) -> UnknownTopic:
+        """The error for a topic or partition that is not there."""
+        known = [info for name, info in self._infos.items() if name != self.options.snapshots]
+        there = ", ".join(f"{one.name} ({one.partitions} partitions)" for one in known)
+        place = topic if partition is None else f"{topic}/{partition}"
+        return UnknownTopic(
+            f"the Kafka cluster at {self.options.bootstrap} has no {place} for this log; create the "
+            f"topic first. It has: {there or 'no topics'}"
+        )
+
+    async def create(self, topics: Mapping[str, int]) -> None:
+        """Make the topics that do not exist yet, and wait until they can be used."""
+        known = await self._look()
+        wanted = {name: topics[name] for name in topics if name not in known}
+        for name, partitions in wanted.items():
+            check_topic(name, partitions)
+        if not wanted:
+            return
+        admin = await self._clients.admin()
+        try:
+            answer = await bounded(
+                admin.create_topics([self._new(*item) for item in wanted.items()]),
+                self.options.call_s,
+            )
+        except FAILURES as error:
+            raise LogUnavailable(self._clients.unreachable(error)) from error
+        finally:
+            self._clients.dispose(admin)
+        for name, code, *why in answer.topic_errors:
+            if code not in {0, EXISTS}:
+                raise ConfigurationError(self._refused(name, for_code(code).__name__, why))
+        await self._wait_for_leaders(set(wanted))
+
+    def _new(self, name: str, partitions: int) -> Any:
+        factor = self.options.replication_factor
+        configs = {"min.insync.replicas": str(max(1, factor - 1))}
+        if name == self.options.snapshots:
+            configs |= COMPACTED
+        configs |= self.options.topic_configs.get(name, {})
+        return NewTopic(self.real(name), partitions, factor, topic_configs=configs)
+
+    def _refused(self, name: str, kind: str, why: list[str | None]) -> str:
+        said = "; ".join(part for part in why if part)
+        return (
+            f"the Kafka cluster at {self.options.bootstrap} refused to make topic {name!r}: {kind} "
+            f"{said}; [log.kafka] replication_factor is {self.options.replication_factor}, and "
+            "there must be as many brokers"
+        )
+
+    async def _wait_for_leaders(self, names: set[str]) -> None:
+        async with asyncio.timeout(self.options.call_s):
+            while True:
+                await self._look()
+                if names <= self._led:
+                    return
+                await asyncio.sleep(LOOK_S)
+
+    async def _look(self) -> dict[str, TopicInfo]:
+        """
+        Ask the cluster.
+
+        Raises:
+            LogUnavailable: nobody answers.
+        """
+        try:
+            node = self._client.get_random_node()
+            answer = await bounded(self._client.send(node, TopicsRequest()), self.options.call_s)
+        except FAILURES as error:
+            raise LogUnavailable(self._clients.unreachable(error)) from error
+        prefix = self.options.topic_prefix
+        infos, led = {}, set()
+        for code, real, topic_id, internal, parts, *_ in answer.topics:
+            if code or internal or not real.startswith(prefix):
+                continue
+            name = real.removeprefix(prefix)
+            infos[name] = TopicInfo(name, len(parts), topic_id)
+            if all(part[2] != NO_LEADER for part in parts):
+                led.add(name)
+        self._infos, self._led = infos, led
+        return infos

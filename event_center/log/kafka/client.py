@@ -1,0 +1,228 @@
+"""
+The clients: the one module that makes aiokafka's producers and consumers, and gets rid of them.
+
+Promises: whatever is made here is started or disposed of; no await on a client lasts longer than its
+limit; disposing never raises and never hangs, because a client's `stop` may do both: it runs in an
+asyncio task of its own. The other modules of this room call it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import IllegalOperation, KafkaError
+
+from event_center.errors import LogUnavailable
+from event_center.log.kafka.options import MAX_BATCH_BYTES, KafkaOptions
+
+log = structlog.get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+STOP_S = 3.0
+"""How long a client may take to stop before its connections are closed under it."""
+FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
+"""
+What a client of a cluster in trouble raises. The assertions are aiokafka's: "Did we not perform
+bootstrap?" and "Invalid state transition" are ordinary answers of a broker that has just come up, or
+of a producer that was fenced.
+"""
+
+Client = AIOKafkaClient | AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient
+
+
+async def bounded(waited: Awaitable[ResultT], limit_s: float) -> ResultT:
+    """Await this for so long at most, else TimeoutError."""
+    async with asyncio.timeout(limit_s):
+        return await waited
+
+
+class Clients:
+    """Makes and disposes of the clients of one open log."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self.options = options
+        self._asides: set[asyncio.Task[None]] = set()
+
+    async def producer(self, transactional_id: str | None = None) -> Any:
+        """
+        Start an idempotent producer, or a transactional one, which fences the former of its name.
+
+        Raises:
+            LogUnavailable: no broker answers, or none that has a coordinator for it.
+        """
+        options = self.options
+        made = AIOKafkaProducer(
+            bootstrap_servers=options.bootstrap,
+            client_id=options.group_id,
+            enable_idempotence=True,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=_ms(options.transaction_timeout_s),
+            request_timeout_ms=_ms(options.request_timeout_s),
+            max_batch_size=MAX_BATCH_BYTES,
+        )
+        await self._started(made)
+        return made
+
+    async def reader(self, *, committed: bool = True, wait_s: float = 0.02) -> Any:
+        """Start a consumer without a group, whose partitions and positions we set ourselves."""
+        options = self.options
+        made = AIOKafkaConsumer(
+            bootstrap_servers=options.bootstrap,
+            client_id=options.group_id,
+            isolation_level="read_committed" if committed else "read_uncommitted",
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=_ms(wait_s),
+            # The first question about a topic is always asked again after this time.
+            retry_backoff_ms=_ms(wait_s),
+            request_timeout_ms=_ms(options.request_timeout_s),
+        )
+        await self._started(made)
+        return made
+
+    def member(self, assignor: object) -> Any:
+        """Make a consumer of the group, not started yet; it tells us our shards and reads nothing."""
+        options = self.options
+        return AIOKafkaConsumer(
+            bootstrap_servers=options.bootstrap,
+            client_id=options.group_id,
+            group_id=options.group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            partition_assignment_strategy=[assignor],
+            session_timeout_ms=_ms(options.session_timeout_s),
+            rebalance_timeout_ms=_ms(options.session_timeout_s),
+            heartbeat_interval_ms=_ms(options.heartbeat_s),
+            request_timeout_ms=_ms(options.request_timeout_s),
+            # It is not asked for records: a watchdog of its own tells whether the loop is alive.
+            max_poll_interval_ms=2**31 - 1,
+        )
+
+    async def admin(self) -> Any:
+        """Start a client that makes topics."""
+        made = AIOKafkaAdminClient(
+            bootstrap_servers=self.options.bootstrap,
+            request_timeout_ms=_ms(self.options.request_timeout_s),
+        )
+        await self._started(made)
+        return made
+
+    async def plain(self) -> Any:
+        """Start a client for requests that the others do not know."""
+        made = AIOKafkaClient(
+            bootstrap_servers=self.options.bootstrap,
+            client_id=self.options.group_id,
+            request_timeout_ms=_ms(self.options.request_timeout_s),
+        )
+        await self._started(made)
+        return made
+
+    async def _started(self, client: Any) -> None:
+        start = client.bootstrap if isinstance(client, AIOKafkaClient) else client.start
+        try:
+            await bounded(start(), self.options.call_s)
+        except FAILURES as error:
+            self.dispose(client)
+            raise LogUnavailable(self.unreachable(error)) from error
+        except asyncio.CancelledError:
+            self.dispose(client)
+            raise
+
+    def unreachable(self, error: BaseException) -> str:
+        """What to say when the cluster does not answer."""
+        return (
+            f"the Kafka cluster at {self.options.bootstrap} does not answer as it should "
+            f"({type(error).__name__}: {error}); is a broker running there, and is the address the "
+            "one that it advertises?"
+        )
+
+    def dispose(self, *clients: Any) -> None:
+        """Get rid of clients aside; `disposed` waits for all of them."""
+        for client in clients:
+            _ = self.stopping(client)
+
+    def stopping(self, client: Any) -> asyncio.Task[None]:
+        """Get rid of a client aside, to be waited for."""
+        return self.aside(self._stop(client), "stop a client")
+
+    def aside(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start an asyncio task that belongs to this log and ends by itself or is cancelled."""
+        # A log lives between `open` and `close`, not inside one block: it has no task group.
+        task = asyncio.get_running_loop().create_task(work, name=f"kafka: {name}")
+        self._asides.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._asides.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("log.task_failed", task=task.get_name(), error=repr(task.exception()))
+
+    async def disposed(self) -> None:
+        """Wait until everything aside has ended; what takes too long is cancelled."""
+        if self._asides:
+            _, late = await asyncio.wait(self._asides, timeout=3 * STOP_S)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    async def _stop(self, client: Any) -> None:
+        _hush(client)
+        stop = client.close if isinstance(client, AIOKafkaClient | AIOKafkaAdminClient) else None
+        stopping = asyncio.get_running_loop().create_task((stop or client.stop)())
+        await asyncio.wait([stopping], timeout=STOP_S)
+        if stopping.done():
+            # A consumer's stop may end by a cancellation that nobody asked for: it is stopped.
+            if not stopping.cancelled() and stopping.exception() is not None:
+                log.debug("log.stop_failed", error=repr(stopping.exception()))
+            return
+        stopping.cancel()
+        sender = getattr(getattr(client, "_sender", None), "_sender_task", None)
+        if sender is not None:
+            sender.cancel()
+        connections = getattr(client, "client", None) or getattr(client, "_client", None)
+        if connections is not None:
+            closing = asyncio.get_running_loop().create_task(connections.close())
+            await asyncio.wait([stopping, closing], timeout=STOP_S)
+
+
+def _hush(client: Any) -> None:
+    """
+    Hear what a producer's batches wait for, so that it is not reported as never heard.
+
+    A producer that was fenced fails every batch that it still has, and its transaction; these futures
+    are nobody's in aiokafka. The commit has told our caller already.
+    """
+    transaction = getattr(getattr(client, "_txn_manager", None), "_transaction_waiter", None)
+    if transaction is not None:
+        heard(transaction)
+    accumulator = getattr(client, "_message_accumulator", None)
+    for batches in getattr(accumulator, "_batches", {}).values():
+        for batch in batches:
+            heard(batch._drain_waiter)  # noqa: SLF001 - it has no public name
+
+
+def heard(future: asyncio.Future[Any]) -> None:
+    """Look at the end of a future that nobody may wait for any more."""
+    future.add_done_callback(_look)
+
+
+def _look(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def partitions(topic: str, numbers: Sequence[int]) -> list[Any]:
+    """These partitions of a topic, as the clients name them."""
+    return [TopicPartition(topic, number) for number in numbers]
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

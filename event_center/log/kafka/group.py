@@ -1,0 +1,309 @@
+"""
+One member of the group that consumes a log on Kafka.
+
+Promises what `port.Group` says. The share that the group gives becomes changes here: a new shard is
+Assigned, one that is called back is Revoked and given up once its lease is released or its time is
+over, one that has gone elsewhere is Lost. The order of a takeover is the protocol's heart: the gate is
+shut, the producer fences, memory is restored, only then the gate opens. `log.py` makes groups at
+`join`; the engine room holds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import structlog
+
+from event_center.errors import Fenced, LogUnavailable
+from event_center.log.bell import Bell
+from event_center.log.gates import Gates, Place
+from event_center.log.kafka.assignor import Claim, Share
+from event_center.log.kafka.client import FAILURES
+from event_center.log.kafka.intake import Intake
+from event_center.log.kafka.lease import Cluster, KafkaLease, Standing
+from event_center.log.kafka.membership import Membership
+from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
+from event_center.model import Shard, Token
+
+log = structlog.get_logger(__name__)
+
+FETCH_WAIT_S = 1.0
+"""How long a fetch waits for records before it returns none."""
+RETRY_S = 0.1
+RETRY_MAX_S = 2.0
+"""A cluster that does not answer is asked again between these distances."""
+
+
+class KafkaGroup:
+    """A member, from `join` to `leave`."""
+
+    def __init__(self, cluster: Cluster, gates: Gates, *, paced: Callable[[], None]) -> None:
+        self.shards = gates.shards
+        self._paced = paced
+        self._cluster = cluster
+        self._options = cluster.clients.options
+        self._bell = Bell()
+        self._intake = Intake(cluster.clients, cluster.packer.catalog, gates, self._bell)
+        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+        self._changed = 0
+        self._name = uuid.uuid4().hex
+        self._epoch = 0
+        self._tokens: dict[Shard, Token] = {}
+        """The assignments that the owner was told of and that still stand."""
+        self._newest: dict[Shard, int] = {}
+        self._revoked: dict[Shard, Token] = {}
+        """Those of them that the owner was told to release."""
+        self._leases: dict[Shard, KafkaLease] = {}
+        self._leasing: set[Shard] = set()
+        self._durable: dict[Place, int] = {}
+        self._last_cuts: dict[Shard, float] = {}
+        self._rejoining = False
+        self._left = False
+        real = cluster.packer.catalog.real
+        self._membership = Membership(
+            cluster.clients,
+            [real(name) for name in gates.topics],
+            self.shards,
+            claim=self._claim,
+            shared=self.shared,
+        )
+
+    async def enter(self) -> None:
+        """Become a member; what it gives at once is told at once."""
+        await self._membership.enter(self._offsets)
+        self._intake.start()
+
+    async def changes(self) -> Change:
+        """Wait for the next change of assignment."""
+        return await self._changes.get()
+
+    async def fetch(
+        self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard] = ()
+    ) -> list[Batch]:
+        """Wait for records of the ready shards and return them, at most `limit`."""
+        await asyncio.sleep(0)
+        await self._intake.look()
+        changed = self._changed
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + FETCH_WAIT_S
+        while True:
+            if self._intake.trouble is not None:
+                raise self._intake.trouble
+            batches = self._intake.take(ready, limit, paused)
+            left = deadline - loop.time()
+            if batches or left <= 0 or self._changed != changed:
+                return batches
+            await self._bell.wait(left)
+
+    async def lease(self, shard: Shard, token: Token) -> KafkaLease:
+        """
+        Become the one writer of the shard.
+
+        A cluster that does not answer is waited for, as long as the assignment stands.
+        """
+        self._check(shard, token)
+        self._intake.close(shard)
+        former = self._leases.pop(shard, None)
+        if former is not None:
+            former.supersede()
+        self._leasing.add(shard)
+        try:
+            # Somebody who was asleep learns here that the group has gone on without him.
+            await self._membership.settled(2 * self._options.heartbeat_s)
+            producer = await self._fence(shard, token)
+        finally:
+            self._leasing.discard(shard)
+            self._give_up_later()
+        if not self._stands(shard, token):
+            self._cluster.clients.dispose(producer)
+            self._check(shard, token)
+        lease = KafkaLease(
+            self._cluster,
+            producer,
+            shard=shard,
+            token=token,
+            places=self._places(shard),
+            opened=self._gate_opened,
+            committed=self._cut_committed,
+            ended=self._lease_ended,
+        )
+        self._leases[shard] = lease
+        return lease
+
+    async def watermarks(self, shard: Shard) -> Mapping[str, int]:
+        """The offset after the newest committed record of each topic of the shard."""
+        places = self._places(shard)
+        delay = RETRY_S
+        while True:
+            try:
+                ends = await self._cluster.reading.ends(places.values())
+                return {
+                    name: await self._watermark(place, ends[place])
+                    for name, place in places.items()
+                }
+            except LogUnavailable as error:
+                if self._left:
+                    raise
+                log.warning("log.watermarks_trouble", shard=shard, error=str(error))
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, RETRY_MAX_S)
+
+    async def leave(self) -> None:
+        """Leave the group: shards go to the others."""
+        if self._left:
+            return
+        self.vanish()
+        await self._membership.leave()
+
+    def vanish(self) -> None:
+        """Take no further part in the group; what is held of it stays until others find out."""
+        self._left = True
+        for shard in self._tokens:
+            self._intake.gates.close(shard)
+        self._intake.stop()
+        self._bell.ring()
+
+    def drop_leases(self) -> None:
+        """Let go of every producer."""
+        for lease in list(self._leases.values()):
+            lease.supersede()
+
+    def busy(self, since_s: float) -> int:
+        """How many shards have made a cut since then."""
+        return sum(at >= since_s for at in self._last_cuts.values())
+
+    # -- shares --------------------------------------------------------------------------------
+
+    def shared(self, share: Share, generation: int) -> None:
+        """The group has given this member its share."""
+        if self._left:
+            return
+        self._epoch = generation
+        for shard in [one for one in self._tokens if one not in share.shards]:
+            self._lose(shard)
+        for number in share.shards:
+            shard = Shard(number)
+            if shard in self._tokens:
+                continue
+            if number in share.called_back:
+                # Given up already: the others do not know it yet.
+                self._rejoin_soon()
+                continue
+            newest = max(generation, self._newest.get(shard, 0) + 1)
+            self._newest[shard] = newest
+            self._tokens[shard] = Token(newest)
+            self._tell(Assigned(shard=shard, token=Token(newest)))
+        for number in share.called_back:
+            if number in self._tokens and number not in self._revoked:
+                self._revoke(Shard(number))
+
+    def _claim(self) -> Claim:
+        return Claim(self._name, self._epoch, tuple(self._tokens))
+
+    def _lose(self, shard: Shard) -> None:
+        del self._tokens[shard]
+        if self._revoked.pop(shard, None) is None:
+            self._intake.close(shard)
+            self._tell(Lost(shard=shard))
+
+    def _revoke(self, shard: Shard) -> None:
+        token = self._tokens[shard]
+        self._revoked[shard] = token
+        self._intake.close(shard)
+        self._tell(Revoked(shard=shard))
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._options.handover_timeout_s, self._give_up, shard, token)
+        self._give_up_later()
+
+    def _give_up_later(self) -> None:
+        asyncio.get_running_loop().call_soon(self._give_up_free)
+
+    def _give_up_free(self) -> None:
+        """Give up what was called back and can not be written any more."""
+        for shard, token in list(self._revoked.items()):
+            lease = self._leases.get(shard)
+            writes = lease is not None and lease.standing is Standing.HELD
+            if not writes and shard not in self._leasing:
+                self._give_up(shard, token)
+
+    def _give_up(self, shard: Shard, token: Token) -> None:
+        if self._revoked.get(shard) == token and not self._left:
+            del self._revoked[shard], self._tokens[shard]
+            self._rejoin_soon()
+
+    def _rejoin_soon(self) -> None:
+        if not self._rejoining:
+            self._rejoining = True
+            asyncio.get_running_loop().call_soon(self._rejoin)
+
+    def _rejoin(self) -> None:
+        self._rejoining = False
+        self._membership.rejoin()
+
+    def _tell(self, change: Change) -> None:
+        self._changes.put_nowait(change)
+        self._changed += 1
+        self._bell.ring()
+
+    # -- leases --------------------------------------------------------------------------------
+
+    async def _fence(self, shard: Shard, token: Token) -> Any:
+        delay = RETRY_S
+        while True:
+            self._check(shard, token)
+            try:
+                return await self._cluster.clients.producer(self._options.transactional_id(shard))
+            except LogUnavailable as error:
+                log.warning("log.lease_trouble", shard=shard, error=str(error))
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, RETRY_MAX_S)
+
+    def _stands(self, shard: Shard, token: Token) -> bool:
+        return not self._left and self._tokens.get(shard) == token and shard not in self._revoked
+
+    def _check(self, shard: Shard, token: Token) -> None:
+        if not self._stands(shard, token):
+            raise Fenced(
+                f"assignment {token} of shard {shard} is not the current one: wait for "
+                "the next Assigned"
+            )
+
+    def _places(self, shard: Shard) -> dict[str, Place]:
+        return {name: (topic, q) for name, topic, q in self._intake.gates.topics_of(shard)}
+
+    def _gate_opened(
+        self, lease: KafkaLease, offsets: Mapping[str, int], begins: Mapping[Place, int]
+    ) -> None:
+        if self._stands(lease.shard, lease.token):
+            self._intake.open(lease.shard, lease.token, offsets, begins)
+            self._bell.ring()
+
+    def _cut_committed(self, lease: KafkaLease, offsets: Mapping[str, int]) -> None:
+        places = self._places(lease.shard)
+        self._durable.update((places[name], at) for name, at in offsets.items() if name in places)
+        self._last_cuts[lease.shard] = asyncio.get_running_loop().time()
+        self._paced()
+
+    def _lease_ended(self, lease: KafkaLease) -> None:
+        if self._leases.get(lease.shard) is lease:
+            self._intake.close(lease.shard)
+            self._give_up_later()
+
+    def _offsets(self) -> Mapping[Place, int]:
+        """The durable offsets, by the names that topics have in the cluster."""
+        real = self._cluster.packer.catalog.real
+        return {(real(topic), q): offset for (topic, q), offset in self._durable.items()}
+
+    async def _watermark(self, place: Place, end: int) -> int:
+        try:
+            reached = await self._intake.reached(place)
+        except FAILURES:
+            # The intake says itself what troubles it; the partition is looked at without it.
+            reached = None
+        if reached is not None and reached.position >= end:
+            return reached.after
+        low = 0 if reached is None else reached.after
+        return await self._cluster.reading.tail(place, low=low, end=end)

@@ -1,0 +1,260 @@
+"""
+The records of a member's open gates: read ahead from Kafka, handed out in turns.
+
+One asyncio task reads into a buffer per partition; `take` hands out of these without waiting, so that
+a fetch that is cancelled loses nothing. Which partitions are read is ours to say: the consumer in here
+is in no group. Promises: only of gates that are open with the token asked for; a buffer is bounded;
+what came for a gate that was closed meanwhile is dropped. `group.py` calls it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+import anyio
+import structlog
+from aiokafka.errors import OffsetOutOfRangeError
+
+from event_center.errors import LogError, LogUnavailable
+from event_center.log.bell import Bell
+from event_center.log.gates import Gates, Place, Tap
+from event_center.log.kafka.catalog import Catalog
+from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.port import Batch
+from event_center.model import Record, Shard, Token
+
+log = structlog.get_logger(__name__)
+
+AHEAD = 4_000
+"""Records of one partition that may lie ready before it is read no further."""
+POLL_S = 1.0
+FETCH_WAIT_S = 0.1
+"""How long a broker may hold an answer back; a partition that is new waits for it."""
+RETRY_S = 0.2
+FIRST_LOOK_S = 0.25
+LOOK_S = 0.005
+"""How long a fetch waits for the first answer about a gate that was just opened, and how often it looks."""
+
+
+class Reached(NamedTuple):
+    """How far one partition was read."""
+
+    position: int
+    """Everything below was looked at, markers included."""
+    after: int
+    """The offset after the newest record that was read, or where the gate was opened."""
+
+
+class ReadAhead:
+    """One partition behind an open gate."""
+
+    __slots__ = ("after", "cursor", "end", "given", "ready", "seen")
+
+    def __init__(self, start: int, cursor: int) -> None:
+        self.ready: deque[Record] = deque()
+        self.given = start
+        """As the gate's tap has it: the offset after the newest record handed out."""
+        self.after = start
+        self.cursor = cursor
+        """Where reading goes on."""
+        self.seen = cursor
+        self.end = 0
+
+    def watermark(self) -> int:
+        """The offset after the newest committed record, as of the last answer of the broker."""
+        return self.after if self.seen >= self.end else self.end
+
+
+class Intake:
+    """Reads for one member."""
+
+    def __init__(self, clients: Clients, catalog: Catalog, gates: Gates, bell: Bell) -> None:
+        self.gates = gates
+        self.trouble: LogError | None = None
+        """Reading can not go on; fetches say so."""
+        self._clients = clients
+        self._catalog = catalog
+        self._bell = bell
+        self._reads: dict[Place, ReadAhead] = {}
+        self._consumer: Any = None
+        self._unseen: dict[Place, float] = {}
+        """Partitions of which no broker has told anything since their gate was opened, and when."""
+        self._stale = False
+        """The consumer reads other partitions than it should."""
+        self._waiting: anyio.CancelScope | None = None
+        self._wake = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._pump = self._clients.aside(self._run(), "intake")
+
+    def stop(self) -> None:
+        """Read no more."""
+        if self._pump is not None:
+            self._pump.cancel()
+        self._drop_consumer()
+
+    def open(
+        self, shard: Shard, token: Token, offsets: Mapping[str, int], begins: Mapping[Place, int]
+    ) -> None:
+        """Read this shard from these offsets on, from `begins` where none is named."""
+        self.gates.open(shard, token, offsets)
+        for name, topic, q in self.gates.topics_of(shard):
+            start = offsets.get(name, 0)
+            self._reads[topic, q] = ReadAhead(start, max(start, begins[topic, q]))
+            self._unseen[topic, q] = asyncio.get_running_loop().time()
+        self._changed()
+
+    def close(self, shard: Shard) -> None:
+        """Read this shard no more; what lies ready of it is dropped."""
+        self.gates.close(shard)
+        gone = [self._reads.pop((topic, q), None) for _, topic, q in self.gates.topics_of(shard)]
+        if any(gone):
+            self._changed()
+
+    async def look(self) -> None:
+        """
+        Wait, a short while, until something is known of every gate that was just opened.
+
+        Without it, a backlog that was read first would be handed out before anybody else's turn.
+        """
+        while self._unseen:
+            late = asyncio.get_running_loop().time() - FIRST_LOOK_S
+            for place, opened in list(self._unseen.items()):
+                if opened < late or self._told(place):
+                    del self._unseen[place]
+            if self._unseen:
+                await self._bell.wait(LOOK_S)
+
+    def _told(self, place: Place) -> bool:
+        line = self._reads.get(place)
+        if line is None or line.ready:
+            return True
+        if self._stale or self._consumer is None:
+            return False
+        end = self._consumer.last_stable_offset(self._named(place))
+        return end is not None and end <= line.cursor
+
+    def take(
+        self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
+    ) -> list[Batch]:
+        """What lies ready of these shards, in turns."""
+        return [
+            self._batch(tap, count, ready[tap.shard])
+            for tap, count in self.gates.turns(ready, self._tail, limit, paused)
+        ]
+
+    async def reached(self, place: Place) -> Reached | None:
+        """How far a partition was read; None if it is not being read."""
+        line = self._reads.get(place)
+        if line is None or self._consumer is None or self._stale:
+            return None
+        (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
+        position = await bounded(self._consumer.position(partition), POLL_S)
+        return Reached(position, line.after)
+
+    def _tail(self, place: Place) -> int:
+        line = self._reads[place]
+        return line.given + len(line.ready)
+
+    def _batch(self, tap: Tap, count: int, token: Token) -> Batch:
+        line = self._reads[tap.place]
+        ready = line.ready
+        if len(ready) >= AHEAD > len(ready) - count:
+            self._interrupt()
+        if count == len(ready):
+            records = list(ready)
+            ready.clear()
+        else:
+            records = list(islice(ready, count))
+            for _ in range(count):
+                ready.popleft()
+        tap.next = line.given = records[-1].offset + 1
+        return Batch(tap.shard, token, tap.topic, tap.partition, records, line.watermark())
+
+    def _changed(self) -> None:
+        self._stale = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """What the read under way waits for is not what it should wait for now."""
+        self._wake.set()
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except OffsetOutOfRangeError as error:
+                self.trouble = LogUnavailable(
+                    f"records that were not read yet are gone from the cluster at "
+                    f"{self._clients.options.bootstrap}: {error}; retention has removed them: keep "
+                    "records longer, and correct the offsets of the shards concerned by hand"
+                )
+                self._bell.ring()
+                return
+            except (LogUnavailable, *FAILURES) as error:
+                log.warning("log.intake_trouble", error=f"{type(error).__name__}: {error}")
+                self._drop_consumer()
+                await asyncio.sleep(RETRY_S)
+
+    async def _read(self) -> None:
+        if self._consumer is None:
+            self._consumer = await self._clients.reader(wait_s=FETCH_WAIT_S)
+            self._stale = True
+        if self._stale:
+            self._point()
+        self._wake.clear()
+        wanted = [self._named(p) for p, line in self._reads.items() if len(line.ready) < AHEAD]
+        if not wanted:
+            await self._wake.wait()
+            return
+        got: Mapping[Any, list[Any]] = {}
+        with anyio.CancelScope() as self._waiting:
+            got = await self._consumer.getmany(
+                *wanted, timeout_ms=round(POLL_S * 1000), max_records=AHEAD
+            )
+        self._waiting = None
+        # Records that came for other gates than are open now are read again by those.
+        if got and not self._stale:
+            await self._lay_ready(got)
+
+    def _point(self) -> None:
+        """Let the consumer read exactly the open partitions, each from where it was read to."""
+        self._stale = False
+        named = {self._named(place): line for place, line in self._reads.items()}
+        if not named:
+            self._consumer.unsubscribe()
+            return
+        self._consumer.assign(list(named))
+        for partition, line in named.items():
+            self._consumer.seek(partition, line.cursor)
+
+    async def _lay_ready(self, got: Mapping[Any, list[Any]]) -> None:
+        prefix = len(self._clients.options.topic_prefix)
+        new, record_type = tuple.__new__, Record
+        for partition, records in got.items():
+            line = self._reads[partition.topic[prefix:], partition.partition]
+            line.ready.extend(
+                new(record_type, (r.offset, r.timestamp, r.key, r.value, tuple(r.headers)))
+                for r in records
+            )
+            line.after = line.cursor = records[-1].offset + 1
+            line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
+            line.seen = await self._consumer.position(partition)
+        self._bell.ring()
+
+    def _named(self, place: Place) -> Any:
+        (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
+        return partition
+
+    def _drop_consumer(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            self._clients.dispose(consumer)

@@ -1,0 +1,177 @@
+"""
+The right to write one shard of a log on Kafka: a transactional producer whose name is the shard's.
+
+Promises what `port.Lease` says. Whoever started the producer of that name last is the only one who can
+commit; the brokers see to it, whatever the group believes. After any end of a commit but a clean
+return the producer is discarded, and the next lease reads from the log what is true. `group.py` makes
+leases, the engine room holds them; `transaction.py` numbers the steps of a cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, UnknownTopic
+from event_center.log.gates import Place
+from event_center.log.kafka.client import Clients
+from event_center.log.kafka.packing import Packer, parcels
+from event_center.log.kafka.reading import Reading, pieces
+from event_center.log.kafka.transaction import transact
+from event_center.log.port import Cut, Entry
+from event_center.model import Shard, Token
+
+
+class Standing(Enum):
+    """Whether a lease can still write. Only a held one becomes another."""
+
+    HELD = "held"
+    RELEASED = "released"
+    FENCED = "fenced"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """What the leases and groups of one open log share."""
+
+    clients: Clients
+    packer: Packer
+    reading: Reading
+
+
+class KafkaLease:
+    """One producer's hold of one shard."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        producer: Any,
+        *,
+        shard: Shard,
+        token: Token,
+        places: Mapping[str, Place],
+        opened: Callable[[KafkaLease, Mapping[str, int], Mapping[Place, int]], None],
+        committed: Callable[[KafkaLease, Mapping[str, int]], None],
+        ended: Callable[[KafkaLease], None],
+    ) -> None:
+        self.shard = shard
+        self.token = token
+        self.standing = Standing.HELD
+        self._clients = cluster.clients
+        self._packer = cluster.packer
+        self._reading = cluster.reading
+        self._producer = producer
+        self._places = places
+        """The shard's partitions by the names of their offsets."""
+        self._opened = opened
+        self._committed = committed
+        self._ended = ended
+        self._unheard = False
+        """A commit was begun, and its caller has not heard how it ended."""
+
+    async def restore(self) -> AsyncIterator[list[Entry]]:
+        """
+        Batches of exactly the last committed entries.
+
+        The producer has fenced the former owner, so the partition grows no more: what lies below its
+        end now, open transactions included, is all there will be.
+        """
+        self._check()
+        place = (self._clients.options.snapshots, int(self.shard))
+        try:
+            stop = (await self._reading.highs([place]))[place]
+            found = await self._reading.store(place, stop)
+        except LogUnavailable as error:
+            self._end(Standing.UNKNOWN)
+            raise Unknown(f"shard {self.shard} can not be restored: {error}") from error
+        for piece in pieces(found):
+            self._check()
+            yield piece
+        self._check()
+
+    async def open_gate(self, offsets: Mapping[str, int]) -> None:
+        """Let `fetch` deliver the shard's records from these offsets on."""
+        self._check()
+        places = self._places.values()
+        try:
+            begins = await self._reading.begins(places)
+            highs = await self._reading.highs(places)
+        except LogUnavailable as error:
+            self._end(Standing.UNKNOWN)
+            raise Unknown(f"the gate of shard {self.shard} can not be opened: {error}") from error
+        self._check()
+        for name, (topic, partition) in self._places.items():
+            begin, high = begins[topic, partition], highs[topic, partition]
+            offset = offsets.get(name, begin)
+            if not begin <= offset <= high:
+                raise LogUnavailable(
+                    f"shard {self.shard} is to be read from {topic}/{partition}/{offset}, but the "
+                    f"cluster at {self._clients.options.bootstrap} has offsets {begin} to {high} "
+                    "there: records were removed or the topic was made anew; nothing was skipped. "
+                    "Bring the records back, or correct the shard's offsets by hand"
+                )
+        self._opened(self, offsets, begins)
+
+    async def commit(self, cut: Cut) -> None:
+        """Make the whole cut durable and visible, or nothing of it."""
+        self._check()
+        try:
+            lines, _ = await self._packer.lines(cut.records)
+            entries = self._packer.entries(cut.entries)
+        except (UnknownTopic, LogUnavailable) as error:
+            raise NotCommitted(
+                f"nothing of the cut of shard {self.shard} was written: {error}"
+            ) from error
+        self._check()
+        options = self._clients.options
+        own = (options.snapshots, int(self.shard))
+        filled = [(own, entries), *lines.items()] if entries else list(lines.items())
+        if filled:
+            self._unheard = True
+            try:
+                packed = parcels(self._producer, filled)
+                await transact(self._producer, packed, options.topic_prefix, options.call_s)
+            except Fenced as error:
+                self._end(Standing.FENCED)
+                raise Fenced(f"shard {self.shard} was leased again: {error}") from error
+            except Unknown as error:
+                self._end(Standing.UNKNOWN)
+                raise Unknown(f"{self._explain()} ({error})") from error
+            self._unheard = False
+        self._committed(self, cut.offsets)
+
+    async def release(self) -> None:
+        """Give the right up; the gate closes."""
+        self._end(Standing.RELEASED)
+
+    def supersede(self) -> None:
+        """The shard is leased anew by this process: this lease can write no more."""
+        if self._unheard:
+            self._end(Standing.UNKNOWN)
+        else:
+            self._end(Standing.FENCED)
+
+    def _check(self) -> None:
+        lost = self.standing is Standing.HELD and self._unheard
+        if lost or self.standing is Standing.UNKNOWN:
+            raise Unknown(self._explain())
+        if self.standing is not Standing.HELD:
+            raise Fenced(
+                f"the lease of shard {self.shard} is {self.standing.value}: discard what this "
+                "process holds of the shard and wait for the next Assigned"
+            )
+
+    def _explain(self) -> str:
+        return (
+            f"nobody knows whether the last cut of shard {self.shard} was written: lease the shard "
+            "again and restore it"
+        )
+
+    def _end(self, standing: Standing) -> None:
+        if self.standing is Standing.HELD:
+            self.standing = standing
+            self._clients.dispose(self._producer)
+            self._ended(self)

@@ -1,0 +1,146 @@
+"""
+This process in the consumer group: it joins, hears its share, joins again to give shards up, leaves.
+
+The consumer of the group reads no records: it stands for membership alone, and its partitions stay
+paused, so that a rebalance disturbs nobody who keeps his shards. Promises: a share is told once per
+generation of the group, in order; leaving is bounded. `group.py` decides what a share means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRebalanceListener
+from aiokafka.errors import CommitFailedError, IllegalStateError
+
+from event_center.errors import LogUnavailable
+from event_center.log.gates import Place
+from event_center.log.kafka.assignor import Claim, KeepPlace, Share
+from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+
+log = structlog.get_logger(__name__)
+
+TEND_S = 1.0
+"""Between two looks for trouble in the group, which holds its coordination up until it is looked at."""
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """One member, from `enter` to `leave`."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        topics: Sequence[str],
+        shards: int,
+        *,
+        claim: Callable[[], Claim],
+        shared: Callable[[Share, int], None],
+    ) -> None:
+        self._clients = clients
+        self._topics = list(topics)
+        self._shared = shared
+        self._share: Share | None = None
+        self._consumer = clients.member(KeepPlace(shards, claim, self._received))
+        self._settled = asyncio.Event()
+        self._tending: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._lag: Callable[[], Mapping[Place, int]] = dict
+
+    async def enter(self, lag: Callable[[], Mapping[Place, int]]) -> None:
+        """
+        Join, and wait for the first share.
+
+        Args:
+            lag: says the durable offsets by the names that topics have in the cluster.
+
+        Raises:
+            LogUnavailable: the group does not let this process in.
+        """
+        self._lag = lag
+        options = self._clients.options
+        self._consumer.subscribe(self._topics, listener=self)
+        try:
+            await bounded(self._consumer.start(), options.call_s + options.session_timeout_s)
+        except FAILURES as error:
+            _ = self.vanish()
+            raise LogUnavailable(self._clients.unreachable(error)) from error
+        except asyncio.CancelledError:
+            _ = self.vanish()
+            raise
+        self._tending = self._clients.aside(self._tend(), "tend the membership")
+
+    def rejoin(self) -> None:
+        """Join again, to tell the others a new claim."""
+        if self._leaving is None:
+            # A new subscription, though the same: it makes the consumer join again also while it
+            # is in the middle of joining with the old claim.
+            self._consumer.subscribe(self._topics, listener=self)
+
+    async def settled(self, limit_s: float) -> None:
+        """Wait while the group changes hands, for a bounded time."""
+        try:
+            await bounded(self._settled.wait(), limit_s)
+        except TimeoutError:
+            log.debug("log.group_unsettled", waited_s=limit_s)
+
+    async def leave(self) -> None:
+        """Leave the group, and wait until the others can know it."""
+        await asyncio.wait([self.vanish()])
+
+    def vanish(self) -> asyncio.Task[None]:
+        """Hear nothing more, and leave the group aside."""
+        if self._leaving is None:
+            if self._tending is not None:
+                self._tending.cancel()
+            self._leaving = self._clients.stopping(self._consumer)
+        return self._leaving
+
+    def on_partitions_revoked(self, revoked: object) -> None:
+        """Aiokafka joins anew; who keeps which shard is told after it."""
+        del revoked
+        self._settled.clear()
+
+    def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
+        """Aiokafka has joined: keep its own intake shut, then tell our share."""
+        if assigned:
+            self._consumer.pause(*assigned)
+            for partition in assigned:
+                self._consumer.seek(partition, 0)  # so that it looks for no offset by itself
+        self._settled.set()
+        if self._share is not None and self._leaving is None:
+            # The generation of the group has no public name in aiokafka.
+            self._shared(self._share, self._consumer._coordinator.generation)  # noqa: SLF001
+
+    def _received(self, share: Share) -> None:
+        self._share = share
+
+    async def _tend(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._clients.options.lag_interval_s
+        while True:
+            await asyncio.sleep(TEND_S)
+            try:
+                await self._consumer.getmany(timeout_ms=0)
+                if loop.time() >= due:
+                    due = loop.time() + self._clients.options.lag_interval_s
+                    await self._show_lag()
+            except FAILURES as error:
+                log.warning("log.group_trouble", error=f"{type(error).__name__}: {error}")
+
+    async def _show_lag(self) -> None:
+        """Commit the offsets that are durable, for the tools that show lag; nobody restores them."""
+        offsets = {
+            partition: offset
+            for (topic, number), offset in self._lag().items()
+            for partition in partitions(topic, [number])
+            if partition in self._consumer.assignment()
+        }
+        if not offsets:
+            return
+        try:
+            await bounded(self._consumer.commit(offsets), self._clients.options.call_s)
+        except (CommitFailedError, IllegalStateError) as error:
+            log.debug("log.lag_not_shown", error=f"{type(error).__name__}: {error}")

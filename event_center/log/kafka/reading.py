@@ -1,0 +1,191 @@
+"""
+Reading a partition on Kafka from one offset to another, outside any group, and where it ends.
+
+Promises: only committed records; a read sees every transaction whose commit had returned when it
+began, because it waits for the markers that follow a commit (a bounded time: somebody's stalled
+transaction does not stop readers for longer). `tail` is the offset after the newest committed
+*record*: markers, which take offsets too, do not count. The log, its groups and its leases call it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from event_center.errors import LogUnavailable
+from event_center.log.gates import Place
+from event_center.log.kafka.catalog import Catalog
+from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.port import Entry
+
+BATCH = 10_000
+"""Records asked for at once."""
+POLL_MS = 2
+POLL_MAX_MS = 64
+"""A poll that brings no record lasts to its end, also where it passes markers: so it begins short."""
+MARKERS_S = 1.0
+"""How long to wait for the markers of transactions that seem to be open."""
+LOOK_S = 0.005
+
+
+class Reading:
+    """Consumers without a group, lent for one read each and used again."""
+
+    def __init__(self, clients: Clients, catalog: Catalog) -> None:
+        self._clients = clients
+        self._catalog = catalog
+        self._limit_s = clients.options.call_s
+        self._free: list[Any] = []
+        self._lent: set[Any] = set()
+        self._raw: Any = None
+        self._stable: Any = None
+        self._closed = False
+
+    async def open(self) -> None:
+        """Start the two clients that tell where partitions end."""
+        self._raw = await self._clients.reader(committed=False, wait_s=LOOK_S)
+        self._stable = await self._clients.reader(wait_s=LOOK_S)
+
+    def close(self) -> None:
+        """Let go of every client."""
+        self._closed = True
+        for client in (self._raw, self._stable, *self._free, *self._lent):
+            if client is not None:
+                self._clients.dispose(client)
+        self._free.clear()
+        self._lent.clear()
+
+    async def begins(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The offset of the oldest record of each place, or where the next would lie."""
+        return await self._offsets(self._raw.beginning_offsets, places)
+
+    async def highs(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Where each place ends, open transactions included."""
+        return await self._offsets(self._raw.end_offsets, places)
+
+    async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Where what is committed ends, once no transaction seems open, or after a short while."""
+        wanted = list(places)
+        highs = await self.highs(wanted)
+        late = asyncio.get_running_loop().time() + MARKERS_S
+        while True:
+            stable = await self._offsets(self._stable.end_offsets, wanted)
+            if all(stable[place] >= highs[place] for place in wanted):
+                return stable
+            if asyncio.get_running_loop().time() > late:
+                return stable
+            await asyncio.sleep(LOOK_S)
+
+    async def _offsets(self, ask: Any, places: Iterable[Place]) -> dict[Place, int]:
+        named = {(self._catalog.real(t), q): (t, q) for t, q in places}
+        try:
+            asked = [one for real, q in named for one in partitions(real, [q])]
+            found = await bounded(ask(asked), self._limit_s)
+        except FAILURES as error:
+            raise LogUnavailable(self._clients.unreachable(error)) from error
+        return {named[one.topic, one.partition]: offset for one, offset in found.items()}
+
+    async def tail(self, place: Place, *, low: int = 0, end: int | None = None) -> int:
+        """
+        The offset after the newest committed record.
+
+        Args:
+            place: topic and partition.
+            low: the answer is known to be no less; it is this if there is no record from here on.
+            end: where what is committed ends, if that is known.
+        """
+        stop = (await self.ends([place]))[place] if end is None else end
+        floor = max(low, (await self.begins([place]))[place])
+        width = 2  # most often a record and the marker of its transaction
+        while stop > floor:
+            start = max(floor, stop - width)
+            newest = -1
+            async for records in self.records(place, start, stop):
+                newest = records[-1].offset
+            if newest >= 0:
+                return newest + 1
+            if start == floor:
+                break
+            width *= 16
+        return low
+
+    async def records(
+        self, place: Place, start: int, stop: int, *, stall_s: float | None = None
+    ) -> AsyncIterator[list[Any]]:
+        """
+        Committed records from `start` (or the oldest there is) to before `stop`.
+
+        Raises:
+            LogUnavailable: the cluster does not answer, or the partition stands still.
+        """
+        if start >= stop:
+            return
+        limit_s = self._clients.options.stall_s if stall_s is None else stall_s
+        consumer = await self._lend()
+        clean = False
+        try:
+            (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
+            consumer.assign([partition])
+            consumer.seek(partition, start)
+            at, moved, poll_ms = start, asyncio.get_running_loop().time(), POLL_MS
+            while at < stop:
+                got = await consumer.getmany(partition, timeout_ms=poll_ms, max_records=BATCH)
+                records = [one for one in got.get(partition, ()) if one.offset < stop]
+                if records:
+                    yield records
+                now = asyncio.get_running_loop().time()
+                position = await bounded(consumer.position(partition), self._limit_s)
+                if position != at:
+                    at, moved, poll_ms = position, now, POLL_MS
+                    continue
+                poll_ms = min(2 * poll_ms, POLL_MAX_MS)
+                if now - moved > limit_s:
+                    raise LogUnavailable(
+                        f"{place[0]}/{place[1]} at {self._clients.options.bootstrap} does not move "
+                        f"from offset {at} to {stop}: a transaction is open there for longer than "
+                        f"{limit_s:g} s, or the broker stands still"
+                    )
+            clean = True
+        except FAILURES as error:
+            raise LogUnavailable(self._clients.unreachable(error)) from error
+        finally:
+            self._give_back(consumer, clean=clean)
+
+    async def store(self, place: Place, stop: int, prefix: bytes = b"") -> dict[bytes, bytes]:
+        """The last value of every key of a compacted partition, as of this offset."""
+        found: dict[bytes, bytes] = {}
+        begin = (await self.begins([place]))[place]
+        async for records in self.records(place, begin, stop):
+            for record in records:
+                key, value = record.key, record.value
+                if not key.startswith(prefix):
+                    continue
+                if value is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = value
+        return found
+
+    async def _lend(self) -> Any:
+        if self._closed:
+            raise LogUnavailable("this log is closed; open it again")
+        consumer = self._free.pop() if self._free else await self._clients.reader()
+        self._lent.add(consumer)
+        return consumer
+
+    def _give_back(self, consumer: Any, *, clean: bool) -> None:
+        if consumer not in self._lent:
+            return
+        self._lent.discard(consumer)
+        if clean and not self._closed:
+            consumer.unsubscribe()
+            self._free.append(consumer)
+        else:
+            self._clients.dispose(consumer)
+
+
+def pieces(found: dict[bytes, bytes]) -> list[list[Entry]]:
+    """Entries in pieces of a size that leaves the event loop free in between."""
+    entries = list(found.items())
+    return [entries[at : at + BATCH] for at in range(0, len(entries), BATCH)]

@@ -1,0 +1,27 @@
+"""The log on Kafka for the tests that are about this engine alone; the contract has its own fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from event_center.log.kafka import KafkaLog
+from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
+
+
+@pytest_asyncio.fixture
+async def kafka_harness() -> AsyncIterator[KafkaHarness]:
+    """Names of its own on the broker."""
+    made = KafkaHarness(bootstrap())
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def kafka_log(kafka_harness: KafkaHarness) -> KafkaLog:
+    """A log with two topics."""
+    opened = await kafka_harness.open()
+    await opened.create({"orders": 4, "history": 4})
+    return opened

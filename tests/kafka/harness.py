@@ -1,0 +1,115 @@
+"""
+The log on Kafka for the contract suite: "processes" on one broker, their crashes, commits that fail.
+
+Every harness has topics of its own on the broker, told apart by a prefix, and removes them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import RequestTimedOutError
+
+from event_center.errors import NotCommitted
+from event_center.log.kafka import KafkaLog, KafkaOptions, open_kafka
+from event_center.log.kafka.lease import KafkaLease
+from event_center.log.kafka.packing import Packer
+from event_center.log.port import Log
+from event_center.model import Outgoing
+from tests.log.harness import clock
+
+
+class FaultyProducer:
+    """A producer whose next commit fails, once, before or after it took place."""
+
+    def __init__(self, producer: Any, *, after: bool) -> None:
+        self._producer = producer
+        self._after = after
+        self._armed = True
+
+    async def commit_transaction(self) -> None:
+        if not self._armed or self._after:
+            await self._producer.commit_transaction()
+        if self._armed:
+            self._armed = False
+            raise RequestTimedOutError("made to fail by a test")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+
+class FaultyPacker:
+    """A packer that finds the next cut too large."""
+
+    def __init__(self, packer: Packer) -> None:
+        self._packer = packer
+        self._armed = True
+
+    async def lines(self, records: Sequence[Outgoing]) -> Any:
+        if self._armed:
+            self._armed = False
+            raise NotCommitted("made to fail by a test")
+        return await self._packer.lines(records)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._packer, name)
+
+
+class KafkaHarness:
+    """The processes are logs on one broker, with connections of their own; topics have a prefix."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.options = KafkaOptions(
+            bootstrap=bootstrap,
+            app="app",
+            group="group",
+            topic_prefix=f"t{uuid.uuid4().hex[:12]}.",
+            replication_factor=1,
+            session_timeout_s=6.0,
+            heartbeat_s=0.05,
+        )
+        self.logs: list[KafkaLog] = []
+
+    async def open(self) -> KafkaLog:
+        log = await open_kafka(self.options, clock=clock)
+        self.logs.append(log)
+        return log
+
+    async def crash(self, log: Log) -> None:
+        assert isinstance(log, KafkaLog)
+        for group in log._groups:
+            group.vanish()
+            await group._membership.leave()
+
+    async def refuse_next_cut(self, log: Log) -> None:
+        for lease in self.leases(log):
+            lease._packer = FaultyPacker(lease._packer)  # type: ignore[assignment]
+
+    async def lose_next_cut(self, log: Log, *, written: bool) -> None:
+        for lease in self.leases(log):
+            lease._producer = FaultyProducer(lease._producer, after=written)
+
+    @staticmethod
+    def leases(log: Log) -> list[KafkaLease]:
+        assert isinstance(log, KafkaLog)
+        return [lease for group in log._groups for lease in group._leases.values()]
+
+    async def close(self) -> None:
+        for log in self.logs:
+            await log.close()
+        await self.remove_topics()
+
+    async def remove_topics(self, prefix: str = "") -> None:
+        """Leave nothing on the broker, which other tests use too."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.options.bootstrap)
+        await admin.start()
+        try:
+            names = await admin.list_topics()
+            mine = [name for name in names if name.startswith(prefix or self.options.topic_prefix)]
+            if mine:
+                await admin.delete_topics(mine)
+        finally:
+            await admin.close()

@@ -1,0 +1,245 @@
+"""What is Kafka's own: fencing by other producers, open transactions, ranges, sizes, sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from event_center.errors import (
+    ConfigurationError,
+    Fenced,
+    LogUnavailable,
+    NotCommitted,
+    Unknown,
+)
+from event_center.log.kafka import KafkaLog, open_kafka
+from event_center.model import Outgoing, Shard
+from tests.kafka.harness import KafkaHarness
+from tests.log.harness import (
+    Member,
+    brings_nothing,
+    clock,
+    entries_of,
+    flat,
+    joined,
+    numbered,
+    puts,
+    until_true,
+    values_of,
+)
+
+
+@pytest_asyncio.fixture
+async def stranger(kafka_harness: KafkaHarness) -> AsyncIterator[AIOKafkaProducer]:
+    """A transactional producer that knows nothing of us."""
+    made = AIOKafkaProducer(
+        bootstrap_servers=kafka_harness.options.bootstrap,
+        transactional_id=f"{kafka_harness.options.topic_prefix}stranger",
+    )
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def usurp(harness: KafkaHarness, shard: int) -> AIOKafkaProducer:
+    """Start another producer under the name of a shard, as its next owner does."""
+    made = AIOKafkaProducer(
+        bootstrap_servers=harness.options.bootstrap,
+        transactional_id=harness.options.transactional_id(shard),
+    )
+    await made.start()
+    return made
+
+
+class TestFencing:
+    async def test_by_another_process(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """Whoever starts the shard's producer shuts us out, though the group says nothing."""
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            lease = member.leases[Shard(0)]
+            await lease.commit(puts({b"a": b"1"}))
+            other = await usurp(kafka_harness, 0)
+            record = Outgoing("history", b"k", b"late", partition=0)
+            with pytest.raises(Fenced, match="shard 0"):
+                await lease.commit(puts({b"a": b"2"}, record))
+            await other.stop()
+        assert await entries_of(kafka_log, 0) == {b"a": b"1"}
+        assert await values_of(kafka_log, "history") == []
+
+    async def test_in_the_middle_of_a_cut(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """A cut that was sent and not committed when the next owner came is gone, whole."""
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            lease = member.leases[Shard(0)]
+            await kafka_harness.lose_next_cut(kafka_log, written=False)
+            with pytest.raises(Unknown):
+                await lease.commit(puts({b"a": b"1"}))
+            newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
+            await newer.commit(puts({b"b": b"1"}))
+            assert await entries_of(kafka_log, 0) == {b"b": b"1"}
+
+    async def test_a_member_that_slept(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """A member whose session is over is told that its shards are lost, when it wakes up."""
+        quick = replace(kafka_harness.options, session_timeout_s=1.0)
+        sleeper = await open_kafka(quick, clock=clock)
+        kafka_harness.logs.append(sleeper)
+        async with await joined(sleeper, ["orders"], 2) as first:
+            await first.has(0, 1)
+            await freeze(first)
+            async with await joined(kafka_log, ["orders"], 2) as second:
+                await second.has(0, 1)
+                old = dict(first.leases)
+                with pytest.raises(Fenced):
+                    await old[Shard(0)].commit(puts({b"late": b"1"}))
+                assert await entries_of(kafka_log, 0) == {}
+
+
+async def freeze(member: Member) -> None:
+    """Stop a member's heartbeats, as a process that is stopped does."""
+    coordinator = member.group._membership._consumer._coordinator  # type: ignore[attr-defined]
+    for task in (coordinator._coordination_task, coordinator._heartbeat_task):
+        task.cancel()
+        await asyncio.wait([task])
+
+
+class TestTransactionsOfOthers:
+    async def test_what_is_open_is_not_read(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog, stranger: AIOKafkaProducer
+    ) -> None:
+        """Records of a transaction are read once it is committed, and never if it is aborted."""
+        real = kafka_harness.options.topic_prefix + "orders"
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            await stranger.begin_transaction()
+            await stranger.send_and_wait(real, b"aborted", key=b"k", partition=0)
+            assert await brings_nothing(member.group, member.tokens)
+            assert await kafka_log.watermark("orders", 0) == 0
+            await stranger.abort_transaction()
+            await stranger.begin_transaction()
+            await stranger.send_and_wait(real, b"committed", key=b"k", partition=0)
+            await stranger.commit_transaction()
+            found = flat(await member.fetched(1), "orders", 0)
+            assert [record.value for record in found] == [b"committed"]
+            watermarks = await member.group.watermarks(Shard(0))
+        assert watermarks["orders"] == found[0].offset + 1
+
+
+class TestRanges:
+    async def test_records_that_are_gone(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """A gate below the oldest record is refused, with both offsets; nothing is skipped."""
+        await kafka_log.publish(numbered("orders", 10))
+        await remove_before(kafka_harness, "orders", 5)
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            lease = member.leases[Shard(0)]
+            for offset in (4, 11):
+                with pytest.raises(LogUnavailable, match=rf"orders/0/{offset}.* 5 to 10"):
+                    await lease.open_gate({"orders": offset})
+            await lease.open_gate({"orders": 5})
+
+    async def test_the_oldest_is_where_reading_begins(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """A topic that is new to a shard is read from the oldest record that there is."""
+        await kafka_log.publish(numbered("orders", 10))
+        await remove_before(kafka_harness, "orders", 5)
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            found = flat(await member.fetched(5), "orders", 0)
+        assert [record.offset for record in found] == [5, 6, 7, 8, 9]
+
+
+async def remove_before(harness: KafkaHarness, topic: str, offset: int) -> None:
+    """Do what retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=harness.options.bootstrap)
+    await admin.start()
+    try:
+        place = TopicPartition(harness.options.topic_prefix + topic, 0)
+        await admin.delete_records({place: RecordsToDelete(before_offset=offset)})
+    finally:
+        await admin.close()
+
+
+class TestSizes:
+    async def test_of_a_cut(self, kafka_log: KafkaLog) -> None:
+        """What no broker would take is found before it is sent, and the lease stands."""
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            lease = member.leases[Shard(0)]
+            with pytest.raises(NotCommitted, match="1200001 bytes"):
+                await lease.commit(puts({b"k": b"x" * 1_200_000}))
+            large = Outgoing("history", b"k", b"x" * 1_200_000, partition=0)
+            with pytest.raises(NotCommitted, match="history/0"):
+                await lease.commit(puts({b"a": b"1"}, large))
+            await lease.commit(puts({b"a": b"1"}))
+        assert await entries_of(kafka_log, 0) == {b"a": b"1"}
+
+    async def test_of_what_is_published(self, kafka_log: KafkaLog) -> None:
+        """A record that is too large is refused, and the publisher works on."""
+        with pytest.raises(NotCommitted, match="orders/0"):
+            await kafka_log.publish([Outgoing("orders", b"k", b"x" * 1_200_000, partition=0)])
+        await kafka_log.publish(numbered("orders", 1))
+        assert await values_of(kafka_log, "orders") == [b"0"]
+
+
+class TestCluster:
+    async def test_nobody_there(self, kafka_harness: KafkaHarness) -> None:
+        """A cluster that does not answer is named, with what to look at."""
+        nowhere = replace(kafka_harness.options, bootstrap="127.0.0.1:1", request_timeout_s=1.0)
+        with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1 .*is a broker running"):
+            await open_kafka(nowhere, clock=clock)
+
+    async def test_too_few_brokers(self, kafka_harness: KafkaHarness) -> None:
+        """More copies than brokers can not be made; the message names the setting."""
+        many = replace(kafka_harness.options, replication_factor=3)
+        log = await open_kafka(many, clock=clock)
+        kafka_harness.logs.append(log)
+        with pytest.raises(ConfigurationError, match="replication_factor is 3"):
+            await log.create({"orders": 1})
+
+    async def test_the_lag_is_shown(self, kafka_harness: KafkaHarness) -> None:
+        """Tools that ask for the group's offsets see what is durable."""
+        quick = replace(kafka_harness.options, lag_interval_s=0.1)
+        log = await open_kafka(quick, clock=clock)
+        kafka_harness.logs.append(log)
+        await log.create({"orders": 2})
+        await log.publish(numbered("orders", 10, partition=1))
+        async with await joined(log, ["orders"], 2) as member:
+            await member.has(0, 1)
+            await member.leases[Shard(1)].commit(puts({b"a": b"1"}, orders=7))
+            admin = AIOKafkaAdminClient(bootstrap_servers=quick.bootstrap)
+            await admin.start()
+            try:
+
+                async def shown() -> bool:
+                    offsets = await admin.list_consumer_group_offsets(quick.group_id)
+                    return 7 in [offset.offset for offset in offsets.values()]
+
+                await until_true(shown)
+            finally:
+                await admin.close()
+
+    async def test_busy_shards_share_the_budget(self, kafka_log: KafkaLog) -> None:
+        """The distance of cuts grows with the shards that are busy."""
+        async with await joined(kafka_log, ["orders"], 4) as member:
+            await member.has(0, 1, 2, 3)
+            assert kafka_log.cut_distance_s == 0.025
+            for group in kafka_log._groups:
+                now = asyncio.get_running_loop().time()
+                group._last_cuts = dict.fromkeys(map(Shard, range(64)), now)
+            kafka_log.pace()
+            assert kafka_log.cut_distance_s == pytest.approx(64 / 200)

@@ -1,0 +1,68 @@
+"""A broker that dies and comes back: nobody hangs, and the next lease tells what is true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from event_center.errors import LogError, Unknown
+from event_center.log.kafka import open_kafka
+from event_center.model import Shard
+from scripts.broker import Broker
+from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
+from tests.log.harness import clock, entries_of, flat, joined, numbered, puts, until_true
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of this test's own, where brokers can be had."""
+    bootstrap()
+    made = Broker(tmp_path / "broker")
+    made.start()
+    yield made
+    made.remove()
+
+
+async def test_a_broker_that_was_killed(broker: Broker) -> None:
+    """A cut meets a dead broker and ends Unknown; after its return all goes on where it was."""
+    options = replace(
+        KafkaHarness(broker.bootstrap).options, request_timeout_s=1.0, session_timeout_s=30.0
+    )
+    log = await open_kafka(options, clock=clock)
+    await log.create({"orders": 2})
+    await log.publish(numbered("orders", 5))
+    async with await joined(log, ["orders"], 2) as member:
+        await member.has(0, 1)
+        assert len(flat(await member.fetched(5), "orders", 0)) == 5
+        lease = member.leases[Shard(0)]
+        await lease.commit(puts({b"a": b"1"}, orders=5))
+        await asyncio.to_thread(broker.kill)
+        with pytest.raises(Unknown):
+            await lease.commit(puts({b"a": b"2"}, orders=6))
+        with pytest.raises(LogError):
+            await log.publish(numbered("orders", 1, start=5))
+        await asyncio.to_thread(broker.start)
+        async with asyncio.timeout(30):
+            newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
+        restored = {key: value async for batch in newer.restore() for key, value in batch}
+        assert restored in ({b"a": b"1"}, {b"a": b"2"})
+        await newer.commit(puts({b"a": b"3"}))
+        await newer.open_gate({"orders": 5})
+
+        async def published() -> bool:
+            try:
+                await log.publish(numbered("orders", 1, start=6))
+            except LogError:
+                return False
+            return True
+
+        await until_true(published)
+        found = flat(await member.fetched(1), "orders", 0)
+        assert {record.value for record in found} <= {b"5", b"6"}
+    assert await entries_of(log, 0) == {b"a": b"3"}
+    await log.close()
