@@ -122,13 +122,15 @@ def test_two_centers_do_not_meet(tmp_path: Path) -> None:
 def test_a_failing_import_names_its_line(tmp_path: Path, text: str, line: int, what: str) -> None:
     """The message names the plugin's file and line, the exception, and what to do."""
     path = _write(tmp_path / "order.py", text)
+    before = set(sys.modules)
     with pytest.raises(PluginError) as caught:
         discover([path.with_suffix(".yaml")])
     message = str(caught.value)
     assert message.startswith(f"{path.resolve()}:{line}: importing the plugin order.py failed")
     assert what in message
     assert "mend it" in message
-    assert not [name for name in sys.modules if name.startswith("event_center_plugin_order")]
+    left = set(sys.modules) - before
+    assert not [name for name in left if name.startswith("event_center_plugin_order")]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
