@@ -37,7 +37,8 @@ async def restore(
         Fenced: the lease was lost meanwhile.
         ConfigurationError: the partitioner, a machine or a topic is not what it was when this shard
             was cut.
-        FormatError: the shard entry was written by a newer release.
+        FormatError: the shard entry was written by a newer release, or events wait for a workflow
+            that has no snapshot.
     """
     waiting: dict[str, list[tuple[int, bytes]]] = {}
     busy: list[str] = []
@@ -84,30 +85,40 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
             parts.timers.due(workflow_id, head.due_ms)
             return
         snapshot = parts.workflows.wake(workflow_id, value)
+        items = _items(snapshot, sorted(waiting))
     except FormatError as error:
+        parts.workflows.held[workflow_id] = value
         parts.workflows.unreadable[workflow_id] = str(error)
         log.exception("restore.unreadable", workflow_id=workflow_id, error=str(error))
         return
     parts.timers.arm(snapshot)
     if snapshot.deciding_due_ms:
         parts.timers.due(workflow_id, snapshot.deciding_due_ms)
-    _fill(snapshot, parts.workflows.mailbox(workflow_id), sorted(waiting))
+    _fill(parts.workflows.mailbox(workflow_id), items)
 
 
-def _fill(snapshot: Snapshot, mailbox: Mailbox, waiting: list[tuple[int, bytes]]) -> None:
-    """Put the waiting events back in their order."""
+def _items(snapshot: Snapshot, waiting: list[tuple[int, bytes]]) -> list[Waiting]:
+    """The waiting events of a workflow in their order."""
     if len(waiting) != snapshot.waiting:
         msg = (
             f"workflow {snapshot.workflow_id!r} has {len(waiting)} waiting entries, its snapshot "
             f"says {snapshot.waiting}: the log is damaged, restore a backup"
         )
         raise FormatError(msg)
+    items = []
     for number, value in waiting:
         entry = waiting_wire.decode(value)
         item = Waiting(None, entry.record, entry.topic, entry.partition)
         item.number = number
         item.deferred = entry.deferred
-        (mailbox.deferred if entry.deferred else mailbox.queue).append(item)
+        items.append(item)
+    return items
+
+
+def _fill(mailbox: Mailbox, items: list[Waiting]) -> None:
+    """Put the waiting events back."""
+    for item in items:
+        (mailbox.deferred if item.deferred else mailbox.queue).append(item)
     mailbox.recheck = True
 
 

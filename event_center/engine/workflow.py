@@ -115,6 +115,9 @@ class Workflows:
 
     def wake(self, workflow_id: str, value: bytes) -> Snapshot:
         """Decode an idle workflow and keep it live until the next cut."""
+        if workflow_id in self.unreadable:
+            # Also one whose waiting events could not be restored: nothing may overtake them.
+            raise FormatError(self.unreadable[workflow_id])
         try:
             snapshot = wire.decode(workflow_id, value)
         except FormatError as error:

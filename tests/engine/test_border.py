@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from event_center.engine.attempt import delay_ms, failure_of
-from event_center.errors import RetryLater
+from event_center.engine.workflow import Workflows
+from event_center.errors import FormatError, RetryLater
 from event_center.machine.decision import Retry
-from event_center.model import Event
+from event_center.model import Event, Snapshot
 from event_center.plugins.context import Context
+from event_center.wire.snapshot import encode
 from tests.engine.script import Script, emits
 from tests.engine.test_effects import world_with
 from tests.engine.world import World
@@ -283,3 +285,14 @@ states:
   a: {on: {go: b}}
   b: {on: {go: a}, after: {1d: a}}
 """
+
+
+def test_a_workflow_whose_waiting_events_are_damaged_stands_alone() -> None:
+    """Its waiting entries do not fit its snapshot: nothing overtakes them, and nobody else stops."""
+    workflows = Workflows()
+    workflows.unreadable["w"] = "its waiting entries do not fit"
+    value, _ = encode(Snapshot("w", "deep", 1, "a"))
+    workflows.held["w"] = value
+    with pytest.raises(FormatError, match="do not fit"):
+        workflows.live("w")
+    assert workflows.held["w"] == value
