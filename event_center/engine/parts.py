@@ -152,6 +152,12 @@ class Parts:
             if run.task is None:
                 self._runners.cancel(run, Interrupted())
 
+    def end(self) -> None:
+        """Whatever still ends here counts for nothing any more; callbacks under way are cancelled."""
+        self.workflows.closed = self.workflows.gone = True
+        for run in list(self.workflows.runs.values()):
+            self._runners.cancel(run, Interrupted())
+
     def resume(self) -> None:
         """After a restore: everything that was under way goes on."""
         self.ledger.tick()

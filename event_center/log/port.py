@@ -123,7 +123,15 @@ class Lease(Protocol):
         ...
 
     async def release(self) -> None:
-        """Give the right up; the gate closes. Calling it again, or after Fenced, does nothing."""
+        """
+        Give the right up; the gate closes. Calling it again, or after Fenced, does nothing.
+
+        However this ends, the lease writes nothing more.
+
+        Raises:
+            NotCommitted, Unknown, LogUnavailable: the log was not told: the next lease of the shard
+                fences this one all the same, perhaps a little later.
+        """
         ...
 
 

@@ -127,6 +127,44 @@ async def test_a_group_that_can_not_be_left_does_not_fail_the_stop() -> None:
         assert not errors
 
 
+@pytest.mark.parametrize("error", [*REFUSALS, Unknown])
+async def test_a_lease_that_can_not_be_released_does_not_fail_the_stop(
+    error: type[LogError],
+) -> None:
+    """P5, P8: the last cut is durable by then; the next owner fences the lease and goes on."""
+    async with world_with() as world:
+        world.send("w", "add")
+        await world.idle()
+        errors = refuse(world, "release", error, 1)
+        await world.stop()
+        await world.rest()
+        assert not errors
+        await world.start()
+        world.send("w", "add")
+        await world.idle()
+        assert world.snapshot("w").data["n"] == 2
+
+
+@pytest.mark.parametrize("error", [*REFUSALS, Unknown])
+async def test_a_stop_during_a_takeover_may_fail_to_release(error: type[LogError]) -> None:
+    """A stop that comes while the log can not be read ends the process, released or not."""
+    async with world_with() as world:
+        world.send("w", "add")
+        await world.idle()
+        world.crash()
+        refuse(world, "open_gate", LogUnavailable, 1_000)
+        errors = refuse(world, "release", error, 1)
+        await world.start()
+        await world.rest(1)
+        await world.stop()
+        await world.rest()
+        assert not errors
+        world.faults.refusals.clear()
+        await world.start()
+        await world.idle()
+        assert world.snapshot("w").data["n"] == 1
+
+
 async def test_a_stop_is_heard_while_the_group_can_not_be_joined() -> None:
     """A daemon that waits for its log to come back can be stopped."""
     async with world_with() as world:
