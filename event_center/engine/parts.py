@@ -42,12 +42,13 @@ class Parts:
         plan: Plan,
         runners: Runners,
         *,
+        where: str,
         wake: Callable[[], None],
         earlier: Callable[[], None],
     ) -> None:
         self.shard = shard
         self.entry = ShardEntry()
-        self.workflows = workflows = Workflows()
+        self.workflows = workflows = Workflows(f"shard {shard} of {where}")
         self._plan = plan
         self._runners = runners
         self._watermarks: dict[str, int] = {}
@@ -230,8 +231,7 @@ class Parts:
         workflows = self.workflows
         if workflows.runs or not self.ledger.clean or self.timers.held or self.turn.again:
             return False
-        counts = self.entry.counts.items()
-        if any(n and place.status is Status.RETRYING for place, n in counts):
+        if self._retrying():
             return False
         for workflow_id, mailbox in workflows.mailboxes.items():
             snapshot = self._readable(workflow_id)
@@ -240,6 +240,17 @@ class Parts:
             if mailbox.queue or snapshot.owed:
                 return False
         return True
+
+    def _retrying(self) -> bool:
+        """Whether a workflow waits for its next attempt; one that can not be read will make none."""
+        counts = self.entry.counts.items()
+        if not any(n and place.status is Status.RETRYING for place, n in counts):
+            return False
+        workflows = self.workflows
+        return not workflows.unreadable or any(
+            isinstance(held, Snapshot) and held.status is Status.RETRYING
+            for held in workflows.held.values()
+        )
 
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""

@@ -28,7 +28,14 @@ from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.run import Runners
 from event_center.engine.timekeeping import Timekeeper
-from event_center.errors import Fenced, InvariantError, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import (
+    Fenced,
+    FormatError,
+    InvariantError,
+    LogUnavailable,
+    NotCommitted,
+    Unknown,
+)
 from event_center.failpoint import Step, reach
 from event_center.log.port import Batch, Group, Lease, Log
 from event_center.model import Shard, Token
@@ -169,12 +176,16 @@ class Owner:
             self.shard,
             self._plan,
             self._runners,
+            where=self._log.where,
             wake=self._stop.wake,
             earlier=self._timekeeper.wake,
         )
         self.restored = 0
-        async for count in restore(lease, parts, await self._log.topics(), self._plan):
-            self.restored += count
+        try:
+            async for count in restore(lease, parts, await self._log.topics(), self._plan):
+                self.restored += count
+        except FormatError as error:
+            raise FormatError(f"shard {self.shard} of {self._log.where}: {error}") from error
         reach(Step.TAKEOVER_RESTORED)
         await lease.open_gate(parts.entry.offsets)
         reach(Step.TAKEOVER_OPENED)

@@ -205,6 +205,8 @@ class Group(Protocol):
 class Log(Protocol):
     """A log that is open."""
 
+    where: str
+    """What messages call it: its file, or how it is reached."""
     cut_distance_s: float
     """The least time between the end of a shard's cut and its next one; 0 where a cut is cheap."""
 

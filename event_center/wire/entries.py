@@ -163,7 +163,9 @@ class ShardEntry:
                     setattr(entry, name, body[name])
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             msg = (
-                f"the shard entry can not be read ({error!r}): the log is damaged, restore a backup"
+                f"the shard entry can not be read ({error!r}), so what was decided is not known: "
+                "put back a copy of the log, or name another log in [log] of the settings and "
+                "publish again what it is to decide"
             )
             raise FormatError(msg) from error
         return entry

@@ -18,10 +18,10 @@ from event_center.wire.entries import Place
 
 SNAPSHOT_FORMAT = 1
 NEXT = (
-    "its bytes stay as they are, and events for it become letters; run the release that wrote it, or "
-    "restore a backup of the log"
+    "its bytes stay as they are, and events for it become letters, to be replayed once it can be "
+    "read; run the release that wrote it, or put back a copy of the log"
 )
-"""What to do about a snapshot that can not be read; the end of each message."""
+"""What to do about a workflow that can not be read; the end of each message."""
 STOPPED = frozenset({Status.PARKED, Status.PAUSED})
 """Statuses in which only a command moves a workflow."""
 

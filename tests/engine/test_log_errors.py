@@ -15,6 +15,7 @@ from event_center.errors import (
     LogError,
     LogUnavailable,
     NotCommitted,
+    RetryLater,
     Unknown,
 )
 from event_center.log.memory import Ending, MemoryLog
@@ -273,6 +274,30 @@ async def test_a_damaged_snapshot_stands_still_alone(value: bytes) -> None:
         world.send("v", "add")
         await world.idle()
         assert world.snapshot("v").data["n"] == 1
+
+
+async def test_a_damaged_workflow_between_two_attempts_keeps_nobody_waiting() -> None:
+    """P8: it will make no attempt, so `run --until-idle` does not wait for one; who can, is waited for."""
+    asked = 3600 * 24 * 365
+    work = Script(RetryLater(asked), RetryLater(asked), "done")
+    async with world_with(work) as world:
+        world.send("w", "go")
+        world.send("v", "go")
+        await world.rest(1)
+        await world.stop()
+        world.audits = False
+        store = world.broker.store(Shard(0))
+        store[snapshot_key("w")] = store[snapshot_key("w")][:-7]
+        await world.start()
+        await world.rest(1)
+        assert not await world.processes[0].owner(0).quiet()
+        world.command("retry", "v")
+        await world.idle()
+        assert world.state("v") == "idle"
+        world.send("w", "add")
+        await world.idle()
+        assert [letter.reason for letter in world.letters()] == ["unreadable_snapshot"]
+        assert "shard 0 of the log in memory" in (world.letters()[0].message or "")
 
 
 async def test_another_partitioner_is_refused() -> None:
