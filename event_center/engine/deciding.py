@@ -17,6 +17,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Interrupted, Run, Runners
+from event_center.engine.waiting import attempts
 from event_center.engine.workflow import STOPPED, Waiting, Workflows
 from event_center.errors import PluginError
 from event_center.failpoint import Step, reach
@@ -81,7 +82,7 @@ class Deciding:
             snapshot,
             event,
             f"{snapshot.workflow_id}/{event.origin}/{action.name}",
-            attempt=snapshot.deciding_attempt + 1,
+            attempt=attempts(snapshot, event, hearing.item) + 1,
             deadline_ms=self._ledger.now_ms + action.timeout_ms,
             topics=self._plan.publishable,
         )

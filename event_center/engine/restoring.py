@@ -13,6 +13,7 @@ import structlog
 
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
+from event_center.engine.waiting import timer_item
 from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Lease, TopicInfo
@@ -95,7 +96,12 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
     parts.timers.arm(snapshot)
     if snapshot.deciding_due_ms:
         parts.timers.due(workflow_id, snapshot.deciding_due_ms)
-    _fill(parts.workflows.mailbox(workflow_id), items)
+    mailbox = parts.workflows.mailbox(workflow_id)
+    _fill(mailbox, items)
+    if snapshot.deciding_attempt and not snapshot.owed:
+        # A timer that is tried again has no entry. A replay has none either: its letter is still open.
+        tried = [timer for timer in snapshot.timers if timer.id == snapshot.deciding_event]
+        mailbox.queue.extendleft(map(timer_item, tried))
 
 
 def _too_many(workflow_id: str, parts: Parts, found: int) -> None:

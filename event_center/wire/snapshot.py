@@ -76,9 +76,16 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
         or snapshot.loop
     ):
         _rare(snapshot, body)
+        again = snapshot.deciding_due_ms
+        needs, due = _with_due(needs, due, again) if again else (needs, due)
     key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
     prefix, where = _prefixes.get(key) or _prefix(key)
     return b"%b%d\n%b" % (prefix, due, _dumps(body)), where
+
+
+def _with_due(needs: str, due: int, again: int) -> tuple[str, int]:
+    """Needs and next due of a workflow whose next attempt to decide is due as well."""
+    return needs if "t" in needs else "t" + needs, min(due or again, again)
 
 
 def _event_parts(event: Event) -> list[Any]:
@@ -113,7 +120,8 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
     if snapshot.letters_last:
         body["letters"] = [snapshot.letters_next, snapshot.letters_last]
     if snapshot.deciding_attempt:
-        body["deciding"] = [snapshot.deciding_attempt, snapshot.deciding_due_ms]
+        tried = (snapshot.deciding_attempt, snapshot.deciding_due_ms, snapshot.deciding_event)
+        body["deciding"] = tried if tried[2] else tried[:2]
     if snapshot.parked is not None:
         body["parked"] = snapshot.parked
     if snapshot.failure is not None:
@@ -215,7 +223,9 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     snapshot.result = get("result")
     snapshot.closed_at_ms = get("closed_at", 0)
     snapshot.letters_next, snapshot.letters_last = get("letters", (0, 0))
-    snapshot.deciding_attempt, snapshot.deciding_due_ms = get("deciding", (0, 0))
+    if "deciding" in body:
+        snapshot.deciding_attempt, snapshot.deciding_due_ms, *event = body["deciding"]
+        snapshot.deciding_event = event[0] if event else ""
     snapshot.parked = get("parked")
     failure = get("failure")
     snapshot.failure = None if failure is None else Failure(*failure)

@@ -155,7 +155,9 @@ async def test_waiting_events_that_no_rule_reads_have_no_name(shelf: Shelf) -> N
 async def test_an_unreadable_workflow_is_told(shelf: Shelf) -> None:
     """Asking for a workflow whose snapshot can not be read is an error that says what to do."""
     shelf.cut(shelf.app.home("b"), {snapshot_key("b"): b"9\tx\n{}"})
-    with pytest.raises(FormatError, match=r"'b': .*first line.*run the release.*or put back a copy"):
+    with pytest.raises(
+        FormatError, match=r"'b': .*first line.*run the release.*or put back a copy"
+    ):
         await show(shelf.log, shelf.app, "b")
     shelf.cut(shelf.app.home("c"), {snapshot_key("c"): b"9\tm\t1\ts\tactive\t0\n{}"})
     with pytest.raises(FormatError, match=r"'c': .*format 9, this release reads 1; its bytes stay"):

@@ -82,6 +82,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         made.letters_next, made.letters_last = draw(NUMBER), draw(st.integers(1, 99))
     if draw(st.booleans()):
         made.deciding_attempt, made.deciding_due_ms = draw(st.integers(1, 9)), draw(NUMBER)
+        made.deciding_event = draw(st.just("") | NAME)
     return made
 
 
@@ -104,13 +105,15 @@ def test_the_first_line_tells_what_a_restore_needs(made: Snapshot) -> None:
     value, where = snapshot.encode(made)
     head = snapshot.peek(value)
     assert head[1:5] == tuple(where)
-    assert ("t" in head.needs) is bool(made.timers)
+    assert ("t" in head.needs) is bool(made.timers or made.deciding_due_ms)
     assert ("o" in head.needs) is bool(made.owed)
     assert ("w" in head.needs) is bool(made.waiting)
     assert ("s" in head.needs) is (made.status in {"parked", "paused"})
     dues = [timer.due_ms for timer in made.timers]
     if made.owed and made.owed[0].due_ms:
         dues.append(made.owed[0].due_ms)
+    if made.deciding_due_ms:
+        dues.append(made.deciding_due_ms)
     assert head.due_ms == min(dues, default=0)
 
 
