@@ -147,7 +147,10 @@ class Effects:
         ledger.tick()
         ledger.entry.runs += 1
         returned: Event | None = None
-        if error is None and (value is not None or run.context.emitted is not None):
+        context = run.context
+        if error is None and (
+            value is not None or context.emitted is not None or context.published is not None
+        ):
             checked = self._outbox.returned(run, value)
             if isinstance(checked, PluginError):
                 error = checked
