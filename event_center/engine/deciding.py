@@ -16,10 +16,10 @@ from event_center.engine.failing import Failing
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Run, Runners
+from event_center.engine.run import Run, Runners
 from event_center.engine.waiting import attempts
 from event_center.engine.workflow import STOPPED, Waiting, Workflows
-from event_center.errors import PluginError
+from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Transition
 from event_center.model import Event, Snapshot

@@ -18,12 +18,12 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Runners
+from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Workflows
-from event_center.errors import FormatError
+from event_center.errors import FormatError, Interrupted
 from event_center.log.ownership import offset_key
 from event_center.log.port import Batch
 from event_center.model import Shard, Snapshot, Status

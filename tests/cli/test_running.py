@@ -118,6 +118,14 @@ def test_help_is_enough(project: Project) -> None:
     assert project.process().code == 2
 
 
+def test_an_argument_that_is_not_utf_8(project: Project) -> None:
+    """Bytes that are no text are refused in a sentence, for whichever part they stand."""
+    for arguments in (("show", "\udcff"), ("publish", "tasks", "--event", "\udcff")):
+        answer = project.process(*arguments)
+        assert answer.code == 2
+        assert answer.err == "an argument is not UTF-8: no log and no settings can hold it\n"
+
+
 def test_a_reader_that_leaves(decided: Project) -> None:
     """A pipe that is closed early ends a command without a traceback."""
     command = " ".join(decided.command("list", "--json"))
