@@ -244,7 +244,7 @@ class Parts:
     def _retrying(self) -> bool:
         """Whether a workflow waits for its next attempt; one that can not be read will make none."""
         counts = self.entry.counts.items()
-        if not any(n and place.status is Status.RETRYING for place, n in counts):
+        if not any(n and one.status is Status.RETRYING for one, n in counts):
             return False
         workflows = self.workflows
         return not workflows.unreadable or any(
