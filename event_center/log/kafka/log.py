@@ -82,6 +82,7 @@ class KafkaLog:
     """An open log on Kafka; made by `open_kafka`."""
 
     def __init__(self, cluster: Cluster, client: Any) -> None:
+        self.where = f"the log at {cluster.clients.options.bootstrap}"
         self.cut_distance_s = CUT_DISTANCE_S
         self._cluster = cluster
         self._clients = cluster.clients
