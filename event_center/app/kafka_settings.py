@@ -10,6 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from event_center.app.kafka_security import SaslSettings, TlsSettings
 from event_center.app.quantity import Seconds
 
 Bootstrap = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")]
@@ -69,6 +70,16 @@ class KafkaSettings(BaseModel):
         " duration. Then it moves all the same.",
     )
 
+    start_wait: Annotated[Seconds, Field(ge=0, le=3_600)] = Field(
+        default=30.0,
+        description="How long a start waits for a cluster that does not answer: a duration up to 1h."
+        " Then it fails. `run --wait` says otherwise, and other commands wait 3s at most.",
+    )
+    tls: TlsSettings = Field(default=TlsSettings(), description="Whom we trust, by TLS.")
+    sasl: SaslSettings = Field(
+        default=SaslSettings(), description="The password or token that lets us in."
+    )
+
     @model_validator(mode="after")
     def _heard_in_time(self) -> Self:
         if self.heartbeat * 3 > self.session_timeout:
@@ -76,4 +87,17 @@ class KafkaSettings(BaseModel):
                 "heartbeat is more than a third of session_timeout: one lost heartbeat would move"
                 " shards; make it shorter"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _hidden(self) -> Self:
+        """A SCRAM password is never sent as it is; the others would lie open without TLS."""
+        sasl = self.sasl
+        if sasl.mechanism != "none" and not (self.tls.enabled or sasl.without_tls):
+            raise ValueError(
+                f"has sasl.mechanism {sasl.mechanism} without TLS; write tls.enabled = true, or"
+                " sasl.without_tls = true where nobody listens"
+            )
+        if sasl.without_tls and self.tls.enabled:
+            raise ValueError("has sasl.without_tls and tls.enabled; drop one of them")
         return self

@@ -16,7 +16,7 @@ from typing import Any
 from aiokafka.admin import NewTopic
 from aiokafka.errors import for_code
 
-from event_center.errors import ConfigurationError, LogUnavailable, UnknownTopic
+from event_center.errors import ConfigurationError, UnknownTopic
 from event_center.log.kafka.client import FAILURES, Clients, bounded
 from event_center.log.kafka.metadata import TopicsRequest
 from event_center.log.ownership import check_topic
@@ -99,7 +99,7 @@ class Catalog:
                 self.options.call_s,
             )
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise self._clients.unavailable(error) from error
         finally:
             self._clients.dispose(admin)
         for name, code, *why in answer.topic_errors:
@@ -142,7 +142,7 @@ class Catalog:
             node = self._client.get_random_node()
             answer = await bounded(self._client.send(node, TopicsRequest()), self.options.call_s)
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise await self._clients.explained(error) from error
         prefix = self.options.topic_prefix
         infos, led = {}, set()
         for code, real, topic_id, internal, parts, *_ in answer.topics:
