@@ -81,7 +81,7 @@ def _show(context: ssl.SSLContext, tls: TlsSettings, root: Path) -> None:
 def _tokens(sasl: SaslSettings, root: Path, clock: Callable[[], int]) -> Tokens | None:
     if sasl.token_command:
         name = f"{SASL}.token_command"
-        ask = asked_command(sasl.token_command, name)
+        ask = asked_command(sasl.token_command, name, root)
     elif sasl.token_function:
         name = f"{SASL}.token_function"
         ask = asked_function(function_named(sasl.token_function, root, name), name)

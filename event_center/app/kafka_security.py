@@ -105,7 +105,7 @@ class SaslSettings(BaseModel):
     token_command: tuple[str, ...] = Field(
         default=(),
         description="For OAUTHBEARER: a command and its arguments, which prints a token. It is run"
-        " for the first connection, and again before the token expires.",
+        " in the project's root for the first connection, and again before the token expires.",
     )
     token_function: Function = Field(
         default="",

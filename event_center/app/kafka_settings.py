@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from event_center.app.kafka_security import SaslSettings, TlsSettings
 from event_center.app.quantity import Seconds
@@ -89,15 +97,18 @@ class KafkaSettings(BaseModel):
             )
         return self
 
-    @model_validator(mode="after")
-    def _hidden(self) -> Self:
-        """A SCRAM password is never sent as it is; the others would lie open without TLS."""
-        sasl = self.sasl
-        if sasl.mechanism != "none" and not (self.tls.enabled or sasl.without_tls):
+    @field_validator("sasl")
+    @classmethod
+    def _hidden(cls, sasl: SaslSettings, info: ValidationInfo) -> SaslSettings:
+        """Without TLS all but SCRAM show the secret itself, and no mechanism hides the events."""
+        tls = info.data.get("tls")
+        if tls is None:
+            return sasl
+        if sasl.mechanism != "none" and not (tls.enabled or sasl.without_tls):
             raise ValueError(
-                f"has sasl.mechanism {sasl.mechanism} without TLS; write tls.enabled = true, or"
-                " sasl.without_tls = true where nobody listens"
+                f"has mechanism {sasl.mechanism} without TLS; write enabled = true into"
+                " [log.kafka.tls], or without_tls = true here, where nobody listens"
             )
-        if sasl.without_tls and self.tls.enabled:
-            raise ValueError("has sasl.without_tls and tls.enabled; drop one of them")
-        return self
+        if sasl.without_tls and tls.enabled:
+            raise ValueError("has without_tls, but [log.kafka.tls] is enabled; drop one of them")
+        return sasl

@@ -1,7 +1,7 @@
 """
 Access control lists of a secured cluster, given and taken through its plain listener.
 
-Promises: a list is as `give` left it when `give` returns; nodes may take some milliseconds more to
+Promises: a list is as `give` or `take` left it when that returns; nodes may take some milliseconds more to
 obey it. The client library has the requests and no methods for them: hence this file. Tests and
 `scripts/kafka` call it; docs/security.md has the lists that a center needs.
 """
@@ -61,17 +61,25 @@ def everything() -> list[Entry]:
 
 
 async def give(bootstrap: str, user: str, entries: Iterable[Entry]) -> None:
-    """Let this user do exactly this, and nothing that he could do before."""
+    """Let this user do this, besides what he may do already."""
     async with _client(bootstrap) as client:
-        who = f"User:{user}"
-        taken = DeleteAclsRequest(ANY, None, ANY, who, None, ANY, ANY)
-        await client.send(client.get_random_node(), taken)
         for one in entries:
-            given = CreateAclsRequest(one.on, one.name, one.pattern, who, "*", one.may, ALLOW)
+            given = CreateAclsRequest(*_told(one, user), ALLOW)
             answer = await client.send(client.get_random_node(), given)
             for code, why, *_ in answer.creation_responses:
                 if code:
                     raise ValueError(f"{one}: {code} {why}")
+
+
+async def take(bootstrap: str, user: str, entry: Entry | None = None) -> None:
+    """Take this from the user, or everything."""
+    told = (ANY, None, ANY, f"User:{user}", None, ANY) if entry is None else _told(entry, user)
+    async with _client(bootstrap) as client:
+        await client.send(client.get_random_node(), DeleteAclsRequest(*told, ANY))
+
+
+def _told(entry: Entry, user: str) -> tuple[int, str, int, str, str, int]:
+    return entry.on, entry.name, entry.pattern, f"User:{user}", "*", entry.may
 
 
 @asynccontextmanager

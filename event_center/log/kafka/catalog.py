@@ -19,6 +19,7 @@ from aiokafka.errors import for_code
 from event_center.errors import ConfigurationError, UnknownTopic
 from event_center.log.kafka.client import FAILURES, Clients, bounded
 from event_center.log.kafka.metadata import TopicsRequest
+from event_center.log.kafka.permission import DENIED, hidden, unseen
 from event_center.log.ownership import check_topic
 from event_center.log.port import TopicInfo
 
@@ -81,7 +82,7 @@ class Catalog:
         place = topic if partition is None else f"{topic}/{partition}"
         return UnknownTopic(
             f"the Kafka cluster at {self.options.bootstrap} has no {place} for this log; create the "
-            f"topic first. It has: {there or 'no topics'}"
+            f"topic first{hidden(self.real(topic), self.options)}. It has: {there or 'no topics'}"
         )
 
     async def create(self, topics: Mapping[str, int]) -> None:
@@ -103,6 +104,8 @@ class Catalog:
         finally:
             self._clients.dispose(admin)
         for name, code, *why in answer.topic_errors:
+            if issubclass(for_code(code), DENIED):
+                raise unseen(name, self.options)
             if code not in {0, EXISTS}:
                 raise ConfigurationError(self._refused(name, for_code(code).__name__, why))
         await self._wait_for_leaders(set(wanted))

@@ -14,7 +14,11 @@ from typing import Any
 
 import structlog
 from aiokafka import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+)
 
 from event_center.log.gates import Place
 from event_center.log.kafka.assignor import Claim, KeepPlace, Share
@@ -128,6 +132,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     await self._show_lag()
             except FAILURES as error:
                 log.warning("log.group_trouble", error=self._clients.said(error))
+                if isinstance(error, GroupAuthorizationFailedError):
+                    # Aiokafka's heartbeat has ended with it, and begins again with a new joining.
+                    self.rejoin()
 
     async def _show_lag(self) -> None:
         """Commit the offsets that are durable, for the tools that show lag; nobody restores them."""

@@ -53,6 +53,22 @@ def _sentence(error: BaseException, options: KafkaOptions) -> str:
     )
 
 
+def unseen(topic: str, options: KafkaOptions) -> LogRefused:
+    """The error to raise for a topic that we are not shown, and may not make."""
+    return LogRefused(
+        f"{who(options)} is not shown the topic {topic} on the Kafka cluster at {options.bootstrap},"
+        f" and may not make it; give it the permissions READ and WRITE on topic {topic}, as far as"
+        " docs/security.md says, and make the topic if it is not there (or give CREATE)"
+    )
+
+
+def hidden(topic: str, options: KafkaOptions) -> str:
+    """What may be so besides, where a topic is not there: a cluster hides what may not be used."""
+    if options.access.protocol == "PLAINTEXT":
+        return ""
+    return f", or give {who(options)} the permissions READ and WRITE on topic {topic}"
+
+
 def who(options: KafkaOptions) -> str:
     """Our name, as far as we know it."""
     access = options.access

@@ -13,6 +13,7 @@ import base64
 import inspect
 import subprocess
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -80,13 +81,16 @@ class Tokens:
         return found
 
 
-def asked_command(command: Sequence[str], name: str) -> Callable[[], Awaitable[str]]:
-    """Ask a command, which prints a token and nothing else."""
+def asked_command(
+    command: Sequence[str], name: str, folder: Path = Path()
+) -> Callable[[], Awaitable[str]]:
+    """Ask a command, run in this folder, which prints a token and nothing else."""
 
     async def ask() -> str:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
