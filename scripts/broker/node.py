@@ -100,7 +100,8 @@ class Broker:
         (self.folder / "port").write_text(str(plan.nodes[self.number - 1].plain))
         properties = self.folder / "new.properties"
         properties.write_text(lines)
-        tool = ["kafka.tools.StorageTool", "format", "-t", plan.cluster_id]
+        # In one word, because an id may begin with a dash.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={plan.cluster_id}"]
         users = [] if plan.security is None else plan.security.format_options()
         command = self._java(*tool, "-c", str(properties), *users)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
