@@ -1,11 +1,13 @@
 """
 A daemon that a crash test runs as a real process, and that ends itself where it is told to.
 
-    python -m tests.crash.daemon SETTINGS [--step STEP --nth N] [--read N] [--halt] [--twin NAME]
+    python -m tests.crash.daemon SETTINGS [--step STEP --nth N] [--await NAME]
+                                          [--read N] [--halt] [--twin NAME]
 
 Without `--step` it runs until nothing is left to do, retries and short timers included, and prints
 one line of JSON: when it was idle, and its totals. With `--step` it kills itself (SIGKILL, no clean-up)
 when it reaches the step for the nth time, and with `--read` not before so many records were read;
+`--await` kills it where it waits first at the await of this name (`awaits`);
 `--halt` stops it there instead (SIGSTOP), for another daemon to take it for dead.
 """
 
@@ -26,6 +28,7 @@ import anyio
 from event_center import Center
 from event_center.app.settings import load_settings
 from event_center.failpoint import Step, install
+from tests.crash.awaits import Watch
 from tests.crash.twins import TWINS
 from tests.waiting import until_true
 
@@ -63,6 +66,8 @@ async def settled(center: Center) -> None:
 
 async def run(arguments: argparse.Namespace) -> None:
     """Run a center to its end, or to this process's."""
+    if arguments.waits_at:
+        Watch(arguments.waits_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
     async with Center.open(load_settings(Path(arguments.settings))) as center:
         if arguments.step:
             install(armed(arguments, center))
@@ -80,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("settings")
     parser.add_argument("--step", default="")
+    parser.add_argument("--await", dest="waits_at", default="")
     parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--read", type=int, default=0)
     parser.add_argument("--halt", action="store_true")
