@@ -12,7 +12,7 @@ import os
 
 from hypothesis import settings
 
-settings.register_profile("desk", max_examples=50, deadline=None)
+settings.register_profile("desk", max_examples=30, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True)
 settings.register_profile("thorough", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
