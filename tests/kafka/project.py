@@ -49,7 +49,7 @@ class Project:
 
     def told(self, *arguments: str) -> Any:
         """Run one command; what it printed, read as JSON."""
-        command = self._command(*arguments, "--json")
+        command = self.command(*arguments, "--json")
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
@@ -66,10 +66,10 @@ class Project:
         file.write_bytes(b"\n".join(lines))
         self.told("publish", "orders", "--file", str(file))
 
-    def daemon(self) -> subprocess.Popen[bytes]:
+    def daemon(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a daemon."""
         with (self.folder / "daemon.log").open("ab") as output:
-            started = subprocess.Popen(self._command("run"), stdout=output, stderr=output)
+            started = subprocess.Popen(self.command("run", *arguments), stdout=output, stderr=output)
         self.daemons.append(started)
         return started
 
@@ -91,6 +91,6 @@ class Project:
             daemon.wait()
         asyncio.run(KafkaHarness(bootstrap()).remove_topics(self.prefix))
 
-    def _command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "event_center", *arguments]
         return [*command, "--config", str(self.settings)]
