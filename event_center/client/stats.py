@@ -62,7 +62,14 @@ async def stats(log: Log, app: App) -> Stats:
         "letters": await _written(log, app.dead_letters),
         "history": await _written(log, app.history),
         "shards": [
-            {"shard": shard, "cut": entry.cut, "read": entry.read, "machines": entry.machines}
+            {
+                "shard": shard,
+                "cut": entry.cut,
+                "owner": entry.owner,
+                "takeovers": entry.takeovers,
+                "read": entry.read,
+                "machines": entry.machines,
+            }
             for shard, entry in entries.items()
         ],
     }

@@ -69,7 +69,9 @@ class Project:
     def daemon(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a daemon."""
         with (self.folder / "daemon.log").open("ab") as output:
-            started = subprocess.Popen(self.command("run", *arguments), stdout=output, stderr=output)
+            started = subprocess.Popen(
+                self.command("run", *arguments), stdout=output, stderr=output
+            )
         self.daemons.append(started)
         return started
 
