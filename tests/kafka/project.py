@@ -31,8 +31,6 @@ topic_prefix = "{prefix}"
 replication_factor = 1
 session_timeout = "1s"
 heartbeat = "200ms"
-[engine]
-cut_records = {cut_records}
 {topics}
 [logging]
 level = "info"
@@ -53,7 +51,6 @@ class Project:
         machines: str = "order.yaml",
         topics: str = ORDERS,
         partitions: int = 4,
-        cut_records: int = 20_000,
     ) -> None:
         self.folder = folder
         self.prefix = f"t{uuid.uuid4().hex[:12]}."
@@ -64,7 +61,6 @@ class Project:
             prefix=self.prefix,
             topics=topics,
             partitions=partitions,
-            cut_records=cut_records,
         )
         self.settings.write_text(text, encoding="utf-8")
         self.daemons: list[subprocess.Popen[bytes]] = []
