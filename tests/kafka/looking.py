@@ -15,7 +15,7 @@ from event_center.client.stats import Stats, stats
 from event_center.client.workflows import Wanted, list_workflows
 from tests.kafka.project import Project
 
-PATIENCE_S = 90.0
+PATIENCE_S = 40.0
 
 
 class Look:

@@ -56,7 +56,7 @@ class Project:
         self.prefix = f"t{uuid.uuid4().hex[:12]}."
         self.settings = folder / "event-center.toml"
         text = SETTINGS.format(
-            machines=ROOT / "machines" / machines,
+            machines=ROOT / "machines" / machines,  # which an absolute path replaces
             bootstrap=bootstrap(),
             prefix=self.prefix,
             topics=topics,
