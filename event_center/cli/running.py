@@ -64,6 +64,15 @@ def run(
         ),
     ] = None,
     child: Annotated[int | None, typer.Option("--child", hidden=True)] = None,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            "--wait",
+            metavar="DURATION",
+            help="How long to wait for a Kafka cluster that does not answer, instead of the "
+            "settings' start_wait.",
+        ),
+    ] = None,
     config: Config = None,
     log_path: LogPath = None,
     as_json: AsJson = False,
@@ -72,9 +81,9 @@ def run(
     output = Output(as_json=as_json)
     where = Where(config, log_path)
     if child is not None:
-        perform(output, partial(_run_child, where, child), fast=True)
+        perform(output, partial(_run_child, where, child, wait), fast=True)
         return
-    perform(output, partial(_run, output, where, Wish(processes, until_idle)), fast=True)
+    perform(output, partial(_run, output, where, Wish(processes, until_idle, wait)), fast=True)
 
 
 class Wish(NamedTuple):
@@ -82,15 +91,16 @@ class Wish(NamedTuple):
 
     processes: int | None
     until_idle: bool
+    wait: str | None
 
 
 async def _run(output: Output, where: Where, wish: Wish) -> Exit:
-    settings = where.settings()
+    settings = where.settings(wish.wait)
     count = wish.processes or settings.engine.processes
     check_shareable(settings, count)
     set_up_logging(settings.logging)
     if count > 1:
-        return await _supervise(output, where, Wish(count, wish.until_idle))
+        return await _supervise(output, where, wish._replace(processes=count))
     return await _run_alone(output, settings, wish.until_idle)
 
 
@@ -111,10 +121,10 @@ async def _run_alone(output: Output, settings: Settings, until_idle: bool) -> Ex
     return Exit.OK if finished else Exit.PARTLY
 
 
-async def _run_child(where: Where, number: int) -> Exit:
+async def _run_child(where: Where, number: int, wait: str | None) -> Exit:
     """A center in this process, which a supervisor has started."""
     gc.set_threshold(GARBAGE)
-    settings = where.settings()
+    settings = where.settings(wait)
     set_up_logging(settings.logging, process=number)
     finished = False
     async with Center.open(settings) as center, anyio.create_task_group() as tasks:
@@ -128,10 +138,11 @@ async def _run_child(where: Where, number: int) -> Exit:
 
 async def _supervise(output: Output, where: Where, wish: Wish) -> Exit:
     """Centers in processes of their own, which run this command anew."""
-    settings = where.settings()
+    settings = where.settings(wish.wait)
     command = [sys.executable, "-m", "event_center", "run"]
     for option, path in (("--config", where.config), ("--log", where.log)):
         command += [] if path is None else [option, str(path)]
+    command += [] if wish.wait is None else ["--wait", wish.wait]
     supervisor = Supervisor(
         command,
         wish.processes or settings.engine.processes,

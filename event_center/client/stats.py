@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import anyio
 
 from event_center.client.app import App
-from event_center.errors import EventCenterError
+from event_center.errors import EventCenterError, FormatError
 from event_center.log.port import Log, TopicInfo
 from event_center.model import Outcome, Shard
 from event_center.wire.entries import SHARD_KEY, ShardEntry
@@ -35,7 +35,10 @@ async def shard_entry(log: Log, shard: Shard) -> ShardEntry:
         FormatError: a newer release wrote it, or it is damaged.
     """
     value = await log.entry(shard, SHARD_KEY)
-    return ShardEntry() if value is None else ShardEntry.decode(value)
+    try:
+        return ShardEntry() if value is None else ShardEntry.decode(value)
+    except FormatError as error:
+        raise FormatError(f"shard {shard} of {log.where}: {error}") from error
 
 
 async def stats(log: Log, app: App) -> Stats:

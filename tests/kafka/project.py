@@ -28,7 +28,7 @@ partitions = {partitions}
 [log.kafka]
 bootstrap = "{bootstrap}"
 topic_prefix = "{prefix}"
-replication_factor = 1
+replication_factor = {copies}
 session_timeout = "1s"
 heartbeat = "200ms"
 {topics}
@@ -47,20 +47,24 @@ class Project:
     def __init__(
         self,
         folder: Path,
+        at: str | None = None,
+        copies: int = 1,
         *,
         machines: str = "order.yaml",
         topics: str = ORDERS,
         partitions: int = 4,
     ) -> None:
         self.folder = folder
+        self.bootstrap = at or bootstrap()
         self.prefix = f"t{uuid.uuid4().hex[:12]}."
         self.settings = folder / "event-center.toml"
         text = SETTINGS.format(
             machines=ROOT / "machines" / machines,  # which an absolute path replaces
-            bootstrap=bootstrap(),
+            bootstrap=self.bootstrap,
             prefix=self.prefix,
             topics=topics,
             partitions=partitions,
+            copies=copies,
         )
         self.settings.write_text(text, encoding="utf-8")
         self.daemons: list[subprocess.Popen[bytes]] = []
@@ -142,7 +146,7 @@ class Project:
             daemon.wait()
         for pid in filter(alive, self.children()):
             os.kill(pid, signal.SIGKILL)
-        asyncio.run(KafkaHarness(bootstrap()).remove_topics(self.prefix))
+        asyncio.run(KafkaHarness(self.bootstrap).remove_topics(self.prefix))
 
     def command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "event_center", *arguments]
