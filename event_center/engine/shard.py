@@ -249,7 +249,7 @@ class Owner:
             watermarks = await self._group.watermarks(self.shard)
         except (LogUnavailable, NotCommitted):
             return False
-        if self._committing or not parts.idle():
+        if self._cutting.under_way or not parts.idle():
             return False
         offsets = parts.entry.offsets
         return all(offsets.get(t, 0) >= mark for t, mark in watermarks.items())
