@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,10 @@ import pytest
 from event_center.app.settings import Settings
 from event_center.app.supervisor import Supervisor, Tempo, check_shareable
 from event_center.errors import ConfigurationError, ProcessFailed
+from tests.waiting import until, wait_until
 
 CHILD = Path(__file__).with_name("children.py")
 QUICK = Tempo(again_s=0.01, again_max_s=0.02, quick_deaths=3, grace_s=0.2, margin_s=0.2)
-PATIENCE_S = 20.0
 
 
 def answer(read: int, *quiet: int) -> dict[str, Any]:
@@ -48,12 +46,6 @@ def asked(folder: Path, number: int) -> int:
     """How often a child was asked."""
     path = folder / f"{number}.asked"
     return int(path.read_text() or 0) if path.exists() else 0
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with anyio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - what other processes have written tells nobody
-            await anyio.sleep(0.01)
 
 
 def runs(pid: int) -> bool:
@@ -116,7 +108,7 @@ async def test_nothing_outlives_the_grace_time(tmp_path: Path, script: str, code
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
-        await until(lambda: asked(tmp_path, 2))
+        await until(lambda: asked(tmp_path, 2) > 0)
         made.stop()
     assert codes == [code]
     assert not any(runs(pid) for number in (1, 2) for pid in starts(tmp_path, number))
@@ -132,18 +124,14 @@ def test_the_line_ends_what_has_no_supervisor(tmp_path: Path, script: str, stays
         f"anyio.run(Supervisor({command!r}, 1, shards=1, tempo=Tempo()).run)"
     )
     killed = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
-    end = time.monotonic() + PATIENCE_S
-    while not asked(tmp_path, 1):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: asked(tmp_path, 1) > 0)
     killed.kill()
     killed.wait()
     (child,) = starts(tmp_path, 1)
-    until_s = time.monotonic() + (0.5 if stays else PATIENCE_S)
-    while runs(child) and time.monotonic() < until_s:
-        time.sleep(0.02)
-    assert runs(child) == stays
-    if stays:
+    if not stays:
+        wait_until(lambda: not runs(child))
+    else:
+        assert runs(child)
         os.kill(child, signal.SIGKILL)
 
 

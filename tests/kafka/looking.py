@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,8 +12,7 @@ from event_center.cli.session import app_of
 from event_center.client.stats import Stats, stats
 from event_center.client.workflows import Wanted, list_workflows
 from tests.kafka.project import Project
-
-PATIENCE_S = 40.0
+from tests.waiting import until_true
 
 
 class Look:
@@ -33,10 +30,13 @@ class Look:
 
     async def until(self, condition: Callable[[Stats], object]) -> Stats:
         """Ask until it is so."""
-        end = time.monotonic() + PATIENCE_S
-        while not condition(found := await self.stats()):
-            assert time.monotonic() < end, (found["events"], found["lag"], found["shards"])
-            await asyncio.sleep(0.01)
+        found: Stats = {}
+
+        async def looked() -> bool:
+            found.update(await self.stats())
+            return bool(condition(found))
+
+        await until_true(looked)
         return found
 
     async def states(self) -> dict[str, str]:

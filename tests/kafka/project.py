@@ -17,6 +17,7 @@ import orjson
 
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
@@ -118,11 +119,8 @@ class Project:
 
     def wait_for(self, event: str, count: int) -> list[dict[str, Any]]:
         """Wait until there are so many lines of an event."""
-        end = time.monotonic() + TIMEOUT_S
-        while len(found := self.logged(event)) < count:
-            assert time.monotonic() < end, (self.folder / "daemon.log").read_text()[-3_000:]
-            time.sleep(0.05)
-        return found
+        wait_until(lambda: len(self.logged(event)) >= count)
+        return self.logged(event)
 
     def children(self) -> list[int]:
         """The ids of all processes that supervisors have started here."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kafka.project import TIMEOUT_S, Project, alive
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -57,10 +57,7 @@ def test_a_supervisor_that_is_killed(project: Project) -> None:
     daemon.kill()
     project.wait_for("run.supervisor_gone", 2)
     project.wait_for("center.stopped", 2)
-    end = time.monotonic() + TIMEOUT_S
-    while any(map(alive, project.children())):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(alive, project.children())))
 
 
 def test_wrong_settings_are_told_once(project: Project) -> None:
