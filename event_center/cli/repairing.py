@@ -1,5 +1,5 @@
 """
-The commands that change one workflow: `pause`, `resume`, `retry`, `cancel`.
+The commands that change one workflow: `pause`, `resume`, `retry`, `skip`, `cancel`, `set-state`.
 
 Each is a record in the log with an id, who asked and why; the daemon decides it ahead of everything
 that waits, and its answer is read from the history. `client.commands` has the next step.
@@ -71,6 +71,39 @@ def retry(
 ) -> None:
     """Try again what failed: a parked workflow begins its attempts anew, a waiting one at once."""
     command = make_command(Verb.RETRY, workflow_id, reason=reason)
+    _give(command, Where(config, log), Output(as_json=as_json), _patience(dry_run, no_wait, wait))
+
+
+def skip(
+    workflow_id: Id,
+    *,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    wait: Wait = WAIT,
+    no_wait: NoWait = False,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give up what fails, the owed callback or the event that can not be decided, and go on behind it."""
+    command = make_command(Verb.SKIP, workflow_id, reason=reason)
+    _give(command, Where(config, log), Output(as_json=as_json), _patience(dry_run, no_wait, wait))
+
+
+def set_state(
+    workflow_id: Id,
+    state: Annotated[str, typer.Argument(metavar="STATE", help="A state of its machine.")],
+    *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: it must be told.")],
+    dry_run: DryRun = False,
+    wait: Wait = WAIT,
+    no_wait: NoWait = False,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put one workflow into a state, as if a transition had led there: its entry and timers begin."""
+    command = make_command(Verb.SET_STATE, workflow_id, reason=reason, args={"state": state})
     _give(command, Where(config, log), Output(as_json=as_json), _patience(dry_run, no_wait, wait))
 
 
