@@ -72,7 +72,7 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
     log = await opened(settings, rules, clock)
     try:
         await _make_topics(log, dict.fromkeys([*consumed, *told], settings.log.partitions))
-    except BaseException:
+    except BaseException:  # whatever it was goes on, and the log is not left open
         await log.close()
         raise
     return log

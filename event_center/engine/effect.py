@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from event_center.engine.attempt import delay_ms, failure_of
-from event_center.engine.failing import error_event, say_failed, say_parked
+from event_center.engine.failing import error_event, say_failed, say_parked, say_unknown
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
@@ -170,14 +170,15 @@ class Effects:
     def _done(self, run: EffectRun, returned: Event | None) -> None:
         """It succeeded: what it returned, or `on_done` after the state's last run, is decided now."""
         snapshot, owed = run.snapshot, run.owed
+        machine = self._plan.machines[snapshot.machine]
         event: Event | None = None
         if returned is not None:
+            if returned.name not in machine.events:
+                say_unknown(snapshot, machine, run.callback, returned.name)
             origin = f"run/{owed.seq}/{owed.name}"
             now = self._ledger.now_ms
             event = Event(returned.name, returned.payload, returned.id, now, (), origin)
-        elif len(snapshot.owed) == 1 and self._plan.machines[snapshot.machine].has(
-            snapshot.state, DONE
-        ):
+        elif len(snapshot.owed) == 1 and machine.has(snapshot.state, DONE):
             event = done_event(self._ledger.now_ms, owed.seq)
         if event is None:
             self._mark_done(run, None)

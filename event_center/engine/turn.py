@@ -158,11 +158,14 @@ class Turn:
             self._waiting.defer(snapshot, event, item)
             return
         self.settle(snapshot, item)
-        reason, detail = refused.reason, refused.detail
+        reason = refused.reason
+        if unhandled is Unhandled.IGNORE:
+            self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail=refused.detail)
+            return
+        detail = refused.explained(snapshot.state, event.name)
         if unhandled is Unhandled.DEAD_LETTER:
-            self._letters.unhandled(snapshot, event, self._waiting.item(event, item), reason)
-        elif unhandled is Unhandled.IGNORE:
-            self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail=detail)
+            waiting = self._waiting.item(event, item)
+            self._letters.unhandled(snapshot, event, waiting, reason=reason, detail=detail)
         else:
             self._ledger.outcome(snapshot, event, Outcome.REJECTED, reason, detail=detail)
 

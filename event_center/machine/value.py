@@ -19,6 +19,7 @@ Value = Any
 """A JSON value in which an `Expression` may stand for any part."""
 
 _DEEPEST = 100
+"""Levels of a value: as many as a record may have (`wire.envelope`)."""
 
 
 def copied(value: Json, depth: int = 0) -> Json:
