@@ -192,6 +192,7 @@ class Runners:
         """Do runs until none is left, or a callback has left a context variable behind."""
         queue, under_way = self._queue, self._under_way
         context = copy_context()
+        started, returned = Step.RUN_STARTED, Step.RUN_RETURNED
         done = 0
         while queue and not self._closing:
             run = queue.popleft()
@@ -199,15 +200,16 @@ class Runners:
                 continue
             value: Any = None
             error: BaseException | None = None
-            reach(Step.RUN_STARTED)
+            reach(started)
             run.task = task
             under_way[run] = None
             if not self._sweeping:
                 self._sweeping = True
                 self._loop.call_later(SWEEP_S, self._sweep)
             try:
-                if run.callback.is_async:
-                    value = await run.callback.call(run.context)
+                callback = run.callback
+                if callback.is_async:
+                    value = await callback.call(run.context)
                 else:
                     value = await self._in_thread(run)
             except BaseException as raised:  # noqa: BLE001 - user code: whatever it raises is its failure
@@ -217,7 +219,7 @@ class Runners:
                 error = self._cancelled(run, task, error)
                 if task.cancelling():
                     self._closing = True  # not taken back: the task group is cancelled
-            reach(Step.RUN_RETURNED)
+            reach(returned)
             run.end(value, error)
             if copy_context() != context:
                 return

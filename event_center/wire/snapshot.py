@@ -48,11 +48,11 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
     due = 0
     if snapshot.timers:
         needs = "t"
-        body["timers"] = [tuple(timer) for timer in snapshot.timers]
+        body["timers"] = list(map(tuple, snapshot.timers))
         due = min(timer.due_ms for timer in snapshot.timers)
     if snapshot.owed:
         needs += "o"
-        body["owed"] = [tuple(owed) for owed in snapshot.owed]
+        body["owed"] = list(map(tuple, snapshot.owed))
         if snapshot.cause is not None:
             body["cause"] = _event_parts(snapshot.cause)
         run_due = snapshot.owed[0].due_ms
@@ -66,7 +66,7 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
     if snapshot.ids:
         body["ids"] = snapshot.ids
     if snapshot.refusals:
-        body["refusals"] = [tuple(refusal) for refusal in snapshot.refusals]
+        body["refusals"] = list(map(tuple, snapshot.refusals))
     if (
         snapshot.result is not None
         or snapshot.letters_last
@@ -183,12 +183,13 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
         FormatError: it is not a snapshot of a format that this release reads.
     """
     line, _, text = value.partition(b"\n")
-    head = line[: line.rfind(b"\t")]
+    head, _, _ = line.rpartition(b"\t")
     try:
         _, where = _heads.get(head) or _head(head)
         body = _loads(text)
-        snapshot = Snapshot(workflow_id, where.machine, where.version, where.state)
-        snapshot.status = where.status
+        machine, version, state, status = where
+        snapshot = Snapshot(workflow_id, machine, version, state)
+        snapshot.status = status
         snapshot.seq = body["seq"]
         snapshot.entered_at_ms = body["at"]
         snapshot.data = body["data"]
