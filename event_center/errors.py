@@ -19,10 +19,8 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── CallbackError               raised by callbacks on purpose
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
+    ├── Interrupted                 the center itself ended a run; never leaves the engine room
     └── InvariantError              this package is wrong: the daemon stops, loudly
-
-`engine.run.Interrupted` is not in it, for it is no error: it says that the center itself ended a run,
-and never leaves the engine room.
 """
 
 from __future__ import annotations
@@ -151,6 +149,10 @@ class RetryLater(CallbackError):
 
 class PermanentError(CallbackError):
     """No further attempt can help: go to `on_error` or `on_failure` at once."""
+
+
+class Interrupted(EventCenterError):
+    """The run was ended by the center, not by its callback: the attempt does not count."""
 
 
 class InvariantError(EventCenterError):

@@ -1,8 +1,9 @@
 """
 When a failed callback is tried again: a pure function of its policy, the attempt and what was raised.
 
-`failing` and `effect` ask it; what they do with the answer is theirs. Nothing that a callback can raise
-makes it fail.
+`failing` (decide callbacks and guards) and `effect` (entry callbacks) ask it when to try again, and
+`outbox` how to tell an error; what they do with the answer is theirs. Nothing that a callback can
+raise makes it fail.
 """
 
 from __future__ import annotations

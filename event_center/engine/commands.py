@@ -16,12 +16,12 @@ from event_center.engine.intake import IDS, id_hash
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Runners
+from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows, standing
-from event_center.errors import FormatError
+from event_center.errors import FormatError, Interrupted
 from event_center.log.port import Batch
 from event_center.machine.spelling import hint, quoted
 from event_center.model import (

@@ -14,7 +14,7 @@ import anyio
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
-from event_center.engine.phase import Stop
+from event_center.engine.stopping import Stop
 from event_center.errors import NotCommitted
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut, Lease

@@ -18,11 +18,11 @@ from event_center.engine.failing import error_event, say_failed, say_parked, say
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Run, Runners
+from event_center.engine.run import Run, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn, done_event
 from event_center.engine.workflow import STOPPED, Workflows
-from event_center.errors import PluginError
+from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import DONE, ERROR, Action
 from event_center.model import Event, Failure, Owed, Snapshot, Status

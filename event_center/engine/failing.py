@@ -21,7 +21,7 @@ from event_center.engine.timers import Timers
 from event_center.engine.waiting import attempts, unheld
 from event_center.engine.workflow import Waiting, Workflows
 from event_center.errors import GuardFailed
-from event_center.machine.decision import ERROR, Action, accepted_text
+from event_center.machine.decision import ERROR, Action, Transition, accepted_text
 from event_center.machine.step import Machine
 from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status, Timer
 from event_center.plugins.signatures import Callback
@@ -30,7 +30,15 @@ log = structlog.get_logger()
 
 
 class Decider(Protocol):
-    """Who decides what comes of a failure: the turn."""
+    """Who gets an event back, to accept it or to go on after its failure: the turn."""
+
+    def accept(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
+    ) -> None:
+        """Swap in what was decided."""
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Take the next thing that waits, and what the state owes."""
 
     def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
         """Decide one event."""

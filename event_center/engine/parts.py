@@ -18,12 +18,12 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Runners
+from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Workflows
-from event_center.errors import FormatError
+from event_center.errors import FormatError, Interrupted
 from event_center.log.ownership import offset_key
 from event_center.log.port import Batch
 from event_center.model import Shard, Snapshot, Status
@@ -79,8 +79,8 @@ class Parts:
         self.effects = effects = Effects(
             plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=runners
         )
-        # What the turn hands on comes back to it, in three places: deciding (as `Judge`) and failing (as
-        # `Decider`) return an event that was awaited or failed, effects the result of a run.
+        # What the turn hands on comes back to it, in three places: deciding and
+        # failing (both as `Decider`) return an event that was awaited or failed, effects the result of a run.
         turn.on_owed, turn.on_free = effects.start_eager, effects.start
         self._intake = Intake(
             plan,
@@ -245,7 +245,7 @@ class Parts:
     def _retrying(self) -> bool:
         """Whether a workflow waits for its next attempt; one that can not be read will make none."""
         counts = self.entry.counts.items()
-        if not any(n and place.status is Status.RETRYING for place, n in counts):
+        if not any(n and one.status is Status.RETRYING for one, n in counts):
             return False
         workflows = self.workflows
         return not workflows.unreadable or any(

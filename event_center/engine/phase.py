@@ -1,17 +1,15 @@
 """
-Where the ownership of one shard stands, and when it has to be over.
+Where the ownership of a shard stands, and how it may go on from there.
 
-The owner (`shard`) moves the phase; the cut loop (`cutting`) and the timekeeper (`timekeeping`) wait
-for something to happen, or for the time of a stop to run out, on the same `Stop`.
+Promises: a move that is not in the table is a mistake of ours, and is said as one. `shard.py` moves.
 """
 
 from __future__ import annotations
 
-import asyncio
-import math
 from enum import StrEnum
 
-import anyio
+from event_center.errors import InvariantError
+from event_center.model import Shard
 
 
 class Phase(StrEnum):
@@ -22,66 +20,21 @@ class Phase(StrEnum):
     DRAINING = "draining"
     GONE = "gone"
 
+    def to(self, following: Phase, shard: Shard) -> Phase:
+        """
+        Move on.
 
-MOVES = {
+        Raises:
+            InvariantError: there is no way from here to there.
+        """
+        if following not in _MOVES[self]:
+            raise InvariantError(f"shard {shard} can not go from {self} to {following}")
+        return following
+
+
+_MOVES = {
     Phase.RESTORING: {Phase.RESTORING, Phase.SERVING, Phase.DRAINING, Phase.GONE},
     Phase.SERVING: {Phase.RESTORING, Phase.DRAINING, Phase.GONE},
     Phase.DRAINING: {Phase.GONE},
     Phase.GONE: set[Phase](),
 }
-"""The legal moves."""
-
-
-class Stop:
-    """Whether a shard is to stop, how long that may take, and what wakes who waits meanwhile."""
-
-    __slots__ = ("_at_s", "_scope", "_something")
-
-    def __init__(self) -> None:
-        self._at_s: float | None = None
-        self._scope = anyio.CancelScope()
-        self._something = asyncio.Event()
-
-    def within(self, grace_s: float) -> None:
-        """Stop from now on, within so many seconds."""
-        self._at_s = self._scope.deadline = asyncio.get_running_loop().time() + grace_s
-        self._something.set()
-
-    def limit(self) -> anyio.CancelScope:
-        """A scope that ends when the time for stopping is over, also if the stop comes while it lasts."""
-        deadline = math.inf if self._at_s is None else self._at_s
-        self._scope = anyio.CancelScope(deadline=deadline)
-        return self._scope
-
-    @property
-    def asked(self) -> bool:
-        """Whether it is to stop."""
-        return self._at_s is not None
-
-    @property
-    def late(self) -> bool:
-        """Whether the time for stopping is over."""
-        return self._at_s is not None and asyncio.get_running_loop().time() >= self._at_s
-
-    def wake(self) -> None:
-        """Something happened."""
-        self._something.set()
-
-    async def something(self) -> None:
-        """Wait until something happened, or the time for stopping is over."""
-        if not self._something.is_set():
-            left_s = None
-            if self._at_s is not None:
-                left_s = max(0.0, self._at_s - asyncio.get_running_loop().time())
-            with anyio.move_on_after(left_s):
-                await self._something.wait()
-        self._something.clear()
-
-    async def asked_within(self, seconds: float) -> None:
-        """Wait so long; a stop ends the wait."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while not self.asked and loop.time() < until:
-            self._something.clear()
-            with anyio.move_on_after(until - loop.time()):
-                await self._something.wait()

@@ -28,6 +28,7 @@ import anyio.abc
 import structlog
 
 from event_center.engine.threads import Threads
+from event_center.errors import Interrupted
 from event_center.failpoint import Step, reach
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
@@ -42,10 +43,6 @@ SLICE = 256
 """Runs that one runner does before other asyncio tasks get their turn."""
 SPARE = 64
 """Idle runners that are kept: making one costs more than waking one."""
-
-
-class Interrupted(Exception):
-    """The run was ended by us, not by its callback: the attempt does not count."""
 
 
 class Run:

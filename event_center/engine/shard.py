@@ -23,15 +23,15 @@ import structlog
 from event_center.engine.backoff import Backoff
 from event_center.engine.cutting import Cutting
 from event_center.engine.parts import Parts
-from event_center.engine.phase import MOVES, Phase, Stop
+from event_center.engine.phase import Phase
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.run import Runners
+from event_center.engine.stopping import Stop
 from event_center.engine.timekeeping import Timekeeper
 from event_center.errors import (
     Fenced,
     FormatError,
-    InvariantError,
     LogUnavailable,
     NotCommitted,
     Unknown,
@@ -132,10 +132,7 @@ class Owner:
         return self._stop.asked or self.phase is Phase.GONE
 
     def _move(self, phase: Phase) -> None:
-        if phase not in MOVES[self.phase]:
-            msg = f"shard {self.shard} can not go from {self.phase} to {phase}"
-            raise InvariantError(msg)
-        self.phase = phase
+        self.phase = self.phase.to(phase, self.shard)
 
     def _end(self) -> None:
         if self.phase is not Phase.GONE:

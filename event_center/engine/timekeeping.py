@@ -15,7 +15,7 @@ import anyio
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
-from event_center.engine.phase import Stop
+from event_center.engine.stopping import Stop
 from event_center.errors import LogUnavailable, NotCommitted
 from event_center.log.port import Group
 from event_center.model import Shard

@@ -78,7 +78,7 @@ class Turn:
             outbox=outbox,
             runners=runners,
             failing=self.failing,
-            judge=self,
+            decider=self,
         )
         self.again: list[Snapshot] = []
         """Workflows with more waiting events than one slice: to be advanced after the next cut."""

@@ -20,7 +20,7 @@ _SNAPSHOT = b"s:"
 _WAITING = b"w:"
 
 
-class Place(NamedTuple):
+class Counted(NamedTuple):
     """Where a workflow stands, as counted in the shard entry."""
 
     machine: str
@@ -111,7 +111,7 @@ class ShardEntry:
         """Timers that fired."""
         self.runs = 0
         """Runs of callbacks that ended, failed attempts included."""
-        self.counts: dict[Place, int] = {}
+        self.counts: dict[Counted, int] = {}
         self.machines: dict[str, str] = {}
         """`name@version` → content hash of every machine version that ran in this shard."""
 
@@ -155,7 +155,7 @@ class ShardEntry:
             entry = cls()
             body.setdefault("partitioner", "")
             entry.counts = {
-                Place(machine, version, state, Status(status)): n
+                Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]
             }
             for name in cls.__slots__:

@@ -14,7 +14,7 @@ import orjson
 
 from event_center.errors import FormatError
 from event_center.model import Event, Failure, Owed, Refusal, Snapshot, Snapshotted, Status, Timer
-from event_center.wire.entries import Place
+from event_center.wire.entries import Counted
 
 SNAPSHOT_FORMAT = 1
 NEXT = (
@@ -25,18 +25,18 @@ NEXT = (
 STOPPED = frozenset({Status.PARKED, Status.PAUSED})
 """Statuses in which only a command moves a workflow."""
 
-_Heads = dict[bytes, tuple[str, Place]]
+_Heads = dict[bytes, tuple[str, Counted]]
 _heads: _Heads = {}
 """First lines without their due time, decoded once: needs and place."""
-_prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, Place]] = {}
-_places: dict[Place, Place] = {}
+_prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, Counted]] = {}
+_places: dict[Counted, Counted] = {}
 """Each place once, so that the ledger can compare them by identity."""
 
 _dumps = orjson.dumps
 _loads = orjson.loads
 
 
-def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
+def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
     """The value of a workflow's snapshot, and where the workflow is counted."""
     body: dict[str, Any] = {
         "seq": snapshot.seq,
@@ -85,7 +85,9 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
 
 def _with_due(needs: str, due: int, again: int) -> tuple[str, int]:
     """Needs and next due of a workflow whose next attempt to decide is due as well."""
-    return needs if "t" in needs else "t" + needs, min(due or again, again)
+    if "t" in needs:
+        return needs, min(due, again)
+    return "t" + needs, min(due or again, again)
 
 
 def _event_parts(event: Event) -> list[Any]:
@@ -130,25 +132,25 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
         body["loop"] = snapshot.loop
 
 
-def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Place]:
+def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Counted]:
     needs, machine, version, state, status = key
-    where = _place(Place(machine, version, state, status))
+    where = _place(Counted(machine, version, state, status))
     line = f"{SNAPSHOT_FORMAT}{needs}\t{where.machine}\t{where.version}\t{where.state}"
     prefix = f"{line}\t{where.status}\t".encode()
     _prefixes[key] = prefix, where
     return prefix, where
 
 
-def _place(place: Place) -> Place:
+def _place(place: Counted) -> Counted:
     return _places.setdefault(place, place)
 
 
-def _head(head: bytes) -> tuple[str, Place]:
+def _head(head: bytes) -> tuple[str, Counted]:
     """Decode a first line without its due time, and remember it."""
     try:
         flags, machine, version, state, status = head.decode().split("\t")
         written, needs = int(flags.rstrip("tows")), flags.lstrip("0123456789")
-        decoded = needs, _place(Place(machine, int(version), state, Status(status)))
+        decoded = needs, _place(Counted(machine, int(version), state, Status(status)))
     except ValueError as error:
         msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}; {NEXT}"
         raise FormatError(msg) from error

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from event_center.engine.phase import Stop
+from event_center.engine.stopping import Stop
 from event_center.wire.envelope import Rules
 from tests.engine.script import Script
 from tests.engine.world import World
