@@ -88,12 +88,11 @@ class Intake:
         topic, partition = batch.topic, batch.partition
         source = topic if partition == self._shard else f"{topic}/{partition}"
         read = self._plan.envelopes[topic].read
-        workflows, waiting, entry = self._workflows, self._waiting, self._ledger.entry
+        workflows, entry = self._workflows, self._ledger.entry
         held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, self._turn.decide
         redelivered = 0
         self._ledger.tick()
         for record in batch.records:
-            waiting.taking = record
             try:
                 workflow_id, machine, event = read(record, partition)
             except Undecodable as error:
@@ -124,8 +123,7 @@ class Intake:
             if snapshot.owed or workflow_id in mailboxes:
                 self._queue(snapshot, event, record)
             else:
-                decide(snapshot, event)
-        waiting.taking = None
+                decide(snapshot, event, None, record)
         entry.read += len(batch.records) - redelivered
         self._ledger.taken += len(batch.records)
         entry.offsets[source] = batch.records[-1].offset + 1
