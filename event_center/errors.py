@@ -11,6 +11,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
     │   ├── LogUnavailable          cannot be opened or reached
+    │   │   └── LogRefused              it is there, and does not let us: waiting alone does not help
     │   ├── LogInUse                another daemon runs on it
     │   ├── UnknownTopic            no such topic or partition in the log
     │   ├── NotCommitted            certain: nothing of the cut is durable; the lease stands
@@ -96,6 +97,10 @@ class LogError(EventCenterError):
 
 class LogUnavailable(LogError):
     """The log cannot be opened or reached; the message says where it was looked for."""
+
+
+class LogRefused(LogUnavailable):
+    """The log is there and does not let us in, or not do this; the message says what to change."""
 
 
 class LogInUse(LogError):

@@ -250,8 +250,10 @@ class Owner:
             watermarks = await self._group.watermarks(self.shard)
         except (LogUnavailable, NotCommitted):
             return False
+        if self._cutting.under_way or not parts.idle():
+            return False
         offsets = parts.entry.offsets
-        return parts.idle() and all(offsets.get(t, 0) >= mark for t, mark in watermarks.items())
+        return all(offsets.get(t, 0) >= mark for t, mark in watermarks.items())
 
     async def _serve(self) -> None:
         parts, lease = self._parts, self._lease

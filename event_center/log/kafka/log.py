@@ -57,10 +57,11 @@ async def open_kafka(
 
     Raises:
         LogUnavailable: no broker answers; the message says where it was looked for.
+        LogRefused: a broker answers and does not let us in; the message says why.
     """
     clients = Clients(options)
     try:
-        client = await clients.plain()
+        client = await clients.found()
     except LogUnavailable:
         await clients.disposed()
         raise
@@ -157,7 +158,7 @@ class KafkaLog:
             return await send(producer, packed, options.topic_prefix, options.call_s)
         except REFUSED as error:
             self._discard_publisher(producer)
-            raise NotCommitted(f"nothing was published: {type(error).__name__}: {error}") from error
+            raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
         except FAILURES as error:
             self._discard_publisher(producer)
             raise self._unheard(error) from error
