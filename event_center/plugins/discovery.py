@@ -75,7 +75,8 @@ def function_named(named: str, root: Path, source: str) -> Callable[[], Any]:
     """
     where, _, name = named.rpartition(":")
     search = _Search()
-    module = search.file(root / where) if where.endswith(".py") else search.module(where)
+    why = f"or name another in {source}"
+    module = search.file(root / where, why) if where.endswith(".py") else search.module(where)
     found = getattr(module, name, None)
     if not callable(found):
         raise PluginError(f"{source}: {where} has no function {name!r}; define it there")
