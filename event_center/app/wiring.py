@@ -87,7 +87,7 @@ async def open_log(
         log = await _open_sqlite(settings, rules, clock)
     try:
         await _make_topics(log, dict.fromkeys([*consumed, *told], settings.log.partitions))
-    except BaseException:
+    except BaseException:  # whatever it was goes on, and the log is not left open
         await log.close()
         raise
     return log

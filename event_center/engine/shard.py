@@ -88,7 +88,8 @@ class Owner:
         try:
             while self.phase is not Phase.GONE:
                 try:
-                    await self._take_over()
+                    with self._stop.limit():  # a log that does not answer keeps no stop waiting
+                        await self._take_over()
                     await self._serve()
                 except (Fenced, Unknown, NotCommitted, LogUnavailable) as error:
                     self._lost = error
