@@ -16,6 +16,7 @@ from event_center.app.settings import Settings
 from event_center.app.sources import DEFAULT_FILES
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
+from event_center.engine.topics import Sizes
 from event_center.errors import ConfigurationError, DefinitionError, Problem
 from event_center.log.kafka import KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
@@ -59,23 +60,56 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
 
     Raises:
         LogUnavailable: it can not be opened.
-        ConfigurationError: it was made with another number of partitions.
+        ConfigurationError: a topic has another number of partitions than it has to have.
     """
-    own = own_topics(settings)
-    consumed = _consumed(settings)
-    told = [own.history, own.dead_letters, *settings.publish.topics]
-    keep = settings.log.retention
-    rules = dict.fromkeys(consumed, (keep.events.max_age, keep.events.max_bytes))
-    history = (keep.history.max_age, keep.history.max_bytes)
-    rules = dict.fromkeys((t for t in told if t != own.dead_letters), history) | rules
-    opened = _open_kafka if settings.log.kind == "kafka" else _open_sqlite
-    log = await opened(settings, rules, clock)
+    log = await reach_log(settings, clock=clock)
     try:
-        await _make_topics(log, dict.fromkeys([*consumed, *told], settings.log.partitions))
+        await _make_topics(log, settings)
     except BaseException:
         await log.close()
         raise
     return log
+
+
+async def reach_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_ms) -> Log:
+    """
+    Open the log that the settings name, with the topics that it has.
+
+    Raises:
+        LogUnavailable: it can not be opened.
+    """
+    own = own_topics(settings)
+    keep = settings.log.retention
+    history = (keep.history.max_age, keep.history.max_bytes)
+    rules = dict.fromkeys([own.history, *settings.publish.topics], history)
+    rules |= dict.fromkeys(_consumed(settings), (keep.events.max_age, keep.events.max_bytes))
+    opened = _open_kafka if settings.log.kind == "kafka" else _open_sqlite
+    return await opened(settings, rules, clock)
+
+
+def partitions_wanted(settings: Settings) -> dict[str, int]:
+    """The topics of an app, the users' included, and how many partitions each is made with."""
+    own, count = own_topics(settings), settings.log.partitions
+    named = [own.inbox, own.commands, own.history, own.dead_letters, *settings.publish.topics]
+    events = {name: topic.partitions or count for name, topic in settings.topics.items()}
+    return dict.fromkeys(named, count) | events
+
+
+def sizes_of(settings: Settings) -> Sizes:
+    """How many partitions the topics have to have."""
+    own = own_topics(settings)
+    return Sizes(
+        shards=settings.log.partitions,
+        own=(own.inbox, own.commands),
+        written=(own.history, own.dead_letters),
+        strict=_strict(settings),
+    )
+
+
+def _strict(settings: Settings) -> frozenset[str]:
+    """Topics whose records on a wrong partition become letters instead of being forwarded."""
+    topics = settings.topics.items()
+    return frozenset(name for name, topic in topics if topic.wrong_partition != "forward")
 
 
 def _consumed(settings: Settings) -> list[str]:
@@ -124,18 +158,22 @@ def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> di
     }
 
 
-async def _make_topics(log: Log, topics: Mapping[str, int]) -> None:
+async def _make_topics(log: Log, settings: Settings) -> None:
     existing = await log.topics()
-    for name, partitions in topics.items():
-        if name in existing and existing[name].partitions != partitions:
-            msg = (
-                f"[log] partitions is {partitions}, but topic {name!r} of this log was made with "
-                f"{existing[name].partitions}; workflows live where that number put them: write "
-                f"partitions = {existing[name].partitions}, or begin another log"
-            )
-            raise ConfigurationError(msg)
-    if any(name not in existing for name in topics):
-        await log.create(topics)
+    sizes_of(settings).check(existing)
+    wanted = partitions_wanted(settings)
+    missing = [name for name in wanted if name not in existing]
+    if not missing:
+        return
+    if settings.log.kind == "kafka" and not settings.log.kafka.create_topics:
+        raise ConfigurationError(
+            f"the Kafka cluster at {settings.log.kafka.bootstrap} has no {', '.join(missing)}; "
+            "`event-center topics create --events` makes them, or write create_topics = true in "
+            "[log.kafka]"
+        )
+    await log.create(wanted)
+    # Sizes are checked again: of new topics, whose settings may not fit together.
+    sizes_of(settings).check(await log.topics())
 
 
 def machine_files(settings: Settings) -> list[Path]:
@@ -243,9 +281,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         bound=bound,
         machines=machines,
         envelopes=envelopes(settings),
-        dead_letter_strays=frozenset(
-            name for name, topic in settings.topics.items() if topic.wrong_partition != "forward"
-        ),
+        dead_letter_strays=_strict(settings),
         topics=own_topics(settings),
         publishable=frozenset(settings.publish.topics),
         home=home_of(settings),
@@ -258,6 +294,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             cut_records=settings.engine.cut_records,
             grace_s=settings.engine.grace,
         ),
+        continue_after_loss=settings.log.on_data_loss == "continue",
         every_outcome=settings.engine.history == "all",
     )
 

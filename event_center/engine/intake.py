@@ -81,6 +81,9 @@ class Intake:
         source = topic if partition == self._shard else f"{topic}/{partition}"
         read = self._plan.envelopes[topic].read
         workflows, waiting, entry = self._workflows, self._waiting, self._ledger.entry
+        renewed = entry.renewed.get(topic)
+        # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
+        mark = source if renewed is None else f"{source}~{renewed}"
         held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, self._turn.decide
         redelivered = 0
         self._ledger.tick()
@@ -105,10 +108,10 @@ class Intake:
                 if snapshot is None:
                     continue
             seen = snapshot.seen
-            if event.offset <= seen.get(source, -1):
+            if event.offset <= seen.get(mark, -1):
                 redelivered += 1
                 continue
-            seen[source] = event.offset
+            seen[mark] = event.offset
             if (event.id is not None and self._duplicate(snapshot, event)) or (
                 machine is not None and machine != snapshot.machine and self._other(snapshot, event)
             ):

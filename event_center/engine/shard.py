@@ -88,6 +88,7 @@ class Owner:
         self._stop_at: float | None = None
         self._lost: Exception | None = None
         self._committing = False
+        self._wider = False
         self._takeovers = Backoff()
         """Between takeovers; a settled cut makes it short again."""
 
@@ -129,6 +130,11 @@ class Owner:
         self._stop_at = asyncio.get_running_loop().time()
         self._something.set()
         self._end()
+
+    def widen(self) -> None:
+        """A topic has more partitions: open the gate again, between two cuts."""
+        self._wider = True
+        self._something.set()
 
     async def gone(self) -> None:
         """Wait until this ownership has ended."""
@@ -224,24 +230,16 @@ class Owner:
     @property
     def waiting(self) -> int:
         """Events that wait for their turn; what waits for a command or another event left out."""
-        parts = self._parts
-        if parts is None:
-            return 0
-        return parts.entry.waiting["queued"]
+        return 0 if self._parts is None else self._parts.entry.waiting["queued"]
 
     @property
     def lag(self) -> int:
         """Records between what was taken in and the last watermarks seen."""
-        parts = self._parts
-        return 0 if parts is None else parts.lag()
+        return 0 if self._parts is None else self._parts.lag()
 
     def totals(self) -> dict[str, int]:
         """Records by outcome, and `read` and `waiting`, as of now."""
-        parts = self._parts
-        if parts is None:
-            return {}
-        waiting = sum(parts.entry.waiting.values())
-        return {"read": parts.entry.read, "waiting": waiting, **parts.entry.outcomes}
+        return {} if self._parts is None else self._parts.totals()
 
     def take(self, batch: Batch) -> None:
         """Take a batch in; one of an older assignment is dropped."""
@@ -289,6 +287,10 @@ class Owner:
             self._something.clear()
             if parts.workflows.gone:
                 return
+            if self._wider:
+                self._wider = False
+                await lease.open_gate(parts.entry.offsets)
+                self._on_room()
             await self._cut(parts, lease)
             if self._log.cut_distance_s and self._stop_at is None:
                 await anyio.sleep(self._log.cut_distance_s)

@@ -4,8 +4,9 @@ The log port: what the engine needs of a log, and promises that each engine keep
 The engines are `memory`, `sqlite` and `kafka`. One contract suite (tests/log/contract) runs on
 all of them without engine-specific branches. The engine room calls this; nothing here calls back.
 
-A log holds *topics* of numbered partitions, and one keyed store of *entries* per shard. Shard p owns
-partition p of every topic that its group joined, and the entries of shard p. What a shard makes durable
+A log holds *topics* of numbered partitions, and one keyed store of *entries* per shard. Of N shards,
+shard p owns partitions p, p + N, p + 2N, ... of every topic that its group joined, and the entries of
+shard p. What a shard makes durable
 goes through its *lease*, as a *cut*: entries, records and offsets, all or nothing.
 """
 
@@ -77,7 +78,7 @@ class Cut:
     records: list[Outgoing] = field(default_factory=list)
     """History, emitted events and letters, in this order per partition."""
     offsets: dict[str, int] = field(default_factory=dict)
-    """The next offset of each topic. The truth stands in the shard entry; this feeds lag and retention."""
+    """Next offsets by the names of `ownership.offset_key`; these feed lag and retention only."""
 
 
 class Lease(Protocol):
@@ -103,10 +104,13 @@ class Lease(Protocol):
         """
         Let `Group.fetch` deliver this shard's records, each topic from its next offset.
 
-        A topic that is not named starts at the oldest record it has.
+        Offsets are named as `ownership.offset_key` says. What is not named starts at the oldest
+        record there is. An offset whose record retention has removed is told by a batch without
+        records. A gate that is open is opened anew.
 
         Raises:
             Fenced: the lease was lost meanwhile.
+            DataLost: an offset lies behind the end of its partition.
             LogUnavailable: the log can not be read now: lease the shard again later.
         """
         ...
@@ -180,6 +184,20 @@ class Group(Protocol):
         The offset after the newest committed record of each topic of the shard, as of now.
 
         Raises:
+            LogUnavailable: the log can not be read now: ask again later.
+        """
+        ...
+
+    async def look(self) -> bool:
+        """
+        Look at the topics anew; whether one has more partitions than before.
+
+        Gates that are opened from then on have the new partitions; open ones stay as they are, until
+        `open_gate` is called again.
+
+        Raises:
+            LogInUse: the store of entries has another number of shards now.
+            UnknownTopic: a topic is gone.
             LogUnavailable: the log can not be read now: ask again later.
         """
         ...

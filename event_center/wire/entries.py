@@ -80,13 +80,16 @@ class ShardEntry:
     __slots__ = (
         "counts",
         "cut",
+        "lost",
         "machines",
         "offsets",
         "outcomes",
         "partitioner",
         "read",
         "redelivered",
+        "renewed",
         "runs",
+        "shards",
         "timers",
         "topic_ids",
         "transitions",
@@ -97,9 +100,15 @@ class ShardEntry:
         self.cut = 0
         """The number of cuts made by all owners of this shard."""
         self.offsets: dict[str, int] = {}
-        """The next offset to be read of each topic."""
+        """The next offset of each partition that is read, by the name of `log.ownership.offset_key`."""
         self.topic_ids: dict[str, str] = {}
         """The id that each topic had: another one means that it was deleted and made anew."""
+        self.renewed: dict[str, int] = {}
+        """How often the shard has gone on with a topic that was made anew."""
+        self.lost: dict[str, int] = {}
+        """Records that were gone before they were read, by the names of `offsets`; not in `read`."""
+        self.shards = 0
+        """The number of shards: another one means other homes. 0: not noted yet."""
         self.partitioner = ""
         """Its name: another one means other homes. Empty: written by a release that did not note it."""
         self.read = 0
@@ -123,6 +132,9 @@ class ShardEntry:
                 "cut": self.cut,
                 "offsets": self.offsets,
                 "topic_ids": self.topic_ids,
+                "renewed": self.renewed,
+                "lost": self.lost,
+                "shards": self.shards,
                 "partitioner": self.partitioner,
                 "read": self.read,
                 "redelivered": self.redelivered,
@@ -153,7 +165,7 @@ class ShardEntry:
                 )
                 raise FormatError(msg)
             entry = cls()
-            body.setdefault("partitioner", "")
+            body = {"partitioner": "", "renewed": {}, "lost": {}, "shards": 0, **body}
             entry.counts = {
                 Place(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]

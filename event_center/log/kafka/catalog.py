@@ -16,7 +16,7 @@ from typing import Any
 from aiokafka.admin import NewTopic
 from aiokafka.errors import for_code
 
-from event_center.errors import ConfigurationError, LogUnavailable, UnknownTopic
+from event_center.errors import ConfigurationError, LogInUse, LogUnavailable, UnknownTopic
 from event_center.log.kafka.client import FAILURES, Clients, bounded
 from event_center.log.kafka.metadata import TopicsRequest
 from event_center.log.ownership import check_topic
@@ -62,6 +62,38 @@ class Catalog:
         if info is None:
             info = (await self._look()).get(topic)
         return 0 if info is None else info.partitions
+
+    async def counts(self, topics: Iterable[str], shards: int) -> list[tuple[str, int]]:
+        """
+        How many partitions each topic has, as of now.
+
+        Raises:
+            UnknownTopic: one is not there.
+            LogInUse: the store has another number of shards.
+        """
+        infos = await self._look()
+        self.check_shards(shards)
+        for name in topics:
+            if name not in infos:
+                raise self.unknown(name)
+        return [(name, infos[name].partitions) for name in topics]
+
+    def check_shards(self, shards: int) -> None:
+        """
+        Has the store of entries so many shards, as far as is known?
+
+        Raises:
+            LogInUse: it has not.
+        """
+        store = self._infos.get(self.options.snapshots)
+        if store is not None and store.partitions != shards:
+            raise LogInUse(
+                f"the group {self.options.group_id} at {self.options.bootstrap} has "
+                f"{store.partitions} shards, the partitions of {self.real(store.name)}; this member "
+                f"wants {shards}: ask for {store.partitions} if it was always so; if the topic was "
+                "given more partitions, workflows can not be found any more: begin with another app "
+                "name, and let it read the events that retention has kept"
+            )
 
     async def check(self, places: Iterable[tuple[str, int]]) -> None:
         """

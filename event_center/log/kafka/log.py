@@ -21,7 +21,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from event_center.errors import Fenced, LogInUse, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients
@@ -119,13 +119,7 @@ class KafkaLog:
                 raise self._catalog.unknown(name)
         snapshots = self._options.snapshots
         await self._catalog.create({snapshots: shards})
-        made = await self._catalog.partitions(snapshots)
-        if made != shards:
-            raise LogInUse(
-                f"the group {self._options.group_id} at {self._options.bootstrap} has {made} shards, "
-                f"the partitions of {self._catalog.real(snapshots)}; this member wants {shards}: ask "
-                f"for {made}, or take another app"
-            )
+        self._catalog.check_shards(shards)
         gates = Gates(list(counts.items()), shards, urgent)
         group = KafkaGroup(self._cluster, gates, paced=self.pace)
         self._groups.append(group)

@@ -86,7 +86,7 @@ class MemoryLog:
         """Committed records of one partition."""
         line = self._broker.line((topic, partition))
         end = len(line) if stop is None else min(stop, len(line))
-        for at in range(start, end, BATCH):
+        for at in range(max(start, self._broker.first((topic, partition))), end, BATCH):
             await self.faults.at("read")
             yield line[at : min(at + BATCH, end)]
 
