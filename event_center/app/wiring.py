@@ -18,6 +18,7 @@ from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
 from event_center.errors import ConfigurationError, DefinitionError, Problem
+from event_center.log.detail import Use
 from event_center.log.kafka import KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
@@ -87,12 +88,26 @@ async def reach_log(settings: Settings, *, clock: Callable[[], int] = wall_clock
     return await opened(settings, rules, clock)
 
 
+def uses(settings: Settings) -> dict[str, Use]:
+    """The topics of an app, the users' included, and what it does with each."""
+    own = own_topics(settings)
+    used = {
+        own.inbox: Use.INBOX,
+        own.commands: Use.COMMANDS,
+        own.history: Use.HISTORY,
+        own.dead_letters: Use.LETTERS,
+    }
+    if settings.log.kind == "kafka":  # the embedded log keeps snapshots in a table
+        used[f"{settings.app}.snapshots"] = Use.SNAPSHOTS
+    used |= dict.fromkeys(settings.publish.topics, Use.PUBLISHED)
+    return used | dict.fromkeys(settings.topics, Use.EVENTS)
+
+
 def partitions_wanted(settings: Settings) -> dict[str, int]:
-    """The topics of an app, the users' included, and how many partitions each is made with."""
-    own, count = own_topics(settings), settings.log.partitions
-    named = [own.inbox, own.commands, own.history, own.dead_letters, *settings.publish.topics]
+    """How many partitions each of these topics is made with."""
+    count = settings.log.partitions
     events = {name: topic.partitions or count for name, topic in settings.topics.items()}
-    return dict.fromkeys(named, count) | events
+    return dict.fromkeys(uses(settings), count) | events
 
 
 def sizes_of(settings: Settings) -> Sizes:
@@ -161,7 +176,8 @@ def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> di
 async def _make_topics(log: Log, settings: Settings) -> None:
     existing = await log.topics()
     sizes_of(settings).check(existing)
-    wanted = partitions_wanted(settings)
+    kept = f"{settings.app}.snapshots"  # the log makes it when the first center joins
+    wanted = {name: count for name, count in partitions_wanted(settings).items() if name != kept}
     missing = [name for name in wanted if name not in existing]
     if not missing:
         return

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.model import Outgoing, Position, Record, Shard, Token
 
 Entry = tuple[bytes, bytes]
@@ -229,6 +230,19 @@ class Log(Protocol):
         Raises:
             LogUnavailable: the log can not be read now: ask again later.
         """
+        ...
+
+    async def describe(self) -> list[TopicDetail]:
+        """
+        All topics as an administrator sees them; one that keeps the entries is among them.
+
+        Raises:
+            LogUnavailable: the log can not be read now, or does not tell: ask again later.
+        """
+        ...
+
+    def flaws(self, detail: TopicDetail, use: Use) -> list[Flaw]:
+        """What of a topic's settings does not fit its use; nothing where there are no settings."""
         ...
 
     async def join(self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()) -> Group:

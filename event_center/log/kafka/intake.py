@@ -25,7 +25,7 @@ from event_center.log.gates import Gates, Place, Tap
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
 from event_center.log.port import Batch
-from event_center.model import Record, Shard, Token
+from event_center.model import Headers, Record, Shard, Token
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,13 @@ RETRY_S = 0.2
 FIRST_LOOK_S = 0.25
 LOOK_S = 0.005
 """How long a fetch waits for the first answer about a gate that was just opened, and how often it looks."""
+
+
+def headers_of(record: Any) -> Headers:
+    """A record's headers; some producers write a header without a value, which is empty here."""
+    if not record.headers:
+        return ()
+    return tuple([(name, b"" if value is None else value) for name, value in record.headers])
 
 
 def truncated(place: Place, offset: int, end: int) -> DataLost:
@@ -291,7 +298,7 @@ class Intake:
         for partition, records in got.items():
             line = self._reads[partition.topic[prefix:], partition.partition]
             line.ready.extend(
-                new(record_type, (r.offset, r.timestamp, r.key, r.value, tuple(r.headers)))
+                new(record_type, (r.offset, r.timestamp, r.key, r.value, headers_of(r)))
                 for r in records
             )
             line.after = line.cursor = records[-1].offset + 1

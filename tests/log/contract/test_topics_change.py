@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from event_center.errors import UnknownTopic
+from event_center.log.detail import Use
 from event_center.log.port import Log
 from event_center.model import Shard
 from tests.log.harness import Harness, Member, flat, joined, numbered, until_true
@@ -90,3 +91,16 @@ class TestMadeAnew:
             after = (await log.topics())["orders"]
         assert (after.name, after.partitions) == (before.name, before.partitions)
         assert after.id != before.id
+
+
+class TestDescribe:
+    async def test_offsets_of_every_partition(self, harness: Harness, log: Log) -> None:
+        """A topic is described with its oldest offsets and the ones that come next."""
+        await log.publish(numbered("orders", 10))
+        await harness.trim("orders", 6)
+        described = {detail.name: detail for detail in await log.describe()}
+        assert described.keys() >= {"orders", "history"}
+        first = described["orders"].partitions[0]
+        assert (first.partition, first.next) == (0, 10)
+        assert [part[1:] for part in described["history"].partitions] == [(0, 0)] * 4
+        assert log.flaws(described["orders"], Use.EVENTS) == []
