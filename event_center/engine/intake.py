@@ -22,7 +22,7 @@ from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflows
 from event_center.errors import FormatError, Undecodable
-from event_center.log.port import Batch
+from event_center.log.port import TOO_LARGE, Batch
 from event_center.machine.definition import Missing
 from event_center.model import (
     Event,
@@ -92,12 +92,7 @@ class Intake:
             try:
                 workflow_id, machine, event = read(record, partition)
             except Undecodable as error:
-                self._letters.stray(
-                    record,
-                    Position(topic, partition, record.offset),
-                    Reason(error.reason),
-                    str(error),
-                )
+                self._unread(record, Position(topic, partition, record.offset), error)
                 continue
             snapshot = held_of(workflow_id)
             if type(snapshot) is not Snapshot:
@@ -126,6 +121,17 @@ class Intake:
         entry.offsets[source] = batch.records[-1].offset + 1
         if redelivered:
             self._redelivered(source, redelivered)
+
+    def _unread(self, record: Record, position: Position, error: Undecodable) -> None:
+        """A record without an event becomes a letter, unless the log could not hold that."""
+        if record.headers and record.headers[0][0] == TOO_LARGE:
+            size = record.headers[0][1].decode("latin-1")
+            detail = f"its value has {size} bytes, more than this log can write again"
+            told = {"workflow_id": "", "reason": Reason.TOO_LARGE, "detail": detail}
+            self._ledger.stray(Outcome.REJECTED, position, told)
+            log.warning("intake.too_large", position=str(position), size=size)
+            return
+        self._letters.stray(record, position, Reason(error.reason), str(error))
 
     def _redelivered(self, source: str, count: int) -> None:
         """With atomic cuts this never happens: the log has delivered records that a cut covers."""

@@ -19,6 +19,8 @@ from typing import NamedTuple, Protocol
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.model import Outgoing, Position, Record, Shard, Token
 
+TOO_LARGE = "__event_center.too_large"
+"""The only header of a record that is larger than the log could write again; its value is left out."""
 Entry = tuple[bytes, bytes]
 """Key and value of the keyed store; a removed key is absent."""
 

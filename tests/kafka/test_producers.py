@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
 from tests.kafka.running import TOPIC, Running
 
 WORKFLOWS = 24
@@ -102,6 +105,22 @@ class TestRecords:
             producer.produce(running.topic, b"{}", headers=[*headers, ("ce_id", str(number))])
         producer.flush(10)
         assert (await running.decided())["events"]["applied"] == 2
+        assert await running.counts(1) == [2]
+
+    async def test_too_large(self, running: Running) -> None:
+        """An event that the center could not write again is rejected, and those behind it go on."""
+        await running.prepare()
+        async with KafkaHarness(bootstrap()).admin() as admin:
+            setting = {"max.message.bytes": "5000000"}
+            resource = ConfigResource(ConfigResourceType.TOPIC, running.topic, setting)
+            await admin.alter_configs([resource])
+        producer = running.producer(message_max_bytes=4_000_000)
+        body = b'{"workflow_id": "w0", "event": "add", "payload": "%b"}' % (b"x" * 2_000_000)
+        for value in (event(0), body, event(0)):
+            producer.produce(running.topic, value, key="w0", partition=0)
+        producer.flush(10)
+        told = await running.decided()
+        assert (told["events"]["rejected"], told["events"]["applied"]) == (1, 2)
         assert await running.counts(1) == [2]
 
     async def test_compressed(self, running: Running) -> None:

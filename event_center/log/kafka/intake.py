@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping
 from itertools import islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import anyio
@@ -24,10 +25,13 @@ from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place, Tap
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
-from event_center.log.port import Batch
+from event_center.log.kafka.options import MAX_EVENT_BYTES
+from event_center.log.port import TOO_LARGE, Batch
 from event_center.model import Headers, Record, Shard, Token
 
 log = structlog.get_logger(__name__)
+
+_SIZE = attrgetter("serialized_value_size")
 
 AHEAD = 4_000
 """Records of one partition that may lie ready before it is read no further."""
@@ -38,6 +42,14 @@ RETRY_S = 0.2
 FIRST_LOOK_S = 0.25
 LOOK_S = 0.005
 """How long a fetch waits for the first answer about a gate that was just opened, and how often it looks."""
+
+
+def _fitting(record: Record) -> Record:
+    """The record, or a note of its size in its place: a cut could not hold it."""
+    size = len(record.value or b"")
+    if size <= MAX_EVENT_BYTES:
+        return record
+    return record._replace(value=b"\xff", headers=((TOO_LARGE, b"%d" % size),))
 
 
 def headers_of(record: Any) -> Headers:
@@ -301,6 +313,8 @@ class Intake:
                 new(record_type, (r.offset, r.timestamp, r.key, r.value, headers_of(r)))
                 for r in records
             )
+            if max(map(_SIZE, records)) > MAX_EVENT_BYTES:
+                line.ready = deque(map(_fitting, line.ready))
             line.after = line.cursor = records[-1].offset + 1
             line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
             line.seen = await self._consumer.position(partition)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from event_center.log.detail import Flaw, TopicDetail, Use
-from event_center.log.kafka.options import MAX_BATCH_BYTES, KafkaOptions
+from event_center.log.kafka.options import MAX_BATCH_BYTES, MAX_EVENT_BYTES, KafkaOptions
 
 LARGEST = 1_048_588
 """Kafka's own default: batches of the center are smaller, records of others may be as large."""
@@ -122,13 +122,20 @@ READ = (
         grave=False,
     ),
 )
+LARGE = Rule(
+    "max.message.bytes",
+    _at_most(LARGEST),
+    f"{LARGEST} or less",
+    f"events above {MAX_EVENT_BYTES} bytes are rejected (too_large)",
+    grave=False,
+)
 LETTERS = (
     *KEPT,
     Rule("retention.ms", _is("-1"), "-1", "letters that nobody has dealt with are lost"),
     Rule("retention.bytes", _is("-1"), "-1", "letters that nobody has dealt with are lost"),
 )
 RULES = {
-    Use.EVENTS: READ,
+    Use.EVENTS: (*READ, LARGE),
     Use.INBOX: (*EVERYWHERE, *READ),
     Use.COMMANDS: (*EVERYWHERE, *READ),
     Use.HISTORY: (*EVERYWHERE, *KEPT),
