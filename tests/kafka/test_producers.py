@@ -8,6 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.running import TOPIC, Running
+from tests.log.harness import until_true
 
 WORKFLOWS = 24
 
@@ -116,8 +117,19 @@ class TestRecords:
             await admin.alter_configs([resource])
         producer = running.producer(message_max_bytes=4_000_000)
         body = b'{"workflow_id": "w0", "event": "add", "payload": "%b"}' % (b"x" * 2_000_000)
-        for value in (event(0), body, event(0)):
-            producer.produce(running.topic, value, key="w0", partition=0)
+
+        async def delivered() -> bool:
+            """A broker takes a moment to obey a new setting."""
+            errors: list[object] = []
+            producer.produce(
+                running.topic, body, partition=0, on_delivery=lambda error, _: errors.append(error)
+            )
+            producer.flush(10)
+            return errors == [None]
+
+        producer.produce(running.topic, event(0), key="w0", partition=0)
+        await until_true(delivered)
+        producer.produce(running.topic, event(0), key="w0", partition=0)
         producer.flush(10)
         told = await running.decided()
         assert (told["events"]["rejected"], told["events"]["applied"]) == (1, 2)
