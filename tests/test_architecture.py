@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from event_center import errors
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "event_center").rglob("*.py"))
 OURS = sorted(
@@ -137,7 +139,29 @@ def test_broad_excepts_stand_only_where_user_code_is_called() -> None:
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.ExceptHandler) and _catches_everything(node)
     }
-    assert broad - BROAD_EXCEPTS.keys() == set()
+    assert broad == BROAD_EXCEPTS.keys()
+
+
+def test_errors_stand_in_one_file() -> None:
+    """Every class that can be raised stands in the tree of `errors.py`."""
+    ours = [
+        name
+        for name, one in vars(errors).items()
+        if isinstance(one, type) and issubclass(one, BaseException)
+    ]
+    known = {*ours, "Exception", "BaseException"}
+    elsewhere = [
+        f"{_name(path)}:{node.lineno} {node.name}"
+        for path in MODULES
+        if path.name != "errors.py"
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+        if isinstance(base, ast.Name) and (base.id in known or base.id.endswith("Error"))
+    ]
+    assert elsewhere == []
+    tree = errors.__doc__ or ""
+    assert [name for name in ours if f"─ {name} " not in tree and f"{name}\n" not in tree] == []
 
 
 def test_imports_stand_at_the_top() -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from pathlib import Path
 
+from event_center.app.kafka_access import access_of
 from event_center.app.settings import Settings
 from event_center.app.sources import DEFAULT_FILES
 from event_center.engine.home import Home
@@ -55,15 +57,22 @@ def home_of(settings: Settings) -> Home:
     return Home(PARTITIONERS[settings.engine.partitioner], settings.log.partitions)
 
 
-async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_ms) -> Log:
+async def open_log(
+    settings: Settings, *, clock: Callable[[], int] = wall_clock_ms, wait_s: float = inf
+) -> Log:
     """
     Open the log that the settings name, and make the topics that it lacks.
+
+    Args:
+        settings: what the log is.
+        clock: says the time in ms.
+        wait_s: wait no longer than this for a log that does not answer, whatever the settings say.
 
     Raises:
         LogUnavailable: it can not be opened.
         ConfigurationError: a topic has another number of partitions than it has to have.
     """
-    log = await reach_log(settings, clock=clock)
+    log = await reach_log(settings, clock=clock, wait_s=wait_s)
     try:
         await _make_topics(log, settings)
     except BaseException:
@@ -72,9 +81,11 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
     return log
 
 
-async def reach_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_ms) -> Log:
+async def reach_log(
+    settings: Settings, *, clock: Callable[[], int] = wall_clock_ms, wait_s: float = inf
+) -> Log:
     """
-    Open the log that the settings name, with the topics that it has.
+    Open the log that the settings name, with the topics that it has; arguments as of `open_log`.
 
     Raises:
         LogUnavailable: it can not be opened.
@@ -84,8 +95,11 @@ async def reach_log(settings: Settings, *, clock: Callable[[], int] = wall_clock
     history = (keep.history.max_age, keep.history.max_bytes)
     rules = dict.fromkeys([own.history, *settings.publish.topics], history)
     rules |= dict.fromkeys(_consumed(settings), (keep.events.max_age, keep.events.max_bytes))
-    opened = _open_kafka if settings.log.kind == "kafka" else _open_sqlite
-    return await opened(settings, rules, clock)
+    if settings.log.kind == "kafka":
+        options = _kafka_options(settings, rules, clock, wait_s)
+        partitioner = PARTITIONERS[settings.engine.partitioner]
+        return await open_kafka(options, clock=clock, partitioner=partitioner)
+    return await _open_sqlite(settings, rules, clock)
 
 
 def uses(settings: Settings) -> dict[str, Use]:
@@ -145,10 +159,12 @@ async def _open_sqlite(settings: Settings, rules: Kept, clock: Callable[[], int]
     )
 
 
-async def _open_kafka(settings: Settings, rules: Kept, clock: Callable[[], int]) -> Log:
+def _kafka_options(
+    settings: Settings, rules: Kept, clock: Callable[[], int], wait_s: float
+) -> KafkaOptions:
     kafka = settings.log.kafka
     kept = {name: _kept(*rule, settings.log.partitions) for name, rule in rules.items()}
-    options = KafkaOptions(
+    return KafkaOptions(
         bootstrap=kafka.bootstrap,
         app=settings.app,
         group=kafka.group,
@@ -160,9 +176,9 @@ async def _open_kafka(settings: Settings, rules: Kept, clock: Callable[[], int])
         heartbeat_s=kafka.heartbeat,
         request_timeout_s=kafka.request_timeout,
         handover_timeout_s=kafka.handover_timeout,
+        access=access_of(kafka, settings.root, clock),
+        start_wait_s=min(kafka.start_wait, wait_s),
     )
-    partitioner = PARTITIONERS[settings.engine.partitioner]
-    return await open_kafka(options, clock=clock, partitioner=partitioner)
 
 
 def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> dict[str, str]:

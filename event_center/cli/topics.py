@@ -17,9 +17,10 @@ import typer
 from event_center.app.settings import Settings
 from event_center.app.wiring import partitions_wanted, reach_log, sizes_of, uses
 from event_center.cli.exits import Exit, perform
+from event_center.cli.log_lines import set_up_logging
 from event_center.cli.options import AsJson, Config, DryRun, LogPath
 from event_center.cli.output import Output
-from event_center.cli.session import Where, require_log
+from event_center.cli.session import WAIT_S, Where, require_log
 from event_center.errors import ConfigurationError
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.port import Log, TopicInfo
@@ -178,7 +179,8 @@ async def _answer(
     if not make:
         require_log(settings)
     used = {name: use for name, use in uses(settings).items() if events or use not in FOREIGN}
-    log = await reach_log(settings)
+    set_up_logging(settings.logging)
+    log = await reach_log(settings, wait_s=WAIT_S)
     try:
         return await work(Asked(settings, log, used, partitions_wanted(settings)))
     finally:

@@ -55,7 +55,7 @@ async def _settings(
     try:
         answers: list[Any] = await bounded(admin.describe_configs(asked), clients.options.call_s)
     except FAILURES as error:
-        raise LogUnavailable(clients.unreachable(error)) from error
+        raise clients.unavailable(error) from error
     finally:
         clients.dispose(admin)
     found = {}
