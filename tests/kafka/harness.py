@@ -21,7 +21,8 @@ from event_center.log.kafka.lease import KafkaLease
 from event_center.log.kafka.packing import Packer
 from event_center.log.port import Log
 from event_center.model import Outgoing
-from tests.log.harness import clock, until_true
+from tests.log.harness import clock
+from tests.waiting import until_true
 
 
 class FaultyProducer:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin import NewTopic
 
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.running import TOPIC, Running
-from tests.log.harness import until_true
 
 WORKFLOWS = 24
 
@@ -110,26 +109,14 @@ class TestRecords:
 
     async def test_too_large(self, running: Running) -> None:
         """An event that the center could not write again is rejected, and those behind it go on."""
-        await running.prepare()
+        configs = {"max.message.bytes": "5000000"}
         async with KafkaHarness(bootstrap()).admin() as admin:
-            setting = {"max.message.bytes": "5000000"}
-            resource = ConfigResource(ConfigResourceType.TOPIC, running.topic, setting)
-            await admin.alter_configs([resource])
+            await admin.create_topics([NewTopic(running.topic, 4, 1, topic_configs=configs)])
+        await running.prepare()
         producer = running.producer(message_max_bytes=4_000_000)
         body = b'{"workflow_id": "w0", "event": "add", "payload": "%b"}' % (b"x" * 2_000_000)
-
-        async def delivered() -> bool:
-            """A broker takes a moment to obey a new setting."""
-            errors: list[object] = []
-            producer.produce(
-                running.topic, body, partition=0, on_delivery=lambda error, _: errors.append(error)
-            )
-            producer.flush(10)
-            return errors == [None]
-
-        producer.produce(running.topic, event(0), key="w0", partition=0)
-        await until_true(delivered)
-        producer.produce(running.topic, event(0), key="w0", partition=0)
+        for value in (event(0), body, event(0)):
+            producer.produce(running.topic, value, key="w0", partition=0)
         producer.flush(10)
         told = await running.decided()
         assert (told["events"]["rejected"], told["events"]["applied"]) == (1, 2)

@@ -8,7 +8,8 @@ from event_center.errors import UnknownTopic
 from event_center.log.detail import Use
 from event_center.log.port import Log
 from event_center.model import Shard
-from tests.log.harness import Harness, Member, flat, joined, numbered, until_true
+from tests.log.harness import Harness, Member, flat, joined, numbered
+from tests.waiting import until_true
 
 
 async def reopened(member: Member, shard: int, **offsets: int) -> None:
