@@ -7,6 +7,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
+    ├── ProcessFailed               a process that `run --processes` started can not be kept alive
     ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
     │   ├── LogUnavailable          cannot be opened or reached
@@ -37,6 +38,14 @@ class EventCenterError(Exception):
 
 class ConfigurationError(EventCenterError):
     """A setting is unknown, missing or of the wrong form; the message names the key and its source."""
+
+
+class ProcessFailed(EventCenterError):
+    """A process that the supervisor started ends again and again; `code` is its last exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class Problem(NamedTuple):

@@ -8,6 +8,8 @@ plan and the log from here.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
@@ -327,6 +329,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             grace_s=settings.engine.grace,
         ),
         continue_after_loss=settings.log.on_data_loss == "continue",
+        owner=f"{socket.gethostname()}/{os.getpid()}",
         every_outcome=settings.engine.history == "all",
     )
 

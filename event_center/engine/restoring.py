@@ -70,6 +70,8 @@ async def restore(
     _check_homes(parts.entry, plan)
     _check_machines(parts.entry, plan)
     parts.losses.check(plan.consumed(), topics)
+    parts.entry.owner = plan.owner
+    parts.entry.takeovers += 1  # which the first cut makes durable, if there is one
 
 
 def _copy(source: ShardEntry, target: ShardEntry) -> None:

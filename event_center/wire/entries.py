@@ -18,6 +18,8 @@ SHARD_FORMAT = 1
 SHARD_KEY = b"shard"
 _SNAPSHOT = b"s:"
 _WAITING = b"w:"
+_NOT_NOTED = {"partitioner": "", "owner": "", "takeovers": 0}
+"""What stands for the fields that an earlier release did not write."""
 
 
 class Counted(NamedTuple):
@@ -84,12 +86,14 @@ class ShardEntry:
         "machines",
         "offsets",
         "outcomes",
+        "owner",
         "partitioner",
         "read",
         "redelivered",
         "renewed",
         "runs",
         "shards",
+        "takeovers",
         "timers",
         "topic_ids",
         "transitions",
@@ -99,6 +103,10 @@ class ShardEntry:
     def __init__(self) -> None:
         self.cut = 0
         """The number of cuts made by all owners of this shard."""
+        self.owner = ""
+        """Who made the last cut: host and process id. Empty: a release that did not note it."""
+        self.takeovers = 0
+        """How many times a process has restored this shard and gone on to cut it."""
         self.offsets: dict[str, int] = {}
         """The next offset of each partition that is read, by the name of `log.ownership.offset_key`."""
         self.topic_ids: dict[str, str] = {}
@@ -130,6 +138,8 @@ class ShardEntry:
             {
                 "format": SHARD_FORMAT,
                 "cut": self.cut,
+                "owner": self.owner,
+                "takeovers": self.takeovers,
                 "offsets": self.offsets,
                 "topic_ids": self.topic_ids,
                 "renewed": self.renewed,
@@ -157,7 +167,7 @@ class ShardEntry:
             FormatError: it was written by a newer release, or it is damaged.
         """
         try:
-            body: dict[str, Any] = orjson.loads(value)
+            body: dict[str, Any] = dict(_NOT_NOTED, **orjson.loads(value))
             if body["format"] != SHARD_FORMAT:
                 msg = (
                     f"the shard entry has format {body['format']}, this release reads "
@@ -165,7 +175,7 @@ class ShardEntry:
                 )
                 raise FormatError(msg)
             entry = cls()
-            body = {"partitioner": "", "renewed": {}, "lost": {}, "shards": 0, **body}
+            body = {"renewed": {}, "lost": {}, "shards": 0, **body}
             entry.counts = {
                 Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]
