@@ -15,6 +15,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     │   │   └── LogRefused              it is there, and does not let us: waiting alone does not help
     │   ├── LogInUse                another daemon runs on it
     │   ├── UnknownTopic            no such topic or partition in the log
+    │   ├── DataLost                records are gone before they were read, or a topic was made anew
     │   ├── NotCommitted            certain: nothing of the cut is durable; the lease stands
     │   ├── Fenced                  the lease is lost; somebody else owns the shard
     │   └── Unknown                 the cut may or may not be durable: take the shard over and look
@@ -118,6 +119,14 @@ class LogInUse(LogError):
 
 class UnknownTopic(LogError):
     """The log has no such topic or partition; the message lists the topics it has."""
+
+
+class DataLost(LogError):
+    """
+    The log has not what this center was to read next; the message says where, and what can be done.
+
+    Nothing was skipped: `[log] on_data_loss = "continue"` goes on without what is gone.
+    """
 
 
 class NotCommitted(LogError):

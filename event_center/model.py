@@ -88,6 +88,7 @@ class Reason(StrEnum):
     BAD_COMMAND = "bad_command"
     NOT_APPLICABLE = "not_applicable"
     UNREADABLE_SNAPSHOT = "unreadable_snapshot"
+    TOO_LARGE = "too_large"
 
 
 class Status(StrEnum):

@@ -228,7 +228,7 @@ def print_stats(output: Output, counted: Stats) -> None:
         ("EVENTS", "COUNT"),
         [(name, str(count)) for name, count in events.items() if count or name == "read"],
     )
-    rest = ("redelivered", "transitions", "timers", "runs", "letters", "lag")
+    rest = ("redelivered", "lost", "transitions", "timers", "runs", "letters", "lag")
     rows = [(f"waiting, {name}", n) for name, n in counted["waiting"].items() if n]
     rows += [(name, counted[name]) for name in rest if counted[name] or name == "lag"]
     output.say("")

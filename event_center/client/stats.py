@@ -66,6 +66,7 @@ async def stats(log: Log, app: App) -> Stats:
         },
         "waiting": dict(waiting),
         "redelivered": sum(entry.redelivered for entry in both),
+        "lost": sum(sum(entry.lost.values()) for entry in both),
         "transitions": sum(entry.transitions for entry in both),
         "timers": sum(entry.timers for entry in both),
         "runs": sum(entry.runs for entry in both),

@@ -22,7 +22,7 @@ from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflows
 from event_center.errors import FormatError, Undecodable
-from event_center.log.port import Batch
+from event_center.log.port import TOO_LARGE, Batch
 from event_center.machine.decision import accepted_text
 from event_center.machine.definition import Missing
 from event_center.machine.step import Machine
@@ -89,6 +89,9 @@ class Intake:
         source = topic if partition == self._shard else f"{topic}/{partition}"
         read = self._plan.envelopes[topic].read
         workflows, entry = self._workflows, self._ledger.entry
+        renewed = entry.renewed.get(topic)
+        # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
+        mark = source if renewed is None else f"{source}~{renewed}"
         held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, self._turn.decide
         redelivered = 0
         self._ledger.tick()
@@ -96,12 +99,7 @@ class Intake:
             try:
                 workflow_id, machine, event = read(record, partition)
             except Undecodable as error:
-                self._letters.stray(
-                    record,
-                    Position(topic, partition, record.offset),
-                    Reason(error.reason),
-                    str(error),
-                )
+                self._unread(record, Position(topic, partition, record.offset), error)
                 continue
             snapshot = held_of(workflow_id)
             if type(snapshot) is not Snapshot:
@@ -112,10 +110,10 @@ class Intake:
                 if snapshot is None:
                     continue
             seen = snapshot.seen
-            if event.offset <= seen.get(source, -1):
+            if event.offset <= seen.get(mark, -1):
                 redelivered += 1
                 continue
-            seen[source] = event.offset
+            seen[mark] = event.offset
             if (event.id is not None and self._duplicate(snapshot, event)) or (
                 machine is not None and machine != snapshot.machine and self._other(snapshot, event)
             ):
@@ -129,6 +127,17 @@ class Intake:
         entry.offsets[source] = batch.records[-1].offset + 1
         if redelivered:
             self._redelivered(source, redelivered)
+
+    def _unread(self, record: Record, position: Position, error: Undecodable) -> None:
+        """A record without an event becomes a letter, unless the log could not hold that."""
+        if record.headers and record.headers[0][0] == TOO_LARGE:
+            size = record.headers[0][1].decode("latin-1")
+            detail = f"its value has {size} bytes, more than this log can write again"
+            told = {"workflow_id": "", "reason": Reason.TOO_LARGE, "detail": detail}
+            self._ledger.stray(Outcome.REJECTED, position, told)
+            log.warning("intake.too_large", position=str(position), size=size)
+            return
+        self._letters.stray(record, position, Reason(error.reason), str(error))
 
     def _redelivered(self, source: str, count: int) -> None:
         """With atomic cuts this never happens: the log has delivered records that a cut covers."""

@@ -122,6 +122,11 @@ class Owner:
         self._timekeeper.wake()
         self._end()
 
+    def widen(self) -> None:
+        """A topic has more partitions: open the gate again, between two cuts."""
+        self._cutting.wider = True
+        self._stop.wake()
+
     async def gone(self) -> None:
         """Wait until this ownership has ended."""
         await self._gone.wait()
@@ -212,24 +217,16 @@ class Owner:
     @property
     def waiting(self) -> int:
         """Events that wait for their turn; what waits for a command or another event left out."""
-        parts = self._parts
-        if parts is None:
-            return 0
-        return parts.entry.waiting["queued"]
+        return 0 if self._parts is None else self._parts.entry.waiting["queued"]
 
     @property
     def lag(self) -> int:
         """Records between what was taken in and the last watermarks seen."""
-        parts = self._parts
-        return 0 if parts is None else parts.lag()
+        return 0 if self._parts is None else self._parts.lag()
 
     def totals(self) -> dict[str, int]:
         """Records by outcome, and `read` and `waiting`, as of now."""
-        parts = self._parts
-        if parts is None:
-            return {}
-        waiting = sum(parts.entry.waiting.values())
-        return {"read": parts.entry.read, "waiting": waiting, **parts.entry.outcomes}
+        return {} if self._parts is None else self._parts.totals()
 
     def take(self, batch: Batch) -> None:
         """Take a batch in; one of an older assignment is dropped."""

@@ -82,6 +82,7 @@ class ShardEntry:
     __slots__ = (
         "counts",
         "cut",
+        "lost",
         "machines",
         "offsets",
         "outcomes",
@@ -89,7 +90,9 @@ class ShardEntry:
         "partitioner",
         "read",
         "redelivered",
+        "renewed",
         "runs",
+        "shards",
         "takeovers",
         "timers",
         "topic_ids",
@@ -105,9 +108,15 @@ class ShardEntry:
         self.takeovers = 0
         """How many times a process has restored this shard and gone on to cut it."""
         self.offsets: dict[str, int] = {}
-        """The next offset to be read of each topic."""
+        """The next offset of each partition that is read, by the name of `log.ownership.offset_key`."""
         self.topic_ids: dict[str, str] = {}
         """The id that each topic had: another one means that it was deleted and made anew."""
+        self.renewed: dict[str, int] = {}
+        """How often the shard has gone on with a topic that was made anew."""
+        self.lost: dict[str, int] = {}
+        """Records that were gone before they were read, by the names of `offsets`; not in `read`."""
+        self.shards = 0
+        """The number of shards: another one means other homes. 0: not noted yet."""
         self.partitioner = ""
         """Its name: another one means other homes. Empty: written by a release that did not note it."""
         self.read = 0
@@ -133,6 +142,9 @@ class ShardEntry:
                 "takeovers": self.takeovers,
                 "offsets": self.offsets,
                 "topic_ids": self.topic_ids,
+                "renewed": self.renewed,
+                "lost": self.lost,
+                "shards": self.shards,
                 "partitioner": self.partitioner,
                 "read": self.read,
                 "redelivered": self.redelivered,
@@ -163,6 +175,7 @@ class ShardEntry:
                 )
                 raise FormatError(msg)
             entry = cls()
+            body = {"renewed": {}, "lost": {}, "shards": 0, **body}
             entry.counts = {
                 Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]

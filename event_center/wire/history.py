@@ -22,6 +22,7 @@ CREATED = "created"
 TIMER = "timer"
 RUN = "run"
 COMMAND = "command"
+LOST = "lost"
 
 _dumps = orjson.dumps
 _outgoing = tuple.__new__

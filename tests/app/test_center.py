@@ -139,7 +139,7 @@ async def test_a_callback_that_no_machine_names_is_told(
 
 def _other_partitions(config: Path) -> str:
     config.write_text(config.read_text().replace("partitions = 2", "partitions = 3"))
-    return r"was made with 2; .* write partitions = 2, or begin another log"
+    return r"has 2 partitions.* write partitions = 2 again"
 
 
 def _same_name_twice(config: Path) -> str:

@@ -50,6 +50,18 @@ class Harness(Protocol):
         """The next cut of this process ends Unknown, and is written or not."""
         ...
 
+    async def trim(self, topic: str, offset: int) -> None:
+        """Do what retention does: the records of partition 0 before this offset are gone."""
+        ...
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions."""
+        ...
+
+    async def remove(self, topic: str) -> None:
+        """Delete a topic."""
+        ...
+
     async def close(self) -> None:
         """Close every log that is open."""
         ...
@@ -77,6 +89,15 @@ class MemoryHarness:
     async def lose_next_cut(self, log: Log, *, written: bool) -> None:
         ending = Ending.WRITTEN_LATER if written else Ending.LOST_LATER
         self.broker.faults.commits.append(ending)
+
+    async def trim(self, topic: str, offset: int) -> None:
+        self.broker.trim((topic, 0), offset)
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        self.broker.grow(topic, partitions)
+
+    async def remove(self, topic: str) -> None:
+        self.broker.remove(topic)
 
     async def close(self) -> None:
         for log in self.logs:
@@ -142,6 +163,35 @@ class SqliteHarness:
         transaction = await writer.submit(lambda transaction: transaction)
         faulty = FaultyConnection(transaction.connection, on, code=code, after=after)
         transaction.connection = faulty  # type: ignore[assignment]
+
+    async def trim(self, topic: str, offset: int) -> None:
+        self.write(
+            "DELETE FROM records WHERE partition = 0 AND offset < ? AND topic = "
+            "(SELECT id FROM topics WHERE name = ?)",
+            (offset, topic),
+        )
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        for q in range(partitions):
+            self.write(
+                "INSERT INTO partitions(topic, partition, first, next, bytes) "
+                "SELECT id, ?, 0, 0, 0 FROM topics WHERE name = ? ON CONFLICT DO NOTHING",
+                (q, topic),
+            )
+        self.write("UPDATE topics SET partitions = ? WHERE name = ?", (partitions, topic))
+
+    async def remove(self, topic: str) -> None:
+        for table in ("records", "partitions"):
+            of = "topic = (SELECT id FROM topics WHERE name = ?)"
+            self.write(f"DELETE FROM {table} WHERE {of}", (topic,))
+        self.write("DELETE FROM topics WHERE name = ?", (topic,))
+
+    def write(self, statement: str, arguments: Sequence[Any]) -> None:
+        """Change the file as another process does."""
+        connection = sqlite3.connect(self.path, timeout=10.0)
+        with connection:
+            connection.execute(statement, arguments)
+        connection.close()
 
     async def close(self) -> None:
         for log in self.logs:
