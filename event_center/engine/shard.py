@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from enum import StrEnum
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
+from event_center.engine.phase import Phase
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.run import Interrupted, Runners
-from event_center.errors import Fenced, InvariantError, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.port import Batch, Cut, Group, Lease, Log
 from event_center.model import Shard, Token
@@ -36,23 +37,6 @@ FENCED_S = 1.0
 """After a lost lease: how long the group has to tell us that the shard is not ours any more."""
 GLANCE_S = 1.0
 """The timekeeper's longest sleep while something is due later: a step of the clock is seen by then."""
-
-
-class Phase(StrEnum):
-    """Where an ownership stands."""
-
-    RESTORING = "restoring"
-    SERVING = "serving"
-    DRAINING = "draining"
-    GONE = "gone"
-
-
-_MOVES = {
-    Phase.RESTORING: {Phase.RESTORING, Phase.SERVING, Phase.DRAINING, Phase.GONE},
-    Phase.SERVING: {Phase.RESTORING, Phase.DRAINING, Phase.GONE},
-    Phase.DRAINING: {Phase.GONE},
-    Phase.GONE: set[Phase](),
-}
 
 
 class Owner:
@@ -82,6 +66,8 @@ class Owner:
         """Called when the shard may be able to take records again."""
         self._parts: Parts | None = None
         self._lease: Lease | None = None
+        self._restoring = anyio.CancelScope()
+        """The restore under way: nobody waits for the end of one that came to nothing."""
         self._something = asyncio.Event()
         self._earlier = asyncio.Event()
         self._gone = asyncio.Event()
@@ -96,7 +82,7 @@ class Owner:
     async def run(self) -> None:
         """Own the shard until it is stopped or abandoned."""
         try:
-            while self.phase is not Phase.GONE:
+            while not self._over:
                 try:
                     await self._take_over()
                     await self._serve()
@@ -106,9 +92,7 @@ class Owner:
                     return
                 if not self._over:
                     await self._begin_again(self._lost)
-                if self._over:
-                    await self._let_go()
-                    return
+            await self._let_go()
         finally:
             self._end()
 
@@ -119,6 +103,7 @@ class Owner:
         self._stop_at = asyncio.get_running_loop().time() + grace_s
         self._something.set()
         self._earlier.set()
+        self._restoring.cancel()
         if self._parts is not None:
             self._parts.close()
         if self.phase is Phase.SERVING:
@@ -128,6 +113,7 @@ class Owner:
         """The shard is somebody else's already: forget it."""
         self._stop_at = asyncio.get_running_loop().time()
         self._something.set()
+        self._restoring.cancel()
         self._end()
 
     async def gone(self) -> None:
@@ -140,10 +126,7 @@ class Owner:
         return self._stop_at is not None or self.phase is Phase.GONE
 
     def _move(self, phase: Phase) -> None:
-        if phase not in _MOVES[self.phase]:
-            msg = f"shard {self.shard} can not go from {self.phase} to {phase}"
-            raise InvariantError(msg)
-        self.phase = phase
+        self.phase = self.phase.to(phase, self.shard)
 
     def _end(self) -> None:
         if self.phase is not Phase.GONE:
@@ -194,11 +177,9 @@ class Owner:
             earlier=self._earlier.set,
         )
         self.restored = 0
-        async for count in restore(lease, parts, await self._log.topics(), self._plan):
-            self.restored += count
-        reach(Step.TAKEOVER_RESTORED)
-        await lease.open_gate(parts.entry.offsets)
-        reach(Step.TAKEOVER_OPENED)
+        if not self._over:
+            with anyio.CancelScope() as self._restoring:
+                await self._restore(lease, parts)
         if self._over:
             return
         self._parts = parts
@@ -207,6 +188,14 @@ class Owner:
         parts.resume()
         self._something.set()
         self._on_room()
+
+    async def _restore(self, lease: Lease, parts: Parts) -> None:
+        async for count in restore(lease, parts, await self._log.topics(), self._plan):
+            self.restored += count
+            await anyio.lowlevel.checkpoint()  # for heartbeats, and for shards that serve
+        reach(Step.TAKEOVER_RESTORED)
+        await lease.open_gate(parts.entry.offsets)
+        reach(Step.TAKEOVER_OPENED)
 
     # -- serving -------------------------------------------------------------------------------
 

@@ -199,6 +199,8 @@ class Log(Protocol):
 
     cut_distance_s: float
     """The least time between the end of a shard's cut and its next one; 0 where a cut is cheap."""
+    session_timeout_s: float
+    """A process that stands still for so long loses its shards to others; 0: it never does."""
 
     async def create(self, topics: Mapping[str, int]) -> None:
         """Make the topics (name → partitions) that do not exist yet; existing ones are left as they are."""

@@ -83,6 +83,7 @@ class KafkaLog:
 
     def __init__(self, cluster: Cluster, client: Any) -> None:
         self.cut_distance_s = CUT_DISTANCE_S
+        self.session_timeout_s = cluster.clients.options.session_timeout_s
         self._cluster = cluster
         self._clients = cluster.clients
         self._options = cluster.clients.options

@@ -32,6 +32,7 @@ class MemoryLog:
         cut_distance_s: float = 0.0,
     ) -> None:
         self.cut_distance_s = cut_distance_s
+        self.session_timeout_s = 0.0
         self.faults = faults if faults is not None else broker.faults
         self._broker = broker
         self._clock = clock
