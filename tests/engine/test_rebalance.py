@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
+
 from tests.engine.script import HOLD, Script
 from tests.engine.test_cuts import world_with
 from tests.engine.world import World
@@ -105,11 +107,11 @@ async def test_a_stop_waits_for_shards_that_were_revoked_before() -> None:
         await world.rest()
         await world.start()
         await world.rest()
-        stopping = asyncio.create_task(world.stop())
-        await world.rest()
-        assert not stopping.done()
-        hanging.set()
-        await stopping
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.stop)
+            await world.rest()
+            assert world.entry(1).cut == before
+            hanging.set()
         await world.served()
         assert world.entry(1).cut > before
         await world.idle()
