@@ -140,7 +140,11 @@ class Broker:
         (self.folder / "log4j2.yaml").write_text(LOGGING)
         (self.folder / "port").write_text(str(self._port))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster]
+        tool = [
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster}",
+        ]  # may begin with "-"
         command = self._java(classes, *tool, "-c", str(self.folder / "server.properties"))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -108,7 +108,9 @@ async def _open_kafka(settings: Settings, rules: Kept, clock: Callable[[], int])
         topic_configs={own_topics(settings).dead_letters: _kept(None, None, 1)} | kept,
         transaction_timeout_s=kafka.transaction_timeout,
         session_timeout_s=kafka.session_timeout,
+        rebalance_timeout_s=kafka.rebalance_timeout,
         heartbeat_s=kafka.heartbeat,
+        instance_id=kafka.instance_id,
         request_timeout_s=kafka.request_timeout,
         handover_timeout_s=kafka.handover_timeout,
     )

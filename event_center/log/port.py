@@ -140,6 +140,9 @@ class Group(Protocol):
         Wait for the next change of assignment. Cancelling the wait loses none.
 
         A shard is Assigned, then Revoked or Lost, then perhaps Assigned again with a greater token.
+
+        Raises:
+            LogInUse: another process says that it is this member; the group can not serve both.
         """
         ...
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Self
 
-from event_center.errors import Fenced
-from event_center.log.kafka import KafkaLog
+import anyio
+
+from event_center.errors import Fenced, LogInUse
+from event_center.log.kafka import KafkaLog, open_kafka
+from event_center.log.kafka.group import KafkaGroup
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import Member, flat, joined, numbered, puts, until
+from tests.log.harness import Member, clock, flat, joined, numbered, puts, until
 
 SHARDS = 6
 PAUSE_S = 1.0
@@ -27,7 +34,7 @@ class Busy:
         self._tasks = asyncio.TaskGroup()
         self._over = False
 
-    async def __aenter__(self) -> Busy:
+    async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
         self._tasks.create_task(self._cut(), name="cuts")
         self._tasks.create_task(self._fetch(), name="fetches")
@@ -55,7 +62,7 @@ class Busy:
     def longest_pause(self, shard: Shard) -> float:
         """Between two cuts of this shard."""
         times = self.at[shard]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in itertools.pairwise(times))
 
 
 async def test_shards_that_stay_go_on_during_a_rebalance(
@@ -94,3 +101,79 @@ async def test_shards_that_stay_go_on_during_a_rebalance(
                 assert member.leases[shard] is before[shard]
                 assert work.longest_pause(shard) < PAUSE_S
             assert {change.shard for change in member.seen[since:]} <= moved
+
+
+class TestInstances:
+    async def test_a_member_that_comes_back_disturbs_nobody(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """Under its own instance_id a restarted member has its shards back; the others hear nothing."""
+        async with await joined(kafka_log, ["orders"], 4) as member:
+            first = await named(kafka_harness, "one")
+            async with await joined(first, ["orders"], 4) as before:
+                await before.owns(2)
+                await member.owns(2)
+                had, heard = set(before.leases), len(member.seen)
+                before.stop()
+                await first.close()
+            again = await named(kafka_harness, "one")
+            async with await joined(again, ["orders"], 4) as after:
+                await after.has(*had)
+                assert len(member.seen) == heard
+
+    async def test_two_members_with_one_id(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """One of two is told that its id is taken, and which; it does not fight for the shards."""
+        groups = []
+        for _ in range(2):
+            log = await named(kafka_harness, "same")
+            groups.append(await log.join(["orders"], 4))
+        async with asyncio.timeout(15):
+            refused = await heard_by(groups)
+        assert "instance_id 'same'" in str(refused)
+        del kafka_log
+
+    async def test_a_coordination_that_has_ended_is_begun_anew(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """A member whose consumer has given up joins again, and has its shards without an operator."""
+        async with await joined(kafka_log, ["orders"], 2) as member:
+            await member.has(0, 1)
+            consumer = member.group._membership._consumer  # type: ignore[attr-defined]
+            consumer._coordinator.ensure_active_group = fail
+            other = await kafka_harness.open()
+            async with await joined(other, ["orders"], 2) as second:
+                await second.owns(1)
+                await member.owns(1)
+
+
+async def fail(*_: object) -> None:
+    """What a client does in a case that it does not know."""
+    raise RuntimeError("made to fail by a test")
+
+
+async def named(harness: KafkaHarness, instance_id: str) -> KafkaLog:
+    """A log whose members have this instance_id."""
+    options = replace(harness.options, instance_id=instance_id)
+    log = await open_kafka(options, clock=clock)
+    harness.logs.append(log)
+    return log
+
+
+async def heard_by(groups: Sequence[KafkaGroup]) -> LogInUse:
+    """The first refusal that one of these members hears."""
+    refused: list[LogInUse] = []
+
+    async def hear(group: KafkaGroup) -> None:
+        try:
+            while True:
+                await group.changes()
+        except LogInUse as error:
+            refused.append(error)
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for group in groups:
+            tasks.start_soon(hear, group)
+    return refused[0]
