@@ -258,6 +258,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
+            kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,
         ),
         every_outcome=settings.engine.history == "all",

@@ -13,6 +13,7 @@ import anyio.lowlevel
 import structlog
 
 from event_center.engine.backoff import Backoff
+from event_center.engine.kept import KeptShards
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.shard import Owner
@@ -47,6 +48,7 @@ class Member:
         self._held_back = False
         """The fetch under way leaves records of some shards where they are."""
         self.owners: dict[Shard, Owner] = {}
+        self._kept = KeptShards(plan.limits.kept_bytes)
         self._leaving: dict[Shard, Owner] = {}
         """Those whose shards were taken away: a shard that comes back waits for the end of its last one."""
 
@@ -146,7 +148,7 @@ class Member:
             if isinstance(change, Lost):
                 former.abandon()
             else:
-                former.stop(0.0)
+                former.stop(0.0, keep=True)
         if isinstance(change, Assigned) and not self._stopping:
             self._own(group, change)
 
@@ -160,6 +162,7 @@ class Member:
             group=group,
             plan=self._plan,
             runners=self._runners,
+            kept=self._kept,
             on_room=self._room,
         )
         self.owners[change.shard] = owner

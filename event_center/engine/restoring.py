@@ -15,7 +15,7 @@ from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
-from event_center.log.port import Lease, TopicInfo
+from event_center.log.port import Entry, TopicInfo
 from event_center.model import Snapshot, Status
 from event_center.wire import entries
 from event_center.wire import snapshot as wire
@@ -30,10 +30,13 @@ SLICE = 1_000
 
 
 async def restore(
-    lease: Lease, parts: Parts, topics: Mapping[str, TopicInfo], plan: Plan
+    batches: AsyncIterator[list[Entry]],
+    parts: Parts,
+    topics: Mapping[str, TopicInfo],
+    plan: Plan,
 ) -> AsyncIterator[int]:
     """
-    Fill the parts from the lease's entries; yields how many workflows each piece of work held.
+    Fill the parts from what a lease restores; yields how many workflows each piece of work held.
 
     Raises:
         Fenced: the lease was lost meanwhile.
@@ -45,7 +48,7 @@ async def restore(
     waiting: dict[str, list[tuple[int, bytes]]] = {}
     busy: list[str] = []
     held = parts.workflows.held
-    async for batch in lease.restore():
+    async for batch in batches:
         count = 0
         for key, value in batch:
             if entries.is_snapshot(key):

@@ -21,6 +21,7 @@ import anyio.lowlevel
 import structlog
 
 from event_center.engine.backoff import Backoff
+from event_center.engine.kept import KeptShards
 from event_center.engine.parts import Parts
 from event_center.engine.phase import Phase
 from event_center.engine.plan import Plan
@@ -51,6 +52,7 @@ class Owner:
         group: Group,
         plan: Plan,
         runners: Runners,
+        kept: KeptShards,
         on_room: Callable[[], None],
     ) -> None:
         self.shard = shard
@@ -62,6 +64,7 @@ class Owner:
         self._group = group
         self._plan = plan
         self._runners = runners
+        self._kept = kept
         self._on_room = on_room
         """Called when the shard may be able to take records again."""
         self._parts: Parts | None = None
@@ -72,6 +75,7 @@ class Owner:
         self._earlier = asyncio.Event()
         self._gone = asyncio.Event()
         self._stop_at: float | None = None
+        self._keep = False
         self._lost: Exception | None = None
         self._committing = False
         self._takeovers = Backoff()
@@ -96,10 +100,11 @@ class Owner:
         finally:
             self._end()
 
-    def stop(self, grace_s: float) -> None:
-        """Take no more records, wait for what runs (at most so long), cut, release; see `gone`."""
+    def stop(self, grace_s: float, *, keep: bool = False) -> None:
+        """Take no more, wait so long at most for what runs, cut, release (see `gone`), keep the rest."""
         if self.phase in {Phase.DRAINING, Phase.GONE}:
             return
+        self._keep = keep
         self._stop_at = asyncio.get_running_loop().time() + grace_s
         self._something.set()
         self._earlier.set()
@@ -190,7 +195,8 @@ class Owner:
         self._on_room()
 
     async def _restore(self, lease: Lease, parts: Parts) -> None:
-        async for count in restore(lease, parts, await self._log.topics(), self._plan):
+        batches = lease.restore(self._kept.take(self.shard))
+        async for count in restore(batches, parts, await self._log.topics(), self._plan):
             self.restored += count
             await anyio.lowlevel.checkpoint()  # for heartbeats, and for shards that serve
         reach(Step.TAKEOVER_RESTORED)
@@ -258,18 +264,22 @@ class Owner:
         parts, lease = self._parts, self._lease
         if lease is None:
             return
+        whole = False
         try:
             if parts is not None:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._keep_time, parts, name=f"timekeeper {self.shard}")
-                    last = await self._ended_well(self._cut_until_stopped(parts, lease))
+                    whole = await self._ended_well(self._cut_until_stopped(parts, lease))
                     tasks.cancel_scope.cancel()
-                if last and not parts.workflows.gone:
-                    await self._ended_well(self._last_cut(parts, lease))
+                if whole and not parts.workflows.gone:
+                    whole = await self._ended_well(self._last_cut(parts, lease))
         finally:
             if self._stop_at is not None and self._lost is None:
+                mark = lease.mark
                 with anyio.CancelScope(shield=True):
                     await lease.release()
+                if parts is not None and whole and self._keep:
+                    self._kept.keep(parts, mark)  # after the release: nobody waits for it
 
     async def _cut_until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""

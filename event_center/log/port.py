@@ -80,6 +80,13 @@ class Cut:
     """The next offset of each topic. The truth stands in the shard entry; this feeds lag and retention."""
 
 
+class Kept(NamedTuple):
+    """What a shard's store held when a lease of it was released, and the mark of that lease then."""
+
+    entries: Mapping[bytes, bytes]
+    mark: object
+
+
 class Lease(Protocol):
     """
     The fenced right to write one shard. The former owner is fenced when `Group.lease` has returned.
@@ -89,9 +96,18 @@ class Lease(Protocol):
 
     shard: Shard
 
-    def restore(self) -> AsyncIterator[list[Entry]]:
+    @property
+    def mark(self) -> object | None:
+        """Where the log stood after this lease's last cut or restore; None: a log that can not tell."""
+        ...
+
+    def restore(self, kept: Kept | None = None) -> AsyncIterator[list[Entry]]:
         """
         Batches of exactly the last committed entries, each key once, in no order.
+
+        Args:
+            kept: what this process held as of an earlier lease; a log that can reads only what was
+                written since. The answer is the same.
 
         Raises:
             Fenced: the lease was lost meanwhile.

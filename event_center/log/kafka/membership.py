@@ -139,7 +139,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 continue
             try:
                 # It delivers nothing; it hears what went wrong, so that the coordination goes on.
-                await bounded(self._consumer.getmany(timeout_ms=0), options.call_s)
+                await self._consumer.getmany(timeout_ms=0)
                 if loop.time() >= due:
                     due = loop.time() + options.lag_interval_s
                     await self._show_lag()
