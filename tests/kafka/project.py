@@ -39,11 +39,12 @@ level = "warning"
 class Project:
     """One settings file, with names of its own on the broker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, at: str = "") -> None:
         self.folder = folder
+        self.bootstrap = at or bootstrap()
         self.prefix = f"t{uuid.uuid4().hex[:12]}."
         self.settings = folder / "event-center.toml"
-        text = SETTINGS.format(root=ROOT, bootstrap=bootstrap(), prefix=self.prefix)
+        text = SETTINGS.format(root=ROOT, bootstrap=self.bootstrap, prefix=self.prefix)
         self.settings.write_text(text, encoding="utf-8")
         self.daemons: list[subprocess.Popen[bytes]] = []
 
@@ -83,13 +84,21 @@ class Project:
             log = (self.folder / "daemon.log").read_text()[-2_000:]
             assert time.monotonic() < end, f"{stats['events']} {stats['lag']}\n{log}"
 
-    def close(self) -> None:
-        """End what runs, and leave nothing on the broker."""
+    def said(self) -> str:
+        """The end of what the daemons wrote."""
+        return (self.folder / "daemon.log").read_text()[-3_000:]
+
+    def end(self) -> None:
+        """End what runs."""
         for daemon in self.daemons:
             if daemon.poll() is None:
                 daemon.kill()
             daemon.wait()
-        asyncio.run(KafkaHarness(bootstrap()).remove_topics(self.prefix))
+
+    def close(self) -> None:
+        """End what runs, and leave nothing on the broker."""
+        self.end()
+        asyncio.run(KafkaHarness(self.bootstrap).remove_topics(self.prefix))
 
     def _command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "event_center", *arguments]
