@@ -10,6 +10,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
     │   ├── LogUnavailable          cannot be opened or reached
+    │   │   └── LogRefused              it is there, and does not let us: waiting alone does not help
     │   ├── LogInUse                another daemon runs on it
     │   ├── UnknownTopic            no such topic or partition in the log
     │   ├── NotCommitted            certain: nothing of the cut is durable; the lease stands
@@ -18,10 +19,8 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── CallbackError               raised by callbacks on purpose
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
+    ├── Interrupted                 the center itself ended a run; never leaves the engine room
     └── InvariantError              this package is wrong: the daemon stops, loudly
-
-`engine.run.Interrupted` is not in it, for it is no error: it says that the center itself ended a run,
-and never leaves the engine room.
 """
 
 from __future__ import annotations
@@ -89,6 +88,10 @@ class LogUnavailable(LogError):
     """The log cannot be opened or reached; the message says where it was looked for."""
 
 
+class LogRefused(LogUnavailable):
+    """The log is there and does not let us in, or not do this; the message says what to change."""
+
+
 class LogInUse(LogError):
     """Another daemon runs on this log; the message names its process and host."""
 
@@ -140,6 +143,10 @@ class RetryLater(CallbackError):
 
 class PermanentError(CallbackError):
     """No further attempt can help: go to `on_error` or `on_failure` at once."""
+
+
+class Interrupted(EventCenterError):
+    """The run was ended by the center, not by its callback: the attempt does not count."""
 
 
 class InvariantError(EventCenterError):

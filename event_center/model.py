@@ -225,6 +225,7 @@ class Snapshot:
         "data",
         "deciding_attempt",
         "deciding_due_ms",
+        "deciding_event",
         "entered_at_ms",
         "failure",
         "ids",
@@ -277,8 +278,10 @@ class Snapshot:
         self.letters_last = 0
         """One more than the number of the last letter written in sequence."""
         self.deciding_attempt = 0
-        """Failed attempts to decide the event at the head of the queue."""
+        """Failed attempts to decide one event."""
         self.deciding_due_ms = 0
+        self.deciding_event = ""
+        """Which one, if no waiting entry holds it: a timer, a result, a replay. Empty: the head."""
         self.parked: str | None = None
         """Why it is parked: failed, loop, no_place, unreadable."""
         self.failure: Failure | None = None

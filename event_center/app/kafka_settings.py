@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from event_center.app.kafka_security import SaslSettings, TlsSettings
 from event_center.app.quantity import Seconds
 
 Bootstrap = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")]
@@ -81,6 +90,15 @@ class KafkaSettings(BaseModel):
         " within `session_timeout` gets its shards back and disturbs nobody; what it left waits for"
         " it so long. Two daemons with one name are refused.",
     )
+    start_wait: Annotated[Seconds, Field(ge=0, le=3_600)] = Field(
+        default=30.0,
+        description="How long a start waits for a cluster that does not answer: a duration up to 1h."
+        " Then it fails. `run --wait` says otherwise, and other commands wait 3s at most.",
+    )
+    tls: TlsSettings = Field(default=TlsSettings(), description="Whom we trust, by TLS.")
+    sasl: SaslSettings = Field(
+        default=SaslSettings(), description="The password or token that lets us in."
+    )
 
     @model_validator(mode="after")
     def _heard_in_time(self) -> Self:
@@ -90,3 +108,19 @@ class KafkaSettings(BaseModel):
                 " shards; make it shorter"
             )
         return self
+
+    @field_validator("sasl")
+    @classmethod
+    def _hidden(cls, sasl: SaslSettings, info: ValidationInfo) -> SaslSettings:
+        """Without TLS all but SCRAM show the secret itself, and no mechanism hides the events."""
+        tls = info.data.get("tls")
+        if tls is None:
+            return sasl
+        if sasl.mechanism != "none" and not (tls.enabled or sasl.without_tls):
+            raise ValueError(
+                f"has mechanism {sasl.mechanism} without TLS; write enabled = true into"
+                " [log.kafka.tls], or without_tls = true here, where nobody listens"
+            )
+        if sasl.without_tls and tls.enabled:
+            raise ValueError("has without_tls, but [log.kafka.tls] is enabled; drop one of them")
+        return sasl

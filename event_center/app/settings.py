@@ -289,7 +289,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__"
+        extra="forbid",
+        frozen=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        # What was written may be a secret; `problems` shows what can be shown.
+        hide_input_in_errors=True,
     )
 
     app: Name = Field(

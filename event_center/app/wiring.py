@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from pathlib import Path
 
+from event_center.app.kafka_access import access_of
 from event_center.app.settings import Settings
 from event_center.app.sources import DEFAULT_FILES
 from event_center.engine.home import Home
@@ -53,9 +55,16 @@ def home_of(settings: Settings) -> Home:
     return Home(PARTITIONERS[settings.engine.partitioner], settings.log.partitions)
 
 
-async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_ms) -> Log:
+async def open_log(
+    settings: Settings, *, clock: Callable[[], int] = wall_clock_ms, wait_s: float = inf
+) -> Log:
     """
     Open the log that the settings name, and make the topics that it lacks.
+
+    Args:
+        settings: what the log is.
+        clock: says the time in ms.
+        wait_s: wait no longer than this for a log that does not answer, whatever the settings say.
 
     Raises:
         LogUnavailable: it can not be opened.
@@ -68,8 +77,12 @@ async def open_log(settings: Settings, *, clock: Callable[[], int] = wall_clock_
     rules = dict.fromkeys(consumed, (keep.events.max_age, keep.events.max_bytes))
     history = (keep.history.max_age, keep.history.max_bytes)
     rules = dict.fromkeys((t for t in told if t != own.dead_letters), history) | rules
-    opened = _open_kafka if settings.log.kind == "kafka" else _open_sqlite
-    log = await opened(settings, rules, clock)
+    if settings.log.kind == "kafka":
+        options = _kafka_options(settings, rules, clock, wait_s)
+        partitioner = PARTITIONERS[settings.engine.partitioner]
+        log: Log = await open_kafka(options, clock=clock, partitioner=partitioner)
+    else:
+        log = await _open_sqlite(settings, rules, clock)
     try:
         await _make_topics(log, dict.fromkeys([*consumed, *told], settings.log.partitions))
     except BaseException:
@@ -96,10 +109,12 @@ async def _open_sqlite(settings: Settings, rules: Kept, clock: Callable[[], int]
     )
 
 
-async def _open_kafka(settings: Settings, rules: Kept, clock: Callable[[], int]) -> Log:
+def _kafka_options(
+    settings: Settings, rules: Kept, clock: Callable[[], int], wait_s: float
+) -> KafkaOptions:
     kafka = settings.log.kafka
     kept = {name: _kept(*rule, settings.log.partitions) for name, rule in rules.items()}
-    options = KafkaOptions(
+    return KafkaOptions(
         bootstrap=kafka.bootstrap,
         app=settings.app,
         group=kafka.group,
@@ -113,9 +128,9 @@ async def _open_kafka(settings: Settings, rules: Kept, clock: Callable[[], int])
         instance_id=kafka.instance_id,
         request_timeout_s=kafka.request_timeout,
         handover_timeout_s=kafka.handover_timeout,
+        access=access_of(kafka, settings.root, clock),
+        start_wait_s=min(kafka.start_wait, wait_s),
     )
-    partitioner = PARTITIONERS[settings.engine.partitioner]
-    return await open_kafka(options, clock=clock, partitioner=partitioner)
 
 
 def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> dict[str, str]:

@@ -66,6 +66,11 @@ app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
 def main() -> None:
     """Run the command line of this process."""
     try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        typer.echo("an argument is not UTF-8: no log and no settings can hold it", err=True)
+        sys.exit(Exit.USAGE)
+    try:
         app()
     except Exception:  # noqa: BLE001 - the top of the process: nobody else would tell
         traceback.print_exc()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -48,19 +49,29 @@ def run(
             "became of them.",
         ),
     ] = False,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            "--wait",
+            metavar="DURATION",
+            help="How long to wait for a Kafka cluster that does not answer, instead of the "
+            "settings' start_wait.",
+        ),
+    ] = None,
     config: Config = None,
     log_path: LogPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the daemon: decide events, await callbacks, keep every workflow's state."""
     output = Output(as_json=as_json)
-    work = partial(_run, output, Where(config, log_path), until_idle)
+    read = partial(Where(config, log_path).settings, wait)
+    work = partial(_run, output, read, until_idle)
     perform(output, work, fast=True)
 
 
-async def _run(output: Output, where: Where, until_idle: bool) -> Exit:
+async def _run(output: Output, read: Callable[[], Settings], until_idle: bool) -> Exit:
     gc.set_threshold(GARBAGE)
-    settings = where.settings()
+    settings = read()
     set_up_logging(settings.logging)
     finished = False
     async with Center.open(settings) as center:

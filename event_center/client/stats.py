@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 from event_center.client.app import App
+from event_center.errors import FormatError
 from event_center.log.port import Log
 from event_center.model import Outcome, Shard
 from event_center.wire.entries import SHARD_KEY, ShardEntry
@@ -27,7 +28,10 @@ async def shard_entry(log: Log, shard: Shard) -> ShardEntry:
         FormatError: a newer release wrote it, or it is damaged.
     """
     value = await log.entry(shard, SHARD_KEY)
-    return ShardEntry() if value is None else ShardEntry.decode(value)
+    try:
+        return ShardEntry() if value is None else ShardEntry.decode(value)
+    except FormatError as error:
+        raise FormatError(f"shard {shard} of {log.where}: {error}") from error
 
 
 async def stats(log: Log, app: App) -> Stats:

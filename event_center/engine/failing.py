@@ -18,15 +18,24 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
+from event_center.engine.waiting import attempts, unheld
 from event_center.engine.workflow import Waiting, Workflows
-from event_center.machine.decision import ERROR, Action
+from event_center.machine.decision import ERROR, Action, Transition
 from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status, Timer
 
 log = structlog.get_logger()
 
 
 class Decider(Protocol):
-    """Who decides what comes of a failure: the turn."""
+    """Who gets an event back, to accept it or to go on after its failure: the turn."""
+
+    def accept(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
+    ) -> None:
+        """Swap in what was decided."""
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Take the next thing that waits, and what the state owes."""
 
     def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
         """Decide one event."""
@@ -78,7 +87,7 @@ class Failing:
         action: Action | None = None,
     ) -> None:
         """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
-        attempt = snapshot.deciding_attempt + 1
+        attempt = attempts(snapshot, event, item) + 1
         where = action.name if action is not None else "guard"
         failure = failure_of(where, error, self._ledger.now_ms, attempt)
         delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
@@ -108,8 +117,8 @@ class Failing:
             self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
         else:
             snapshot.failure = failure
-            # An attempt at a record marks the head of the queue as what `skip` gives up.
-            snapshot.deciding_attempt = 0 if item.record is None else attempt
+            snapshot.deciding_attempt = attempt  # marks what `skip` gives up
+            snapshot.deciding_event = unheld(event, item)
             snapshot.deciding_due_ms = 0
             self._put_back(snapshot, event, item)
             self._decider.park(snapshot, "failed", None)
@@ -119,6 +128,7 @@ class Failing:
         self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure, *, due_ms: int
     ) -> None:
         snapshot.deciding_attempt = failure.attempt
+        snapshot.deciding_event = unheld(event, item)
         snapshot.deciding_due_ms = due_ms
         snapshot.failure = failure
         self._put_back(snapshot, event, item)
@@ -158,6 +168,10 @@ class Failing:
         if mailbox is not None and mailbox.result is not None:
             result, mailbox.result = mailbox.result, None
             result()
+        elif snapshot.deciding_event and not (snapshot.owed or (mailbox and mailbox.queue)):
+            # A replay that a former owner tried; its letter is still open, and can be replayed again.
+            snapshot.deciding_attempt = 0
+            snapshot.failure = None
         self._decider.advance(snapshot)
 
 

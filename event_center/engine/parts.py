@@ -18,12 +18,12 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Runners
+from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Workflows
-from event_center.errors import FormatError
+from event_center.errors import FormatError, Interrupted
 from event_center.log.ownership import offset_key
 from event_center.log.port import Batch
 from event_center.model import Shard, Snapshot, Status
@@ -42,12 +42,13 @@ class Parts:
         plan: Plan,
         runners: Runners,
         *,
+        where: str,
         wake: Callable[[], None],
         earlier: Callable[[], None],
     ) -> None:
         self.shard = shard
         self.entry = ShardEntry()
-        self.workflows = workflows = Workflows()
+        self.workflows = workflows = Workflows(f"shard {shard} of {where}")
         self._plan = plan
         self._runners = runners
         self._watermarks: dict[str, int] = {}
@@ -152,6 +153,12 @@ class Parts:
             if run.task is None:
                 self._runners.cancel(run, Interrupted())
 
+    def end(self) -> None:
+        """Whatever still ends here counts for nothing any more; callbacks under way are cancelled."""
+        self.workflows.closed = self.workflows.gone = True
+        for run in list(self.workflows.runs.values()):
+            self._runners.cancel(run, Interrupted())
+
     def resume(self) -> None:
         """After a restore: everything that was under way goes on."""
         self.ledger.tick()
@@ -224,8 +231,7 @@ class Parts:
         workflows = self.workflows
         if workflows.runs or not self.ledger.clean or self.timers.held or self.turn.again:
             return False
-        counts = self.entry.counts.items()
-        if any(n and place.status is Status.RETRYING for place, n in counts):
+        if self._retrying():
             return False
         for workflow_id, mailbox in workflows.mailboxes.items():
             snapshot = self._readable(workflow_id)
@@ -234,6 +240,17 @@ class Parts:
             if mailbox.queue or snapshot.owed:
                 return False
         return True
+
+    def _retrying(self) -> bool:
+        """Whether a workflow waits for its next attempt; one that can not be read will make none."""
+        counts = self.entry.counts.items()
+        if not any(n and one.status is Status.RETRYING for one, n in counts):
+            return False
+        workflows = self.workflows
+        return not workflows.unreadable or any(
+            isinstance(held, Snapshot) and held.status is Status.RETRYING
+            for held in workflows.held.values()
+        )
 
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""

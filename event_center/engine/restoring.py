@@ -13,6 +13,7 @@ import structlog
 
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
+from event_center.engine.waiting import timer_item
 from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Entry, TopicInfo
@@ -42,8 +43,8 @@ async def restore(
         Fenced: the lease was lost meanwhile.
         ConfigurationError: the partitioner, a machine or a topic is not what it was when this shard
             was cut.
-        FormatError: the shard entry was written by a newer release, or events wait for a workflow
-            that has no snapshot.
+        FormatError: the shard entry was written by a newer release, or it is damaged. A workflow of
+            which this is true stands still alone.
     """
     waiting: dict[str, list[tuple[int, bytes]]] = {}
     busy: list[str] = []
@@ -51,25 +52,26 @@ async def restore(
     async for batch in batches:
         count = 0
         for key, value in batch:
-            if entries.is_snapshot(key):
-                workflow_id = entries.workflow_of(key)
-                held[workflow_id] = value
-                count += 1
-                if value[1:2] != _IDLE:
-                    busy.append(workflow_id)
-            elif entries.is_waiting(key):
-                workflow_id, number = entries.waiting_of(key)
-                waiting.setdefault(workflow_id, []).append((number, value))
-            elif key == entries.SHARD_KEY:
-                _copy(ShardEntry.decode(value), parts.entry)
+            try:
+                if entries.is_snapshot(key):
+                    workflow_id = entries.workflow_of(key)
+                    held[workflow_id] = value
+                    count += 1
+                    if value[1:2] != _IDLE:
+                        busy.append(workflow_id)
+                elif entries.is_waiting(key):
+                    workflow_id, number = entries.waiting_of(key)
+                    waiting.setdefault(workflow_id, []).append((number, value))
+                elif key == entries.SHARD_KEY:
+                    _copy(ShardEntry.decode(value), parts.entry)
+            except ValueError as error:
+                log.warning("restore.bad_key", shard=parts.shard, key=repr(key), error=str(error))
         yield count
     for number, workflow_id in enumerate(busy, 1):
         _look_at(workflow_id, parts, waiting.pop(workflow_id, []))
         if number % SLICE == 0:
             yield 0
-    if waiting:
-        msg = f"waiting entries without a workflow that has them: {sorted(waiting)[:5]}"
-        raise FormatError(msg)
+    _all_too_many(waiting, parts)
     _check_partitioner(parts.entry, plan)
     _check_machines(parts.entry, plan)
     _check_topics(parts.entry, plan, topics)
@@ -88,30 +90,52 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
         return
     try:
         head = wire.peek(value)
-        if head.needs == "t" and head.status != Status.RETRYING:
+        if head.needs == "t" and head.status != Status.RETRYING and not waiting:
             parts.timers.due(workflow_id, head.due_ms)
             return
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting))
     except FormatError as error:
         parts.workflows.held[workflow_id] = value
-        parts.workflows.unreadable[workflow_id] = str(error)
-        log.exception("restore.unreadable", workflow_id=workflow_id, error=str(error))
+        _stands_still(workflow_id, parts, error)
         return
     parts.timers.arm(snapshot)
     if snapshot.deciding_due_ms:
         parts.timers.due(workflow_id, snapshot.deciding_due_ms)
-    _fill(parts.workflows.mailbox(workflow_id), items)
+    mailbox = parts.workflows.mailbox(workflow_id)
+    _fill(mailbox, items)
+    if snapshot.deciding_attempt and not snapshot.owed:
+        # A timer that is tried again has no entry. A replay has none either: its letter is still open.
+        tried = [timer for timer in snapshot.timers if timer.id == snapshot.deciding_event]
+        mailbox.queue.extendleft(map(timer_item, tried))
+
+
+def _all_too_many(waiting: Mapping[str, list[tuple[int, bytes]]], parts: Parts) -> None:
+    """What waits for workflows that do not know of it."""
+    for workflow_id, found in waiting.items():
+        _too_many(workflow_id, parts, len(found))
+
+
+def _too_many(workflow_id: str, parts: Parts, found: int) -> None:
+    """Events wait for a workflow that is idle, or that is not there: it must not be made anew."""
+    value = parts.workflows.held.setdefault(workflow_id, b"")
+    try:
+        waiting_wire.check_count(workflow_id, found, 0 if value else None)
+    except FormatError as error:
+        _stands_still(workflow_id, parts, error)
+
+
+def _stands_still(workflow_id: str, parts: Parts, error: FormatError) -> None:
+    """The workflow can not be read; the other ones of its shard go on."""
+    if workflow_id in parts.workflows.unreadable:
+        return  # its own snapshot has said so already
+    told = parts.workflows.damaged(workflow_id, error)
+    log.error("restore.unreadable", workflow_id=workflow_id, error=str(told))
 
 
 def _items(snapshot: Snapshot, waiting: list[tuple[int, bytes]]) -> list[Waiting]:
     """The waiting events of a workflow in their order."""
-    if len(waiting) != snapshot.waiting:
-        msg = (
-            f"workflow {snapshot.workflow_id!r} has {len(waiting)} waiting entries, its snapshot "
-            f"says {snapshot.waiting}: the log is damaged, restore a backup"
-        )
-        raise FormatError(msg)
+    waiting_wire.check_count(snapshot.workflow_id, len(waiting), snapshot.waiting)
     items = []
     for number, value in waiting:
         entry = waiting_wire.decode(value)

@@ -40,6 +40,8 @@ _owed = tuple.__new__
 
 SLICE = 256
 """Waiting events of one workflow that are decided in a row before others get their turn."""
+ACTIVE = Status.ACTIVE
+"""Looked up once: to read a member of an enumeration costs as much as a call."""
 LOOP = 1_000
 """Transitions of a workflow without a record from outside: more of them park it."""
 
@@ -76,7 +78,7 @@ class Turn:
             outbox=outbox,
             runners=runners,
             failing=self.failing,
-            judge=self,
+            decider=self,
         )
         self.again: list[Snapshot] = []
         """Workflows with more waiting events than one slice: to be advanced after the next cut."""
@@ -215,7 +217,10 @@ class Turn:
             snapshot.timers = ()
         if decision.owed:
             seq = snapshot.seq
-            snapshot.owed = tuple([_owed(Owed, (name, seq, 0, 0, 0)) for name in decision.owed])
+            first, *more = decision.owed
+            snapshot.owed = (_owed(Owed, (first, seq, 0, 0, 0)),)
+            for name in more:
+                snapshot.owed += (Owed(name, seq),)
             snapshot.cause = event
             self._ledger.owing[snapshot.workflow_id] = snapshot
             self.on_owed(snapshot)
@@ -226,7 +231,7 @@ class Turn:
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         if mailbox is not None:
             mailbox.recheck = True
-        if decision.result is not None or snapshot.status is not Status.ACTIVE:
+        if decision.result is not None or snapshot.status is not ACTIVE:
             self.stand(snapshot)
 
     def give_up(self, snapshot: Snapshot, why: str) -> None:

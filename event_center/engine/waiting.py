@@ -89,7 +89,23 @@ class WaitingRoom:
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         if any(queued.timer == timer for queued in mailbox.queue):
             return None
-        origin = f"timer/{timer.seq}/{timer.id}/{timer.due_ms}"
-        item = Waiting(Event(timer.id, None, None, timer.due_ms, (), origin))
-        item.timer = timer
-        return item
+        return timer_item(timer)
+
+
+def timer_item(timer: Timer) -> Waiting:
+    """A due timer as something that waits."""
+    origin = f"timer/{timer.seq}/{timer.id}/{timer.due_ms}"
+    item = Waiting(Event(timer.id, None, None, timer.due_ms, (), origin))
+    item.timer = timer
+    return item
+
+
+def attempts(snapshot: Snapshot, event: Event, item: Waiting) -> int:
+    """How often this event could not be decided; attempts at another one do not count."""
+    tried = snapshot.deciding_event
+    return snapshot.deciding_attempt if tried == unheld(event, item) else 0
+
+
+def unheld(event: Event, item: Waiting) -> str:
+    """The event's name if no waiting entry holds it, so that a snapshot has to say what was tried."""
+    return event.name if item.record is None else ""

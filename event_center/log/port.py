@@ -139,7 +139,15 @@ class Lease(Protocol):
         ...
 
     async def release(self) -> None:
-        """Give the right up; the gate closes. Calling it again, or after Fenced, does nothing."""
+        """
+        Give the right up; the gate closes. Calling it again, or after Fenced, does nothing.
+
+        However this ends, the lease writes nothing more.
+
+        Raises:
+            NotCommitted, Unknown, LogUnavailable: the log was not told: the next lease of the shard
+                fences this one all the same, perhaps a little later.
+        """
         ...
 
 
@@ -216,6 +224,8 @@ class Group(Protocol):
 class Log(Protocol):
     """A log that is open."""
 
+    where: str
+    """What messages call it: its file, or how it is reached."""
     cut_distance_s: float
     """The least time between the end of a shard's cut and its next one; 0 where a cut is cheap."""
     session_timeout_s: float

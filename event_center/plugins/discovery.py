@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from event_center.errors import PluginError
 from event_center.plugins.callbacks import Callbacks
@@ -56,6 +56,27 @@ def discover(
         if beside.is_file():
             search.add(search.file(beside))
     return search.found
+
+
+def function_named(named: str, root: Path, source: str) -> Callable[[], Any]:
+    """
+    A function that a setting names, for something else than a machine.
+
+    Args:
+        named: `module:function` or `path.py:function`.
+        root: what relative paths are meant from.
+        source: the setting, for messages.
+
+    Raises:
+        PluginError: it can not be had.
+    """
+    where, _, name = named.rpartition(":")
+    search = _Search()
+    module = search.file(root / where) if where.endswith(".py") else search.module(where)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise PluginError(f"{source}: {where} has no function {name!r}; define it there")
+    return cast("Callable[[], Any]", found)
 
 
 class _Search:

@@ -174,11 +174,11 @@ class ShardAudit:
         for workflow_id, topic, partition in list(self._orders):
             if workflow_id == told.workflow_id:
                 order = self._orders[workflow_id, topic, partition]
-                order.pass_over(
-                    lambda offset, topic=topic, partition=partition: self._may(  # type: ignore[misc]
-                        life, told, Position(topic, partition, offset)
-                    )
-                )
+
+                def may(offset: int, at: tuple[str, int] = (topic, partition)) -> bool:
+                    return self._may(life, told, Position(*at, offset))
+
+                order.pass_over(may)
 
     # -- entries -------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ _SNAPSHOT = b"s:"
 _WAITING = b"w:"
 
 
-class Place(NamedTuple):
+class Counted(NamedTuple):
     """Where a workflow stands, as counted in the shard entry."""
 
     machine: str
@@ -111,7 +111,7 @@ class ShardEntry:
         """Timers that fired."""
         self.runs = 0
         """Runs of callbacks that ended, failed attempts included."""
-        self.counts: dict[Place, int] = {}
+        self.counts: dict[Counted, int] = {}
         self.machines: dict[str, str] = {}
         """`name@version` → content hash of every machine version that ran in this shard."""
 
@@ -155,7 +155,7 @@ class ShardEntry:
             entry = cls()
             body.setdefault("partitioner", "")
             entry.counts = {
-                Place(machine, version, state, Status(status)): n
+                Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]
             }
             for name in cls.__slots__:
@@ -163,7 +163,9 @@ class ShardEntry:
                     setattr(entry, name, body[name])
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             msg = (
-                f"the shard entry can not be read ({error!r}): the log is damaged, restore a backup"
+                f"the shard entry can not be read ({error!r}), so what was decided is not known: "
+                "put back a copy of the log, or name another log in [log] of the settings and "
+                "publish again what it is to decide"
             )
             raise FormatError(msg) from error
         return entry

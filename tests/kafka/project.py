@@ -26,7 +26,7 @@ partitions = 4
 [log.kafka]
 bootstrap = "{bootstrap}"
 topic_prefix = "{prefix}"
-replication_factor = 1
+replication_factor = {copies}
 session_timeout = "1s"
 heartbeat = "200ms"
 [topics.orders]
@@ -39,12 +39,14 @@ level = "warning"
 class Project:
     """One settings file, with names of its own on the broker."""
 
-    def __init__(self, folder: Path, at: str = "") -> None:
+    def __init__(self, folder: Path, at: str | None = None, copies: int = 1) -> None:
         self.folder = folder
         self.bootstrap = at or bootstrap()
         self.prefix = f"t{uuid.uuid4().hex[:12]}."
         self.settings = folder / "event-center.toml"
-        text = SETTINGS.format(root=ROOT, bootstrap=self.bootstrap, prefix=self.prefix)
+        text = SETTINGS.format(
+            root=ROOT, bootstrap=self.bootstrap, prefix=self.prefix, copies=copies
+        )
         self.settings.write_text(text, encoding="utf-8")
         self.daemons: list[subprocess.Popen[bytes]] = []
 

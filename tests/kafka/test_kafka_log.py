@@ -30,9 +30,9 @@ from tests.log.harness import (
     joined,
     numbered,
     puts,
-    until_true,
     values_of,
 )
+from tests.waiting import until_true
 
 
 @pytest_asyncio.fixture

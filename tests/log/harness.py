@@ -3,14 +3,15 @@ What the contract suite needs of an engine: "processes" on one log, their crashe
 fail.
 
 A harness makes the same things happen on every engine, each in the engine's own way, so that no
-test asks which engine it runs on. Effects need not be instant: tests wait for them with `until`.
+test asks which engine it runs on. Effects need not be instant: tests wait for them in
+`tests.waiting`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -19,10 +20,8 @@ from event_center.log.memory import Ending, MemoryBroker, MemoryLog
 from event_center.log.port import Assigned, Batch, Change, Cut, Group, Lease, Log, Lost, Revoked
 from event_center.log.sqlite import SqliteLog, open_sqlite
 from event_center.model import Outgoing, Record, Shard, Token
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 10.0
-"""How long a test waits for an effect before it fails."""
-STEP_S = 0.003
 QUIET_S = 0.1
 """How long a test listens where it expects to hear nothing."""
 
@@ -30,22 +29,6 @@ QUIET_S = 0.1
 def clock() -> int:
     """The time of these tests never moves: nothing in the contract depends on it."""
     return 1_700_000_000_000
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait, for a bounded time, until this is so."""
-
-    async def asked() -> bool:
-        return condition()
-
-    await until_true(asked)
-
-
-async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait, for a bounded time, until what is asked for each time anew is so."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not await condition():  # noqa: ASYNC110 - other processes ring no bell
-            await asyncio.sleep(STEP_S)
 
 
 class Harness(Protocol):

@@ -14,8 +14,8 @@ from tests.log.harness import (
     numbered,
     puts,
     records_of,
-    until_true,
 )
+from tests.waiting import until_true
 
 
 class TestAudit:

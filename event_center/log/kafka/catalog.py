@@ -16,9 +16,10 @@ from typing import Any
 from aiokafka.admin import NewTopic
 from aiokafka.errors import for_code
 
-from event_center.errors import ConfigurationError, LogUnavailable, UnknownTopic
+from event_center.errors import ConfigurationError, UnknownTopic
 from event_center.log.kafka.client import FAILURES, Clients, bounded
 from event_center.log.kafka.metadata import TopicsRequest
+from event_center.log.kafka.permission import DENIED, hidden, unseen
 from event_center.log.ownership import check_topic
 from event_center.log.port import TopicInfo
 
@@ -81,7 +82,7 @@ class Catalog:
         place = topic if partition is None else f"{topic}/{partition}"
         return UnknownTopic(
             f"the Kafka cluster at {self.options.bootstrap} has no {place} for this log; create the "
-            f"topic first. It has: {there or 'no topics'}"
+            f"topic first{hidden(self.real(topic), self.options)}. It has: {there or 'no topics'}"
         )
 
     async def create(self, topics: Mapping[str, int]) -> None:
@@ -99,10 +100,12 @@ class Catalog:
                 self.options.call_s,
             )
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise self._clients.unavailable(error) from error
         finally:
             self._clients.dispose(admin)
         for name, code, *why in answer.topic_errors:
+            if issubclass(for_code(code), DENIED):
+                raise unseen(name, self.options)
             if code not in {0, EXISTS}:
                 raise ConfigurationError(self._refused(name, for_code(code).__name__, why))
         await self._wait_for_leaders(set(wanted))
@@ -142,7 +145,7 @@ class Catalog:
             node = self._client.get_random_node()
             answer = await bounded(self._client.send(node, TopicsRequest()), self.options.call_s)
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise await self._clients.explained(error) from error
         prefix = self.options.topic_prefix
         infos, led = {}, set()
         for code, real, topic_id, internal, parts, *_ in answer.topics:

@@ -200,7 +200,7 @@ class Intake:
                 self._bell.ring()
                 return
             except (LogUnavailable, *FAILURES) as error:
-                log.warning("log.intake_trouble", error=f"{type(error).__name__}: {error}")
+                log.warning("log.intake_trouble", error=self._clients.said(error))
                 self._drop_consumer()
                 await asyncio.sleep(RETRY_S)
 

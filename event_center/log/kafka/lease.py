@@ -165,7 +165,8 @@ class KafkaLease:
                 raise Fenced(f"shard {self.shard} was leased again: {error}") from error
             except Unknown as error:
                 self._end(Standing.UNKNOWN)
-                raise Unknown(f"{self._explain()} ({error})") from error
+                said = self._clients.said(error.__cause__ or error)
+                raise Unknown(f"{self._explain()} ({said})") from error
             self._unheard = False
             self._advance(landed)
         self._committed(self, cut.offsets)

@@ -59,10 +59,11 @@ async def open_kafka(
 
     Raises:
         LogUnavailable: no broker answers; the message says where it was looked for.
+        LogRefused: a broker answers and does not let us in; the message says why.
     """
     clients = Clients(options)
     try:
-        client = await clients.plain()
+        client = await clients.found()
     except LogUnavailable:
         await clients.disposed()
         raise
@@ -84,6 +85,7 @@ class KafkaLog:
     """An open log on Kafka; made by `open_kafka`."""
 
     def __init__(self, cluster: Cluster, client: Any) -> None:
+        self.where = f"the log at {cluster.clients.options.bootstrap}"
         self.cut_distance_s = CUT_DISTANCE_S
         self.session_timeout_s = cluster.clients.options.session_timeout_s
         self._cluster = cluster
@@ -159,7 +161,7 @@ class KafkaLog:
             return await send(producer, packed, options.topic_prefix, options.call_s)
         except REFUSED as error:
             self._discard_publisher(producer)
-            raise NotCommitted(f"nothing was published: {type(error).__name__}: {error}") from error
+            raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
         except FAILURES as error:
             self._discard_publisher(producer)
             raise self._unheard(error) from error

@@ -15,7 +15,11 @@ from typing import Any
 
 import structlog
 from aiokafka import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+)
 
 from event_center.errors import LogInUse, LogUnavailable
 from event_center.log.gates import Place
@@ -80,7 +84,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         try:
             await bounded(self._consumer.start(), options.call_s + options.session_timeout_s)
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise await self._clients.explained(error) from error
 
     def rejoin(self) -> None:
         """Join again, to tell the others a new claim."""
@@ -147,7 +151,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 if options.instance_id and FENCED_INSTANCE in str(error):
                     self._doubled(self._twin())
                     return
-                log.warning("log.group_trouble", error=f"{type(error).__name__}: {error}")
+                log.warning("log.group_trouble", error=self._clients.said(error))
+                if isinstance(error, GroupAuthorizationFailedError):
+                    # Aiokafka's heartbeat has ended with it, and begins again with a new joining.
+                    self.rejoin()
 
     async def _renew(self, ended: asyncio.Task[None]) -> None:
         """Join anew, for the consumer has given the group up; what we hold is claimed again."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from event_center.log.kafka.access import Access
+
 CUT_DISTANCE_S = 0.025
 """Below this, a broker often answers that the transaction before is not finished yet."""
 CUTS_PER_S = 200
@@ -28,6 +30,10 @@ class KafkaOptions:
     """host:port of one broker or several, with commas between them."""
     app: str
     group: str
+    access: Access = field(default_factory=Access)
+    """How the brokers let us in."""
+    start_wait_s: float = 0.0
+    """How long opening waits for a cluster that does not answer."""
     topic_prefix: str = ""
     """Stands before the name of every topic in the cluster, and nowhere else."""
     replication_factor: int = 3

@@ -83,7 +83,7 @@ class Reading:
             asked = [one for real, q in named for one in partitions(real, [q])]
             found = await bounded(ask(asked), self._limit_s)
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise self._clients.unavailable(error) from error
         return {named[one.topic, one.partition]: offset for one, offset in found.items()}
 
     async def tail(self, place: Place, *, low: int = 0, end: int | None = None) -> int:
@@ -148,7 +148,7 @@ class Reading:
                     )
             clean = True
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise self._clients.unavailable(error) from error
         finally:
             self._give_back(consumer, clean=clean)
 

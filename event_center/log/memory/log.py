@@ -31,6 +31,7 @@ class MemoryLog:
         faults: Faults | None = None,
         cut_distance_s: float = 0.0,
     ) -> None:
+        self.where = "the log in memory"
         self.cut_distance_s = cut_distance_s
         self.session_timeout_s = 0.0
         self.faults = faults if faults is not None else broker.faults

@@ -88,6 +88,7 @@ class SqliteLog:
 
     def __init__(self, path: str, poll_interval_s: float) -> None:
         self.path = path
+        self.where = f"the log {path}"
         self._poll_interval_s = poll_interval_s
         self._file: OpenFile
         self._groups: list[SqliteGroup] = []
