@@ -31,6 +31,7 @@ BROAD_EXCEPTS = {
     "event_center/plugins/discovery.py": "importing a plugin runs the user's code",
     "event_center/engine/run.py": "a run calls the user's code",
     "event_center/engine/turn.py": "a guard is the user's code",
+    "event_center/plugins/signatures.py": "a guard is the user's code",
     "event_center/engine/attempt.py": "the text of an error is the user's code",
     "event_center/cli/__init__.py": "the top of the daemon",
 }
@@ -42,6 +43,9 @@ SLEEPS = {
     "tests/engine/test_effects.py": "a callback under virtual time",
     "tests/engine/test_failed_runs.py": "a callback under virtual time",
     "tests/engine/test_storm.py": "callbacks under virtual time",
+    "tests/engine/test_watchdog.py": "a callback that blocks the event loop, in real time",
+    "tests/kafka/test_faults.py": "brokers and daemons that stand still for a while, in real time",
+    "tests/kafka/test_group.py": "cuts at a pace, beside a rebalance on a real broker",
     "tests/engine/test_threads.py": "a plain function that takes its time: threads have no other",
     "tests/client/test_commands.py": "a daemon under virtual time",
     "tests/crash/twins.py": "a slow disk, in a real process",

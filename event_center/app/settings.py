@@ -183,6 +183,11 @@ class EngineSettings(Section):
         description="Events that may wait for one workflow, in the log. A workflow that is stuck"
         " stops growing there: its later events become dead letters.",
     )
+    processes: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=1,
+        description="Processes that `run` starts on this machine, 1 to 256; they share the shards of"
+        " a log on Kafka. One uses one core; more than there are shards only stand by.",
+    )
     callbacks: Limit = Field(
         default=1_000,
         description="Callbacks that run at once in this process. It bounds memory and the load on"

@@ -8,6 +8,8 @@ plan and the log from here.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
@@ -85,7 +87,7 @@ async def open_log(
         log = await _open_sqlite(settings, rules, clock)
     try:
         await _make_topics(log, dict.fromkeys([*consumed, *told], settings.log.partitions))
-    except BaseException:
+    except BaseException:  # whatever it was goes on, and the log is not left open
         await log.close()
         raise
     return log
@@ -276,6 +278,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,
         ),
+        owner=f"{socket.gethostname()}/{os.getpid()}",
         every_outcome=settings.engine.history == "all",
     )
 

@@ -59,7 +59,9 @@ app.command("stats", rich_help_panel=LOOK)(looking.stats)
 app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
 app.command("resume", rich_help_panel=REPAIR)(repairing.resume)
 app.command("retry", rich_help_panel=REPAIR)(repairing.retry)
+app.command("skip", rich_help_panel=REPAIR)(repairing.skip)
 app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
+app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
 app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
 
 

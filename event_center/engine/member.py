@@ -127,6 +127,10 @@ class Member:
                     return
             await anyio.sleep(IDLE_POLL_S)
 
+    async def quiet(self) -> list[Shard]:
+        """The shards of ours of which all is decided and durable, and no callback runs."""
+        return [owner.shard for owner in list(self.owners.values()) if await owner.quiet()]
+
     @property
     def lag(self) -> int:
         """Records not taken in yet, as far as the last batches told."""

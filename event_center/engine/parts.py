@@ -79,7 +79,8 @@ class Parts:
         self.effects = effects = Effects(
             plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=runners
         )
-        # The one cycle: the turn starts what a state owes, the results of runs come back to it.
+        # What the turn hands on comes back to it in three places: deciding and failing (both know it
+        # as `Decider`) return an event that was awaited or failed, effects the result of a run.
         turn.on_owed, turn.on_free = effects.start_eager, effects.start
         self._intake = Intake(
             plan,

@@ -68,6 +68,8 @@ class Plan:
     home: Home
     clock: Callable[[], int]
     limits: EngineLimits
+    owner: str = ""
+    """What the shard entries call this process: host and process id."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""
 

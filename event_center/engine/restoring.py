@@ -75,6 +75,8 @@ async def restore(
     _check_partitioner(parts.entry, plan)
     _check_machines(parts.entry, plan)
     _check_topics(parts.entry, plan, topics)
+    parts.entry.owner = plan.owner
+    parts.entry.takeovers += 1  # which the first cut makes durable, if there is one
 
 
 def _copy(source: ShardEntry, target: ShardEntry) -> None:

@@ -95,7 +95,8 @@ class Owner:
         try:
             while not self._over:
                 try:
-                    await self._take_over()
+                    with self._stop.limit():  # a log that does not answer keeps no stop waiting
+                        await self._take_over()
                     await self._serve()
                 except (Fenced, Unknown, NotCommitted, LogUnavailable) as error:
                     self._lost = error

@@ -18,6 +18,8 @@ SHARD_FORMAT = 1
 SHARD_KEY = b"shard"
 _SNAPSHOT = b"s:"
 _WAITING = b"w:"
+_NOT_NOTED = {"partitioner": "", "owner": "", "takeovers": 0}
+"""What stands for the fields that an earlier release did not write."""
 
 
 class Counted(NamedTuple):
@@ -83,10 +85,12 @@ class ShardEntry:
         "machines",
         "offsets",
         "outcomes",
+        "owner",
         "partitioner",
         "read",
         "redelivered",
         "runs",
+        "takeovers",
         "timers",
         "topic_ids",
         "transitions",
@@ -96,6 +100,10 @@ class ShardEntry:
     def __init__(self) -> None:
         self.cut = 0
         """The number of cuts made by all owners of this shard."""
+        self.owner = ""
+        """Who made the last cut: host and process id. Empty: a release that did not note it."""
+        self.takeovers = 0
+        """How many times a process has restored this shard and gone on to cut it."""
         self.offsets: dict[str, int] = {}
         """The next offset to be read of each topic."""
         self.topic_ids: dict[str, str] = {}
@@ -121,6 +129,8 @@ class ShardEntry:
             {
                 "format": SHARD_FORMAT,
                 "cut": self.cut,
+                "owner": self.owner,
+                "takeovers": self.takeovers,
                 "offsets": self.offsets,
                 "topic_ids": self.topic_ids,
                 "partitioner": self.partitioner,
@@ -145,7 +155,7 @@ class ShardEntry:
             FormatError: it was written by a newer release, or it is damaged.
         """
         try:
-            body: dict[str, Any] = orjson.loads(value)
+            body: dict[str, Any] = dict(_NOT_NOTED, **orjson.loads(value))
             if body["format"] != SHARD_FORMAT:
                 msg = (
                     f"the shard entry has format {body['format']}, this release reads "
@@ -153,7 +163,6 @@ class ShardEntry:
                 )
                 raise FormatError(msg)
             entry = cls()
-            body.setdefault("partitioner", "")
             entry.counts = {
                 Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]

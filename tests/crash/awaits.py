@@ -163,10 +163,10 @@ TABLE = {
     "engine/threads.py Threads.slot: self._free.acquire()": THREAD,
     "engine/threads.py Threads.call: ended": THREAD,
     "engine/run.py Runners._work: asyncio.sleep(0)": "after run.2.returned, which dies there",
-    "engine/shard.py Owner._serve: self._ended_well(self._last_cut(parts, lease))": (
+    "engine/shard.py Owner._serve: self._ended_well(self._cutting.last(parts, lease))": (
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"
     ),
-    "engine/shard.py Owner._last_cut: self._cut(parts, lease)": (
+    "engine/cutting.py Cutting.last: self._cut(parts, lease)": (
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"
     ),
     "log/memory/log.py MemoryLog.create: self.faults.at('create')": OUTSIDE,

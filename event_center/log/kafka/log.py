@@ -218,8 +218,12 @@ class KafkaLog:
             yield piece
 
     async def entry(self, shard: Shard, key: bytes) -> bytes | None:
-        """One committed entry, read without a lease."""
-        return (await self._store(shard, key)).get(key)
+        """One committed entry, read without a lease, from the newest record backwards."""
+        place = (self._options.snapshots, int(shard))
+        if int(shard) >= await self._catalog.partitions(place[0]):
+            return None
+        end = (await self._cluster.reading.ends([place]))[place]
+        return await self._cluster.reading.newest(place, end, key)
 
     async def _store(self, shard: Shard, prefix: bytes) -> dict[bytes, bytes]:
         place = (self._options.snapshots, int(shard))

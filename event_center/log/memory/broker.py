@@ -4,8 +4,9 @@ shard.
 
 One broker stands for the disk or the cluster: it outlives the logs ("processes") that are opened on
 it. Promises: `apply` makes a whole cut visible or nothing of it, in one synchronous pass; the epoch
-of a shard rises with each lease, and a cut of an older epoch is refused. `log.py`, `lease.py` and
-`group.py` of this room call it; membership is in `members.py`.
+of a shard rises with each lease, and a cut of an older epoch is refused. A store is a dict, so there is
+nothing to compact; and what is appended is committed, so no reader has to stop before it.
+`log.py`, `lease.py` and `group.py` of this room call it; membership is in `members.py`.
 """
 
 from __future__ import annotations
