@@ -114,7 +114,7 @@ class Project:
             for one in lines
             if one[:1] == b"{"
             and one[-1:] == b"}"
-            and (line := orjson.loads(one))["event"] == event
+            and (line := orjson.loads(one)).get("event") == event
         ]
 
     def wait_for(self, event: str, count: int) -> list[dict[str, Any]]:
