@@ -30,8 +30,8 @@ STAGED_MS = 300_000
 """How long a staged backlog may stay unpublished."""
 BATCH_BYTES = 256 * 1024
 SESSION_S = 2.0
-Pair = tuple[bytes, bytes]
-"""Key and value of a record."""
+Landing = tuple[int, bytes, bytes]
+"""Partition, key and value of a record."""
 
 
 @functools.cache
@@ -53,6 +53,11 @@ def broker_cpu_s() -> float:
     fields = Path(f"/proc/{broker().pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
     user, system = fields.split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def home(key: bytes, shards: int) -> int:
+    """The partition of a key."""
+    return murmur2(key) % shards
 
 
 class Staged:
@@ -127,24 +132,24 @@ class Site:
     async def stage(self, events: int, workflows: int) -> Staged:
         """Events that go round the workflows."""
         records = (record(number, workflows) for number in range(events))
-        return await self.stage_in(TOPIC, ((r.key or b"", r.value or b"") for r in records))
+        keyed = ((r.key or b"", r.value or b"") for r in records)
+        return await self.stage_in(TOPIC, ((home(k, self.shards), k, v) for k, v in keyed))
 
-    async def stage_in(self, topic: str, pairs: Iterable[Pair]) -> Staged:
-        """Records of one topic, each in the partition of its key."""
+    async def stage_in(self, topic: str, landings: Iterable[Landing]) -> Staged:
+        """Records of one topic."""
         producer = await self.producer(f"backlog-{uuid.uuid4().hex}")
         await producer.begin_transaction()
         open_batches: dict[int, Any] = {}
-        sent = []
-        for key, value in pairs:
-            home = murmur2(key) % self.shards
-            batch = open_batches.get(home)
+        sent, real = [], self.real(topic)
+        for partition, key, value in landings:
+            batch = open_batches.get(partition)
             if batch is None or batch.append(timestamp=None, key=key, value=value) is None:
                 if batch is not None:
-                    sent.append(await producer.send_batch(batch, self.real(topic), partition=home))
-                batch = open_batches[home] = producer.create_batch()
+                    sent.append(await producer.send_batch(batch, real, partition=partition))
+                batch = open_batches[partition] = producer.create_batch()
                 batch.append(timestamp=None, key=key, value=value)
-        for home, batch in open_batches.items():
-            sent.append(await producer.send_batch(batch, self.real(topic), partition=home))
+        for partition, batch in open_batches.items():
+            sent.append(await producer.send_batch(batch, real, partition=partition))
         for future in sent:
             await future
         return Staged(producer)
