@@ -68,6 +68,8 @@ async def _run(size: Size) -> list[Row]:
 async def _measured(site: Site, what: str, workflows: int) -> tuple[Reading, float]:
     async with Process.started(site, what) as process:
         told = await process.answer()
+    if told["events"] != workflows:
+        raise RuntimeError(f"{workflows} workflows lie there, {told['events']} were read")
     reading = Reading(workflows, told["cpu_s"], told["wall_s"])
     return reading, told["resident"] / workflows
 

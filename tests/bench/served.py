@@ -93,7 +93,8 @@ async def _restore(options: KafkaOptions, shards: int) -> None:
         member = Member(log, plan(None, shards))
         running = asyncio.get_running_loop().create_task(member.run())
         await until_true(lambda: _opened(member, shards))
-    _say(**meter.reading(1)._asdict(), resident=_resident() - before)
+    held = sum(len(one._parts.workflows.held) for one in member.owners.values() if one._parts)
+    _say(**meter.reading(held)._asdict(), resident=_resident() - before)
     await member.stop()
     await running
     await log.close()
@@ -121,7 +122,7 @@ async def _bare(options: KafkaOptions, shards: int) -> None:
                 for record in records:
                     found[record.key] = record.value
             places = [one for one in places if await consumer.position(one) < ends[one]]
-    _say(**meter.reading(1)._asdict(), resident=_resident() - before)
+    _say(**meter.reading(len(found))._asdict(), resident=_resident() - before)
     await consumer.stop()
 
 

@@ -46,8 +46,11 @@ REFUSED = (
     TopicAuthorizationFailedError,
 )
 """Answers of a broker by which it has taken nothing of a batch."""
-BUSY_S = 1.0
-"""A shard is busy that has made a cut within this time, or twice the distance of cuts if that is more."""
+BUSY_S = 0.2
+"""
+A shard is busy that has made a cut within this time, or twice the distance of cuts if that is more.
+Longer would let a few events a second, each in another shard, slow the cuts of all of them.
+"""
 
 
 async def open_kafka(
