@@ -20,7 +20,7 @@ from event_center.machine.definition import (
     Phase,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
-from event_center.machine.expression import is_expression
+from event_center.machine.expression import Expression, is_expression
 from event_center.machine.grammar import (
     BRANCH,
     CALL,
@@ -30,9 +30,10 @@ from event_center.machine.grammar import (
     TIMED_BRANCH,
     Grammar,
 )
-from event_center.machine.guard import Computed, Condition, Either, Every, Named, Not
+from event_center.machine.guard import Computed, Condition, Either, Every, Inside, Named, Not
 from event_center.machine.problems import Code
 from event_center.machine.reader import Fields, Reader, noun_of
+from event_center.machine.scope import TIMER_ROOTS
 from event_center.machine.spelling import hint, quoted
 
 ONCE = Retry(max_attempts=1)
@@ -52,25 +53,42 @@ def read_on(reader: Reader, node: Node) -> dict[str, On]:
     """Events and their branches."""
     ways: dict[str, On] = {}
     for name, key, value in reader.named(node, "an event", "events"):
-        if name == "*":
-            message = "'*' is not supported by this release; name the events, or use `unhandled`"
-            reader.problems.add(key.place, Code.NOT_SUPPORTED, message)
-        else:
-            ways[name] = On(place=key.place, branches=read_branches(reader, value, BRANCH))
+        ways[name] = On(place=key.place, branches=read_branches(reader, value, BRANCH))
     return ways
 
 
-def read_after(reader: Reader, node: Node) -> dict[str, After]:
-    """Timers and their branches, by the duration as it is written."""
+def _due(reader: Reader, key: ScalarNode, branches: Branches) -> Expression | None:
+    """The time of a timer: an expression over what is known when its state is entered."""
+    expression = reader.expression(key, str(key.value))
+    if expression is None:
+        return None
+    others = sorted(expression.roots - TIMER_ROOTS)
+    if others:
+        message = (
+            f"the time of a timer is worked out from data, now and state, not from {others[0]}; "
+            "assign what it needs to `data` first"
+        )
+        reader.problems.add(key.place, Code.EXPRESSION, message)
+    for branch in branches:
+        if branch.repeat:
+            message = "repeat needs a duration: a time that an expression gives comes once"
+            reader.problems.add(branch.place, Code.VALUE, message)
+    return expression
+
+
+def read_after(reader: Reader, node: Node, name: str = "after") -> dict[str, After]:
+    """Timers and their branches, by the duration or expression as it is written."""
     if not isinstance(node, MappingNode):
-        reader.wrong(node, f"`after` maps durations to branches; this is {noun_of(node)}")
+        reader.wrong(node, f"`{name}` maps durations to branches; this is {noun_of(node)}")
         return {}
     timers: dict[str, After] = {}
     for key, value in node.pairs:
         branches = read_branches(reader, value, TIMED_BRANCH)
         if is_expression(key.value):
-            message = "`after` with an expression is not supported by this release"
-            reader.problems.add(key.place, Code.NOT_SUPPORTED, message)
+            due = _due(reader, key, branches)
+            if due is not None:
+                after = After(place=key.place, branches=branches, delay_ms=0, due=due)
+                timers[str(key.value)] = after
             continue
         delay_ms = reader.duration(key, least=1)
         if delay_ms is not None:
@@ -154,25 +172,33 @@ def _assign(reader: Reader, node: Node | None) -> dict[str, object]:
 
 def _guard(reader: Reader, node: Node) -> Condition | None:
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
-        if is_expression(node.value):
-            expression = reader.expression(node, node.value)
-            return None if expression is None else Computed(place=node.place, expression=expression)
-        name = _identifier(reader, node, "guard")
-        where = reader.where(node.place)
-        return None if name is None else Named(place=node.place, name=name, where=where)
+        return _plain_guard(reader, node, node.value)
     if not isinstance(node, MappingNode):
-        reader.wrong(node, f"a guard is a name, an expression or not/and/or, not {noun_of(node)}")
+        message = "a guard is a name, an expression or not/and/or/in, not "
+        reader.wrong(node, message + noun_of(node))
         return None
     fields = reader.fields(node, GUARD)
     if len(fields) != 1:
         if len(fields) == len(node.pairs):
-            reader.wrong(node, "a guard has exactly one of the keys not, and, or")
+            reader.wrong(node, "a guard has exactly one of the keys not, and, or, in")
         return None
     [(key, part)] = fields.items()
+    if key == "in":
+        state = reader.name(part, "a state")
+        return None if state is None else Inside(place=part.place, state=state)
     if key == "not":
         negated = _guard(reader, part)
         return None if negated is None else Not(part=negated)
     return _joined(reader, key, part)
+
+
+def _plain_guard(reader: Reader, node: ScalarNode, text: str) -> Condition | None:
+    if is_expression(text):
+        expression = reader.expression(node, text)
+        return None if expression is None else Computed(place=node.place, expression=expression)
+    name = _identifier(reader, node, "guard")
+    where = reader.where(node.place)
+    return None if name is None else Named(place=node.place, name=name, where=where)
 
 
 def _joined(reader: Reader, key: str, node: Node) -> Condition | None:

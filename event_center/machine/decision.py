@@ -18,6 +18,8 @@ ERROR = "@error"
 """The event of a callback that failed for good (`on_error`); payload: callback, type, message, attempt."""
 AFTER = "@after/"
 """Events of timers begin with this, followed by the key of `after` as it was written."""
+ANY = "*"
+"""In `on`: every event from outside that the state does not name."""
 
 Guard = Callable[[Snapshot, Event, int], Any]
 """A guard as the table calls it: snapshot, event, now_ms → truth. It does no I/O and changes nothing."""
@@ -47,7 +49,17 @@ class Action(NamedTuple):
 class Transition:
     """The event moves the workflow, or is handled inside its state. Shared and never changed."""
 
-    __slots__ = ("data", "decide", "entered", "owed", "result", "target", "timers")
+    __slots__ = (
+        "data",
+        "decide",
+        "entered",
+        "left",
+        "memory",
+        "owed",
+        "result",
+        "target",
+        "timers",
+    )
 
     def __init__(  # noqa: PLR0917 - made per event where a branch has assigns or timers
         self,
@@ -58,11 +70,13 @@ class Transition:
         timers: tuple[Timer, ...] | None = None,
         owed: tuple[str, ...] = (),
         result: Result | None = None,
+        left: frozenset[str] | None = None,
+        memory: dict[str, str] | None = None,
     ) -> None:
         self.target = target
         """The configuration after the transition; the same as before it for an internal one."""
         self.entered = entered
-        """The state is entered: timers and owed runs of the old one go, its time starts anew."""
+        """A state is entered: its time starts anew, and what the states owed that are left goes."""
         self.decide = decide
         """Callbacks to await one by one before the accept: `before`, `exit`, `actions`, in this order."""
         self.data = data
@@ -73,6 +87,10 @@ class Transition:
         """Names of the entry callbacks owed by this transition, in order."""
         self.result = result
         """Set when the target is final."""
+        self.left = left
+        """Names of the entry callbacks of the states that are left; None: of all there were."""
+        self.memory = memory
+        """What history states will bring back; None leaves it as it is."""
 
 
 class Refused:

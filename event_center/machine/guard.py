@@ -1,5 +1,5 @@
 """
-Guards: named ones, expressions, and what `not`, `and`, `or` make of them.
+Guards: named ones, expressions, states that must be active, and what `not`, `and`, `or` make of them.
 
 A definition holds a `Condition`; the table calls what `compiled` makes of it. A guard that raises
 lets the exception out of the step: it is an error, never "false". Called by `branches` (reading),
@@ -8,7 +8,7 @@ lets the exception out of the step: it is an error, never "false". Called by `br
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -38,6 +38,14 @@ class Computed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Inside:
+    """True while a state is active: the one that the workflow is in, or one around it."""
+
+    place: Place
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Not:
     """True when its part is not."""
 
@@ -58,15 +66,20 @@ class Either:
     parts: tuple[Condition, ...]
 
 
-Condition = Named | Computed | Not | Every | Either
+Leaf = Named | Computed | Inside
+Condition = Leaf | Not | Every | Either
 
 
-def leaves(condition: Condition | None) -> Iterator[Named | Computed]:
-    """The named guards and expressions of a condition, in order."""
+Active = Callable[[str], tuple[str, ...]]
+"""The states that are active in a configuration."""
+
+
+def leaves(condition: Condition | None) -> Iterator[Leaf]:
+    """The named guards, expressions and states of a condition, in order."""
     match condition:
         case None:
             return
-        case Named() | Computed():
+        case Named() | Computed() | Inside():
             yield condition
         case Not(part=part):
             yield from leaves(part)
@@ -82,6 +95,8 @@ def text_of(condition: Condition) -> str:
             return name
         case Computed(expression=expression):
             return f"={expression.text}"
+        case Inside(state=state):
+            return f"in {state}"
         case Not(part=part):
             return f"not {text_of(part)}"
         case Every(parts=parts):
@@ -92,21 +107,30 @@ def text_of(condition: Condition) -> str:
             assert_never(condition)
 
 
-def compiled(condition: Condition, given: Mapping[str, Guard]) -> Guard:
+def compiled(condition: Condition, given: Mapping[str, Guard], active: Active) -> Guard:
     """The condition as one function; named guards are looked up among the given ones."""
     match condition:
         case Named(name=name):
             return given[name] if name in given else _unbound(condition)
         case Computed(expression=expression):
             return _computed(expression)
+        case Inside(state=state):
+            return _inside(state, active)
         case Not(part=part):
-            return _not(compiled(part, given))
+            return _not(compiled(part, given, active))
         case Every(parts=parts):
-            return _every(tuple(compiled(part, given) for part in parts))
+            return _every(tuple(compiled(part, given, active) for part in parts))
         case Either(parts=parts):
-            return _either(tuple(compiled(part, given) for part in parts))
+            return _either(tuple(compiled(part, given, active) for part in parts))
         case _:
             assert_never(condition)
+
+
+def _inside(state: str, active: Active) -> Guard:
+    def inside(snapshot: Snapshot, _event: Event, _now_ms: int) -> bool:
+        return state in active(snapshot.state)
+
+    return inside
 
 
 def _unbound(condition: Named) -> Guard:

@@ -76,19 +76,13 @@ def test_livelock() -> None:
 
 
 LATER_IN_STATE = [
-    "states",
-    "initial",
-    "always",
-    "defer",
     "invoke",
     "emit",
     "raise",
-    "history",
     "timeout",
     "on_timeout",
 ]
 LATER_IN_MACHINE = [
-    "timeout",
     "migrate",
     "tests",
     "invoke",
