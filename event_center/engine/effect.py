@@ -24,7 +24,7 @@ from event_center.engine.turn import Turn, done_event
 from event_center.engine.workflow import STOPPED, Workflows
 from event_center.errors import PluginError
 from event_center.failpoint import Step, reach
-from event_center.machine.decision import DONE, ERROR, Action
+from event_center.machine.decision import Action
 from event_center.model import Event, Failure, Owed, Snapshot, Status
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
@@ -115,7 +115,7 @@ class Effects:
         key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         context = Context(
             snapshot,
-            snapshot.cause or Event(""),
+            (snapshot.earlier and snapshot.earlier.get(owed.seq)) or snapshot.cause or Event(""),
             key,
             attempt=owed.attempt + 1,
             deadline_ms=self._ledger.now_ms + action.timeout_ms,
@@ -172,10 +172,11 @@ class Effects:
             origin = f"run/{owed.seq}/{owed.name}"
             now = self._ledger.now_ms
             event = Event(returned.name, returned.payload, returned.id, now, (), origin)
-        elif len(snapshot.owed) == 1 and self._plan.machines[snapshot.machine].has(
-            snapshot.state, DONE
-        ):
-            event = done_event(self._ledger.now_ms, owed.seq)
+        else:
+            machine = self._plan.machines[snapshot.machine]
+            done = machine.done_event(snapshot.state, snapshot.owed)
+            if done is not None:
+                event = done_event(done, self._ledger.now_ms, owed.seq)
         if event is None:
             self._mark_done(run, None)
         else:
@@ -190,7 +191,7 @@ class Effects:
         if snapshot.owed:
             self._ledger.owing[snapshot.workflow_id] = snapshot
         else:
-            snapshot.cause = None
+            snapshot.cause = snapshot.earlier = None
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
         more = {} if returned is None else {"returned": returned.name}
@@ -205,9 +206,11 @@ class Effects:
         delay = delay_ms(run.action.retry, attempt, error, run.key)
         say_failed(snapshot, failure, delay, run.callback.file_line)
         machine = self._plan.machines[snapshot.machine]
-        if delay is None and machine.has(snapshot.state, ERROR):
+        name = machine.error_event(snapshot.state, owed.name)
+        if delay is None and machine.has(snapshot.state, name):
             first = partial(self._mark_failed, run, failure)
-            self._turn.internal(snapshot, error_event(failure, f"{owed.seq}/{owed.name}"), first)
+            event = error_event(failure, f"{owed.seq}/{owed.name}", name)
+            self._turn.internal(snapshot, event, first)
             self._turn.stand(snapshot)
             return
         due = 0 if delay is None else now + delay
@@ -231,7 +234,9 @@ class Effects:
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
         snapshot.owed = snapshot.owed[1:]
-        self._turn.give_up(snapshot, f"{run.owed.name} failed")
+        machine = self._plan.machines[snapshot.machine]
+        beside = machine.same_state(snapshot.state, run.owed.name)
+        self._turn.give_up(snapshot, f"{run.owed.name} failed", beside)
 
     def _tell(self, run: EffectRun, attempt: int, outcome: str, more: dict[str, Any]) -> None:
         """The history record of one attempt."""

@@ -74,6 +74,8 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
         or snapshot.parked is not None
         or snapshot.failure is not None
         or snapshot.loop
+        or snapshot.memory
+        or snapshot.earlier
     ):
         _rare(snapshot, body)
     key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
@@ -120,6 +122,10 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
         body["failure"] = tuple(snapshot.failure)
     if snapshot.loop:
         body["loop"] = snapshot.loop
+    if snapshot.memory:
+        body["memory"] = snapshot.memory
+    if snapshot.earlier:
+        body["earlier"] = [[seq, _event_parts(one)] for seq, one in snapshot.earlier.items()]
 
 
 def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Place]:
@@ -220,3 +226,6 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     failure = get("failure")
     snapshot.failure = None if failure is None else Failure(*failure)
     snapshot.loop = get("loop", 0)
+    snapshot.memory = get("memory")
+    if "earlier" in body:
+        snapshot.earlier = {seq: _event(parts) for seq, parts in body["earlier"]}
