@@ -256,7 +256,9 @@ class Turn:
             origin = f"run/{owed.seq}/{owed.name}/given_up"
             self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
         snapshot.owed = kept
-        if not kept:
+        if kept:
+            self._ledger.owing[snapshot.workflow_id] = snapshot
+        else:
             snapshot.cause = snapshot.earlier = None
 
     # -- standing still --------------------------------------------------------------------------------
