@@ -25,7 +25,7 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Branch, Definition, Kind, On, State
+from event_center.machine.definition import Branch, Definition, On, State
 from event_center.machine.guard import compiled, text_of
 from event_center.machine.microstep import Microsteps, actions_of, own_event
 from event_center.machine.moves import Choice, Move
@@ -95,9 +95,6 @@ class Table:
         )
         """The timers of the whole workflow."""
         self._arrivals: dict[str, Arrival] = {}
-        for name, state in definition.states.items():
-            if state.parent is None and state.kind in {Kind.ATOMIC, Kind.FINAL}:
-                self.row(sys.intern(name))
 
     def row(self, configuration: str) -> Row:
         """
@@ -110,7 +107,7 @@ class Table:
         if found is None:
             found = self._made(configuration)
             self._rows[configuration] = found
-            self.moves[configuration] = found.moves
+            self.moves[sys.intern(configuration)] = found.moves
         return found
 
     def arrival(self, state: str) -> Arrival:
@@ -281,8 +278,8 @@ class Table:
 
     def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
         """The workflow's timers once this one was dealt with and its state stayed."""
-        row = self._rows.get(snapshot.state)
-        period_ms = None if row is None else row.periods.get(timer.id)
+        known = self.chart.rests(snapshot.state)
+        period_ms = self.row(snapshot.state).periods.get(timer.id) if known else None
         others = tuple(one for one in snapshot.timers if one != timer)
         return others if period_ms is None else (*others, again(timer, period_ms, now_ms))
 
