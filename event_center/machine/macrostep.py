@@ -124,7 +124,7 @@ class Macrostep:
         message = (
             f"workflow {quoted(self._snapshot.workflow_id)} does not come to rest: after "
             f"{LONGEST} microsteps on {quoted(self._event.name)} it is in {quoted(self._at.state)}; "
-            "look at the guards of the `always` branches there"
+            "look at the guards of `always` and `on_done` there"
         )
         return DefinitionError([Problem(definition.source, line, column, Code.ENDLESS, message)])
 
