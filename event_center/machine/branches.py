@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from event_center.machine.decision import Action, Retry
+from event_center.machine.decision import ANY, Action, Retry
 from event_center.machine.definition import (
     NOWHERE,
     After,
@@ -18,6 +18,8 @@ from event_center.machine.definition import (
     Calls,
     On,
     Phase,
+    Raise,
+    Text,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
 from event_center.machine.expression import Expression, is_expression
@@ -26,11 +28,21 @@ from event_center.machine.grammar import (
     CALL,
     ENTRY_CALL,
     GUARD,
+    RAISE,
     RETRY,
     TIMED_BRANCH,
     Grammar,
 )
-from event_center.machine.guard import Computed, Condition, Either, Every, Inside, Named, Not
+from event_center.machine.guard import (
+    Computed,
+    Condition,
+    Either,
+    Every,
+    Inside,
+    Named,
+    Not,
+    Raised,
+)
 from event_center.machine.problems import Code
 from event_center.machine.reader import Fields, Reader, noun_of
 from event_center.machine.scope import TIMER_ROOTS
@@ -96,11 +108,11 @@ def read_after(reader: Reader, node: Node, name: str = "after") -> dict[str, Aft
     return timers
 
 
-def read_way(reader: Reader, node: Node | None) -> On | None:
-    """The branches of `on_done` or `on_error`."""
+def read_way(reader: Reader, node: Node | None, grammar: Grammar = BRANCH) -> On | None:
+    """The branches of `on_done`, `on_error` or `always`."""
     if node is None:
         return None
-    return On(place=node.place, branches=read_branches(reader, node, BRANCH))
+    return On(place=node.place, branches=read_branches(reader, node, grammar))
 
 
 def read_branches(reader: Reader, node: Node, grammar: Grammar) -> Branches:
@@ -135,10 +147,11 @@ def _branch(reader: Reader, node: Node, grammar: Grammar) -> Branch | None:
         place=node.place,
         target=target,
         target_place=NOWHERE if where is None else where.place,
-        guard=_guard(reader, fields["guard"]) if "guard" in fields else None,
+        guard=_condition(reader, fields),
         before=read_calls(reader, fields.get("before"), Phase.BEFORE),
         actions=read_calls(reader, fields.get("actions"), Phase.ACTION),
         assign=_assign(reader, fields.get("assign")),
+        raises=_raises(reader, fields.get("raise")),
         reenter=reader.flag(fields.get("reenter"), "reenter"),
         repeat=reader.flag(fields.get("repeat"), "repeat"),
         description=read_text(reader, fields, "description"),
@@ -154,10 +167,53 @@ def _check_flags(reader: Reader, fields: Fields) -> None:
         reader.wrong(repeat, "repeat is for a branch without a target: with one the state is left")
 
 
-def read_text(reader: Reader, fields: Fields, key: str) -> str:
-    """A text that nothing depends on, as a title."""
+def read_text(reader: Reader, fields: Fields, key: str) -> Text:
+    """A text that nothing depends on, as a title; or one for each language."""
     node = fields.get(key)
-    return "" if node is None else reader.text(node, key) or ""
+    if not isinstance(node, MappingNode):
+        return "" if node is None else reader.text(node, key) or ""
+    named = reader.named(node, "a language", "languages")
+    texts = ((name, reader.text(value, key)) for name, _, value in named)
+    return {name: text for name, text in texts if text is not None}
+
+
+def _condition(reader: Reader, fields: Fields) -> Condition | None:
+    """The guard of a branch, and the errors that it is for."""
+    guard = _guard(reader, fields["guard"]) if "guard" in fields else None
+    names = read_errors(reader, fields.get("errors"))
+    if not names:
+        return guard
+    raised = Raised(names=names)
+    return raised if guard is None else Every(parts=(raised, guard))
+
+
+def read_errors(reader: Reader, node: Node | None) -> tuple[str, ...]:
+    """Names of error classes."""
+    if node is None:
+        return ()
+    nodes = node.items if isinstance(node, SequenceNode) else (node,)
+    if not nodes:
+        reader.wrong(node, "this list of errors is empty; leave it out for all errors")
+    names = (_identifier(reader, item, "class of errors") for item in nodes)
+    return tuple(name for name in names if name is not None)
+
+
+def _raises(reader: Reader, node: Node | None) -> tuple[Raise, ...]:
+    if node is None:
+        return ()
+    nodes = node.items if isinstance(node, SequenceNode) else (node,)
+    raised = []
+    for item in nodes:
+        plain = isinstance(item, ScalarNode)
+        fields = {} if plain else reader.fields(item, RAISE)
+        where = item if plain else fields.get("event")
+        name = None if where is None else reader.name(where, "an event")
+        payload = reader.value(fields["payload"], computed=True) if "payload" in fields else None
+        if name == ANY:
+            reader.wrong(item, "'*' stands for events that are heard; name the one that is raised")
+        elif name is not None:
+            raised.append(Raise(place=item.place, event=name, payload=payload))
+    return tuple(raised)
 
 
 def _assign(reader: Reader, node: Node | None) -> dict[str, object]:
@@ -280,6 +336,7 @@ def read_policy(reader: Reader, node: Node) -> Retry:
     if "jitter" in fields:
         jitter = reader.choice(fields["jitter"], "jitter", Jitter)
         policy = policy._replace(jitter=str(jitter or policy.jitter))
+    policy = policy._replace(errors=read_errors(reader, fields.get("errors")))
     interval_ms = reader.duration(fields["interval"]) if "interval" in fields else None
     if interval_ms is not None:
         policy = policy._replace(interval_ms=interval_ms)

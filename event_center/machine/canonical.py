@@ -14,9 +14,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from event_center.machine.decision import Action
 from event_center.machine.definition import Branch, Calls, Definition, Kind, On, State
 from event_center.machine.expression import Expression
-from event_center.machine.guard import Computed, Condition, Either, Every, Inside, Named, Not
+from event_center.machine.guard import (
+    Computed,
+    Condition,
+    Either,
+    Every,
+    Inside,
+    Named,
+    Not,
+    Raised,
+)
 from event_center.machine.value import Value
 
 _FORM = 1
@@ -88,7 +98,9 @@ def _on(on: On | None) -> list[dict[str, Any]] | None:
 
 
 def _branch(branch: Branch) -> dict[str, Any]:
-    return {
+    raises = [[one.event, _value(one.payload)] for one in branch.raises]
+    more = {"raise": raises} if raises else {}
+    return more | {
         "target": branch.target,
         "guard": None if branch.guard is None else _condition(branch.guard),
         "before": _calls(branch.before),
@@ -100,10 +112,16 @@ def _branch(branch: Branch) -> dict[str, Any]:
 
 
 def _calls(calls: Calls) -> list[list[Any]]:
-    return [list(call.action) for call in calls]
+    return [_action(call.action) for call in calls]
 
 
-def _condition(condition: Condition) -> list[Any]:
+def _action(action: Action) -> list[Any]:
+    *always, errors = action.retry
+    retry = [*always, sorted(errors)] if errors else always
+    return list(action._replace(retry=retry))  # type: ignore[arg-type]  # only to be written
+
+
+def _condition(condition: Condition) -> list[Any]:  # noqa: PLR0911 - a case for each kind
     match condition:
         case Named(name=name):
             return ["name", name]
@@ -111,6 +129,8 @@ def _condition(condition: Condition) -> list[Any]:
             return ["expression", expression.text]
         case Inside(state=state):
             return ["in", state]
+        case Raised(names=names):
+            return ["errors", *names]
         case Not(part=part):
             return ["not", _condition(part)]
         case Every(parts=parts):

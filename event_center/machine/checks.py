@@ -87,6 +87,9 @@ def _events_used(definition: Definition) -> Iterator[tuple[str, Place]]:
         for name, on in state.on.items():
             yield name, on.place
         yield from state.defer.items()
+    for _, on in definition.everything():
+        for branch in on.branches:
+            yield from ((one.event, one.place) for one in branch.raises)
 
 
 def _expressions(definition: Definition, problems: Problems) -> None:
@@ -119,7 +122,7 @@ def _keys_read(branch: Branch) -> Iterator[tuple[Place, str, str]]:
         if isinstance(leaf, Computed):
             for root, key in sorted(leaf.expression.attributes):
                 yield leaf.place, root, key
-    for value in branch.assign.values():
+    for value in (*branch.assign.values(), *(one.payload for one in branch.raises)):
         for expression in expressions(value):
             line, column = expression.where.rsplit(":", 2)[1:]
             for root, key in sorted(expression.attributes):

@@ -34,6 +34,8 @@ class Retry(NamedTuple):
     max_delay_ms: int = 60_000
     jitter: str = "none"
     """`none`, or `full`: a delay anywhere between 0 and the computed one."""
+    errors: tuple[str, ...] = ()
+    """Names of the error classes that are tried again; empty: all."""
 
 
 class Action(NamedTuple):

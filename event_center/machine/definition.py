@@ -71,6 +71,19 @@ class Call:
 Calls = tuple[Call, ...]
 
 
+Text = str | Mapping[str, str]
+"""A text for readers, or the same in several languages by their codes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Raise:
+    """An event that a branch hands to its own workflow, within the same step."""
+
+    place: Place
+    event: str
+    payload: Value = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Branch:
     """One way that an event can take."""
@@ -83,9 +96,10 @@ class Branch:
     before: Calls = ()
     actions: Calls = ()
     assign: Mapping[str, Value] = field(default_factory=dict)
+    raises: tuple[Raise, ...] = ()
     reenter: bool = False
     repeat: bool = False
-    description: str = ""
+    description: Text = ""
 
 
 Branches = tuple[Branch, ...]
@@ -146,8 +160,8 @@ class State:
     perpetual: bool = False
     exits: Mapping[str, Place] = field(default_factory=dict)
     """Where the keys stand that a state of this kind may not have."""
-    title: str = ""
-    description: str = ""
+    title: Text = ""
+    description: Text = ""
     tags: tuple[str, ...] = ()
     meta: Json = None
 
@@ -175,7 +189,7 @@ class Declared:
 
     place: Place
     missing: Missing | None = None
-    description: str = ""
+    description: Text = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,8 +211,8 @@ class Definition:
     on_failure: OnFailure = OnFailure.PARK
     unhandled: Unhandled = Unhandled.REJECT
     perpetual: bool = False
-    title: str = ""
-    description: str = ""
+    title: Text = ""
+    description: Text = ""
 
     def ways(self) -> Iterator[tuple[str, On]]:
         """Everything that can move a workflow out of any state that is not final."""

@@ -55,10 +55,12 @@ KEYS_OF = {
 EVENT = Grammar("an event", _words("description missing"), (), _words("schema dedupe expiry"))
 BRANCH = Grammar(
     "a branch",
-    _words("target guard before actions assign reenter description"),
+    _words("target guard before actions assign raise reenter description"),
     (),
-    _words("emit raise invoke errors with"),
+    _words("emit invoke with"),
 )
+ERROR_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"errors"})
+RAISE = Grammar("a raised event", _words("event payload"), ("event",))
 TIMED_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"repeat"})
 CALL = Grammar(
     "a callback", _words("do retry timeout"), ("do",), _words("with heartbeat reconcile")
@@ -66,9 +68,7 @@ CALL = Grammar(
 ENTRY_CALL = CALL._replace(keys=CALL.keys | {"eager"})
 RETRY = Grammar(
     "a retry policy",
-    _words("max_attempts interval backoff_rate max_delay jitter"),
-    (),
-    _words("errors"),
+    _words("max_attempts interval backoff_rate max_delay jitter errors"),
 )
 GUARD = Grammar("a guard", _words("not and or in"))
 
@@ -76,6 +76,7 @@ MISSING_LATER = _words("hold")
 
 ELSEWHERE = {
     ("a branch", "repeat"): "it is for branches of `after`",
+    ("a branch", "errors"): "it is for branches of `on_error`, and for retry policies",
     ("a callback", "eager"): "it is for entry callbacks",
     ("a state", "on_failure"): "it is for the machine",
     ("a state", "retries"): "it is for the machine",

@@ -46,6 +46,13 @@ class Inside:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Raised:
+    """True when the error of a failed callback is of one of these classes."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Not:
     """True when its part is not."""
 
@@ -66,7 +73,7 @@ class Either:
     parts: tuple[Condition, ...]
 
 
-Leaf = Named | Computed | Inside
+Leaf = Named | Computed | Inside | Raised
 Condition = Leaf | Not | Every | Either
 
 
@@ -79,7 +86,7 @@ def leaves(condition: Condition | None) -> Iterator[Leaf]:
     match condition:
         case None:
             return
-        case Named() | Computed() | Inside():
+        case Named() | Computed() | Inside() | Raised():
             yield condition
         case Not(part=part):
             yield from leaves(part)
@@ -88,7 +95,7 @@ def leaves(condition: Condition | None) -> Iterator[Leaf]:
                 yield from leaves(one)
 
 
-def text_of(condition: Condition) -> str:
+def text_of(condition: Condition) -> str:  # noqa: PLR0911 - a case for each kind
     """How a refusal names the condition: `name`, `=expression`, `not x`, `(x and y)`."""
     match condition:
         case Named(name=name):
@@ -97,6 +104,8 @@ def text_of(condition: Condition) -> str:
             return f"={expression.text}"
         case Inside(state=state):
             return f"in {state}"
+        case Raised(names=names):
+            return f"errors {', '.join(names)}"
         case Not(part=part):
             return f"not {text_of(part)}"
         case Every(parts=parts):
@@ -107,7 +116,9 @@ def text_of(condition: Condition) -> str:
             assert_never(condition)
 
 
-def compiled(condition: Condition, given: Mapping[str, Guard], active: Active) -> Guard:
+def compiled(  # noqa: PLR0911 - a case for each kind
+    condition: Condition, given: Mapping[str, Guard], active: Active
+) -> Guard:
     """The condition as one function; named guards are looked up among the given ones."""
     match condition:
         case Named(name=name):
@@ -116,6 +127,8 @@ def compiled(condition: Condition, given: Mapping[str, Guard], active: Active) -
             return _computed(expression)
         case Inside(state=state):
             return _inside(state, active)
+        case Raised(names=names):
+            return _raised(frozenset(names))
         case Not(part=part):
             return _not(compiled(part, given, active))
         case Every(parts=parts):
@@ -124,6 +137,13 @@ def compiled(condition: Condition, given: Mapping[str, Guard], active: Active) -
             return _either(tuple(compiled(part, given, active) for part in parts))
         case _:
             assert_never(condition)
+
+
+def _raised(names: frozenset[str]) -> Guard:
+    def raised(_snapshot: Snapshot, event: Event, _now_ms: int) -> bool:
+        return event.payload["type"] in names
+
+    return raised
 
 
 def _inside(state: str, active: Active) -> Guard:

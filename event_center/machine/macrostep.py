@@ -2,9 +2,9 @@
 One step of several microsteps: choices, `always`, and what follows when a state inside is done.
 
 After each microstep the workflow goes on by itself until nothing more is to be taken: first
-`always`, then the states that are done. What comes out is one Transition. States that are entered
-and left again within the step were never rested in: they owe no entry and run no exit. Called by
-`step`, where a microstep is not the end of it.
+`always`, then states that are done and events that were raised. What comes out is one Transition.
+States that are entered and left again within the step were never rested in: they owe no entry and
+run no exit. Called by `step`, where a microstep is not the end of it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Macrostep:
         self._table = table
         self._snapshot = snapshot
         self._event = event
+        self._heard = event.name
         self._now_ms = now_ms
         self._at = between(snapshot, snapshot.state, snapshot.data)
         self._memory = dict(snapshot.memory or NOTHING)
@@ -42,7 +43,8 @@ class Macrostep:
         """Entered within this step, and not left again."""
         self._gone: set[str] = set()
         """Left by this step: active before it."""
-        self._done: deque[str] = deque()
+        self._follow: deque[str | Event] = deque()
+        """What is heard next within this step: states that are done, and raised events."""
 
     def run(self, taken: Taken | None) -> Transition:
         """Take the first microstep and all that follow."""
@@ -57,6 +59,7 @@ class Macrostep:
         states = self._table.chart.states
         at = self._at
         for move in taken.moves:
+            self._follow += move.raised(at, self._event, self._now_ms)
             data = move.data(at, self._event, self._now_ms)
             if data is not None:
                 self._data = at.data = data
@@ -72,15 +75,21 @@ class Macrostep:
         self._fresh.update(taken.entered)
         self._memory |= taken.remembered
         at.state = taken.configuration
-        self._done += taken.done
+        self._follow += taken.done
 
     def _next(self) -> Taken | None:
-        """What follows by itself: `always`, else the oldest state that is done."""
+        """What follows by itself: `always`, else the next thing to be heard."""
         row = self._table.row(self._at.state)
         taken = self._chosen(row.always)
-        while taken is None and self._done:
-            row = self._table.row(self._at.state)
-            taken = self._chosen(row.done.get(self._done.popleft()))
+        while taken is None and self._follow:
+            heard = self._follow.popleft()
+            if isinstance(heard, Event):
+                # From here on guards and assigns see this event.
+                self._event = heard
+                taken = self._chosen(self._table.raised(self._at.state, heard.name))
+            else:
+                row = self._table.row(self._at.state)
+                taken = self._chosen(row.done.get(heard))
         return taken
 
     def _chosen(self, choice: Choice | None) -> Taken | None:
@@ -99,8 +108,8 @@ class Macrostep:
         left = len(self._gone) == len(chart.active(before.state))
         row = self._table.row(after.state)
         timers: tuple[Timer, ...] | None = None
-        if moved or self._event.name.startswith(AFTER):
-            kept = self._table.timers_on(before, self._event.name, self._now_ms)
+        if moved or self._heard.startswith(AFTER):
+            kept = self._table.timers_on(before, self._heard, self._now_ms)
             dropped = microsteps.timers(self._gone)
             seq = before.seq + 1
             new = armed(microsteps.arms(entered), after, seq, self._now_ms)
@@ -123,7 +132,7 @@ class Macrostep:
         line, column = definition.states[state].place
         message = (
             f"workflow {quoted(self._snapshot.workflow_id)} does not come to rest: after "
-            f"{LONGEST} microsteps on {quoted(self._event.name)} it is in {quoted(self._at.state)}; "
+            f"{LONGEST} microsteps on {quoted(self._heard)} it is in {quoted(self._at.state)}; "
             "look at the guards of `always` and `on_done` there"
         )
         return DefinitionError([Problem(definition.source, line, column, Code.ENDLESS, message)])

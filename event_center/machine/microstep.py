@@ -73,7 +73,11 @@ class Microsteps:
         entered = chart.sorted(entered_set)
         completed = chart.completed(entered, after)
         done = tuple(name for name in completed if states[name].on_done is not None)
-        settled = not done and all(states[name].always is None for name in after)
+        settled = not (
+            done
+            or any(states[name].always is not None for name in after)
+            or any(move.raises for move in taken)
+        )
         result = states[entered[0]].result if len(after) == 1 and entered else None
         whole = not stayed and bool(exited)
         made = Taken(

@@ -34,6 +34,8 @@ class Move:
     before: Actions
     actions: Actions
     assign: tuple[tuple[str, Value], ...]
+    raises: tuple[tuple[str, Value], ...]
+    """Events for the own workflow, and their payloads."""
     with_event: bool
     """A value reads the root `event`."""
 
@@ -43,6 +45,16 @@ class Move:
             return None
         values = values_of(snapshot, event, now_ms, with_event=self.with_event)
         return {**snapshot.data, **{key: filled(value, values) for key, value in self.assign}}
+
+    def raised(self, snapshot: Snapshot, event: Event, now_ms: int) -> list[Event]:
+        """The events that it hands to its own workflow; their payloads see the old data."""
+        if not self.raises:
+            return []
+        values = values_of(snapshot, event, now_ms)
+        return [
+            Event(name, filled(payload, values), None, now_ms, (), event.origin)
+            for name, payload in self.raises
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

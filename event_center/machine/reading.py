@@ -27,7 +27,7 @@ from event_center.machine.definition import (
     OnFailure,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode
-from event_center.machine.grammar import EVENT, MACHINE, MISSING_LATER
+from event_center.machine.grammar import ERROR_BRANCH, EVENT, MACHINE, MISSING_LATER
 from event_center.machine.problems import Code
 from event_center.machine.reader import Fields, Reader, noun_of
 from event_center.machine.spelling import quoted
@@ -53,7 +53,7 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         events=_events(reader, fields["events"]) if "events" in fields else None,
         on=read_on(reader, fields["on"]) if "on" in fields else {},
         timeout=read_after(reader, fields["timeout"], "timeout") if "timeout" in fields else {},
-        on_error=read_way(reader, fields.get("on_error")),
+        on_error=read_way(reader, fields.get("on_error"), ERROR_BRANCH),
         on_failure=_on_failure(reader, fields) or OnFailure.PARK,
         unhandled=read_unhandled(reader, fields) or Unhandled.REJECT,
         perpetual=reader.flag(fields.get("perpetual"), "perpetual"),

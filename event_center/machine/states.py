@@ -19,7 +19,7 @@ from event_center.machine.branches import (
 )
 from event_center.machine.definition import NOWHERE, Kind, Phase, State
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
-from event_center.machine.grammar import KEYS_OF, STATE
+from event_center.machine.grammar import ERROR_BRANCH, KEYS_OF, STATE
 from event_center.machine.problems import Code, Place
 from event_center.machine.reader import Fields, Reader
 from event_center.machine.spelling import quoted
@@ -95,7 +95,7 @@ def _state(
         exit=read_calls(reader, fields.get("exit"), Phase.EXIT),
         on=read_on(reader, fields["on"]) if "on" in fields else {},
         after=read_after(reader, fields["after"]) if "after" in fields else {},
-        on_error=read_way(reader, fields.get("on_error")),
+        on_error=read_way(reader, fields.get("on_error"), ERROR_BRANCH),
         on_done=read_way(reader, fields.get("on_done")),
         always=read_way(reader, fields.get("always")),
         defer=_defer(reader, fields.get("defer")),

@@ -312,6 +312,7 @@ class Table:
             before=actions_of(branch.before),
             actions=actions_of(branch.actions),
             assign=tuple((sys.intern(key), value) for key, value in branch.assign.items()),
+            raises=tuple((sys.intern(one.event), one.payload) for one in branch.raises),
             with_event=any("event" in expression.roots for expression in read),
         )
 

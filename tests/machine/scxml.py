@@ -157,9 +157,7 @@ class Interpreter:
     def _microstep(self, taken: list[tuple[str | None, Doc]]) -> bool | None:
         if not taken:
             return None
-        self.microsteps += 1
-        if self.microsteps > LONGEST:
-            raise Endless
+        self._count()
         before = set(self.active)
         kept: list[tuple[str | None, Doc]] = []
         gone: set[str] = set()
@@ -184,6 +182,11 @@ class Interpreter:
         for name in self.ordered(entered):
             self._complete(name)
         return True
+
+    def _count(self) -> None:
+        self.microsteps += 1
+        if self.microsteps > LONGEST:
+            raise Endless  # as the machine does
 
     def _assign(self, branch: Doc) -> None:
         new = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from event_center.errors import DefinitionError
+from event_center.errors import DefinitionError, ExpressionError
 from event_center.machine import Machine, parse
 from event_center.machine.decision import Refused, Transition
 from event_center.model import Event, Owed, Reason, Snapshot, Timer, Unhandled
@@ -292,3 +292,95 @@ def test_what_is_no_configuration() -> None:
     assert machine.can_enter("p")
     assert machine.entering("r2", 1, 0).target == "l1|r2"
     assert machine.entering("l2|r2", 1, 0).target == "l2|r2"
+
+
+RAISING = """
+machine: raising
+version: 1
+initial: a
+data: {n: 1}
+perpetual: true
+states:
+  a:
+    on:
+      go: {target: b, raise: {event: more, payload: {n: =data.n}}, assign: {n: 2}}
+      lost: {raise: nobody}
+      round: {raise: round}
+    on_error:
+      - {target: b, errors: [TimeoutError, Busy], guard: =payload.attempt > 1}
+      - {target: c, errors: Busy}
+  b: {on: {more: {target: c, assign: {n: =payload.n + data.n}}}}
+  c:
+"""
+
+
+def test_a_raised_event_is_heard_in_the_same_step() -> None:
+    """In the new state, with a payload worked out on the old data; one that nobody hears is lost."""
+    machine = parse(RAISING)
+    raised = machine.step(workflow("a", data={"n": 1}), Event("go"), NOW)
+    assert isinstance(raised, Transition)
+    assert (raised.target, raised.data) == ("c", {"n": 3})
+    lost = machine.step(workflow("a"), Event("lost"), NOW)
+    assert isinstance(lost, Transition)
+    assert not lost.entered
+    with pytest.raises(DefinitionError, match="E210"):
+        machine.step(workflow("a"), Event("round"), NOW)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "target"),
+    [("Busy", 1, "c"), ("Busy", 2, "b"), ("TimeoutError", 2, "b"), ("KeyError", 2, "guard")],
+)
+def test_on_error_by_class(error: str, attempt: int, target: str) -> None:
+    """Branches of `on_error` with `errors` are for these classes; the first that fits is taken."""
+    found = told(parse(RAISING), workflow("a"), "@error", {"type": error, "attempt": attempt})
+    assert found == target if target == "guard" else found[0] == target
+
+
+@pytest.mark.parametrize(
+    ("deadline", "due_ms"),
+    [(5_000, 5_000), ("1970-01-01T00:00:07+00:00", 7_000), ("1970-01-01T00:00:08Z", 8_000),
+     (None, None)],
+)  # fmt: skip
+def test_timers_with_a_time(deadline: Any, due_ms: int | None) -> None:
+    """The time of a timer is read from the new data; without one it is not armed."""
+    machine = parse(TIMED)
+    decision = machine.step(workflow("a"), Event("go", deadline), NOW)
+    assert isinstance(decision, Transition)
+    found = [timer.due_ms for timer in decision.timers or ()]
+    assert found == ([] if due_ms is None else [due_ms])
+
+
+@pytest.mark.parametrize(
+    ("deadline", "message"),
+    [("soon", "Invalid isoformat"), ("2030-01-01T00:00:00", "has no zone"), (True, "a boolean"),
+     ([], "a list, not a time"), (1e15, "more than a hundred years")],
+)  # fmt: skip
+def test_timers_without_a_time(deadline: Any, message: str) -> None:
+    """What is no time is an error of the event, with the place of the expression."""
+    with pytest.raises(ExpressionError, match=message):
+        parse(TIMED).step(workflow("a"), Event("go", deadline), NOW)
+
+
+TIMED = """
+machine: timed
+version: 1
+initial: a
+data: {deadline: null}
+states:
+  a: {on: {go: {target: b, assign: {deadline: =payload}}}}
+  b: {after: {=data.deadline: c}}
+  c: {type: final}
+"""
+
+
+def test_a_birth_that_can_not_set_its_timers_is_found_at_load() -> None:
+    """The defaults of `data` never change: what fails at load would fail at every birth."""
+    text = (
+        TIMED.replace("initial: a", "initial: b")
+        .replace("null", "soon")
+        .replace("  a:", "  b: {after: {=data.deadline: c}, on: {x: a}}\n  a:")
+        .replace("  b: {after: {=data.deadline: c}}\n  c", "  c")
+    )
+    with pytest.raises(DefinitionError, match=r":4:10 E303 the timers of a workflow"):
+        parse(text)

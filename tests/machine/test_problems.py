@@ -93,7 +93,7 @@ LATER_IN_MACHINE = [
     "after",
     "context_type",
 ]
-LATER_IN_BRANCH = ["emit", "raise", "invoke", "errors", "with"]
+LATER_IN_BRANCH = ["emit", "invoke", "with"]
 
 
 @pytest.mark.parametrize("key", LATER_IN_STATE)
