@@ -74,17 +74,14 @@ class Interpreter:
         self.microsteps = 0
         self.decide: list[str] = []
         self.fresh: set[str] = set()
-        self.done: list[str] = []
+        self.follow: list[tuple[str, Any]] = []
         moved = self._microstep(self._select(event))
         if moved is None:
             return None
         while not self._is_over():
             again = self._microstep(self._select("always"))
-            while again is None and self.done:
-                name = self.done.pop(0)
-                if name in self.active:
-                    ways = listed(self.bodies[name].get("on_done"))
-                    again = self._microstep(self._first(name, ways))
+            while again is None and self.follow:
+                again = self._microstep(self._heard(*self.follow.pop(0)))
             if again is None:
                 break
         owed = [
@@ -99,6 +96,15 @@ class Interpreter:
             "data": self.data,
             "memory": {name: "|".join(names) for name, names in self.memory.items()},
         }
+
+    def _heard(self, name: str, raised: Any) -> list[tuple[str | None, Doc]]:
+        """What a state that is done leads to, or an event that was raised."""
+        if raised is not None:
+            self.payload = raised
+            return self._select(name)
+        if name not in self.active:
+            return []
+        return self._first(name, listed(self.bodies[name].get("on_done")))
 
     def _is_over(self) -> bool:
         return any(
@@ -176,6 +182,7 @@ class Interpreter:
             self._exit(name, before)
         for _, branch in kept:
             self.decide += listed(branch.get("actions"))
+            self.follow += [(one["event"], one["payload"]) for one in listed(branch.get("raise"))]
             self._assign(branch)
         self.active = (before - gone) | entered
         self.fresh |= entered
@@ -212,11 +219,11 @@ class Interpreter:
     def _complete(self, name: str) -> None:
         path = self.paths[name]
         if self.kind(name) == "final" and len(path) > 1:
-            self.done.append(path[-2])
+            self.follow.append((path[-2], None))
             for around in reversed(path[:-2]):
                 if self.kind(around) != "parallel" or not self._finished(around):
                     break
-                self.done.append(around)
+                self.follow.append((around, None))
 
     def _finished(self, name: str) -> bool:
         if self.kind(name) == "parallel":

@@ -78,6 +78,12 @@ class Maker:
             )
         if self.draw(BOOLS):
             made["assign"] = {"d": self.draw(st.sampled_from(["=payload.p", True, False]))}
+        if self.draw(st.integers(0, 5)) == 0:
+            raised = {
+                "event": self.draw(st.sampled_from(EVENTS)),
+                "payload": {"p": self.draw(BOOLS)},
+            }
+            made["raise"] = raised
         for key in ("before", "actions"):
             if self.draw(FEW) == 0:
                 made[key] = f"{key[0]}{self.draw(FEW)}"
