@@ -14,7 +14,7 @@ from event_center.machine.chart import Chart
 from event_center.machine.decision import ANY
 from event_center.machine.definition import After, Branch, Call, Definition, On, State
 from event_center.machine.graph import check_graph
-from event_center.machine.guard import Computed, Inside, leaves
+from event_center.machine.guard import Computed, Inside, leaves, text_of
 from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.scope import EVENT_KEYS
 from event_center.machine.spelling import hint, meant, quoted
@@ -58,6 +58,17 @@ def _branch_order(name: str, on: On, problems: Problems) -> None:
             )
             problems.add(on.branches[number].place, Code.UNREACHABLE_BRANCH, message)
             return
+    asked: dict[str, int] = {}
+    for number, branch in enumerate(on.branches, start=1):
+        if branch.guard is None:
+            continue
+        first = asked.setdefault(text_of(branch.guard), number)
+        if first != number:
+            message = (
+                f"unreachable branch: branch {first} of {name} has the same guard "
+                f"{quoted(text_of(branch.guard))}, so this branch can never be taken; give it another"
+            )
+            problems.add(branch.place, Code.UNREACHABLE_BRANCH, message)
 
 
 def _inside(definition: Definition, problems: Problems) -> None:

@@ -38,7 +38,7 @@ def check_graph(definition: Definition, chart: Chart, problems: Problems) -> Non
             )
             problems.add(state.place, Code.UNREACHABLE_STATE, message)
     if not definition.perpetual:
-        _ends(definition, chart, edges, problems)
+        _ends(definition, chart, edges, entered, problems=problems)
 
 
 def _begin(chart: Chart, target: str) -> tuple[str, ...]:
@@ -95,7 +95,14 @@ def _paths(start: Iterable[str], edges: Edges) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _ends(definition: Definition, chart: Chart, edges: Edges, problems: Problems) -> None:
+def _ends(
+    definition: Definition,
+    chart: Chart,
+    edges: Edges,
+    entered: Mapping[str, tuple[str, ...]],
+    *,
+    problems: Problems,
+) -> None:
     """A workflow can come from every state to a final or perpetual one."""
     back: dict[str, dict[str, str]] = {name: {} for name in edges}
     for name, targets in edges.items():
@@ -115,6 +122,8 @@ def _ends(definition: Definition, chart: Chart, edges: Edges, problems: Problems
     for state in resting:
         if state.name in ending or state.kind is Kind.HISTORY:
             continue
+        way = entered.get(state.name, ())
+        witness = f"; it is reached by {' → '.join(quoted(one) for one in way)}" if way else ""
         if edges[state.name].keys() <= {state.name}:
             end = "is not final" if not state.final else "what is around it goes no further"
             message = (
@@ -123,7 +132,7 @@ def _ends(definition: Definition, chart: Chart, edges: Edges, problems: Problems
             )
             if state.final:
                 message = message.replace("`type: final`", "`on_done` of the state around it")
-            problems.add(state.place, Code.DEAD_END, message)
+            problems.add(state.place, Code.DEAD_END, message + witness)
         else:
             leaves = {name for name in _paths([state.name], edges) if not states[name].children}
             message = (
@@ -131,7 +140,7 @@ def _ends(definition: Definition, chart: Chart, edges: Edges, problems: Problems
                 f"{listed(sorted(leaves))}); add a way to an end, or mark a state "
                 "`perpetual: true`"
             )
-            problems.add(state.place, Code.LIVELOCK, message)
+            problems.add(state.place, Code.LIVELOCK, message + witness)
 
 
 def _endless(definition: Definition, chart: Chart, problems: Problems) -> None:

@@ -70,7 +70,7 @@ def test_livelock() -> None:
         "add a way to an end, or mark a state `perpetual: true`"
     )
     assert problems(text) == [
-        f"m.yaml:5:3 E208 state 'RUNNING' {end}",
+        f"m.yaml:5:3 E208 state 'RUNNING' {end}; it is reached by 'GO'",
         f"m.yaml:7:3 E208 state 'START' {end}",
     ]
 

@@ -55,8 +55,10 @@ def way(draw: Any, *, timer: bool = False) -> Any:
     if draw(st.integers(0, 3)) == 0:
         return draw(st.sampled_from(STATES))
     guarded = draw(st.integers(0, 2))
-    branches = [branch(draw, timer=timer, guarded=True) for _ in range(guarded)]
-    branches.append(branch(draw, timer=timer, guarded=draw(BOOLS)))
+    drawn = [branch(draw, timer=timer, guarded=True) for _ in range(guarded)]
+    drawn.append(branch(draw, timer=timer, guarded=draw(BOOLS)))
+    # The same guard a second time is refused: such a branch could never be taken.
+    branches = list({one.get("guard"): one for one in drawn}.values())
     return branches[0] if len(branches) == 1 and draw(BOOLS) else branches
 
 
