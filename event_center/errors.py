@@ -6,22 +6,24 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── DefinitionError             a machine's YAML: carries every problem found, in one pass
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
+    ├── GuardFailed                 a guard of a plugin raised; names it and its line
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
+    ├── ProcessFailed               a process that `run --processes` started can not be kept alive
     ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
     │   ├── LogUnavailable          cannot be opened or reached
+    │   │   └── LogRefused              it is there, and does not let us: waiting alone does not help
     │   ├── LogInUse                another daemon runs on it
     │   ├── UnknownTopic            no such topic or partition in the log
+    │   ├── DataLost                records are gone before they were read, or a topic was made anew
     │   ├── NotCommitted            certain: nothing of the cut is durable; the lease stands
     │   ├── Fenced                  the lease is lost; somebody else owns the shard
     │   └── Unknown                 the cut may or may not be durable: take the shard over and look
     ├── CallbackError               raised by callbacks on purpose
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
+    ├── Interrupted                 the center itself ended a run; never leaves the engine room
     └── InvariantError              this package is wrong: the daemon stops, loudly
-
-`engine.run.Interrupted` is not in it, for it is no error: it says that the center itself ended a run,
-and never leaves the engine room.
 """
 
 from __future__ import annotations
@@ -37,6 +39,14 @@ class EventCenterError(Exception):
 
 class ConfigurationError(EventCenterError):
     """A setting is unknown, missing or of the wrong form; the message names the key and its source."""
+
+
+class ProcessFailed(EventCenterError):
+    """A process that the supervisor started ends again and again; `code` is its last exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class Problem(NamedTuple):
@@ -68,6 +78,16 @@ class ExpressionError(EventCenterError):
     """An expression is not in the language, or failed on the values it was given."""
 
 
+class GuardFailed(EventCenterError):
+    """A guard of a plugin raised; `__cause__` is what it raised."""
+
+    def __init__(self, name: str, file_line: str) -> None:
+        self.name = name
+        """As the machine calls it."""
+        self.file_line = file_line
+        super().__init__(f"{file_line}: guard {name!r} failed")
+
+
 class FormatError(EventCenterError):
     """Bytes are not in a known format: damaged, or written by a newer release."""
 
@@ -89,12 +109,24 @@ class LogUnavailable(LogError):
     """The log cannot be opened or reached; the message says where it was looked for."""
 
 
+class LogRefused(LogUnavailable):
+    """The log is there and does not let us in, or not do this; the message says what to change."""
+
+
 class LogInUse(LogError):
     """Another daemon runs on this log; the message names its process and host."""
 
 
 class UnknownTopic(LogError):
     """The log has no such topic or partition; the message lists the topics it has."""
+
+
+class DataLost(LogError):
+    """
+    The log has not what this center was to read next; the message says where, and what can be done.
+
+    Nothing was skipped: `[log] on_data_loss = "continue"` goes on without what is gone.
+    """
 
 
 class NotCommitted(LogError):
@@ -140,6 +172,10 @@ class RetryLater(CallbackError):
 
 class PermanentError(CallbackError):
     """No further attempt can help: go to `on_error` or `on_failure` at once."""
+
+
+class Interrupted(EventCenterError):
+    """The run was ended by the center, not by its callback: the attempt does not count."""
 
 
 class InvariantError(EventCenterError):

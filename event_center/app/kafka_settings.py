@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from event_center.app.kafka_security import SaslSettings, TlsSettings
 from event_center.app.quantity import Seconds
 
 Bootstrap = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")]
@@ -43,6 +52,11 @@ class KafkaSettings(BaseModel):
         description="Copies of each topic that the center makes, on as many brokers; all but one of"
         " them must be up for a write. With 1, what a broker loses is lost.",
     )
+    create_topics: bool = Field(
+        default=True,
+        description="Make the topics that are missing when a center starts. Without it a start is"
+        " refused until `event-center topics create` has been run, by whoever may do so.",
+    )
     transaction_timeout: Some = Field(
         default=15.0,
         description="After this the brokers abort the transaction of a daemon that stands still: a"
@@ -69,6 +83,16 @@ class KafkaSettings(BaseModel):
         " duration. Then it moves all the same.",
     )
 
+    start_wait: Annotated[Seconds, Field(ge=0, le=3_600)] = Field(
+        default=30.0,
+        description="How long a start waits for a cluster that does not answer: a duration up to 1h."
+        " Then it fails. `run --wait` says otherwise, and other commands wait 3s at most.",
+    )
+    tls: TlsSettings = Field(default=TlsSettings(), description="Whom we trust, by TLS.")
+    sasl: SaslSettings = Field(
+        default=SaslSettings(), description="The password or token that lets us in."
+    )
+
     @model_validator(mode="after")
     def _heard_in_time(self) -> Self:
         if self.heartbeat * 3 > self.session_timeout:
@@ -77,3 +101,19 @@ class KafkaSettings(BaseModel):
                 " shards; make it shorter"
             )
         return self
+
+    @field_validator("sasl")
+    @classmethod
+    def _hidden(cls, sasl: SaslSettings, info: ValidationInfo) -> SaslSettings:
+        """Without TLS all but SCRAM show the secret itself, and no mechanism hides the events."""
+        tls = info.data.get("tls")
+        if tls is None:
+            return sasl
+        if sasl.mechanism != "none" and not (tls.enabled or sasl.without_tls):
+            raise ValueError(
+                f"has mechanism {sasl.mechanism} without TLS; write enabled = true into"
+                " [log.kafka.tls], or without_tls = true here, where nobody listens"
+            )
+        if sasl.without_tls and tls.enabled:
+            raise ValueError("has without_tls, but [log.kafka.tls] is enabled; drop one of them")
+        return sasl

@@ -74,7 +74,7 @@ def _line(place: str) -> int:
 
 def _sentence(key: Key, problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     name = ".".join(key)
-    shown = f"{name} is {problem['input']!r}; "
+    shown = f"{name} is {_shown(key, problem['input'])}; "
     match problem["type"]:
         case "extra_forbidden":
             return f"there is no setting {name}; {_meant(key, model)}"
@@ -91,6 +91,13 @@ def _sentence(key: Key, problem: Mapping[str, Any], model: type[BaseModel]) -> s
         case _:
             advice = problem["msg"].replace("Input should be", "it should be", 1)
     return shown + advice
+
+
+def _shown(key: Key, value: object) -> str:
+    """A value as it was written, unless it may hold a secret."""
+    last = key[-1] if key else ""
+    secret = last in {"sasl", "tls"} or "password" in last or isinstance(value, Mapping)
+    return "of another kind" if secret else repr(value)
 
 
 def _own_words(name: str, said: str) -> str:

@@ -17,7 +17,7 @@ import typer
 from event_center.cli.exits import Exit
 from event_center.cli.options import AsJson, Config, DryRun, LogPath, NoWait, Wait
 from event_center.cli.output import Output
-from event_center.cli.repairing import WAIT, deliver
+from event_center.cli.repairing import WAIT, deliver, patience
 from event_center.cli.session import Session, Where, ask
 from event_center.client import letters as client
 from event_center.wire.command import Command
@@ -116,6 +116,7 @@ async def _row(letter: Letter, session: Session) -> dict[str, Any]:
         "origin": letter.origin,
         "error": letter.error,
         "message": letter.message,
+        "callback": letter.callback,
         "attempts": letter.attempts,
     }
 
@@ -170,8 +171,8 @@ def replay(
 ) -> None:
     """Let the event of a letter be decided again. Of a sequence, the next open one comes first."""
     output = Output(as_json=as_json)
-    within_s = 0.0 if no_wait else wait
-    ask(output, Where(config, log), partial(_replay, output, place, None if dry_run else within_s))
+    within_s = patience(dry_run, no_wait, wait)
+    ask(output, Where(config, log), partial(_replay, output, place, within_s))
 
 
 async def _replay(
@@ -222,8 +223,8 @@ def discard(
 ) -> None:
     """Drop the next open letter of a sequence, so that the one after it can be dealt with."""
     output = Output(as_json=as_json)
-    within_s = 0.0 if no_wait else wait
-    ask(output, Where(config, log), partial(_discard, output, place, None if dry_run else within_s))
+    within_s = patience(dry_run, no_wait, wait)
+    ask(output, Where(config, log), partial(_discard, output, place, within_s))
 
 
 async def _discard(

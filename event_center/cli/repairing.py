@@ -1,5 +1,5 @@
 """
-The commands that change one workflow: `pause`, `resume`, `retry`, `cancel`.
+The commands that change one workflow: `pause`, `resume`, `retry`, `skip`, `cancel`, `set-state`.
 
 Each is a record in the log with an id, who asked and why; the daemon decides it ahead of everything
 that waits, and its answer is read from the history. `client.commands` has the next step.
@@ -7,6 +7,7 @@ that waits, and its answer is read from the history. `client.commands` has the n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -26,10 +27,52 @@ WAIT: Any = "5s"
 """How long to wait by default; typer's parser makes seconds of it, as of what a user writes."""
 
 
-def pause(
+def _asking(verb: Verb, about: str) -> Callable[..., None]:
+    """The command that gives an operator's command to one workflow."""
+
+    def give(
+        workflow_id: Id,
+        *,
+        reason: Reason = "",
+        dry_run: DryRun = False,
+        wait: Wait = WAIT,
+        no_wait: NoWait = False,
+        config: Config = None,
+        log: LogPath = None,
+        as_json: AsJson = False,
+    ) -> None:
+        output = Output(as_json=as_json)
+        command = make_command(verb, workflow_id, reason=reason)
+        within_s = patience(dry_run, no_wait, wait)
+        ask(output, Where(config, log), partial(_command, output, command, within_s))
+
+    give.__doc__ = about
+    return give
+
+
+pause = _asking(
+    Verb.PAUSE, "Stop one workflow: its events wait, its timers stay due, until `resume`."
+)
+resume = _asking(Verb.RESUME, "Let a paused workflow go on with what waited for it.")
+retry = _asking(
+    Verb.RETRY,
+    "Try again what failed: a parked workflow begins its attempts anew, a waiting one at once.",
+)
+skip = _asking(
+    Verb.SKIP,
+    "Give up what fails, the owed callback or the event that can not be decided, and go on behind it.",
+)
+cancel = _asking(
+    Verb.CANCEL,
+    "End one workflow where it is, as cancelled: what waits is refused, what it owes given up.",
+)
+
+
+def set_state(
     workflow_id: Id,
+    state: Annotated[str, typer.Argument(metavar="STATE", help="A state of its machine.")],
     *,
-    reason: Reason = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: it must be told.")],
     dry_run: DryRun = False,
     wait: Wait = WAIT,
     no_wait: NoWait = False,
@@ -37,68 +80,18 @@ def pause(
     log: LogPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop one workflow: its events wait, its timers stay due, until `resume`."""
-    command = make_command(Verb.PAUSE, workflow_id, reason=reason)
-    _give(command, Where(config, log), Output(as_json=as_json), _patience(dry_run, no_wait, wait))
+    """Put one workflow into a state, as if a transition had led there: its entry and timers begin."""
+    output = Output(as_json=as_json)
+    command = make_command(Verb.SET_STATE, workflow_id, reason=reason, args={"state": state})
+    within_s = patience(dry_run, no_wait, wait)
+    ask(output, Where(config, log), partial(_command, output, command, within_s))
 
 
-def resume(
-    workflow_id: Id,
-    *,
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    wait: Wait = WAIT,
-    no_wait: NoWait = False,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let a paused workflow go on with what waited for it."""
-    command = make_command(Verb.RESUME, workflow_id, reason=reason)
-    _give(command, Where(config, log), Output(as_json=as_json), _patience(dry_run, no_wait, wait))
-
-
-def retry(
-    workflow_id: Id,
-    *,
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    wait: Wait = WAIT,
-    no_wait: NoWait = False,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
-) -> None:
-    """Try again what failed: a parked workflow begins its attempts anew, a waiting one at once."""
-    command = make_command(Verb.RETRY, workflow_id, reason=reason)
-    _give(command, Where(config, log), Output(as_json=as_json), _patience(dry_run, no_wait, wait))
-
-
-def cancel(
-    workflow_id: Id,
-    *,
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    wait: Wait = WAIT,
-    no_wait: NoWait = False,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
-) -> None:
-    """End one workflow where it is, as cancelled: what waits is refused, what it owes given up."""
-    command = make_command(Verb.CANCEL, workflow_id, reason=reason)
-    _give(command, Where(config, log), Output(as_json=as_json), _patience(dry_run, no_wait, wait))
-
-
-def _patience(dry_run: bool, no_wait: bool, wait_s: float) -> float | None:
+def patience(dry_run: bool, no_wait: bool, wait_s: float) -> float | None:
     """Seconds to wait for an answer; None: only say what would be done."""
     if dry_run:
         return None
     return 0.0 if no_wait else wait_s
-
-
-def _give(command: Command, where: Where, output: Output, within_s: float | None) -> None:
-    ask(output, where, partial(_command, output, command, within_s))
 
 
 async def _command(

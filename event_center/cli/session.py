@@ -16,10 +16,14 @@ from typing import NamedTuple
 from event_center.app.settings import Settings, load_settings
 from event_center.app.wiring import envelopes, home_of, open_log, own_topics
 from event_center.cli.exits import Exit, perform
+from event_center.cli.log_lines import set_up_logging
 from event_center.cli.output import Output
 from event_center.client.app import App
 from event_center.errors import LogUnavailable
 from event_center.log.port import Log
+
+WAIT_S = 3.0
+"""How long a command that somebody sits before waits for a cluster that does not answer."""
 
 
 class Where(NamedTuple):
@@ -28,16 +32,19 @@ class Where(NamedTuple):
     config: Path | None
     log: Path | None
 
-    def settings(self) -> Settings:
+    def settings(self, wait: str | None = None) -> Settings:
         """
         The settings, with the log of the command line.
+
+        Args:
+            wait: how long to wait for a cluster that does not answer, if that was given.
 
         Raises:
             ConfigurationError: they are wrong.
         """
         # In the settings a relative path starts at the project's root, on the command line here.
         path = None if self.log is None else self.log.absolute()
-        return load_settings(self.config, {"log": {"path": path}})
+        return load_settings(self.config, {"log": {"path": path, "kafka": {"start_wait": wait}}})
 
 
 class Session(NamedTuple):
@@ -68,6 +75,21 @@ def app_of(settings: Settings) -> App:
     )
 
 
+def require_log(settings: Settings) -> None:
+    """
+    Is there an embedded log, if the settings want one?
+
+    Raises:
+        LogUnavailable: there is none.
+    """
+    path = settings.under_root(settings.log.path)
+    if settings.log.kind == "sqlite" and not path.is_file():
+        raise LogUnavailable(
+            f"there is no log at {path}; the first `publish` or `run` makes it, or name another one "
+            "with --log or --config"
+        )
+
+
 @asynccontextmanager
 async def opened(where: Where, *, make: bool = False) -> AsyncIterator[Session]:
     """
@@ -82,13 +104,10 @@ async def opened(where: Where, *, make: bool = False) -> AsyncIterator[Session]:
         ConfigurationError, ExpressionError: the settings are wrong.
     """
     settings = where.settings()
-    path = settings.under_root(settings.log.path)
-    if settings.log.kind == "sqlite" and not make and not path.is_file():
-        raise LogUnavailable(
-            f"there is no log at {path}; the first `publish` or `run` makes it, or name another one "
-            "with --log or --config"
-        )
-    log = await open_log(settings)
+    if not make:
+        require_log(settings)
+    set_up_logging(settings.logging)
+    log = await open_log(settings, wait_s=WAIT_S)
     try:
         yield Session(settings, app_of(settings), log)
     finally:

@@ -114,8 +114,12 @@ async def snapshot_of(log: Log, app: App, workflow_id: str) -> Snapshot | None:
     Raises:
         FormatError: it can not be read.
     """
-    value = await log.entry(app.home(workflow_id), snapshot_key(workflow_id))
-    return None if value is None else wire.decode(workflow_id, value)
+    shard = app.home(workflow_id)
+    value = await log.entry(shard, snapshot_key(workflow_id))
+    try:
+        return None if value is None else wire.decode(workflow_id, value)
+    except FormatError as error:
+        raise FormatError(f"shard {shard} of {log.where}: {error}") from error
 
 
 async def show(log: Log, app: App, workflow_id: str) -> dict[str, Any] | None:
@@ -128,6 +132,13 @@ async def show(log: Log, app: App, workflow_id: str) -> dict[str, Any] | None:
     shard = app.home(workflow_id)
     entry = await shard_entry(log, shard)
     snapshot = await snapshot_of(log, app, workflow_id)
+    waiting = await _waiting(log, shard, workflow_id)
+    try:
+        if len(waiting) != (snapshot.waiting if snapshot else 0):
+            await _check(log, app, workflow_id)
+        first = [_waiting_one(app, *entry) for entry in waiting[:FIRST_WAITING]]
+    except FormatError as error:
+        raise FormatError(f"shard {shard} of {log.where}: {error}") from error
     if snapshot is None:
         return None
     shown = _row(workflow_id, snapshot)
@@ -144,10 +155,7 @@ async def show(log: Log, app: App, workflow_id: str) -> dict[str, Any] | None:
             for o in snapshot.owed
         ],
         "cause": None if snapshot.cause is None else _event(snapshot.cause),
-        "waiting": {
-            "count": snapshot.waiting,
-            "first": await _waiting(log, app, shard, workflow_id) if snapshot.waiting else [],
-        },
+        "waiting": {"count": snapshot.waiting, "first": first},
         "seen": snapshot.seen,
         "as_of": {"shard": shard, "cut": entry.cut, "offsets": entry.offsets},
     }
@@ -191,12 +199,27 @@ def _event(event: Event) -> dict[str, Any]:
     return {"event": event.name, "id": event.id, "origin": event.origin, "payload": event.payload}
 
 
-async def _waiting(log: Log, app: App, shard: Shard, workflow_id: str) -> list[dict[str, Any]]:
-    """The first events that wait, in their order."""
+async def _check(log: Log, app: App, workflow_id: str) -> None:
+    """
+    Is it damage, or was a cut made between two looks? Then the next look finds another seq or count.
+
+    Raises:
+        FormatError: the waiting entries are not those of which the snapshot speaks.
+    """
+    key, shard = snapshot_key(workflow_id), app.home(workflow_id)
+    before = await log.entry(shard, key)
+    found = len(await _waiting(log, shard, workflow_id))
+    if before == await log.entry(shard, key):
+        said = None if before is None else wire.decode(workflow_id, before).waiting
+        waiting_wire.check_count(workflow_id, found, said)
+
+
+async def _waiting(log: Log, shard: Shard, workflow_id: str) -> list[Entry]:
+    """The waiting entries of a workflow, in their order."""
     found: list[Entry] = []
     async for batch in log.entries(shard, waiting_prefix(workflow_id)):
         found += batch
-    return [_waiting_one(app, *entry) for entry in sorted(found)[:FIRST_WAITING]]
+    return sorted(found)
 
 
 def _waiting_one(app: App, key: bytes, value: bytes) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """
 When a failed callback is tried again: a pure function of its policy, the attempt and what was raised.
 
-`failing` and `effect` ask it; what they do with the answer is theirs. Nothing that a callback can raise
-makes it fail.
+`failing` (decide callbacks and guards) and `effect` (entry callbacks) ask it when to try again, and
+`outbox` how to tell an error; what they do with the answer is theirs. Nothing that a callback can
+raise makes it fail.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ def failure_of(callback: str, error: BaseException, at_ms: int, attempt: int) ->
         message = str.__str__(str(error))  # of a text of the user's own kind, the plain text
     except BaseException as raised:  # noqa: BLE001 - user code: an error that can not be printed
         message = f"its message can not be read: {type(raised).__name__}"
-    message = message[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
-    return Failure(callback, type(error).__name__, message, at_ms, attempt)
+    return Failure(callback, _held(type(error).__name__), _held(message), at_ms, attempt)
+
+
+def _held(text: str) -> str:
+    """A text as the log can hold it: not too long, and with halves of characters written out."""
+    return text[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
 
 
 def delay_ms(retry: Retry, attempt: int, error: BaseException, key: str) -> int | None:

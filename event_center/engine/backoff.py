@@ -2,7 +2,8 @@
 How long to wait before a log that refused, or gave no answer, is asked again: longer each time.
 
 Promises: what the log does never makes a loop without a pause, and every wait is in the daemon's log. The
-owner of a shard (`shard`) and the member (`member`) wait here.
+owner of a shard (`shard`), its cut loop (`cutting`), the timekeeper (`timekeeping`) and the member
+(`member`) wait here.
 """
 
 from __future__ import annotations

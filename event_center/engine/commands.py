@@ -16,13 +16,14 @@ from event_center.engine.intake import IDS, id_hash
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Runners
+from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
-from event_center.engine.workflow import STOPPED, Mailbox, Workflows, standing
-from event_center.errors import ExpressionError, FormatError
+from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows, standing
+from event_center.errors import ExpressionError, FormatError, Interrupted
 from event_center.log.port import Batch
+from event_center.machine.spelling import hint, quoted
 from event_center.model import (
     Event,
     Outcome,
@@ -194,9 +195,10 @@ class Commands:
             self._drop_run(snapshot)
             self._turn.give_up(snapshot, why)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
-            tried = snapshot.deciding_attempt > 0 or mailbox.deciding is not None
+            tried = self._tried(snapshot, mailbox)
             self._drop_run(snapshot)
-            self._skip_event(snapshot, mailbox, why, tried=tried)
+            if tried is not None:
+                self._skip_event(snapshot, mailbox, tried, why)
         else:
             return "it owes no run and no event of it failed"
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
@@ -206,17 +208,25 @@ class Commands:
             self._go_on(snapshot)
         return ""
 
-    def _skip_event(self, snapshot: Snapshot, mailbox: Mailbox, why: str, *, tried: bool) -> None:
-        """Discard the event at the head, if it was tried; a result that was is dropped already."""
-        head = mailbox.queue[0] if mailbox.queue else None
-        if head is None or not (tried or head.timer is not None):
+    @staticmethod
+    def _tried(snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
+        """The event that is decided, or could not be; None: a result or a replay, which nothing holds."""
+        head = mailbox.deciding or (mailbox.queue[0] if mailbox.queue else None)
+        if head is None:
+            return None
+        if head is not mailbox.deciding:
+            name = head.timer.id if head.timer is not None else ""
+            return head if snapshot.deciding_attempt and snapshot.deciding_event == name else None
+        return head if head.record is not None or head.timer is not None else None
+
+    def _skip_event(self, snapshot: Snapshot, mailbox: Mailbox, tried: Waiting, why: str) -> None:
+        """Discard the event that was tried."""
+        mailbox.queue.remove(tried)
+        if tried.timer is not None:
+            self._turn.drop_timer(snapshot, tried.timer)
             return
-        mailbox.queue.popleft()
-        if head.timer is not None:
-            self._turn.drop_timer(snapshot, head.timer)
-            return
-        self._ledger.decided(snapshot, head)
-        event = self._plan.event_of(head) or Event("", None, None, 0, (), head.topic)
+        self._ledger.decided(snapshot, tried)
+        event = self._plan.event_of(tried) or Event("", None, None, 0, (), tried.topic)
         self._ledger.outcome(snapshot, event, Outcome.DISCARDED, Reason.BY_OPERATOR, detail=why)
 
     def _cancel(self, snapshot: Snapshot, command: Command, _position: Position) -> Refusal:
@@ -251,8 +261,11 @@ class Commands:
         """Put the workflow into a state, as if a transition had led there."""
         state = command.args.get("state")
         machine = self._plan.machines.get(snapshot.machine)
-        if machine is None or not (isinstance(state, str) and machine.can_enter(state)):
-            return f"machine {snapshot.machine} has no state {state!r} to rest in"
+        if machine is None:
+            return f"machine {snapshot.machine} is not loaded"
+        if not (isinstance(state, str) and machine.can_enter(state)):
+            guess = hint(str(state), machine.states, "states")
+            return f"machine {snapshot.machine} has no state {quoted(state)}{guess}"
         if not command.reason:
             return "set-state needs a reason"
         now = self._ledger.now_ms

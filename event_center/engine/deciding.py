@@ -10,31 +10,20 @@ The third of a run's numbered steps (`run`), decided, is the end of `_settled` h
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from event_center.engine.failing import Failing
+from event_center.engine.failing import Decider, Failing, say_unknown
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Run, Runners
+from event_center.engine.run import Run, Runners
+from event_center.engine.waiting import attempts
 from event_center.engine.workflow import STOPPED, Waiting, Workflows
-from event_center.errors import PluginError
+from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Transition
 from event_center.model import Event, Snapshot
 from event_center.plugins.context import Context
-
-
-class Judge(Protocol):
-    """What happens to an event whose decide callbacks are done: the turn."""
-
-    def accept(
-        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
-    ) -> None:
-        """Swap in what was decided."""
-
-    def go_on(self, snapshot: Snapshot) -> None:
-        """Take the next thing that waits, and what the state owes."""
 
 
 class Deciding:
@@ -49,7 +38,7 @@ class Deciding:
         outbox: Outbox,
         runners: Runners,
         failing: Failing,
-        judge: Judge,
+        decider: Decider,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
@@ -57,10 +46,10 @@ class Deciding:
         self._outbox = outbox
         self._runners = runners
         self._failing = failing
-        self._judge = judge
+        self._decider = decider
 
     def begin(self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition) -> None:
-        """Await them; the judge hears of the end."""
+        """Await them; the decider hears of the end."""
         self._workflows.mailbox(snapshot.workflow_id).deciding = item
         self.next(_Hearing(snapshot, event, item, decision))
 
@@ -69,10 +58,10 @@ class Deciding:
         snapshot, event, decision = hearing.snapshot, hearing.event, hearing.decision
         if hearing.done == len(decision.decide):
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
-            self._judge.accept(snapshot, event, hearing.item, decision)
+            self._decider.accept(snapshot, event, hearing.item, decision)
             for context in hearing.contexts:
                 self._outbox.send(context)
-            self._judge.go_on(snapshot)
+            self._decider.go_on(snapshot)
             return
         if self._workflows.closed:
             return  # the event waits on: the shard's next owner decides it anew
@@ -81,7 +70,7 @@ class Deciding:
             snapshot,
             event,
             f"{snapshot.workflow_id}/{event.origin}/{action.name}",
-            attempt=snapshot.deciding_attempt + 1,
+            attempt=attempts(snapshot, event, hearing.item) + 1,
             deadline_ms=self._ledger.now_ms + action.timeout_ms,
             topics=self._plan.publishable,
         )
@@ -118,9 +107,12 @@ class Deciding:
             action = hearing.decision.decide[hearing.done]
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
             self._failing.failed(snapshot, hearing.event, hearing.item, error, action=action)
-            self._judge.go_on(snapshot)
+            self._decider.go_on(snapshot)
         else:
             if returned is not None:
+                machine = self._plan.machines[snapshot.machine]
+                if returned.name not in machine.events:
+                    say_unknown(snapshot, machine, run.callback, returned.name)
                 # It may need decide callbacks of its own: through the inbox it is durable as well.
                 run.context.emit(returned)
             hearing.contexts.append(run.context)

@@ -14,15 +14,15 @@ from functools import partial
 from typing import Any
 
 from event_center.engine.attempt import delay_ms, failure_of
-from event_center.engine.failing import error_event, say_failed, say_parked
+from event_center.engine.failing import error_event, say_failed, say_parked, say_unknown
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Interrupted, Run, Runners
+from event_center.engine.run import Run, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn, done_event
 from event_center.engine.workflow import STOPPED, Workflows
-from event_center.errors import PluginError
+from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Action
 from event_center.model import Event, Failure, Owed, Snapshot, Status
@@ -30,7 +30,11 @@ from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
 from event_center.wire import history
 
-Known = tuple[Action, Callback]
+DECIDED, RETRYING = Step.RUN_DECIDED, Status.RETRYING
+"""Looked up once: to read a member of an enumeration costs as much as a call."""
+
+Known = tuple[Action, Callback, str | None]
+"""What the machine says of an owed run, who does it, and the event of `on_done` of its state."""
 
 
 class Effects:
@@ -55,21 +59,21 @@ class Effects:
         self._turn = turn
         self._runners = runners
         self._known: dict[tuple[str, str, str], Known] = {}
-        """By machine, state and callback: what was looked up once."""
+        """By machine, state and callback: looked up once."""
         self._eager = frozenset(
             name for name, machine in plan.machines.items() if machine.has_eager
         )
 
     def start(self, snapshot: Snapshot) -> None:
         """Start what the workflow owes, if it is durable, due and nothing else is under way."""
-        workflow_id = snapshot.workflow_id
+        workflow_id, workflows = snapshot.workflow_id, self._workflows
         if (
             not snapshot.owed
             or snapshot.status in STOPPED
-            or self._workflows.closed
-            or workflow_id in self._workflows.runs
+            or workflows.closed
+            or workflow_id in workflows.runs
             or self._ledger.promised(workflow_id)
-            or (snapshot.deciding_attempt and self._workflows.pending(workflow_id))
+            or (snapshot.deciding_attempt and workflows.pending(workflow_id))
         ):
             return
         owed = snapshot.owed[0]
@@ -98,7 +102,7 @@ class Effects:
             self._submit(snapshot, owed, known)
 
     def _look_up(self, snapshot: Snapshot, owed: Owed) -> Known | None:
-        """What the machine says of an owed run, and who does it; None if it knows it no more."""
+        """What is known of an owed run; None if its machine knows it no more."""
         machine = self._plan.machines.get(snapshot.machine)
         try:
             if machine is None:
@@ -106,12 +110,13 @@ class Effects:
             action = machine.effect(snapshot.state, owed.name)
         except KeyError:
             return None
-        known = action, self._plan.callback(machine.name, owed.name)
+        callback = self._plan.callback(machine.name, owed.name)
+        known = action, callback, machine.done_event(snapshot.state, (owed,))
         self._known[snapshot.machine, snapshot.state, owed.name] = known
         return known
 
     def _submit(self, snapshot: Snapshot, owed: Owed, known: Known) -> None:
-        action, callback = known
+        action, callback, done = known
         key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         context = Context(
             snapshot,
@@ -122,8 +127,14 @@ class Effects:
             topics=self._plan.publishable,
         )
         run = EffectRun(callback, context, action.timeout_ms / 1000)
-        run.effects, run.snapshot, run.owed, run.action = self, snapshot, owed, action
+        run.effects = self
+        run.snapshot = snapshot
+        run.owed = owed
+        run.action = action
         run.key = key
+        if done is not None and len(snapshot.owed) > 1:
+            done = self._plan.machines[snapshot.machine].done_event(snapshot.state, snapshot.owed)
+        run.done = done
         self._workflows.runs[snapshot.workflow_id] = run
         self._runners.submit(run)
 
@@ -147,7 +158,10 @@ class Effects:
         ledger.tick()
         ledger.entry.runs += 1
         returned: Event | None = None
-        if error is None and (value is not None or run.context.emitted is not None):
+        context = run.context
+        if error is None and (
+            value is not None or context.emitted is not None or context.published is not None
+        ):
             checked = self._outbox.returned(run, value)
             if isinstance(checked, PluginError):
                 error = checked
@@ -162,26 +176,26 @@ class Effects:
         if workflow_id in self._workflows.mailboxes:
             self._turn.advance(snapshot)
         ledger.wake()
-        reach(Step.RUN_DECIDED)
+        reach(DECIDED)
 
     def _done(self, run: EffectRun, returned: Event | None) -> None:
         """It succeeded: what it returned, or `on_done` after the state's last run, is decided now."""
         snapshot, owed = run.snapshot, run.owed
         event: Event | None = None
         if returned is not None:
+            machine = self._plan.machines[snapshot.machine]
+            if returned.name not in machine.events:
+                say_unknown(snapshot, machine, run.callback, returned.name)
             origin = f"run/{owed.seq}/{owed.name}"
             now = self._ledger.now_ms
             event = Event(returned.name, returned.payload, returned.id, now, (), origin)
-        else:
-            machine = self._plan.machines[snapshot.machine]
-            done = machine.done_event(snapshot.state, snapshot.owed)
-            if done is not None:
-                event = done_event(done, self._ledger.now_ms, owed.seq)
+        elif run.done is not None:
+            event = done_event(run.done, self._ledger.now_ms, owed.seq)
         if event is None:
             self._mark_done(run, None)
         else:
             self._turn.internal(snapshot, event, partial(self._mark_done, run, returned))
-        if snapshot.status is Status.RETRYING:
+        if snapshot.status is RETRYING:
             self._turn.stand(snapshot)
 
     def _mark_done(self, run: EffectRun, returned: Event | None) -> None:
@@ -241,7 +255,7 @@ class Effects:
     def _tell(self, run: EffectRun, attempt: int, outcome: str, more: dict[str, Any]) -> None:
         """The history record of one attempt."""
         snapshot, owed = run.snapshot, run.owed
-        data = {
+        data: dict[str, Any] = {
             "machine": snapshot.machine,
             "version": snapshot.version,
             "seq": owed.seq,
@@ -250,8 +264,9 @@ class Effects:
             "key": run.key,
             "attempt": attempt,
             "outcome": outcome,
-            **more,
         }
+        if more:
+            data |= more
         origin = f"run/{owed.seq}/{owed.name}/{attempt}"
         self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
 
@@ -259,9 +274,11 @@ class Effects:
 class EffectRun(Run):
     """One run of an entry callback."""
 
-    __slots__ = ("action", "effects", "key", "owed", "snapshot")
+    __slots__ = ("action", "done", "effects", "key", "owed", "snapshot")
 
     action: Action
+    done: str | None
+    """The event of a state that has `on_done`, and owes no other run: with this one it is done."""
     effects: Effects
     key: str
     """Its idempotency key."""

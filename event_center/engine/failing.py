@@ -18,15 +18,27 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
+from event_center.engine.waiting import attempts, unheld
 from event_center.engine.workflow import Waiting, Workflows
-from event_center.machine.decision import ERROR, Action
+from event_center.errors import GuardFailed
+from event_center.machine.decision import ERROR, Action, Transition, accepted_text
+from event_center.machine.step import Machine
 from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status, Timer
+from event_center.plugins.signatures import Callback
 
 log = structlog.get_logger()
 
 
 class Decider(Protocol):
-    """Who decides what comes of a failure: the turn."""
+    """Who gets an event back, to accept it or to go on after its failure: the turn."""
+
+    def accept(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
+    ) -> None:
+        """Swap in what was decided."""
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Take the next thing that waits, and what the state owes."""
 
     def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
         """Decide one event."""
@@ -78,12 +90,16 @@ class Failing:
         action: Action | None = None,
     ) -> None:
         """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
-        attempt = snapshot.deciding_attempt + 1
-        where = action.name if action is not None else "guard"
-        failure = failure_of(where, error, self._ledger.now_ms, attempt)
-        delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
+        attempt = attempts(snapshot, event, item) + 1
         machine = self._machines[snapshot.machine]
-        line = self._plan.callback(machine.name, where).file_line if action is not None else ""
+        where, line, delay = "guard", "", None
+        if action is not None:
+            where, line = action.name, self._plan.callback(machine.name, action.name).file_line
+            delay = delay_ms(action.retry, attempt, error, event.origin)
+        elif isinstance(error, GuardFailed):
+            where, line = f"guard {error.name}", error.file_line
+            error = error.__cause__ or error
+        failure = failure_of(where, error, self._ledger.now_ms, attempt)
         say_failed(snapshot, failure, delay, line)
         if delay is not None:
             self._later(snapshot, event, item, failure, due_ms=failure.at_ms + delay)
@@ -108,8 +124,8 @@ class Failing:
             self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
         else:
             snapshot.failure = failure
-            # An attempt at a record marks the head of the queue as what `skip` gives up.
-            snapshot.deciding_attempt = 0 if item.record is None else attempt
+            snapshot.deciding_attempt = attempt  # marks what `skip` gives up
+            snapshot.deciding_event = unheld(event, item)
             snapshot.deciding_due_ms = 0
             self._put_back(snapshot, event, item)
             self._decider.park(snapshot, "failed", None)
@@ -119,6 +135,7 @@ class Failing:
         self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure, *, due_ms: int
     ) -> None:
         snapshot.deciding_attempt = failure.attempt
+        snapshot.deciding_event = unheld(event, item)
         snapshot.deciding_due_ms = due_ms
         snapshot.failure = failure
         self._put_back(snapshot, event, item)
@@ -158,6 +175,10 @@ class Failing:
         if mailbox is not None and mailbox.result is not None:
             result, mailbox.result = mailbox.result, None
             result()
+        elif snapshot.deciding_event and not (snapshot.owed or (mailbox and mailbox.queue)):
+            # A replay that a former owner tried; its letter is still open, and can be replayed again.
+            snapshot.deciding_attempt = 0
+            snapshot.failure = None
         self._decider.advance(snapshot)
 
 
@@ -173,6 +194,19 @@ def say_failed(snapshot: Snapshot, failure: Failure, delay: int | None, where: s
         message=failure.message,
         again_in_ms=delay,
         where=where or None,
+    )
+
+
+def say_unknown(snapshot: Snapshot, machine: Machine, callback: Callback, name: str) -> None:
+    """Log that a callback returned an event that its machine has nowhere: it will be refused."""
+    log.warning(
+        "run.unknown_event",
+        workflow_id=snapshot.workflow_id,
+        machine=machine.name,
+        callback=callback.name,
+        returned=name,
+        known=accepted_text(f"machine {machine.name}", tuple(sorted(machine.events)), name),
+        where=callback.file_line,
     )
 
 

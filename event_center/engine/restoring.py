@@ -13,6 +13,7 @@ import structlog
 
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
+from event_center.engine.waiting import timer_item
 from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Lease, TopicInfo
@@ -35,10 +36,11 @@ async def restore(
 
     Raises:
         Fenced: the lease was lost meanwhile.
-        ConfigurationError: the partitioner, a machine or a topic is not what it was when this shard
-            was cut.
-        FormatError: the shard entry was written by a newer release, or events wait for a workflow
-            that has no snapshot.
+        ConfigurationError: the partitioner, the number of shards or a machine is not what it was when
+            this shard was cut.
+        UnknownTopic, DataLost: a topic is not there any more, or was made anew.
+        FormatError: the shard entry was written by a newer release, or it is damaged. A workflow of
+            which this is true stands still alone.
     """
     waiting: dict[str, list[tuple[int, bytes]]] = {}
     busy: list[str] = []
@@ -46,26 +48,30 @@ async def restore(
     async for batch in lease.restore():
         count = 0
         for key, value in batch:
-            if entries.is_snapshot(key):
-                workflow_id = entries.workflow_of(key)
-                held[workflow_id] = value
-                count += 1
-                if value[1:2] != _IDLE:
-                    busy.append(workflow_id)
-            elif entries.is_waiting(key):
-                workflow_id, number = entries.waiting_of(key)
-                waiting.setdefault(workflow_id, []).append((number, value))
-            elif key == entries.SHARD_KEY:
-                _copy(ShardEntry.decode(value), parts.entry)
+            try:
+                if entries.is_snapshot(key):
+                    workflow_id = entries.workflow_of(key)
+                    held[workflow_id] = value
+                    count += 1
+                    if value[1:2] != _IDLE:
+                        busy.append(workflow_id)
+                elif entries.is_waiting(key):
+                    workflow_id, number = entries.waiting_of(key)
+                    waiting.setdefault(workflow_id, []).append((number, value))
+                elif key == entries.SHARD_KEY:
+                    _copy(ShardEntry.decode(value), parts.entry)
+            except ValueError as error:
+                log.warning("restore.bad_key", shard=parts.shard, key=repr(key), error=str(error))
         yield count
     for workflow_id in busy:
         _look_at(workflow_id, parts, waiting.pop(workflow_id, []))
-    if waiting:
-        msg = f"waiting entries without a workflow that has them: {sorted(waiting)[:5]}"
-        raise FormatError(msg)
-    _check_partitioner(parts.entry, plan)
+    for workflow_id, found in waiting.items():
+        _too_many(workflow_id, parts, len(found))
+    _check_homes(parts.entry, plan)
     _check_machines(parts.entry, plan)
-    _check_topics(parts.entry, plan, topics)
+    parts.losses.check(plan.consumed(), topics)
+    parts.entry.owner = plan.owner
+    parts.entry.takeovers += 1  # which the first cut makes durable, if there is one
 
 
 def _copy(source: ShardEntry, target: ShardEntry) -> None:
@@ -81,30 +87,46 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
         return
     try:
         head = wire.peek(value)
-        if head.needs == "t" and head.status != Status.RETRYING:
+        if head.needs == "t" and head.status != Status.RETRYING and not waiting:
             parts.timers.due(workflow_id, head.due_ms)
             return
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting))
     except FormatError as error:
         parts.workflows.held[workflow_id] = value
-        parts.workflows.unreadable[workflow_id] = str(error)
-        log.exception("restore.unreadable", workflow_id=workflow_id, error=str(error))
+        _stands_still(workflow_id, parts, error)
         return
     parts.timers.arm(snapshot)
     if snapshot.deciding_due_ms:
         parts.timers.due(workflow_id, snapshot.deciding_due_ms)
-    _fill(parts.workflows.mailbox(workflow_id), items)
+    mailbox = parts.workflows.mailbox(workflow_id)
+    _fill(mailbox, items)
+    if snapshot.deciding_attempt and not snapshot.owed:
+        # A timer that is tried again has no entry. A replay has none either: its letter is still open.
+        tried = [timer for timer in snapshot.timers if timer.id == snapshot.deciding_event]
+        mailbox.queue.extendleft(map(timer_item, tried))
+
+
+def _too_many(workflow_id: str, parts: Parts, found: int) -> None:
+    """Events wait for a workflow that is idle, or that is not there: it must not be made anew."""
+    value = parts.workflows.held.setdefault(workflow_id, b"")
+    try:
+        waiting_wire.check_count(workflow_id, found, 0 if value else None)
+    except FormatError as error:
+        _stands_still(workflow_id, parts, error)
+
+
+def _stands_still(workflow_id: str, parts: Parts, error: FormatError) -> None:
+    """The workflow can not be read; the other ones of its shard go on."""
+    if workflow_id in parts.workflows.unreadable:
+        return  # its own snapshot has said so already
+    told = parts.workflows.damaged(workflow_id, error)
+    log.error("restore.unreadable", workflow_id=workflow_id, error=str(told))
 
 
 def _items(snapshot: Snapshot, waiting: list[tuple[int, bytes]]) -> list[Waiting]:
     """The waiting events of a workflow in their order."""
-    if len(waiting) != snapshot.waiting:
-        msg = (
-            f"workflow {snapshot.workflow_id!r} has {len(waiting)} waiting entries, its snapshot "
-            f"says {snapshot.waiting}: the log is damaged, restore a backup"
-        )
-        raise FormatError(msg)
+    waiting_wire.check_count(snapshot.workflow_id, len(waiting), snapshot.waiting)
     items = []
     for number, value in waiting:
         entry = waiting_wire.decode(value)
@@ -122,8 +144,17 @@ def _fill(mailbox: Mailbox, items: list[Waiting]) -> None:
     mailbox.recheck = True
 
 
-def _check_partitioner(entry: ShardEntry, plan: Plan) -> None:
-    """Workflows live where the first partitioner put them."""
+def _check_homes(entry: ShardEntry, plan: Plan) -> None:
+    """Workflows live where the first partitioner and the first number of shards put them."""
+    shards = entry.shards or plan.home.shards
+    if shards != plan.home.shards:
+        msg = (
+            f"[log] partitions is {plan.home.shards}, but the workflows of this log live where "
+            f"{shards} shards put them: write partitions = {shards}; a snapshots topic that was given "
+            "more partitions can not be used any more, so begin with another app name"
+        )
+        raise ConfigurationError(msg)
+    entry.shards = shards
     known = entry.partitioner or plan.home.name
     if known != plan.home.name:
         msg = (
@@ -144,19 +175,5 @@ def _check_machines(entry: ShardEntry, plan: Plan) -> None:
                 f"{machine.source}: machine {machine.name} has changed, but its version is still "
                 f"{machine.version}, under which workflows have run; write version: "
                 f"{machine.version + 1}"
-            )
-            raise ConfigurationError(msg)
-
-
-def _check_topics(entry: ShardEntry, plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
-    """A topic that was deleted and made anew counts its offsets from the start again."""
-    for topic in plan.consumed():
-        info = topics[topic]
-        known = entry.topic_ids.setdefault(topic, info.id)
-        if known != info.id:
-            msg = (
-                f"topic {topic!r} was deleted and made anew: the offset "
-                f"{entry.offsets.get(topic, 0)} means nothing in it; rename the topic, or start "
-                "with another app name"
             )
             raise ConfigurationError(msg)

@@ -28,6 +28,7 @@ import anyio.abc
 import structlog
 
 from event_center.engine.threads import Threads
+from event_center.errors import Interrupted
 from event_center.failpoint import Step, reach
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
@@ -42,10 +43,6 @@ SLICE = 256
 """Runs that one runner does before other asyncio tasks get their turn."""
 SPARE = 64
 """Idle runners that are kept: making one costs more than waking one."""
-
-
-class Interrupted(Exception):
-    """The run was ended by us, not by its callback: the attempt does not count."""
 
 
 class Run:
@@ -105,11 +102,6 @@ class Runners:
         self._sweeping = False
         self._threads = Threads(min(limit, threads))
         self._loop = asyncio.get_running_loop()
-
-    @property
-    def busy(self) -> int:
-        """Runs that wait for a runner or are under way."""
-        return len(self._queue) + len(self._under_way)
 
     @property
     def queued(self) -> int:
@@ -197,6 +189,7 @@ class Runners:
         """Do runs until none is left, or a callback has left a context variable behind."""
         queue, under_way = self._queue, self._under_way
         context = copy_context()
+        started, returned = Step.RUN_STARTED, Step.RUN_RETURNED
         done = 0
         while queue and not self._closing:
             run = queue.popleft()
@@ -204,15 +197,16 @@ class Runners:
                 continue
             value: Any = None
             error: BaseException | None = None
-            reach(Step.RUN_STARTED)
+            reach(started)
             run.task = task
             under_way[run] = None
             if not self._sweeping:
                 self._sweeping = True
                 self._loop.call_later(SWEEP_S, self._sweep)
             try:
-                if run.callback.is_async:
-                    value = await run.callback.call(run.context)
+                callback = run.callback
+                if callback.is_async:
+                    value = await callback.call(run.context)
                 else:
                     value = await self._in_thread(run)
             except BaseException as raised:  # noqa: BLE001 - user code: whatever it raises is its failure
@@ -222,7 +216,7 @@ class Runners:
                 error = self._cancelled(run, task, error)
                 if task.cancelling():
                     self._closing = True  # not taken back: the task group is cancelled
-            reach(Step.RUN_RETURNED)
+            reach(returned)
             run.end(value, error)
             if copy_context() != context:
                 return

@@ -7,52 +7,43 @@ Numbered steps of a takeover:
     3. restored: memory is exactly the last committed entries
     4. opened: records are delivered from the offsets of the shard entry; what was owed starts again
 
-Serving is three things side by side: the member hands in batches (`take`), the cut loop makes durable
-what happened, the timekeeper fires what is due. The steps of a cut are numbered in `ledger`.
+Serving is three things side by side: the member hands in batches (`take`), the cut loop (`cutting`)
+makes durable what happened, the timekeeper (`timekeeping`) fires what is due. The steps of a cut are
+numbered in `ledger`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Coroutine
 
 import anyio
 import structlog
 
 from event_center.engine.backoff import Backoff
+from event_center.engine.cutting import Cutting
 from event_center.engine.parts import Parts
+from event_center.engine.phase import Phase
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
-from event_center.engine.run import Interrupted, Runners
-from event_center.errors import Fenced, InvariantError, LogUnavailable, NotCommitted, Unknown
+from event_center.engine.run import Runners
+from event_center.engine.stopping import Stop
+from event_center.engine.timekeeping import Timekeeper
+from event_center.errors import (
+    Fenced,
+    FormatError,
+    LogUnavailable,
+    NotCommitted,
+    Unknown,
+)
 from event_center.failpoint import Step, reach
-from event_center.log.port import Batch, Cut, Group, Lease, Log
+from event_center.log.port import Batch, Group, Lease, Log
 from event_center.model import Shard, Token
 
 log = structlog.get_logger()
 
 FENCED_S = 1.0
 """After a lost lease: how long the group has to tell us that the shard is not ours any more."""
-GLANCE_S = 1.0
-"""The timekeeper's longest sleep while something is due later: a step of the clock is seen by then."""
-
-
-class Phase(StrEnum):
-    """Where an ownership stands."""
-
-    RESTORING = "restoring"
-    SERVING = "serving"
-    DRAINING = "draining"
-    GONE = "gone"
-
-
-_MOVES = {
-    Phase.RESTORING: {Phase.RESTORING, Phase.SERVING, Phase.DRAINING, Phase.GONE},
-    Phase.SERVING: {Phase.RESTORING, Phase.DRAINING, Phase.GONE},
-    Phase.DRAINING: {Phase.GONE},
-    Phase.GONE: set[Phase](),
-}
 
 
 class Owner:
@@ -82,14 +73,13 @@ class Owner:
         """Called when the shard may be able to take records again."""
         self._parts: Parts | None = None
         self._lease: Lease | None = None
-        self._something = asyncio.Event()
-        self._earlier = asyncio.Event()
         self._gone = asyncio.Event()
-        self._stop_at: float | None = None
         self._lost: Exception | None = None
-        self._committing = False
         self._takeovers = Backoff()
         """Between takeovers; a settled cut makes it short again."""
+        self._stop = Stop()
+        self._cutting = Cutting(log.cut_distance_s, self._stop, self._settled)
+        self._timekeeper = Timekeeper(shard, group, plan.clock, self._stop)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -98,7 +88,8 @@ class Owner:
         try:
             while self.phase is not Phase.GONE:
                 try:
-                    await self._take_over()
+                    with self._stop.limit():  # a log that does not answer keeps no stop waiting
+                        await self._take_over()
                     await self._serve()
                 except (Fenced, Unknown, NotCommitted, LogUnavailable) as error:
                     self._lost = error
@@ -107,7 +98,9 @@ class Owner:
                 if not self._over:
                     await self._begin_again(self._lost)
                 if self._over:
-                    await self._let_go()
+                    # A stop came before the shard was served again: what is held of it goes to others.
+                    if self._lease is not None:
+                        await self._release(self._lease)
                     return
         finally:
             self._end()
@@ -116,9 +109,8 @@ class Owner:
         """Take no more records, wait for what runs (at most so long), cut, release; see `gone`."""
         if self.phase in {Phase.DRAINING, Phase.GONE}:
             return
-        self._stop_at = asyncio.get_running_loop().time() + grace_s
-        self._something.set()
-        self._earlier.set()
+        self._stop.within(grace_s)
+        self._timekeeper.wake()
         if self._parts is not None:
             self._parts.close()
         if self.phase is Phase.SERVING:
@@ -126,9 +118,14 @@ class Owner:
 
     def abandon(self) -> None:
         """The shard is somebody else's already: forget it."""
-        self._stop_at = asyncio.get_running_loop().time()
-        self._something.set()
+        self._stop.within(0.0)
+        self._timekeeper.wake()
         self._end()
+
+    def widen(self) -> None:
+        """A topic has more partitions: open the gate again, between two cuts."""
+        self._cutting.wider = True
+        self._stop.wake()
 
     async def gone(self) -> None:
         """Wait until this ownership has ended."""
@@ -137,13 +134,10 @@ class Owner:
     @property
     def _over(self) -> bool:
         """Whether the shard is not to be taken over again: stopped, or abandoned while we waited."""
-        return self._stop_at is not None or self.phase is Phase.GONE
+        return self._stop.asked or self.phase is Phase.GONE
 
     def _move(self, phase: Phase) -> None:
-        if phase not in _MOVES[self.phase]:
-            msg = f"shard {self.shard} can not go from {self.phase} to {phase}"
-            raise InvariantError(msg)
-        self.phase = phase
+        self.phase = self.phase.to(phase, self.shard)
 
     def _end(self) -> None:
         if self.phase is not Phase.GONE:
@@ -155,9 +149,7 @@ class Owner:
         """Whatever is in memory counts for nothing any more; callbacks under way are cancelled."""
         parts, self._parts = self._parts, None
         if parts is not None:
-            parts.workflows.closed = parts.workflows.gone = True
-            for run in list(parts.workflows.runs.values()):
-                self._runners.cancel(run, Interrupted())
+            parts.end()
 
     async def _begin_again(self, error: Exception) -> None:
         """After a lost lease, or a takeover that failed: a new one reads from the log what is true."""
@@ -167,18 +159,15 @@ class Owner:
         self._discard()
         self._lost = None
         self._move(Phase.RESTORING)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + delay
-        while not self._over and loop.time() < until:  # a stop is not kept waiting
-            self._something.clear()
-            with anyio.move_on_after(until - loop.time()):
-                await self._something.wait()
+        await self._stop.asked_within(delay)
 
-    async def _let_go(self) -> None:
-        """A stop came before the shard was served again: what may be held of it goes to others."""
-        if self._lease is not None:
-            with anyio.CancelScope(shield=True):
-                await self._lease.release()
+    async def _release(self, lease: Lease) -> None:
+        """Give the lease back, so that the next owner need not wait; it can take it in any case."""
+        with anyio.CancelScope(shield=True):
+            try:
+                await lease.release()
+            except (LogUnavailable, NotCommitted, Unknown) as error:
+                log.warning("shard.release_failed", shard=self.shard, error=str(error))
 
     # -- takeover ------------------------------------------------------------------------------
 
@@ -190,12 +179,16 @@ class Owner:
             self.shard,
             self._plan,
             self._runners,
-            wake=self._something.set,
-            earlier=self._earlier.set,
+            where=self._log.where,
+            wake=self._stop.wake,
+            earlier=self._timekeeper.wake,
         )
         self.restored = 0
-        async for count in restore(lease, parts, await self._log.topics(), self._plan):
-            self.restored += count
+        try:
+            async for count in restore(lease, parts, await self._log.topics(), self._plan):
+                self.restored += count
+        except FormatError as error:
+            raise FormatError(f"shard {self.shard} of {self._log.where}: {error}") from error
         reach(Step.TAKEOVER_RESTORED)
         await lease.open_gate(parts.entry.offsets)
         reach(Step.TAKEOVER_OPENED)
@@ -205,7 +198,7 @@ class Owner:
         self._move(Phase.SERVING)
         log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.held))
         parts.resume()
-        self._something.set()
+        self._stop.wake()
         self._on_room()
 
     # -- serving -------------------------------------------------------------------------------
@@ -224,24 +217,16 @@ class Owner:
     @property
     def waiting(self) -> int:
         """Events that wait for their turn; what waits for a command or another event left out."""
-        parts = self._parts
-        if parts is None:
-            return 0
-        return parts.entry.waiting["queued"]
+        return 0 if self._parts is None else self._parts.entry.waiting["queued"]
 
     @property
     def lag(self) -> int:
         """Records between what was taken in and the last watermarks seen."""
-        parts = self._parts
-        return 0 if parts is None else parts.lag()
+        return 0 if self._parts is None else self._parts.lag()
 
     def totals(self) -> dict[str, int]:
         """Records by outcome, and `read` and `waiting`, as of now."""
-        parts = self._parts
-        if parts is None:
-            return {}
-        waiting = sum(parts.entry.waiting.values())
-        return {"read": parts.entry.read, "waiting": waiting, **parts.entry.outcomes}
+        return {} if self._parts is None else self._parts.totals()
 
     def take(self, batch: Batch) -> None:
         """Take a batch in; one of an older assignment is dropped."""
@@ -249,12 +234,12 @@ class Owner:
         if parts is None or batch.token != self.token or self.phase is not Phase.SERVING:
             return
         parts.take(batch)
-        self._something.set()
+        self._stop.wake()
 
     async def quiet(self) -> bool:
         """Whether everything that the log holds is decided and durable, and no callback runs."""
         parts = self._parts
-        if parts is None or self.phase is not Phase.SERVING or self._committing:
+        if parts is None or self.phase is not Phase.SERVING or self._cutting.under_way:
             return False
         if not parts.idle():
             return False
@@ -262,8 +247,10 @@ class Owner:
             watermarks = await self._group.watermarks(self.shard)
         except (LogUnavailable, NotCommitted):
             return False
+        if self._cutting.under_way or not parts.idle():
+            return False
         offsets = parts.entry.offsets
-        return parts.idle() and all(offsets.get(t, 0) >= mark for t, mark in watermarks.items())
+        return all(offsets.get(t, 0) >= mark for t, mark in watermarks.items())
 
     async def _serve(self) -> None:
         parts, lease = self._parts, self._lease
@@ -272,33 +259,15 @@ class Owner:
         try:
             if parts is not None:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._keep_time, parts, name=f"timekeeper {self.shard}")
-                    last = await self._ended_well(self._cut_until_stopped(parts, lease))
+                    name = f"timekeeper {self.shard}"
+                    tasks.start_soon(self._timekeeper.keep, parts, name=name)
+                    last = await self._ended_well(self._cutting.until_stopped(parts, lease))
                     tasks.cancel_scope.cancel()
                 if last and not parts.workflows.gone:
-                    await self._ended_well(self._last_cut(parts, lease))
+                    await self._ended_well(self._cutting.last(parts, lease))
         finally:
-            if self._stop_at is not None and self._lost is None:
-                with anyio.CancelScope(shield=True):
-                    await lease.release()
-
-    async def _cut_until_stopped(self, parts: Parts, lease: Lease) -> None:
-        """Cut whenever something happened."""
-        while not self._finished(parts):
-            await self._wait()
-            self._something.clear()
-            if parts.workflows.gone:
-                return
-            await self._cut(parts, lease)
-            if self._log.cut_distance_s and self._stop_at is None:
-                await anyio.sleep(self._log.cut_distance_s)
-
-    async def _last_cut(self, parts: Parts, lease: Lease) -> None:
-        """What still runs ends without a result; nobody is left who could change anything."""
-        parts.workflows.gone = True
-        for run in list(parts.workflows.runs.values()):
-            self._runners.cancel(run, Interrupted())
-        await self._cut(parts, lease)
+            if self._stop.asked and self._lost is None:
+                await self._release(lease)
 
     async def _ended_well(self, cutting: Coroutine[None, None, None]) -> bool:
         """Cut, and note how that ended; whether another cut may follow."""
@@ -312,86 +281,9 @@ class Owner:
             return True
         return False
 
-    def _finished(self, parts: Parts) -> bool:
-        if self._stop_at is None:
-            return False
-        late = asyncio.get_running_loop().time() >= self._stop_at
-        return late or (not parts.workflows.runs and parts.ledger.clean)
-
-    async def _wait(self) -> None:
-        """Wait until something happened, or the time for stopping is over."""
-        if self._something.is_set():
-            return
-        if self._stop_at is None:
-            await self._something.wait()
-            return
-        now = asyncio.get_running_loop().time()
-        with anyio.move_on_after(max(0.0, self._stop_at - now)):
-            await self._something.wait()
-
-    async def _cut(self, parts: Parts, lease: Lease) -> None:
-        ledger = parts.ledger
-        if ledger.clean:
-            return
-        cut = ledger.build()
-        self._committing = True
-        try:
-            await self._commit(lease, cut)
-        finally:
-            self._committing = False
-        for snapshot in ledger.committed():
-            parts.effects.start(snapshot)
+    def _settled(self, parts: Parts) -> None:
+        """A cut is durable: go on with what had more to do than one slice."""
         self._takeovers.reset()
-        reach(Step.CUT_SETTLED)
-        if parts.workflows.gone:
-            return
-        parts.turn_again()
-        self._on_room()
-
-    async def _commit(self, lease: Lease, cut: Cut) -> None:
-        """
-        Commit this cut, and the same one again for as long as it certainly was not.
-
-        Raises:
-            NotCommitted: it was not, and the time for stopping is over: the next owner begins before it.
-        """
-        backoff = Backoff()
-        while True:
-            try:
-                await lease.commit(cut)
-            except NotCommitted as error:
-                if self._stop_at is not None and asyncio.get_running_loop().time() >= self._stop_at:
-                    raise
-                await backoff.wait("cut.not_committed", error, shard=self.shard)
-            else:
-                return
-
-    # -- time ----------------------------------------------------------------------------------
-
-    async def _keep_time(self, parts: Parts) -> None:
-        """Look at what is due, when it is; timers wait for what the log held by then."""
-        while self._stop_at is None:
-            self._earlier.clear()
-            next_ms = parts.timers.next_ms()
-            now = self._plan.clock()
-            if next_ms is None or next_ms > now:
-                limit = None if next_ms is None else min((next_ms - now) / 1000, GLANCE_S)
-                with anyio.move_on_after(limit):
-                    await self._earlier.wait()
-                continue
-            timed = parts.due(now)
-            if timed:
-                parts.timers.hold(timed, await self._watermarks())
-                if self._stop_at is not None:
-                    return
-                parts.fire_released()
-            self._something.set()
-
-    async def _watermarks(self) -> Mapping[str, int]:
-        """What the log holds now; a log that does not answer is asked again."""
-        backoff = Backoff()
-        while True:
-            try:
-                return await self._group.watermarks(self.shard)
-            except (LogUnavailable, NotCommitted) as error:
-                await backoff.wait("log.not_read", error, shard=self.shard)
+        if not parts.workflows.gone:
+            parts.turn_again()
+            self._on_room()

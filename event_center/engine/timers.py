@@ -6,8 +6,8 @@ entry that came out of date is simply found to be nothing. Only the earliest due
 kept: who pops it says when the workflow is due next. So the heap is bounded by the number of workflows,
 however often they come back to a state with a timer. A timer fires only after the shard has
 decided what its log held when the timer became due (promise P7 with P4): `Timers` keeps those that are
-due together with the watermarks of that moment. Turn and effect arm them; the timekeeper of `shard`
-waits for the earliest, and `parts` fires what is due.
+due together with the watermarks of that moment. Turn and effect arm them; `timekeeping` waits for
+the earliest, and `parts` fires what is due.
 """
 
 from __future__ import annotations

@@ -87,9 +87,11 @@ class Mailbox:
 class Workflows:
     """All workflows of one shard, by workflow_id."""
 
-    __slots__ = ("closed", "gone", "held", "mailboxes", "runs", "unreadable")
+    __slots__ = ("_where", "closed", "gone", "held", "mailboxes", "runs", "unreadable")
 
-    def __init__(self) -> None:
+    def __init__(self, where: str) -> None:
+        self._where = where
+        """What messages call the shard and its log."""
         self.held: dict[str, Held] = {}
         self.mailboxes: dict[str, Mailbox] = {}
         self.runs: dict[str, Run] = {}
@@ -99,7 +101,7 @@ class Workflows:
         self.closed = False
         """The shard is drained or was given up: what runs may end, and nothing more begins."""
         self.unreadable: dict[str, str] = {}
-        """Workflows whose snapshot can not be read, with the reason: their bytes stay as they are."""
+        """Workflows that can not be read, with the reason: their bytes stay as they are."""
 
     def live(self, workflow_id: str) -> Snapshot | None:
         """
@@ -121,10 +123,14 @@ class Workflows:
         try:
             snapshot = wire.decode(workflow_id, value)
         except FormatError as error:
-            self.unreadable[workflow_id] = str(error)
-            raise
+            raise self.damaged(workflow_id, error) from error
         self.held[workflow_id] = snapshot
         return snapshot
+
+    def damaged(self, workflow_id: str, error: FormatError) -> FormatError:
+        """Note that a workflow can not be read, and why: it stands still, and nothing overtakes it."""
+        self.unreadable[workflow_id] = told = f"{self._where}: {error}"
+        return FormatError(told)
 
     def pending(self, workflow_id: str) -> bool:
         """Whether a result is kept that has to be decided before anything else."""

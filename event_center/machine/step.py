@@ -73,7 +73,7 @@ class Machine:
             ExpressionError: an expression failed on its values, or a named guard was not given.
             DefinitionError: the workflow is in a state that this machine does not have, or does
                 not come to rest.
-            Exception: whatever a named guard raised.
+            GuardFailed: a guard of a plugin raised; its cause is what it raised.
         """
         try:
             move = self._moves[snapshot.state].get(event.name)
@@ -223,6 +223,11 @@ class Machine:
         accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != "@")
         return Missing.CREATE if accepted else Missing.REJECT
 
+    def creating(self) -> tuple[str, ...]:
+        """The events that make a workflow where there is none, sorted."""
+        known = self.events | (self.definition.events or {}).keys()
+        return tuple(sorted(name for name in known if self.missing(name) is Missing.CREATE))
+
     def effect(self, state: str, name: str) -> Action:
         """
         An entry callback of the states that are active in a configuration, by its name.
@@ -272,17 +277,9 @@ class Machine:
         """What the state does with an event that it does not accept."""
         return self._table.row(state).unhandled
 
-    def is_final(self, state: str) -> bool:
-        """Whether a workflow in this state is over."""
-        return self._table.row(state).final
-
     def result(self, state: str) -> Result | None:
         """How a workflow that is over in this state ended; None where it is not over."""
         return self._table.row(state).result
-
-    def accepts(self, state: str) -> tuple[str, ...]:
-        """The events that the state accepts, guards aside, sorted; `*` stands for any other."""
-        return self._table.row(state).accepts
 
     def has(self, state: str, event_name: str) -> bool:
         """Whether the state has branches for this event; also for `@done`, `@error` and timers."""

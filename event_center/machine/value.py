@@ -18,7 +18,8 @@ from event_center.model import Json
 Value = Any
 """A JSON value in which an `Expression` may stand for any part."""
 
-_DEEPEST = 100
+_DEEPEST = 200
+"""Levels of a value, as of a record: with those of a machine around it, JSON can still write it (254)."""
 
 
 def copied(value: Json, depth: int = 0) -> Json:
@@ -26,7 +27,7 @@ def copied(value: Json, depth: int = 0) -> Json:
     A deep copy of a JSON value.
 
     Raises:
-        ExpressionError: it is nested deeper than 100 levels.
+        ExpressionError: it is nested deeper than 200 levels.
     """
     if depth > _DEEPEST:
         raise ExpressionError(f"a value is nested deeper than {_DEEPEST} levels")
@@ -42,7 +43,7 @@ def filled(value: Value, values: Mapping[str, Any]) -> Json:
     The value with its expressions evaluated; it shares no part with the values of the roots.
 
     Raises:
-        ExpressionError: an expression fails, or its value is nested deeper than 100 levels.
+        ExpressionError: an expression fails, or its value is nested deeper than 200 levels.
     """
     if isinstance(value, Expression):
         result = value.evaluate(values)

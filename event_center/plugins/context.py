@@ -154,6 +154,8 @@ class Context:
         """
         Send an event to a workflow, this one by default, through the inbox.
 
+        The payload is taken as it is now: what is done to it afterwards changes nothing.
+
         Args:
             event: the event's name, or an `Event` with its payload and id.
             payload: anything that JSON can say; stands before the payload of an `Event`.
@@ -183,10 +185,12 @@ class Context:
                 f"{self._where()} emitted {name!r} with the id {type(id).__name__} and the machine "
                 f"{type(machine).__name__}; both are texts or left out"
             )
-        checked_payload(payload, f"{self._where()}: the payload of {name!r}")
+        parts = (target, name, payload, id, machine)
+        sent = _encoded(parts, f"{self._where()}: what it emitted as {name!r}")
         if self.emitted is None:
             self.emitted = []
-        self.emitted.append(Emitted(target, name, payload, id, machine))
+        # What the callback does to the payload from now on is no part of the event.
+        self.emitted.append(Emitted._make(orjson.loads(sent)))
 
     def publish(
         self,
@@ -207,8 +211,8 @@ class Context:
             headers: of the record.
 
         Raises:
-            PluginError: the topic is not declared, the payload is not JSON, or a header's name is no
-                text.
+            PluginError: the topic is not declared, the payload is not JSON, or key and headers are not
+                what a log can hold.
         """
         if topic not in self._topics:
             declared = ", ".join(sorted(self._topics)) or "none"
@@ -218,15 +222,14 @@ class Context:
             )
         if not isinstance(payload, bytes):
             payload = _encoded(payload, f"{self._where()}: what is published to {topic!r}")
-        if headers is not None and not all(isinstance(name, str) for name in headers):
-            raise PluginError(
-                f"{self._where()}: a header of what is published to {topic!r} has a name that is "
-                "no text; make texts of the names"
-            )
+        where = f"{self._where()}: a header of what is published to {topic!r}"
+        named = tuple(
+            (_text(name, where), _raw(value, where)) for name, value in (headers or {}).items()
+        )
+        where = f"{self._where()}: the key of what is published to {topic!r}"
+        sender = _raw(self.workflow_id if key is None else key, where)
         if self.published is None:
             self.published = []
-        named = () if headers is None else tuple((name, _raw(headers[name])) for name in headers)
-        sender = _raw(self.workflow_id if key is None else key)
         self.published.append(Published(topic, sender, payload, named))
 
     def _where(self) -> str:
@@ -251,5 +254,13 @@ def _encoded(payload: Json, where: str) -> bytes:
         raise PluginError(f"{where} is not JSON: {error}; send what JSON can say") from error
 
 
-def _raw(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
+def _raw(text: str | bytes, where: str) -> bytes:
+    return text if isinstance(text, bytes) else _text(text, where).encode()
+
+
+def _text(text: str, where: str) -> str:
+    """A text that every log can hold: plain, and without halves of characters."""
+    try:
+        return str.encode(text).decode()
+    except (TypeError, UnicodeEncodeError) as error:
+        raise PluginError(f"{where} is no text: {error}; make a text of it") from error

@@ -18,9 +18,11 @@ SHARD_FORMAT = 1
 SHARD_KEY = b"shard"
 _SNAPSHOT = b"s:"
 _WAITING = b"w:"
+_NOT_NOTED = {"partitioner": "", "owner": "", "takeovers": 0}
+"""What stands for the fields that an earlier release did not write."""
 
 
-class Place(NamedTuple):
+class Counted(NamedTuple):
     """Where a workflow stands, as counted in the shard entry."""
 
     machine: str
@@ -80,13 +82,18 @@ class ShardEntry:
     __slots__ = (
         "counts",
         "cut",
+        "lost",
         "machines",
         "offsets",
         "outcomes",
+        "owner",
         "partitioner",
         "read",
         "redelivered",
+        "renewed",
         "runs",
+        "shards",
+        "takeovers",
         "timers",
         "topic_ids",
         "transitions",
@@ -96,10 +103,20 @@ class ShardEntry:
     def __init__(self) -> None:
         self.cut = 0
         """The number of cuts made by all owners of this shard."""
+        self.owner = ""
+        """Who made the last cut: host and process id. Empty: a release that did not note it."""
+        self.takeovers = 0
+        """How many times a process has restored this shard and gone on to cut it."""
         self.offsets: dict[str, int] = {}
-        """The next offset to be read of each topic."""
+        """The next offset of each partition that is read, by the name of `log.ownership.offset_key`."""
         self.topic_ids: dict[str, str] = {}
         """The id that each topic had: another one means that it was deleted and made anew."""
+        self.renewed: dict[str, int] = {}
+        """How often the shard has gone on with a topic that was made anew."""
+        self.lost: dict[str, int] = {}
+        """Records that were gone before they were read, by the names of `offsets`; not in `read`."""
+        self.shards = 0
+        """The number of shards: another one means other homes. 0: not noted yet."""
         self.partitioner = ""
         """Its name: another one means other homes. Empty: written by a release that did not note it."""
         self.read = 0
@@ -111,7 +128,7 @@ class ShardEntry:
         """Timers that fired."""
         self.runs = 0
         """Runs of callbacks that ended, failed attempts included."""
-        self.counts: dict[Place, int] = {}
+        self.counts: dict[Counted, int] = {}
         self.machines: dict[str, str] = {}
         """`name@version` → content hash of every machine version that ran in this shard."""
 
@@ -121,8 +138,13 @@ class ShardEntry:
             {
                 "format": SHARD_FORMAT,
                 "cut": self.cut,
+                "owner": self.owner,
+                "takeovers": self.takeovers,
                 "offsets": self.offsets,
                 "topic_ids": self.topic_ids,
+                "renewed": self.renewed,
+                "lost": self.lost,
+                "shards": self.shards,
                 "partitioner": self.partitioner,
                 "read": self.read,
                 "redelivered": self.redelivered,
@@ -145,7 +167,7 @@ class ShardEntry:
             FormatError: it was written by a newer release, or it is damaged.
         """
         try:
-            body: dict[str, Any] = orjson.loads(value)
+            body: dict[str, Any] = dict(_NOT_NOTED, **orjson.loads(value))
             if body["format"] != SHARD_FORMAT:
                 msg = (
                     f"the shard entry has format {body['format']}, this release reads "
@@ -153,9 +175,9 @@ class ShardEntry:
                 )
                 raise FormatError(msg)
             entry = cls()
-            body.setdefault("partitioner", "")
+            body = {"renewed": {}, "lost": {}, "shards": 0, **body}
             entry.counts = {
-                Place(machine, version, state, Status(status)): n
+                Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]
             }
             for name in cls.__slots__:
@@ -163,7 +185,9 @@ class ShardEntry:
                     setattr(entry, name, body[name])
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             msg = (
-                f"the shard entry can not be read ({error!r}): the log is damaged, restore a backup"
+                f"the shard entry can not be read ({error!r}), so what was decided is not known: "
+                "put back a copy of the log, or name another log in [log] of the settings and "
+                "publish again what it is to decide"
             )
             raise FormatError(msg) from error
         return entry

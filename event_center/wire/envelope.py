@@ -22,10 +22,10 @@ from event_center.model import Event, Headers, Json, Outgoing, Reason, Record
 ROOTS = frozenset({"body", "key", "headers", "topic"})
 """What the expressions of a topic's rules can name."""
 
-MAX_DEPTH = 100
-"""Levels of lists and objects in a record: far below what can be written to a snapshot."""
+MAX_DEPTH = 200
+"""Levels of lists and objects in a record: well below what can be written to a snapshot (254)."""
 _DEEP_BYTES = 2 * MAX_DEPTH
-"""A shorter value can not be that deep."""
+"""A shorter value can not be that deep: most records need no look."""
 
 _loads = orjson.loads
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,11 +74,13 @@ class Envelope:
     def _read_plain(self, record: Record, partition: int) -> Read:
         """The usual case: a JSON object that names its workflow and its event."""
         try:
-            body = _loads(record.value)  # type: ignore[arg-type]  # None raises, like any other value
-            if len(record.value) >= _DEEP_BYTES:  # type: ignore[arg-type]  # it was read just now
-                _check_depth(record, body)
+            value = record.value or b""  # no value is no JSON, like an empty one
+            body = _loads(value)
+            if len(value) >= _DEEP_BYTES and value.count(b"[") + value.count(b"{") > MAX_DEPTH:
+                _check_depth(body)
             workflow_id = body["workflow_id"]
             name = body["event"]
+            event_id = body.get("id")
             if (
                 type(workflow_id) is str
                 and type(name) is str
@@ -86,12 +88,13 @@ class Envelope:
                 and name
                 and name[0] != "@"
                 and "specversion" not in body
+                and (event_id is None or type(event_id) is str or type(event_id) is int)
+                and (not record.headers or "ce_specversion" not in dict(record.headers))
             ):
                 payload = body.get("payload")
                 if payload is None:
                     payload = body.get("data", body) if "payload" not in body else None
-                event_id = body.get("id")
-                if event_id is not None and type(event_id) is not str:
+                if type(event_id) is int:
                     event_id = str(event_id)
                 event = Event(
                     name,
@@ -154,16 +157,13 @@ def _body(record: Record) -> Json:
     except orjson.JSONDecodeError as error:
         msg = f"the value is not JSON: {error}"
         raise Undecodable(Reason.UNDECODABLE, msg) from error
-    _check_depth(record, body)
+    _check_depth(body)
     return body
 
 
-def _check_depth(record: Record, body: Json) -> None:
+def _check_depth(body: Json) -> None:
     """JSON can be read deeper than it can be written again: refuse it before it gets into a snapshot."""
-    value = record.value or b""
-    if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
-        return
-    level = [body]
+    level = [body] if isinstance(body, dict | list) else []
     for _ in range(MAX_DEPTH):
         level = [
             inner
@@ -241,7 +241,7 @@ class _Found:
                 raise Undecodable(Reason.BAD_WORKFLOW_ID, msg)
 
     def event(self) -> Json:
-        """`event` of the body, else the type of a CloudEvent."""
+        """`event` of the body, else the type of a CloudEvent; the body of a binary one is its payload."""
         if self._binary:
             return self._headers.get("ce_type")
         if self._structured:

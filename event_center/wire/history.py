@@ -2,7 +2,8 @@
 History records: one CloudEvent per outcome, fired timer, finished run and command.
 
 They leave in the cut that decides what they tell, keyed by workflow_id, so that `<app>.history` is the
-audit log and a feed for others. The engine writes them; `history`, `wait` and audits read them back.
+audit log and a feed for others. The engine writes them; `history`, commands that wait for their
+answer, and audits read them back.
 docs/formats.md lists every field of `data` by type.
 """
 
@@ -21,6 +22,7 @@ CREATED = "created"
 TIMER = "timer"
 RUN = "run"
 COMMAND = "command"
+LOST = "lost"
 
 _dumps = orjson.dumps
 _outgoing = tuple.__new__
@@ -40,35 +42,28 @@ def rfc3339(at_ms: int) -> str:
 class HistoryWriter:
     """Makes the history records of one shard."""
 
-    __slots__ = ("_partition", "_source", "_starts", "_topic")
+    __slots__ = ("_partition", "_source", "_topic")
 
     def __init__(self, topic: str, partition: int, source: str) -> None:
         self._topic = topic
         self._partition = partition
         self._source = source
-        self._starts: dict[str, bytes] = {}
 
     def record(  # noqa: PLR0917 - called per record: positional arguments are cheaper
         self, kind: str, workflow_id: str, origin: str, at_ms: int, data: dict[str, Any]
     ) -> Outgoing:
         """One record; `origin` is what it tells of, and with workflow and kind makes its id unique."""
-        # Put together by hand, because a cut makes thousands: one dump of the data, two of texts.
-        start = self._starts.get(kind) or self._start(kind)
-        value = b'%b%b,"subject":%b,"time":"%b","data":%b}' % (
-            start,
-            _dumps(f"{workflow_id}/{origin}/{kind}"),
-            _dumps(workflow_id),
-            rfc3339(at_ms).encode(),
-            _dumps(data),
-        )
-        parts = (self._topic, workflow_id.encode(), value, (), self._partition, 0)
+        body = {
+            "specversion": "1.0",
+            "type": TYPE + kind,
+            "source": self._source,
+            "id": f"{workflow_id}/{origin}/{kind}",
+            "subject": workflow_id,
+            "time": _stamp[1] if _stamp[0] == at_ms else rfc3339(at_ms),
+            "data": data,
+        }
+        parts = (self._topic, workflow_id.encode(), _dumps(body), (), self._partition, 0)
         return _outgoing(Outgoing, parts)
-
-    def _start(self, kind: str) -> bytes:
-        """What every record of this kind begins with."""
-        head = {"specversion": "1.0", "type": TYPE + kind, "source": self._source}
-        start = self._starts[kind] = orjson.dumps(head)[:-1] + b',"id":'
-        return start
 
 
 def read(value: bytes) -> dict[str, Any]:

@@ -14,29 +14,29 @@ import orjson
 
 from event_center.errors import FormatError
 from event_center.model import Event, Failure, Owed, Refusal, Snapshot, Snapshotted, Status, Timer
-from event_center.wire.entries import Place
+from event_center.wire.entries import Counted
 
 SNAPSHOT_FORMAT = 1
 NEXT = (
-    "its bytes stay as they are, and events for it become letters; run the release that wrote it, or "
-    "restore a backup of the log"
+    "its bytes stay as they are, and events for it become letters, to be replayed once it can be "
+    "read; run the release that wrote it, or put back a copy of the log"
 )
-"""What to do about a snapshot that can not be read; the end of each message."""
+"""What to do about a workflow that can not be read; the end of each message."""
 STOPPED = frozenset({Status.PARKED, Status.PAUSED})
 """Statuses in which only a command moves a workflow."""
 
-_Heads = dict[bytes, tuple[str, Place]]
+_Heads = dict[bytes, tuple[str, Counted]]
 _heads: _Heads = {}
 """First lines without their due time, decoded once: needs and place."""
-_prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, Place]] = {}
-_places: dict[Place, Place] = {}
+_prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, Counted]] = {}
+_places: dict[Counted, Counted] = {}
 """Each place once, so that the ledger can compare them by identity."""
 
 _dumps = orjson.dumps
 _loads = orjson.loads
 
 
-def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
+def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
     """The value of a workflow's snapshot, and where the workflow is counted."""
     body: dict[str, Any] = {
         "seq": snapshot.seq,
@@ -48,11 +48,11 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
     due = 0
     if snapshot.timers:
         needs = "t"
-        body["timers"] = [tuple(timer) for timer in snapshot.timers]
+        body["timers"] = list(map(tuple, snapshot.timers))
         due = min(timer.due_ms for timer in snapshot.timers)
     if snapshot.owed:
         needs += "o"
-        body["owed"] = [tuple(owed) for owed in snapshot.owed]
+        body["owed"] = list(map(tuple, snapshot.owed))
         if snapshot.cause is not None:
             body["cause"] = _event_parts(snapshot.cause)
         run_due = snapshot.owed[0].due_ms
@@ -66,7 +66,7 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
     if snapshot.ids:
         body["ids"] = snapshot.ids
     if snapshot.refusals:
-        body["refusals"] = [tuple(refusal) for refusal in snapshot.refusals]
+        body["refusals"] = list(map(tuple, snapshot.refusals))
     if (
         snapshot.result is not None
         or snapshot.letters_last
@@ -78,9 +78,18 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Place]:
         or snapshot.earlier
     ):
         _rare(snapshot, body)
+        again = snapshot.deciding_due_ms
+        needs, due = _with_due(needs, due, again) if again else (needs, due)
     key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
     prefix, where = _prefixes.get(key) or _prefix(key)
     return b"%b%d\n%b" % (prefix, due, _dumps(body)), where
+
+
+def _with_due(needs: str, due: int, again: int) -> tuple[str, int]:
+    """Needs and next due of a workflow whose next attempt to decide is due as well."""
+    if "t" in needs:
+        return needs, min(due, again)
+    return "t" + needs, min(due or again, again)
 
 
 def _event_parts(event: Event) -> list[Any]:
@@ -115,7 +124,8 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
     if snapshot.letters_last:
         body["letters"] = [snapshot.letters_next, snapshot.letters_last]
     if snapshot.deciding_attempt:
-        body["deciding"] = [snapshot.deciding_attempt, snapshot.deciding_due_ms]
+        tried = (snapshot.deciding_attempt, snapshot.deciding_due_ms, snapshot.deciding_event)
+        body["deciding"] = tried if tried[2] else tried[:2]
     if snapshot.parked is not None:
         body["parked"] = snapshot.parked
     if snapshot.failure is not None:
@@ -128,25 +138,25 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
         body["earlier"] = [[seq, _event_parts(one)] for seq, one in snapshot.earlier.items()]
 
 
-def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Place]:
+def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Counted]:
     needs, machine, version, state, status = key
-    where = _place(Place(machine, version, state, status))
+    where = _place(Counted(machine, version, state, status))
     line = f"{SNAPSHOT_FORMAT}{needs}\t{where.machine}\t{where.version}\t{where.state}"
     prefix = f"{line}\t{where.status}\t".encode()
     _prefixes[key] = prefix, where
     return prefix, where
 
 
-def _place(place: Place) -> Place:
+def _place(place: Counted) -> Counted:
     return _places.setdefault(place, place)
 
 
-def _head(head: bytes) -> tuple[str, Place]:
+def _head(head: bytes) -> tuple[str, Counted]:
     """Decode a first line without its due time, and remember it."""
     try:
         flags, machine, version, state, status = head.decode().split("\t")
         written, needs = int(flags.rstrip("tows")), flags.lstrip("0123456789")
-        decoded = needs, _place(Place(machine, int(version), state, Status(status)))
+        decoded = needs, _place(Counted(machine, int(version), state, Status(status)))
     except ValueError as error:
         msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}; {NEXT}"
         raise FormatError(msg) from error
@@ -181,12 +191,13 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
         FormatError: it is not a snapshot of a format that this release reads.
     """
     line, _, text = value.partition(b"\n")
-    head = line[: line.rfind(b"\t")]
+    head, _, _ = line.rpartition(b"\t")
     try:
         _, where = _heads.get(head) or _head(head)
         body = _loads(text)
-        snapshot = Snapshot(workflow_id, where.machine, where.version, where.state)
-        snapshot.status = where.status
+        machine, version, state, status = where
+        snapshot = Snapshot(workflow_id, machine, version, state)
+        snapshot.status = status
         snapshot.seq = body["seq"]
         snapshot.entered_at_ms = body["at"]
         snapshot.data = body["data"]
@@ -221,7 +232,9 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     snapshot.result = get("result")
     snapshot.closed_at_ms = get("closed_at", 0)
     snapshot.letters_next, snapshot.letters_last = get("letters", (0, 0))
-    snapshot.deciding_attempt, snapshot.deciding_due_ms = get("deciding", (0, 0))
+    if "deciding" in body:
+        snapshot.deciding_attempt, snapshot.deciding_due_ms, *event = body["deciding"]
+        snapshot.deciding_event = event[0] if event else ""
     snapshot.parked = get("parked")
     failure = get("failure")
     snapshot.failure = None if failure is None else Failure(*failure)

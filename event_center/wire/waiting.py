@@ -14,6 +14,7 @@ import orjson
 
 from event_center.errors import FormatError
 from event_center.model import Record
+from event_center.wire.snapshot import NEXT
 
 WAITING_FORMAT = 1
 
@@ -57,7 +58,8 @@ def decode(value: bytes) -> WaitingEntry:
         about = orjson.loads(line)
         if about["format"] != WAITING_FORMAT:
             msg = (
-                f"a waiting entry has format {about['format']}, this release reads {WAITING_FORMAT}"
+                f"a waiting entry has format {about['format']}, this release reads "
+                f"{WAITING_FORMAT}; {NEXT}"
             )
             raise FormatError(msg)
         key = about["key"]
@@ -70,5 +72,19 @@ def decode(value: bytes) -> WaitingEntry:
         )
         return WaitingEntry(record, about["topic"], about["partition"], about["deferred"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = f"a waiting entry can not be read ({error!r}): {value[:80]!r}"
+        msg = f"a waiting entry can not be read ({error!r}): {value[:80]!r}; {NEXT}"
         raise FormatError(msg) from error
+
+
+def check_count(workflow_id: str, found: int, said: int | None) -> None:
+    """
+    Make sure that a workflow has the waiting entries of which its snapshot speaks (None: it has none).
+
+    Raises:
+        FormatError: it has others: what waits for it is not known, so nothing may overtake it.
+    """
+    if found != (said or 0):
+        speaks = "it has no snapshot" if said is None else f"its snapshot says {said}"
+        raise FormatError(
+            f"workflow {workflow_id!r} has {found} waiting entries, {speaks}: the log is damaged; {NEXT}"
+        )

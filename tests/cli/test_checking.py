@@ -101,3 +101,14 @@ def test_explain_says_what_a_code_means(project: Project) -> None:
     refused = project.run("check", "--explain", "E999")
     assert refused.code == 2
     assert "E308" in refused.err
+
+
+def test_paths_are_written_as_from_here(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places in machines and in plugins are both told from the working directory on."""
+    monkeypatch.chdir(project.root)
+    project.write("machines/task.yaml", MACHINE.replace("done\n", "dnoe\n", 1))
+    assert "\nmachines/task.yaml:" in "\n" + project.run("check").out
+    project.write("machines/task.yaml", MACHINE)
+    project.write("machines/task.py", PLUGIN.replace('action("work")', 'action("wrok")'))
+    (problem,) = project.run("check", "--json").json["problems"]
+    assert problem["source"] == "machines/task.yaml"

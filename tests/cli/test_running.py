@@ -67,6 +67,30 @@ def test_a_second_signal_ends_at_once(project: Project, number: signal.Signals) 
     assert project.done("show", "t-1", "--json").json["owed"][0]["callback"] == "announce"
 
 
+def test_sigterm_lets_what_runs_end_and_begins_nothing_more(project: Project) -> None:
+    """The callback ends, its result is kept, and the events behind it are the next daemon's."""
+    plugin = (project.root / "machines/task.py").read_text()
+    project.write("machines/task.py", plugin.replace("sleep(60)", "sleep(1)"))
+    project.write("machines/mended", "")
+    with project.daemon() as daemon:
+        project.done("publish", *SLOW)
+        eventually(project, "show", "t-1", holds="owed runs")
+        lines = [f'{{"workflow_id": "t-1", "event": "{event}"}}' for event in ("work", "end")]
+        path = project.write("e.jsonl", "\n".join(lines))
+        project.done("publish", "tasks", "--file", str(path))
+        eventually(project, "stats", "--json", holds='"waiting": ?2')
+        daemon.signal(signal.SIGTERM)
+        assert daemon.end() == 0
+        assert "center.stopped" in daemon.logged
+    shown = project.done("show", "t-1", "--json").json
+    assert (shown["state"], shown["owed"], shown["waiting"]["count"]) == ("busy", [], 2)
+    project.done("run", "--until-idle")
+    history = project.done("history", "t-1", "--json").json
+    runs = [(line["callback"], line["outcome"]) for line in history if line["kind"] == "run"]
+    assert runs == [("announce", "done")]
+    assert project.done("show", "t-1", "--json").json["state"] == "done"
+
+
 def test_a_machine_with_problems_does_not_run(project: Project) -> None:
     """What is wrong with a definition is told in sentences, without a traceback."""
     project.write("machines/task.yaml", "machine: task\n")
@@ -116,6 +140,14 @@ def test_help_is_enough(project: Project) -> None:
     assert all(f" {command} " in letters for command in ("list", "show", "replay", "discard"))
     assert project.process("--version").out.startswith("event-center 0.")
     assert project.process().code == 2
+
+
+def test_an_argument_that_is_not_utf_8(project: Project) -> None:
+    """Bytes that are no text are refused in a sentence, for whichever part they stand."""
+    for arguments in (("show", "\udcff"), ("publish", "tasks", "--event", "\udcff")):
+        answer = project.process(*arguments)
+        assert answer.code == 2
+        assert answer.err == "an argument is not UTF-8: no log and no settings can hold it\n"
 
 
 def test_a_reader_that_leaves(decided: Project) -> None:

@@ -7,7 +7,7 @@ import pytest
 from event_center.client.stats import stats
 from event_center.errors import FormatError
 from event_center.model import Shard, Status
-from event_center.wire.entries import SHARD_KEY, Place, ShardEntry
+from event_center.wire.entries import SHARD_KEY, Counted, ShardEntry
 from tests.client.shelf import Shelf, outgoing
 
 
@@ -38,7 +38,7 @@ async def test_shards_are_summed(shelf: Shelf) -> None:
     one.outcomes["applied"], two.outcomes["applied"] = 4, 5
     one.waiting["queued"], two.waiting["deferred"] = 1, 2
     one.transitions, two.timers, two.runs, one.redelivered = 4, 1, 3, 2
-    place = Place("order", 1, "running", Status.ACTIVE)
+    place = Counted("order", 1, "running", Status.ACTIVE)
     one.counts = {place: 2, place._replace(state="done", status="final"): 1}
     two.counts = {place: 1, place._replace(version=2): 4}
     shelf.shard_entry(0, one)

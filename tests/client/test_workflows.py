@@ -124,7 +124,7 @@ async def test_a_workflow_as_a_whole(shelf: Shelf) -> None:
 async def test_what_waits_is_shown_in_order(shelf: Shelf) -> None:
     """All waiting events are counted, the first ten are named; of others' none is shown."""
     shelf.workflow("o-1", waiting=13, waiting_next=13)
-    for number in reversed(range(11)):
+    for number in reversed(range(13)):
         shelf.waiting("o-1", number, b'{"workflow_id": "o-1", "event": "e%d"}' % number)
     shelf.waiting("o-10", 0, b'{"workflow_id": "o-10", "event": "other"}')
     shown = await show(shelf.log, shelf.app, "o-1")
@@ -155,7 +155,9 @@ async def test_waiting_events_that_no_rule_reads_have_no_name(shelf: Shelf) -> N
 async def test_an_unreadable_workflow_is_told(shelf: Shelf) -> None:
     """Asking for a workflow whose snapshot can not be read is an error that says what to do."""
     shelf.cut(shelf.app.home("b"), {snapshot_key("b"): b"9\tx\n{}"})
-    with pytest.raises(FormatError, match=r"'b': .*first line.*run the release.*or restore a back"):
+    with pytest.raises(
+        FormatError, match=r"'b': .*first line.*run the release.*or put back a copy"
+    ):
         await show(shelf.log, shelf.app, "b")
     shelf.cut(shelf.app.home("c"), {snapshot_key("c"): b"9\tm\t1\ts\tactive\t0\n{}"})
     with pytest.raises(FormatError, match=r"'c': .*format 9, this release reads 1; its bytes stay"):

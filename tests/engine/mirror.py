@@ -45,7 +45,7 @@ def restored(
 ) -> Parts:
     """Fresh parts, filled from the entries without an event loop: nothing of it ever waits."""
     runners = parts.effects._runners
-    fresh = Parts(parts.shard, plan, runners, wake=lambda: None, earlier=lambda: None)
+    fresh = Parts(parts.shard, plan, runners, where="", wake=lambda: None, earlier=lambda: None)
     batches = restore(StoredLease(parts.shard, store), fresh, topics, plan)
     while True:
         try:
@@ -53,6 +53,7 @@ def restored(
         except StopIteration:
             continue
         except StopAsyncIteration:
+            fresh.entry.takeovers -= 1  # this look is none
             return fresh
 
 
@@ -116,11 +117,13 @@ def _entry(entry: ShardEntry) -> dict[str, Any]:
 
 
 def _facts(workflow_id: str, held: bytes | Snapshot) -> dict[str, Any]:
-    """All fields of a snapshot that its bytes have; a number that begins anew with the next entry not."""
+    """All fields of a snapshot that its bytes have; what begins anew with the next entry or attempt not."""
     snapshot = wire.decode(workflow_id, held) if isinstance(held, bytes) else held
     facts = {name: getattr(snapshot, name) for name in Snapshot.__slots__ if name != "counted"}
     if not snapshot.waiting:
         facts["waiting_next"] = 0
+    if not snapshot.deciding_attempt:
+        facts["deciding_event"] = ""
     return facts
 
 

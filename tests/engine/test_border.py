@@ -299,7 +299,7 @@ states:
 
 def test_a_workflow_whose_waiting_events_are_damaged_stands_alone() -> None:
     """Its waiting entries do not fit its snapshot: nothing overtakes them, and nobody else stops."""
-    workflows = Workflows()
+    workflows = Workflows("shard 0")
     workflows.unreadable["w"] = "its waiting entries do not fit"
     value, _ = encode(Snapshot("w", "deep", 1, "a"))
     workflows.held["w"] = value

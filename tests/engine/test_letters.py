@@ -215,3 +215,30 @@ async def test_events_that_waited_when_the_room_was_full_are_decided_before_the_
             replay(world, number)
         await world.idle()
         assert world.snapshot("w").data["log"] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("under_way", [False, True])
+async def test_a_replay_that_is_skipped_or_lost_leaves_its_letter_open(
+    under_way: bool, crash: bool
+) -> None:
+    """Nothing holds a replay but its command: after a skip or a crash it can be replayed again."""
+    text = MACHINE.replace("retry: none", "retry: {max_attempts: 3, interval: 1m}")
+    check = Script(PermanentError("no"), HOLD if under_way else RetryLater(60))
+    async with World((text, {"check": check, "work": Script()})) as world:
+        world.send("w", "ask")
+        await world.idle()
+        replay(world, 0)
+        await world.rest(5)
+        if crash:
+            await world.crash_and_recover()
+        else:
+            world.command("skip", "w")
+        await world.idle()
+        snapshot = world.snapshot("w")
+        assert (snapshot.letters_next, snapshot.letters_last, snapshot.status) == (0, 1, "active")
+        assert len(check.calls) == 2
+        replay(world, 0)
+        await world.idle()
+        assert world.snapshot("w").data["log"] == ["asked"]
+        assert check.attempts[-1] == 1

@@ -15,6 +15,7 @@ from event_center.errors import (
     LogError,
     LogUnavailable,
     NotCommitted,
+    RetryLater,
     Unknown,
 )
 from event_center.log.memory import Ending, MemoryLog
@@ -127,6 +128,44 @@ async def test_a_group_that_can_not_be_left_does_not_fail_the_stop() -> None:
         assert not errors
 
 
+@pytest.mark.parametrize("error", [*REFUSALS, Unknown])
+async def test_a_lease_that_can_not_be_released_does_not_fail_the_stop(
+    error: type[LogError],
+) -> None:
+    """P5, P8: the last cut is durable by then; the next owner fences the lease and goes on."""
+    async with world_with() as world:
+        world.send("w", "add")
+        await world.idle()
+        errors = refuse(world, "release", error, 1)
+        await world.stop()
+        await world.rest()
+        assert not errors
+        await world.start()
+        world.send("w", "add")
+        await world.idle()
+        assert world.snapshot("w").data["n"] == 2
+
+
+@pytest.mark.parametrize("error", [*REFUSALS, Unknown])
+async def test_a_stop_during_a_takeover_may_fail_to_release(error: type[LogError]) -> None:
+    """A stop that comes while the log can not be read ends the process, released or not."""
+    async with world_with() as world:
+        world.send("w", "add")
+        await world.idle()
+        world.crash()
+        refuse(world, "open_gate", LogUnavailable, 1_000)
+        errors = refuse(world, "release", error, 1)
+        await world.start()
+        await world.rest(1)
+        await world.stop()
+        await world.rest()
+        assert not errors
+        world.faults.refusals.clear()
+        await world.start()
+        await world.idle()
+        assert world.snapshot("w").data["n"] == 1
+
+
 async def test_a_stop_is_heard_while_the_group_can_not_be_joined() -> None:
     """A daemon that waits for its log to come back can be stopped."""
     async with world_with() as world:
@@ -235,6 +274,30 @@ async def test_a_damaged_snapshot_stands_still_alone(value: bytes) -> None:
         world.send("v", "add")
         await world.idle()
         assert world.snapshot("v").data["n"] == 1
+
+
+async def test_a_damaged_workflow_between_two_attempts_keeps_nobody_waiting() -> None:
+    """P8: it will make no attempt, so `run --until-idle` does not wait for one; who can, is waited for."""
+    asked = 3600 * 24 * 365
+    work = Script(RetryLater(asked), RetryLater(asked), "done")
+    async with world_with(work) as world:
+        world.send("w", "go")
+        world.send("v", "go")
+        await world.rest(1)
+        await world.stop()
+        world.audits = False
+        store = world.broker.store(Shard(0))
+        store[snapshot_key("w")] = store[snapshot_key("w")][:-7]
+        await world.start()
+        await world.rest(1)
+        assert not await world.processes[0].owner(0).quiet()
+        world.command("retry", "v")
+        await world.idle()
+        assert world.state("v") == "idle"
+        world.send("w", "add")
+        await world.idle()
+        assert [letter.reason for letter in world.letters()] == ["unreadable_snapshot"]
+        assert "shard 0 of the log in memory" in (world.letters()[0].message or "")
 
 
 async def test_another_partitioner_is_refused() -> None:

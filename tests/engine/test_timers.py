@@ -295,16 +295,53 @@ async def test_a_timer_that_can_not_be_decided_parks_and_is_not_lost(
         await world.idle()
         if crash:
             await world.crash_and_recover()
-        if crash and verb == "skip":
-            ask.steps.append(PermanentError("again"))
         world.command(verb, "w")
         await world.idle()
-        if crash and verb == "skip":  # the timer is due still, and is found again
-            world.command(verb, "w")
-            await world.idle()
         assert world.state() == ("late" if verb == "retry" else "shy")
         assert world.snapshot("w").timers == ()
         assert "tick applied" in world.outcomes("w")
+
+
+@pytest.mark.parametrize("crash", [False, True])
+async def test_skip_between_two_attempts_gives_the_timer_up(crash: bool) -> None:
+    """It is the timer that failed, also for the next owner: the event behind it is decided."""
+    ask = Script(RetryLater(60))
+    async with world_with(ask=ask) as world:
+        world.send("w", "slow")
+        await world.idle()
+        await world.leap(1.1)
+        world.send("w", "tick")
+        await world.rest(5)
+        assert world.snapshot("w").status == "retrying"
+        if crash:
+            await world.crash_and_recover()
+        world.command("skip", "w")
+        await world.idle()
+        assert len(ask.calls) == 1
+        assert world.state() == "shy"
+        assert world.snapshot("w").timers == ()
+        assert "tick applied" in world.outcomes("w")
+
+
+async def test_attempts_at_a_timer_are_not_those_of_the_event_behind_it() -> None:
+    """After a crash between two attempts the timer keeps its count and its place, ahead of the event."""
+    ask = Script(RetryLater(60), None)
+    async with world_with(ask=ask) as world:
+        world.send("w", "slow")
+        await world.idle()
+        await world.leap(1.1)
+        world.send("w", "tick")
+        await world.rest(5)
+        await world.crash_and_recover()
+        await world.idle()
+        assert ask.attempts == [1, 2]
+        assert [
+            one for one in world.outcomes("w") if "tick" in one or "late" in one or "@" in one
+        ] == [
+            "@after/1h applied",
+            "tick applied",
+        ]
+        assert world.state() == "late"
 
 
 async def test_a_timer_fires_although_its_first_cut_did_not_succeed() -> None:

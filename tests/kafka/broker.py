@@ -1,8 +1,9 @@
 """
-The Kafka broker of a test run: one for all tests, started when the first of them needs it.
+The Kafka brokers of a test run, each started when the first test needs it: a plain one, a secured
+one, and three nodes.
 
-KAFKA_BOOTSTRAP names a cluster that runs already. Where no broker can be had, the tests that need one
-are skipped, with the reason; in continuous integration (CI=true) that is a failure.
+KAFKA_BOOTSTRAP names a cluster that runs already, for the plain one. Where no broker can be had, the
+tests that need one are skipped, with the reason; in continuous integration (CI=true) that is a failure.
 """
 
 from __future__ import annotations
@@ -15,13 +16,27 @@ from pathlib import Path
 
 import pytest
 
-from scripts.broker import Broker, NoBroker
+from scripts.broker import Cluster, NoBroker
 
 
 def bootstrap() -> str:
     """The address of the broker; skips the test if there is none."""
-    found = _found()
-    if isinstance(found, str):
+    return os.environ.get("KAFKA_BOOTSTRAP") or _had(nodes=1, secured=False).plain
+
+
+def secured() -> Cluster:
+    """One node with TLS, users and access control."""
+    return _had(nodes=1, secured=True)
+
+
+def three_nodes() -> Cluster:
+    """Three nodes, which keep each record three times; who ends one starts it again."""
+    return _had(nodes=3, secured=False)
+
+
+def _had(*, nodes: int, secured: bool) -> Cluster:
+    found = _started(nodes, secured)
+    if isinstance(found, Cluster):
         return found
     if os.environ.get("CI") == "true":
         pytest.fail(f"no Kafka broker: {found}")
@@ -29,19 +44,12 @@ def bootstrap() -> str:
 
 
 @functools.cache
-def _found() -> str | NoBroker:
-    named = os.environ.get("KAFKA_BOOTSTRAP")
-    if named:
-        return named
-    broker = Broker(Path(tempfile.mkdtemp(prefix="event-center-kafka-")) / "broker")
-    atexit.register(_remove, broker)
+def _started(nodes: int, secured: bool) -> Cluster | NoBroker:
+    folder = Path(tempfile.mkdtemp(prefix="event-center-kafka-"))
+    cluster = Cluster(folder, nodes=nodes, secured=secured)
+    atexit.register(cluster.remove)
     try:
-        broker.start()
+        cluster.start()
     except NoBroker as error:
         return error
-    return broker.bootstrap
-
-
-def _remove(broker: Broker) -> None:
-    broker.remove()
-    broker.folder.parent.rmdir()
+    return cluster

@@ -54,7 +54,7 @@ def test_names_of_the_centers_own_events_are_refused() -> None:
             ctx.emit(name)
     with pytest.raises(PluginError, match="the id dict and the machine NoneType"):
         ctx.emit("go", id={})  # type: ignore[arg-type]
-    with pytest.raises(PluginError, match="make texts of the names"):
+    with pytest.raises(PluginError, match="make a text of it"):
         ctx.publish("mail", 1, headers={1: "x"})  # type: ignore[dict-item]
     assert ctx.emitted is None
     assert ctx.published is None

@@ -23,7 +23,7 @@ from event_center.model import (
 )
 from event_center.wire import command, entries, history, letter, snapshot, waiting
 from event_center.wire.command import Command, Verb
-from event_center.wire.entries import Place, ShardEntry
+from event_center.wire.entries import Counted, ShardEntry
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 NAME = st.text(st.characters(codec="utf-8", exclude_characters="\t\n|"), min_size=1, max_size=20)
@@ -82,6 +82,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         made.letters_next, made.letters_last = draw(NUMBER), draw(st.integers(1, 99))
     if draw(st.booleans()):
         made.deciding_attempt, made.deciding_due_ms = draw(st.integers(1, 9)), draw(NUMBER)
+        made.deciding_event = draw(st.just("") | NAME)
     return made
 
 
@@ -94,7 +95,7 @@ def test_a_snapshot_comes_back_with_every_field(made: Snapshot) -> None:
         if name != "counted":
             assert getattr(read, name) == getattr(made, name), name
     assert read.counted is where
-    assert where == Place(made.machine, made.version, made.state, made.status)
+    assert where == Counted(made.machine, made.version, made.state, made.status)
     assert snapshot.encode(read) == (value, where)
 
 
@@ -104,13 +105,15 @@ def test_the_first_line_tells_what_a_restore_needs(made: Snapshot) -> None:
     value, where = snapshot.encode(made)
     head = snapshot.peek(value)
     assert head[1:5] == tuple(where)
-    assert ("t" in head.needs) is bool(made.timers)
+    assert ("t" in head.needs) is bool(made.timers or made.deciding_due_ms)
     assert ("o" in head.needs) is bool(made.owed)
     assert ("w" in head.needs) is bool(made.waiting)
     assert ("s" in head.needs) is (made.status in {"parked", "paused"})
     dues = [timer.due_ms for timer in made.timers]
     if made.owed and made.owed[0].due_ms:
         dues.append(made.owed[0].due_ms)
+    if made.deciding_due_ms:
+        dues.append(made.deciding_due_ms)
     assert head.due_ms == min(dues, default=0)
 
 
@@ -171,19 +174,19 @@ def test_damaged_entries_are_format_errors(value: bytes) -> None:
 @given(
     st.dictionaries(TEXT, NUMBER, max_size=3),
     st.dictionaries(
-        st.builds(Place, NAME, NUMBER, NAME, st.sampled_from(list(map(str, Status)))),
+        st.builds(Counted, NAME, NUMBER, NAME, st.sampled_from(list(map(str, Status)))),
         st.integers(1, 99),
         max_size=3,
     ),
     NUMBER,
 )
 def test_the_shard_entry_comes_back(
-    offsets: dict[str, int], counts: dict[Place, int], number: int
+    offsets: dict[str, int], counts: dict[Counted, int], number: int
 ) -> None:
     """Every counter of a shard survives; counts of nobody are left out."""
     entry = ShardEntry()
     entry.offsets, entry.counts, entry.read, entry.cut = offsets, dict(counts), number, number
-    entry.counts[Place("nobody", 1, "s", Status.ACTIVE)] = 0
+    entry.counts[Counted("nobody", 1, "s", Status.ACTIVE)] = 0
     entry.machines = {"m@1": "hash"}
     read = ShardEntry.decode(entry.encode())
     assert read.counts == counts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from event_center.log.kafka.access import Access
 from event_center.log.kafka.log import KafkaLog, open_kafka
 from event_center.log.kafka.options import KafkaOptions
 
-__all__ = ["KafkaLog", "KafkaOptions", "open_kafka"]
+__all__ = ["Access", "KafkaLog", "KafkaOptions", "open_kafka"]

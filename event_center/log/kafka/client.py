@@ -17,8 +17,10 @@ from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPa
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalOperation, KafkaError
 
-from event_center.errors import LogUnavailable
+from event_center.errors import LogRefused, LogUnavailable
+from event_center.log.kafka.diagnosis import diagnosed
 from event_center.log.kafka.options import MAX_BATCH_BYTES, KafkaOptions
+from event_center.log.kafka.permission import DENIED, refused
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +28,8 @@ ResultT = TypeVar("ResultT")
 
 STOP_S = 3.0
 """How long a client may take to stop before its connections are closed under it."""
+LOOK_S = 1.0
+"""Between two looks for a cluster that is not there yet."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
 """
 What a client of a cluster in trouble raises. The assertions are aiokafka's: "Did we not perform
@@ -47,6 +51,8 @@ class Clients:
 
     def __init__(self, options: KafkaOptions) -> None:
         self.options = options
+        self._reach = {"bootstrap_servers": options.bootstrap, **options.access.arguments()}
+        """Where the cluster is and how it lets us in: what every client is told."""
         self._asides: set[asyncio.Task[None]] = set()
 
     async def producer(self, transactional_id: str | None = None) -> Any:
@@ -58,7 +64,7 @@ class Clients:
         """
         options = self.options
         made = AIOKafkaProducer(
-            bootstrap_servers=options.bootstrap,
+            **self._reach,
             client_id=options.group_id,
             enable_idempotence=True,
             transactional_id=transactional_id,
@@ -73,7 +79,7 @@ class Clients:
         """Start a consumer without a group, whose partitions and positions we set ourselves."""
         options = self.options
         made = AIOKafkaConsumer(
-            bootstrap_servers=options.bootstrap,
+            **self._reach,
             client_id=options.group_id,
             isolation_level="read_committed" if committed else "read_uncommitted",
             auto_offset_reset="none",
@@ -90,7 +96,7 @@ class Clients:
         """Make a consumer of the group, not started yet; it tells us our shards and reads nothing."""
         options = self.options
         return AIOKafkaConsumer(
-            bootstrap_servers=options.bootstrap,
+            **self._reach,
             client_id=options.group_id,
             group_id=options.group_id,
             enable_auto_commit=False,
@@ -107,7 +113,7 @@ class Clients:
     async def admin(self) -> Any:
         """Start a client that makes topics."""
         made = AIOKafkaAdminClient(
-            bootstrap_servers=self.options.bootstrap,
+            **self._reach,
             request_timeout_ms=_ms(self.options.request_timeout_s),
         )
         await self._started(made)
@@ -116,12 +122,35 @@ class Clients:
     async def plain(self) -> Any:
         """Start a client for requests that the others do not know."""
         made = AIOKafkaClient(
-            bootstrap_servers=self.options.bootstrap,
+            **self._reach,
             client_id=self.options.group_id,
             request_timeout_ms=_ms(self.options.request_timeout_s),
         )
         await self._started(made)
         return made
+
+    async def found(self) -> Any:
+        """
+        Start a plain client, and wait a while for a cluster that is not there yet.
+
+        Raises:
+            LogUnavailable: it did not come in time.
+            LogRefused: it is there and does not let us in, which waiting would not change.
+        """
+        loop, limit_s = asyncio.get_running_loop(), self.options.start_wait_s
+        deadline = loop.time() + limit_s
+        while True:
+            try:
+                return await self.plain()
+            except LogRefused:
+                raise
+            except LogUnavailable as error:
+                left = deadline - loop.time()
+                if left <= 0:
+                    waited = f"; waited {limit_s:g} s for it" if limit_s else ""
+                    raise LogUnavailable(f"{error}{waited}") from error
+                log.warning("log.waiting", error=str(error), left_s=round(left, 1))
+            await asyncio.sleep(min(LOOK_S, left))
 
     async def _started(self, client: Any) -> None:
         start = client.bootstrap if isinstance(client, AIOKafkaClient) else client.start
@@ -129,14 +158,25 @@ class Clients:
             await bounded(start(), self.options.call_s)
         except FAILURES as error:
             self.dispose(client)
-            raise LogUnavailable(self.unreachable(error)) from error
+            raise await self.explained(error) from error
         except asyncio.CancelledError:
             self.dispose(client)
             raise
 
-    def unreachable(self, error: BaseException) -> str:
-        """What to say when the cluster does not answer."""
-        return (
+    async def explained(self, error: BaseException) -> LogUnavailable:
+        """The error to raise when a client did not start: what we may not do, or what is wrong."""
+        if isinstance(error, DENIED):
+            return self.unavailable(error)
+        told = await diagnosed(self.options.bootstrap, self.options.access)
+        return told or self.unavailable(error)
+
+    def said(self, error: BaseException) -> str:
+        """An error of a client in words: what we may not do, or the error itself."""
+        return str(refused(error, self.options) or f"{type(error).__name__}: {error}")
+
+    def unavailable(self, error: BaseException) -> LogUnavailable:
+        """The error to raise when the cluster does not answer."""
+        return refused(error, self.options) or LogUnavailable(
             f"the Kafka cluster at {self.options.bootstrap} does not answer as it should "
             f"({type(error).__name__}: {error}); is a broker running there, and is the address the "
             "one that it advertises?"

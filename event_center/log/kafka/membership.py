@@ -14,9 +14,12 @@ from typing import Any
 
 import structlog
 from aiokafka import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+)
 
-from event_center.errors import LogUnavailable
 from event_center.log.gates import Place
 from event_center.log.kafka.assignor import Claim, KeepPlace, Share
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
@@ -66,7 +69,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await bounded(self._consumer.start(), options.call_s + options.session_timeout_s)
         except FAILURES as error:
             _ = self.vanish()
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise await self._clients.explained(error) from error
         except asyncio.CancelledError:
             _ = self.vanish()
             raise
@@ -128,7 +131,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     due = loop.time() + self._clients.options.lag_interval_s
                     await self._show_lag()
             except FAILURES as error:
-                log.warning("log.group_trouble", error=f"{type(error).__name__}: {error}")
+                log.warning("log.group_trouble", error=self._clients.said(error))
+                if isinstance(error, GroupAuthorizationFailedError):
+                    # Aiokafka's heartbeat has ended with it, and begins again with a new joining.
+                    self.rejoin()
 
     async def _show_lag(self) -> None:
         """Commit the offsets that are durable, for the tools that show lag; nobody restores them."""

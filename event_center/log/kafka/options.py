@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from event_center.log.kafka.access import Access
+
 CUT_DISTANCE_S = 0.025
 """Below this, a broker often answers that the transaction before is not finished yet."""
 CUTS_PER_S = 200
 """A cut costs 0.6 to 3 ms of this process however small it is: the budget of all its shards."""
 MAX_RECORD_BYTES = 1_000_000
 """Brokers refuse batches above 1,048,588 bytes unless told otherwise, and poison the producer."""
+MAX_EVENT_BYTES = 900_000
+"""Larger events of topics with a greater limit could not wait, be forwarded or become letters."""
 MAX_BATCH_BYTES = 900_000
 """A batch is closed before it grows above this."""
 
@@ -28,6 +32,10 @@ class KafkaOptions:
     """host:port of one broker or several, with commas between them."""
     app: str
     group: str
+    access: Access = field(default_factory=Access)
+    """How the brokers let us in."""
+    start_wait_s: float = 0.0
+    """How long opening waits for a cluster that does not answer."""
     topic_prefix: str = ""
     """Stands before the name of every topic in the cluster, and nowhere else."""
     replication_factor: int = 3

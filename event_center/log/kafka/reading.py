@@ -83,7 +83,7 @@ class Reading:
             asked = [one for real, q in named for one in partitions(real, [q])]
             found = await bounded(ask(asked), self._limit_s)
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise self._clients.unavailable(error) from error
         return {named[one.topic, one.partition]: offset for one, offset in found.items()}
 
     async def tail(self, place: Place, *, low: int = 0, end: int | None = None) -> int:
@@ -148,7 +148,7 @@ class Reading:
                     )
             clean = True
         except FAILURES as error:
-            raise LogUnavailable(self._clients.unreachable(error)) from error
+            raise self._clients.unavailable(error) from error
         finally:
             self._give_back(consumer, clean=clean)
 
@@ -166,6 +166,25 @@ class Reading:
                 else:
                     found[key] = value
         return found
+
+    async def newest(self, place: Place, stop: int, key: bytes) -> bytes | None:
+        """
+        The last value of one key, as of this offset; None if it has none.
+
+        Looks backwards, each time further: the shard entry, last in every cut, is found at once.
+        """
+        begin = (await self.begins([place]))[place]
+        width = 2
+        while stop > begin:
+            start = max(begin, stop - width)
+            newest = None
+            async for records in self.records(place, start, stop):
+                newest = next((one for one in reversed(records) if one.key == key), newest)
+            if newest is not None:
+                value: bytes | None = newest.value
+                return value
+            stop, width = start, width * 16
+        return None
 
     async def _lend(self) -> Any:
         if self._closed:

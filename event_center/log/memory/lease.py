@@ -97,8 +97,10 @@ class MemoryLease:
 
     async def release(self) -> None:
         """Give the right up; the gate closes."""
-        await self._faults.at("release")
-        self._end(Standing.RELEASED)
+        try:
+            await self._faults.at("release")
+        finally:
+            self._end(Standing.RELEASED)
 
     def _apply(self, cut: Cut) -> None:
         try:

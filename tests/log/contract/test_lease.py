@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
-from event_center.errors import Fenced, Unknown
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
 from event_center.log.port import Assigned, Group, Log
 from event_center.model import Outgoing, Shard, Token
 from tests.log.harness import Harness, entries_of, joined, puts, restored, values_of
@@ -85,6 +87,23 @@ class TestLease:
         with pytest.raises(Fenced):
             await lease.commit(puts({b"a": b"1"}))
         assert await entries_of(log, 0) == {}
+
+    async def test_released_on_a_log_that_is_gone(self, harness: Harness, log: Log) -> None:
+        """However a release ends, the lease writes nothing more and others get the shard."""
+        async with await joined(log, ["orders"], 1) as first:
+            await first.has(0)
+            lease = first.leases[Shard(0)]
+            first.stop()
+            await harness.crash(log)
+            with contextlib.suppress(NotCommitted, Unknown, LogUnavailable):
+                await lease.release()
+            with pytest.raises(Fenced):
+                await lease.commit(puts({b"a": b"1"}))
+            other = await harness.open()
+            async with await joined(other, ["orders"], 1) as owner:
+                await owner.has(0)
+                await owner.leases[Shard(0)].commit(puts({b"a": b"2"}))
+            assert await entries_of(other, 0) == {b"a": b"2"}
 
     async def test_fenced_while_it_restores(self, log: Log) -> None:
         """A restore that is overtaken by another lease ends with Fenced."""

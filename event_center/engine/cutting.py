@@ -1,0 +1,92 @@
+"""
+The cut loop of one shard: makes durable what happened, for as long as the shard is served.
+
+A cut follows as soon as something happened and the one before is settled; under load cuts are large
+by themselves. The owner (`shard`) runs this beside the timekeeper. The steps of a cut are numbered in
+`ledger`, which builds it; the lease has the next ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from event_center.engine.backoff import Backoff
+from event_center.engine.parts import Parts
+from event_center.engine.stopping import Stop
+from event_center.errors import NotCommitted
+from event_center.failpoint import Step, reach
+from event_center.log.port import Cut, Lease
+
+
+class Cutting:
+    """Cuts for one shard."""
+
+    def __init__(self, distance_s: float, stop: Stop, on_settled: Callable[[Parts], None]) -> None:
+        self._distance_s = distance_s
+        """The least time between two cuts, as the log wants it."""
+        self._stop = stop
+        self._on_settled = on_settled
+        """Called when a cut is durable, and what it made so has been started."""
+        self.under_way = False
+        """A cut is built and nobody has heard yet how its commit ended."""
+        self.wider = False
+        """A topic has more partitions than the gate was opened for."""
+
+    async def until_stopped(self, parts: Parts, lease: Lease) -> None:
+        """Cut whenever something happened."""
+        while not self._finished(parts):
+            await self._stop.something()
+            if parts.workflows.gone:
+                return
+            if self.wider:
+                self.wider = False
+                await lease.open_gate(parts.entry.offsets)
+                self._on_settled(parts)
+            await self._cut(parts, lease)
+            if self._distance_s and not self._stop.asked:
+                await anyio.sleep(self._distance_s)
+
+    async def last(self, parts: Parts, lease: Lease) -> None:
+        """What still runs ends without a result; nobody is left who could change anything."""
+        parts.end()
+        await self._cut(parts, lease)
+
+    def _finished(self, parts: Parts) -> bool:
+        if not self._stop.asked:
+            return False
+        return self._stop.late or (not parts.workflows.runs and parts.ledger.clean)
+
+    async def _cut(self, parts: Parts, lease: Lease) -> None:
+        ledger = parts.ledger
+        if ledger.clean:
+            return
+        cut = ledger.build()
+        self.under_way = True
+        try:
+            await self._commit(parts, lease, cut)
+        finally:
+            self.under_way = False
+        for snapshot in ledger.committed():
+            parts.effects.start(snapshot)
+        reach(Step.CUT_SETTLED)
+        self._on_settled(parts)
+
+    async def _commit(self, parts: Parts, lease: Lease, cut: Cut) -> None:
+        """
+        Commit this cut, and the same one again for as long as it certainly was not.
+
+        Raises:
+            NotCommitted: it was not, and the time for stopping is over: the next owner begins before it.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                await lease.commit(cut)
+            except NotCommitted as error:
+                if self._stop.late:
+                    raise
+                await backoff.wait("cut.not_committed", error, shard=parts.shard)
+            else:
+                return

@@ -1,0 +1,67 @@
+"""
+The timekeeper of one shard: looks at what is due, when it is.
+
+It sleeps until the earliest due time, and at most a second while something is due later, so that a
+step of the clock is seen by then. Timers wait for what the log held when they became due (promises P4
+and P7). The owner (`shard`) runs it beside the cut loop; `parts` starts and fires what is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import anyio
+
+from event_center.engine.backoff import Backoff
+from event_center.engine.parts import Parts
+from event_center.engine.stopping import Stop
+from event_center.errors import LogUnavailable, NotCommitted
+from event_center.log.port import Group
+from event_center.model import Shard
+
+GLANCE_S = 1.0
+"""The longest sleep while something is due later: a step of the clock is seen by then."""
+
+
+class Timekeeper:
+    """Keeps the time of one shard."""
+
+    def __init__(self, shard: Shard, group: Group, clock: Callable[[], int], stop: Stop) -> None:
+        self._shard = shard
+        self._group = group
+        self._clock = clock
+        self._stop = stop
+        self._earlier = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something is due earlier than all that was known, or the shard is to stop."""
+        self._earlier.set()
+
+    async def keep(self, parts: Parts) -> None:
+        """Look at what is due until the shard is to stop."""
+        while not self._stop.asked:
+            self._earlier.clear()
+            next_ms = parts.timers.next_ms()
+            now = self._clock()
+            if next_ms is None or next_ms > now:
+                limit = None if next_ms is None else min((next_ms - now) / 1000, GLANCE_S)
+                with anyio.move_on_after(limit):
+                    await self._earlier.wait()
+                continue
+            timed = parts.due(now)
+            if timed:
+                parts.timers.hold(timed, await self._watermarks())
+                if self._stop.asked:
+                    return
+                parts.fire_released()
+            self._stop.wake()
+
+    async def _watermarks(self) -> Mapping[str, int]:
+        """What the log holds now; a log that does not answer is asked again."""
+        backoff = Backoff()
+        while True:
+            try:
+                return await self._group.watermarks(self._shard)
+            except (LogUnavailable, NotCommitted) as error:
+                await backoff.wait("log.not_read", error, shard=self._shard)

@@ -1,0 +1,138 @@
+"""
+What a broker runs on: Java, Kafka's jars, and an archive of their classes that halves each start.
+
+Promises: everything is fetched or made once, into a cache outside the project; what can not be had
+ends in `NoBroker`, which says what to install. On Debian and Ubuntu root gets it installed. `node.py`
+runs what is found here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+VERSION = "4.1.0"
+JAVA = 17
+"""The oldest Java that this Kafka runs on."""
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "event-center"
+JVM = (
+    "-Xms96m",
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-XX:-UsePerfData",
+)
+PACKAGES = {
+    "java": ("openjdk-17-jre-headless", "default-jre-headless"),
+    "mvn": ("maven",),
+    "openssl": ("openssl",),
+}
+"""What Debian and Ubuntu call a tool; the first that they have."""
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>broker</artifactId><version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
+      <version>{VERSION}</version>
+    </dependency>
+    <dependency>
+      <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId>
+      <version>2.24.3</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+
+
+class NoBroker(Exception):
+    """A broker cannot be had here; the message says why."""
+
+
+def tool(name: str) -> str:
+    """The path of a tool; root on Debian or Ubuntu gets it installed."""
+    found = shutil.which(name)
+    if found is not None:
+        return found
+    wanted = PACKAGES[name]
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise NoBroker(f"{name} is not installed; install it, as with: apt-get install {wanted[0]}")
+    for package in wanted:
+        print(f"kafka: installing {package}", file=sys.stderr)
+        command = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", package]
+        subprocess.run(command, capture_output=True, check=False)
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    raise NoBroker(f"apt-get could not install {wanted[0]}; try `apt-get update`, or by hand")
+
+
+@functools.cache
+def java() -> str:
+    """The path of a Java that is new enough."""
+    found = tool("java")
+    told = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
+    number = re.search(r'version "(\d+)', told)
+    if number is None or int(number[1]) < JAVA:
+        raise NoBroker(f"{found} is not Java {JAVA} or later; install {PACKAGES['java'][0]}")
+    return found
+
+
+def jars() -> Path:
+    """Find the folder with the broker's jars; Maven fills it the first time."""
+    named = os.environ.get("KAFKA_JARS")
+    if named:
+        return Path(named)
+    folder = CACHE / f"kafka-{VERSION}"
+    if (folder / "complete").exists():
+        return folder
+    maven = tool("mvn")
+    print(f"kafka: fetching Kafka {VERSION} into {folder}", file=sys.stderr)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pom.xml").write_text(POM)
+    command = [maven, "-q", "-B", "-f", str(folder / "pom.xml")]
+    command += ["dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoBroker(f"Maven could not bring Kafka's jars: {done.stdout[-500:]}")
+    (folder / "complete").touch()
+    return folder
+
+
+def archive() -> Path:
+    """Where the archive of classes lies, or would lie, for these jars."""
+    told = f"{jars().resolve()} {java()}"
+    return CACHE / f"kafka-{VERSION}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.jsa"
+
+
+def command(logging: Path, *arguments: str, making: Path | None = None) -> list[str]:
+    """
+    A command line that runs one of Kafka's programs.
+
+    Args:
+        logging: its log4j2 configuration.
+        arguments: the class, and what it is given.
+        making: also write the archive of classes here, when it ends.
+    """
+    shared = archive()
+    options = [*JVM]
+    if making is not None:
+        options.append(f"-XX:ArchiveClassesAtExit={making}")
+    elif shared.exists():
+        options.append(f"-XX:SharedArchiveFile={shared}")
+    return [
+        java(),
+        *options,
+        f"-Dlog4j2.configurationFile={logging}",
+        "-cp",
+        f"{jars()}/*",
+        *arguments,
+    ]
