@@ -328,6 +328,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
+            warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,
         ),
