@@ -7,6 +7,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
+    ├── MigrationError              a migration can not begin, go on or be trusted; or it is half-way
     ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
     │   ├── LogUnavailable          cannot be opened or reached
@@ -69,6 +70,10 @@ class ExpressionError(EventCenterError):
 
 class FormatError(EventCenterError):
     """Bytes are not in a known format: damaged, or written by a newer release."""
+
+
+class MigrationError(EventCenterError):
+    """A migration can not begin or go on, or its target is not whole yet; the message says the way out."""
 
 
 class Undecodable(EventCenterError):

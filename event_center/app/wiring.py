@@ -56,7 +56,11 @@ def home_of(settings: Settings) -> Home:
 
 
 async def open_log(
-    settings: Settings, *, clock: Callable[[], int] = wall_clock_ms, wait_s: float = inf
+    settings: Settings,
+    *,
+    clock: Callable[[], int] = wall_clock_ms,
+    wait_s: float = inf,
+    untouched: bool = False,
 ) -> Log:
     """
     Open the log that the settings name, and make the topics that it lacks.
@@ -65,6 +69,7 @@ async def open_log(
         settings: what the log is.
         clock: says the time in ms.
         wait_s: wait no longer than this for a log that does not answer, whatever the settings say.
+        untouched: make no topics, and let retention remove nothing meanwhile.
 
     Raises:
         LogUnavailable: it can not be opened.
@@ -82,9 +87,10 @@ async def open_log(
         partitioner = PARTITIONERS[settings.engine.partitioner]
         log: Log = await open_kafka(options, clock=clock, partitioner=partitioner)
     else:
-        log = await _open_sqlite(settings, rules, clock)
+        log = await _open_sqlite(settings, {} if untouched else rules, clock)
+    wanted = dict.fromkeys([*consumed, *told], settings.log.partitions)
     try:
-        await _make_topics(log, dict.fromkeys([*consumed, *told], settings.log.partitions))
+        await _make_topics(log, wanted, make=not untouched)
     except BaseException:
         await log.close()
         raise
@@ -139,7 +145,7 @@ def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> di
     }
 
 
-async def _make_topics(log: Log, topics: Mapping[str, int]) -> None:
+async def _make_topics(log: Log, topics: Mapping[str, int], *, make: bool) -> None:
     existing = await log.topics()
     for name, partitions in topics.items():
         if name in existing and existing[name].partitions != partitions:
@@ -149,7 +155,7 @@ async def _make_topics(log: Log, topics: Mapping[str, int]) -> None:
                 f"partitions = {existing[name].partitions}, or begin another log"
             )
             raise ConfigurationError(msg)
-    if any(name not in existing for name in topics):
+    if make and any(name not in existing for name in topics):
         await log.create(topics)
 
 

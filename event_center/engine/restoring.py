@@ -18,10 +18,11 @@ from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Lease, TopicInfo
 from event_center.model import Snapshot, Status
-from event_center.wire import entries
+from event_center.wire import entries, migration
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import ShardEntry
+from event_center.wire.migration import MIGRATION_KEY
 
 log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ async def restore(
         Fenced: the lease was lost meanwhile.
         ConfigurationError: the partitioner, a machine or a topic is not what it was when this shard
             was cut.
+        MigrationError: the log is the target of a migration that has not ended.
         FormatError: the shard entry was written by a newer release, or it is damaged. A workflow of
             which this is true stands still alone.
     """
@@ -59,6 +61,8 @@ async def restore(
                     waiting.setdefault(workflow_id, []).append((number, value))
                 elif key == entries.SHARD_KEY:
                     _copy(ShardEntry.decode(value), parts.entry)
+                elif key == MIGRATION_KEY:
+                    migration.check_whole(value)
             except ValueError as error:
                 log.warning("restore.bad_key", shard=parts.shard, key=repr(key), error=str(error))
         yield count

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import IllegalOperation, KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError, for_code
 
 from event_center.errors import LogRefused, LogUnavailable
 from event_center.log.kafka.diagnosis import diagnosed
@@ -118,6 +118,27 @@ class Clients:
         )
         await self._started(made)
         return made
+
+    async def members(self) -> list[str]:
+        """
+        Who is in the group, by the client's name and host.
+
+        Raises:
+            LogUnavailable: nobody answers.
+        """
+        group = self.options.group_id
+        admin = await self.admin()
+        try:
+            (answer,) = await bounded(admin.describe_consumer_groups([group]), self.options.call_s)
+            (described,) = answer.groups
+            code, _, _, _, _, members, *_ = described
+            if code:
+                raise for_code(code)(f"group {group}")
+        except FAILURES as error:
+            raise self.unavailable(error) from error
+        finally:
+            self.dispose(admin)
+        return [f"{client} at {host.lstrip('/')}" for _, client, host, *_ in members]
 
     async def plain(self) -> Any:
         """Start a client for requests that the others do not know."""

@@ -134,6 +134,10 @@ class KafkaLog:
         await group.enter()
         return group
 
+    async def members(self) -> list[str]:
+        """Who is in the group now; one that was killed stays until its session timeout."""
+        return await self._clients.members()
+
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         """Append records outside any lease, all or nothing; durable when it returns."""
         if not records:
