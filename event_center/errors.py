@@ -6,14 +6,17 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── DefinitionError             a machine's YAML: carries every problem found, in one pass
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
+    ├── GuardFailed                 a guard of a plugin raised; names it and its line
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
     ├── MigrationError              a migration can not begin, go on or be trusted; or it is half-way
+    ├── ProcessFailed               a process that `run --processes` started can not be kept alive
     ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
     │   ├── LogUnavailable          cannot be opened or reached
     │   │   └── LogRefused              it is there, and does not let us: waiting alone does not help
     │   ├── LogInUse                another daemon runs on it
     │   ├── UnknownTopic            no such topic or partition in the log
+    │   ├── DataLost                records are gone before they were read, or a topic was made anew
     │   ├── NotCommitted            certain: nothing of the cut is durable; the lease stands
     │   ├── Fenced                  the lease is lost; somebody else owns the shard
     │   └── Unknown                 the cut may or may not be durable: take the shard over and look
@@ -37,6 +40,14 @@ class EventCenterError(Exception):
 
 class ConfigurationError(EventCenterError):
     """A setting is unknown, missing or of the wrong form; the message names the key and its source."""
+
+
+class ProcessFailed(EventCenterError):
+    """A process that the supervisor started ends again and again; `code` is its last exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class Problem(NamedTuple):
@@ -66,6 +77,16 @@ class PluginError(EventCenterError):
 
 class ExpressionError(EventCenterError):
     """An expression is not in the language, or failed on the values it was given."""
+
+
+class GuardFailed(EventCenterError):
+    """A guard of a plugin raised; `__cause__` is what it raised."""
+
+    def __init__(self, name: str, file_line: str) -> None:
+        self.name = name
+        """As the machine calls it."""
+        self.file_line = file_line
+        super().__init__(f"{file_line}: guard {name!r} failed")
 
 
 class FormatError(EventCenterError):
@@ -103,6 +124,14 @@ class LogInUse(LogError):
 
 class UnknownTopic(LogError):
     """The log has no such topic or partition; the message lists the topics it has."""
+
+
+class DataLost(LogError):
+    """
+    The log has not what this center was to read next; the message says where, and what can be done.
+
+    Nothing was skipped: `[log] on_data_loss = "continue"` goes on without what is gone.
+    """
 
 
 class NotCommitted(LogError):

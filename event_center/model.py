@@ -8,7 +8,6 @@ those of docs/glossary.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, NewType
 
@@ -82,7 +81,6 @@ class Reason(StrEnum):
     NOT_ACCEPTED = "not_accepted"
     GUARD = "guard"
     FINISHED = "finished"
-    STALE = "stale"
     FAILED = "failed"
     BEHIND_LETTER = "behind_letter"
     WAITING_FULL = "waiting_full"
@@ -90,6 +88,7 @@ class Reason(StrEnum):
     BAD_COMMAND = "bad_command"
     NOT_APPLICABLE = "not_applicable"
     UNREADABLE_SNAPSHOT = "unreadable_snapshot"
+    TOO_LARGE = "too_large"
 
 
 class Status(StrEnum):
@@ -190,7 +189,7 @@ class Timer(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """One of the last events that a workflow refused, kept for `show` and `why`."""
+    """One of the last events that a workflow refused, kept for `show`."""
 
     at_ms: int
     event: str
@@ -283,7 +282,7 @@ class Snapshot:
         self.deciding_event = ""
         """Which one, if no waiting entry holds it: a timer, a result, a replay. Empty: the head."""
         self.parked: str | None = None
-        """Why it is parked: failed, loop, no_place, unreadable."""
+        """Why it is parked: failed, loop, no_place."""
         self.failure: Failure | None = None
         self.loop = 0
         """Transitions since the last record from outside, those of timers left out (1,000 park it)."""
@@ -304,6 +303,3 @@ class Snapshotted(NamedTuple):
     """When this workflow next needs its shard: the least due time of timers and retries, or 0."""
     needs: str
     """`t` has timers, `o` owes a run, `w` has waiting entries, `s` is stopped (parked or paused)."""
-
-
-Counts = Mapping[str, int]

@@ -1,12 +1,21 @@
 """
 What all tests share: no event loop but those that pytest-asyncio opens and closes.
 
-A test under virtual time carries `@pytest.mark.looptime`.
+A test under virtual time carries `@pytest.mark.looptime`. How many examples a property gets is said here,
+once: a few at the desk, more where the variable CI is set, many with `--hypothesis-profile thorough`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+
+from hypothesis import settings
+
+settings.register_profile("desk", max_examples=30, deadline=None)
+settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True)
+settings.register_profile("thorough", max_examples=2_000, deadline=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
 def pytest_configure() -> None:

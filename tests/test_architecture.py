@@ -31,10 +31,26 @@ BROAD_EXCEPTS = {
     "event_center/plugins/discovery.py": "importing a plugin runs the user's code",
     "event_center/engine/run.py": "a run calls the user's code",
     "event_center/engine/turn.py": "a guard is the user's code",
+    "event_center/plugins/signatures.py": "a guard is the user's code",
     "event_center/engine/attempt.py": "the text of an error is the user's code",
     "event_center/cli/__init__.py": "the top of the daemon",
 }
 """The files that may catch everything, each with its reason."""
+
+SLEEPS = {
+    "tests/waiting.py": "the waiting room: what rings no bell is looked at",
+    "tests/engine/world.py": "virtual time",
+    "tests/engine/test_effects.py": "a callback under virtual time",
+    "tests/engine/test_failed_runs.py": "a callback under virtual time",
+    "tests/engine/test_storm.py": "callbacks under virtual time",
+    "tests/engine/test_threads.py": "a plain function that takes its time: threads have no other",
+    "tests/client/test_commands.py": "a daemon under virtual time",
+    "tests/crash/twins.py": "a slow disk, in a real process",
+    "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
+    "tests/crash/machines/parcel.py": "callbacks that take their time, in a real process",
+    "tests/bench/waiting.py": "callbacks that wait are what is measured",
+}
+"""The files of the tests that may sleep, each with its reason."""
 
 FORBIDDEN_WORDS = tuple(
     "".join(parts) for parts in (("index", "-url"), ("pypi", ".org"), ("/wo", "rk/"))
@@ -175,6 +191,18 @@ def test_imports_stand_at_the_top() -> None:
     ]
     hidden += [_name(path) for path in MODULES if "TYPE_CHECKING" in path.read_text("utf-8")]
     assert hidden == []
+
+
+def test_tests_do_not_sleep() -> None:
+    """A test waits for a condition in `tests/waiting.py`, or in virtual time; never for a while."""
+    sleeping = {
+        _name(path)
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Attribute | ast.Name)
+        and (node.attr if isinstance(node, ast.Attribute) else node.id) == "sleep"
+    }
+    assert sleeping == SLEEPS.keys()
 
 
 def test_no_address_of_a_registry_or_of_one_machine() -> None:

@@ -274,7 +274,7 @@ async def test_a_ticket_follows_its_last_event(kind: str) -> None:
     machine = example("helpdesk").machine
     assert machine.missing(kind) == "create"
     for state in machine.states:
-        if not machine.is_final(state):
+        if not machine.definition.states[state].final:
             decision = machine.step(Snapshot("t", "helpdesk", 1, state), Event(kind), NOW)
             assert isinstance(decision, Transition)
             assert decision.target == HELPDESK[kind]

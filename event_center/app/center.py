@@ -24,6 +24,7 @@ from event_center.engine.member import Member
 from event_center.engine.plan import Plan
 from event_center.log.port import Log
 from event_center.log.sqlite import DaemonLock
+from event_center.model import Shard
 from event_center.wire.history import rfc3339
 
 log = structlog.get_logger()
@@ -106,6 +107,10 @@ class Center:
     async def _stop_when_idle(self) -> None:
         await self._member.until_idle()
         self._stopping.set()
+
+    async def quiet(self) -> list[Shard]:
+        """The shards of this center of which all is decided and durable, and no callback runs."""
+        return await self._member.quiet()
 
     @property
     def serving(self) -> bool:

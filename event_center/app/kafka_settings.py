@@ -52,6 +52,11 @@ class KafkaSettings(BaseModel):
         description="Copies of each topic that the center makes, on as many brokers; all but one of"
         " them must be up for a write. With 1, what a broker loses is lost.",
     )
+    create_topics: bool = Field(
+        default=True,
+        description="Make the topics that are missing when a center starts. Without it a start is"
+        " refused until `event-center topics create` has been run, by whoever may do so.",
+    )
     transaction_timeout: Some = Field(
         default=15.0,
         description="After this the brokers abort the transaction of a daemon that stands still: a"

@@ -146,8 +146,13 @@ class LogSettings(Section):
     )
     partitions: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,
-        description="Partitions of each topic, and so the number of shards, 1 to 1024. They are"
-        " made with the topics and never change; one process needs one.",
+        description="Partitions of the center's own topics, and so the number of shards, 1 to 1024."
+        " They are made with the topics and never change; one process needs one.",
+    )
+    on_data_loss: Literal["stop", "continue"] = Field(
+        default="stop",
+        description="When records are gone before they were read, or a topic was made anew: `stop`"
+        " and say so, or `continue` with what is there, counted and told in the history.",
     )
     keep_cuts: bool = Field(
         default=False,
@@ -182,6 +187,11 @@ class EngineSettings(Section):
         default=10_000,
         description="Events that may wait for one workflow, in the log. A workflow that is stuck"
         " stops growing there: its later events become dead letters.",
+    )
+    processes: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=1,
+        description="Processes that `run` starts on this machine, 1 to 256; they share the shards of"
+        " a log on Kafka. One uses one core; more than there are shards only stand by.",
     )
     callbacks: Limit = Field(
         default=1_000,
@@ -254,6 +264,11 @@ class TopicSettings(Section):
         default=None,
         description="An expression: when it happened, in milliseconds since 1970 or as RFC 3339."
         " Default: a CloudEvent's time, else when the log received it.",
+    )
+    partitions: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None,
+        description="Partitions that the topic is made with. Default: `log.partitions`. Another number"
+        " needs `wrong_partition` to be `forward`; a topic that exists keeps its own.",
     )
     wrong_partition: Literal["forward", "dead_letter"] = Field(
         default="forward",

@@ -8,6 +8,8 @@ plan and the log from here.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
@@ -18,7 +20,9 @@ from event_center.app.settings import Settings
 from event_center.app.sources import DEFAULT_FILES
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
+from event_center.engine.topics import Sizes
 from event_center.errors import ConfigurationError, DefinitionError, Problem
+from event_center.log.detail import Use
 from event_center.log.kafka import KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
@@ -60,7 +64,6 @@ async def open_log(
     *,
     clock: Callable[[], int] = wall_clock_ms,
     wait_s: float = inf,
-    untouched: bool = False,
 ) -> Log:
     """
     Open the log that the settings name, and make the topics that it lacks.
@@ -69,32 +72,84 @@ async def open_log(
         settings: what the log is.
         clock: says the time in ms.
         wait_s: wait no longer than this for a log that does not answer, whatever the settings say.
-        untouched: make no topics, and let retention remove nothing meanwhile.
 
     Raises:
         LogUnavailable: it can not be opened.
-        ConfigurationError: it was made with another number of partitions.
+        ConfigurationError: a topic has another number of partitions than it has to have.
     """
-    own = own_topics(settings)
-    consumed = _consumed(settings)
-    told = [own.history, own.dead_letters, *settings.publish.topics]
-    keep = settings.log.retention
-    rules = dict.fromkeys(consumed, (keep.events.max_age, keep.events.max_bytes))
-    history = (keep.history.max_age, keep.history.max_bytes)
-    rules = dict.fromkeys((t for t in told if t != own.dead_letters), history) | rules
-    if settings.log.kind == "kafka":
-        options = _kafka_options(settings, rules, clock, wait_s)
-        partitioner = PARTITIONERS[settings.engine.partitioner]
-        log: Log = await open_kafka(options, clock=clock, partitioner=partitioner)
-    else:
-        log = await _open_sqlite(settings, {} if untouched else rules, clock)
-    wanted = dict.fromkeys([*consumed, *told], settings.log.partitions)
+    log = await reach_log(settings, clock=clock, wait_s=wait_s)
     try:
-        await _make_topics(log, wanted, make=not untouched)
-    except BaseException:
+        await _make_topics(log, settings)
+    except BaseException:  # whatever it was goes on, and the log is not left open
         await log.close()
         raise
     return log
+
+
+async def reach_log(
+    settings: Settings,
+    *,
+    clock: Callable[[], int] = wall_clock_ms,
+    wait_s: float = inf,
+    untouched: bool = False,
+) -> Log:
+    """
+    Open the log that the settings name, with the topics that it has; arguments as of `open_log`.
+
+    If it is to be left untouched, retention removes nothing meanwhile.
+
+    Raises:
+        LogUnavailable: it can not be opened.
+    """
+    own = own_topics(settings)
+    keep = settings.log.retention
+    history = (keep.history.max_age, keep.history.max_bytes)
+    rules = dict.fromkeys([own.history, *settings.publish.topics], history)
+    rules |= dict.fromkeys(_consumed(settings), (keep.events.max_age, keep.events.max_bytes))
+    if settings.log.kind == "kafka":
+        options = _kafka_options(settings, rules, clock, wait_s)
+        partitioner = PARTITIONERS[settings.engine.partitioner]
+        return await open_kafka(options, clock=clock, partitioner=partitioner)
+    return await _open_sqlite(settings, {} if untouched else rules, clock)
+
+
+def uses(settings: Settings) -> dict[str, Use]:
+    """The topics of an app, the users' included, and what it does with each."""
+    own = own_topics(settings)
+    used = {
+        own.inbox: Use.INBOX,
+        own.commands: Use.COMMANDS,
+        own.history: Use.HISTORY,
+        own.dead_letters: Use.LETTERS,
+    }
+    if settings.log.kind == "kafka":  # the embedded log keeps snapshots in a table
+        used[f"{settings.app}.snapshots"] = Use.SNAPSHOTS
+    used |= dict.fromkeys(settings.publish.topics, Use.PUBLISHED)
+    return used | dict.fromkeys(settings.topics, Use.EVENTS)
+
+
+def partitions_wanted(settings: Settings) -> dict[str, int]:
+    """How many partitions each of these topics is made with."""
+    count = settings.log.partitions
+    events = {name: topic.partitions or count for name, topic in settings.topics.items()}
+    return dict.fromkeys(uses(settings), count) | events
+
+
+def sizes_of(settings: Settings) -> Sizes:
+    """How many partitions the topics have to have."""
+    own = own_topics(settings)
+    return Sizes(
+        shards=settings.log.partitions,
+        own=(own.inbox, own.commands),
+        written=(own.history, own.dead_letters),
+        strict=_strict(settings),
+    )
+
+
+def _strict(settings: Settings) -> frozenset[str]:
+    """Topics whose records on a wrong partition become letters instead of being forwarded."""
+    topics = settings.topics.items()
+    return frozenset(name for name, topic in topics if topic.wrong_partition != "forward")
 
 
 def _consumed(settings: Settings) -> list[str]:
@@ -145,18 +200,23 @@ def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> di
     }
 
 
-async def _make_topics(log: Log, topics: Mapping[str, int], *, make: bool) -> None:
+async def _make_topics(log: Log, settings: Settings) -> None:
     existing = await log.topics()
-    for name, partitions in topics.items():
-        if name in existing and existing[name].partitions != partitions:
-            msg = (
-                f"[log] partitions is {partitions}, but topic {name!r} of this log was made with "
-                f"{existing[name].partitions}; workflows live where that number put them: write "
-                f"partitions = {existing[name].partitions}, or begin another log"
-            )
-            raise ConfigurationError(msg)
-    if make and any(name not in existing for name in topics):
-        await log.create(topics)
+    sizes_of(settings).check(existing)
+    kept = f"{settings.app}.snapshots"  # the log makes it when the first center joins
+    wanted = {name: count for name, count in partitions_wanted(settings).items() if name != kept}
+    missing = [name for name in wanted if name not in existing]
+    if not missing:
+        return
+    if settings.log.kind == "kafka" and not settings.log.kafka.create_topics:
+        raise ConfigurationError(
+            f"the Kafka cluster at {settings.log.kafka.bootstrap} has no {', '.join(missing)}; "
+            "`event-center topics create --events` makes them, or write create_topics = true in "
+            "[log.kafka]"
+        )
+    await log.create(wanted)
+    # Sizes are checked again: of new topics, whose settings may not fit together.
+    sizes_of(settings).check(await log.topics())
 
 
 def machine_files(settings: Settings) -> list[Path]:
@@ -264,9 +324,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         bound=bound,
         machines=machines,
         envelopes=envelopes(settings),
-        dead_letter_strays=frozenset(
-            name for name, topic in settings.topics.items() if topic.wrong_partition != "forward"
-        ),
+        dead_letter_strays=_strict(settings),
         topics=own_topics(settings),
         publishable=frozenset(settings.publish.topics),
         home=home_of(settings),
@@ -279,6 +337,8 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             cut_records=settings.engine.cut_records,
             grace_s=settings.engine.grace,
         ),
+        continue_after_loss=settings.log.on_data_loss == "continue",
+        owner=f"{socket.gethostname()}/{os.getpid()}",
         every_outcome=settings.engine.history == "all",
     )
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from event_center.cli import checking, letters, looking, publishing, repairing, running
+from event_center.cli import checking, letters, looking, publishing, repairing, running, topics
 from event_center.cli.exits import CODES, Exit
 
 __all__ = ["app", "main"]
@@ -47,7 +47,7 @@ def _about(
     """Event-driven workflows: events in, state machines move, callbacks are awaited."""
 
 
-RUN, PUBLISH, LOOK, REPAIR = "Run", "Publish", "Look", "Repair"
+RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
@@ -59,8 +59,11 @@ app.command("stats", rich_help_panel=LOOK)(looking.stats)
 app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
 app.command("resume", rich_help_panel=REPAIR)(repairing.resume)
 app.command("retry", rich_help_panel=REPAIR)(repairing.retry)
+app.command("skip", rich_help_panel=REPAIR)(repairing.skip)
 app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
+app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
 app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
+app.add_typer(topics.topics, name="topics", rich_help_panel=ARRANGE)
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ class _Check:
             try:
                 self.machines.append(load(path))
             except DefinitionError as error:
-                self.problems += [Found(*problem) for problem in error.problems]
+                self.problems += [Found(shown(one.source), *one[1:]) for one in error.problems]
 
     def _bind(self, settings: Settings) -> None:
         files = [Path(machine.source) for machine in self.machines]
@@ -127,12 +127,19 @@ class _Check:
         self.problems += [_found(code, line) for line in lines[several:]]
 
 
+def shown(source: str) -> str:
+    """A path as people write it: from the working directory on, if it lies in there."""
+    path = Path(source)
+    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd())) if inside else source
+
+
 def _found(code: str, text: str) -> Found:
     place = _PLACE.fullmatch(text)
     if place is None:
         return Found(None, None, None, code, text)
     column = place["column"]
-    where = place["source"], int(place["line"]), None if column is None else int(column)
+    where = shown(place["source"]), int(place["line"]), None if column is None else int(column)
     return Found(*where, code, place["message"])
 
 

@@ -22,6 +22,7 @@ from event_center.errors import (
     FormatError,
     InvariantError,
     LogError,
+    ProcessFailed,
     UnknownTopic,
 )
 
@@ -53,6 +54,8 @@ def code_of(error: EventCenterError) -> Exit:
     match error:
         case InvariantError() | CallbackError():
             return Exit.INTERNAL
+        case ProcessFailed(code=code):
+            return Exit(code) if code in set(Exit) else Exit.INTERNAL
         case UnknownTopic():
             return Exit.USAGE
         case LogError() | FormatError():

@@ -116,6 +116,7 @@ async def _row(letter: Letter, session: Session) -> dict[str, Any]:
         "origin": letter.origin,
         "error": letter.error,
         "message": letter.message,
+        "callback": letter.callback,
         "attempts": letter.attempts,
     }
 

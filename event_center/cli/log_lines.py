@@ -28,13 +28,14 @@ class _Lines:
     debug = info = warning = error = critical = exception = msg
 
 
-def set_up_logging(settings: LoggingSettings) -> None:
-    """Log as the settings say."""
+def set_up_logging(settings: LoggingSettings, **always: object) -> None:
+    """Log as the settings say, and these fields in every line."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     # What troubles the Kafka client ends in an event of ours; its own lines are for debugging.
     logging.getLogger("aiokafka").setLevel(level if settings.level == "debug" else logging.CRITICAL)
     people = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     processors: list[Processor] = [
+        lambda _logger, _name, event: {**event, **always},
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -228,11 +228,18 @@ def print_stats(output: Output, counted: Stats) -> None:
         ("EVENTS", "COUNT"),
         [(name, str(count)) for name, count in events.items() if count or name == "read"],
     )
-    rest = ("redelivered", "transitions", "timers", "runs", "letters", "lag")
+    rest = ("redelivered", "lost", "transitions", "timers", "runs", "letters", "lag")
     rows = [(f"waiting, {name}", n) for name, n in counted["waiting"].items() if n]
     rows += [(name, counted[name]) for name in rest if counted[name] or name == "lag"]
     output.say("")
     output.table(("ALSO", "COUNT"), [(name, str(count)) for name, count in rows])
+    if len(counted["shards"]) > 1:
+        output.say("")
+        names = ("shard", "cut", "read", "takeovers", "owner")
+        output.table(
+            [name.upper() for name in names],
+            [[str(one[name]) for name in names] for one in counted["shards"]],
+        )
     if not workflows["total"]:
         output.say("\nno workflows")
         return

@@ -1,5 +1,5 @@
 """
-The commands that change one workflow: `pause`, `resume`, `retry`, `cancel`.
+The commands that change one workflow: `pause`, `resume`, `retry`, `skip`, `cancel`, `set-state`.
 
 Each is a record in the log with an id, who asked and why; the daemon decides it ahead of everything
 that waits, and its answer is read from the history. `client.commands` has the next step.
@@ -58,10 +58,33 @@ retry = _asking(
     Verb.RETRY,
     "Try again what failed: a parked workflow begins its attempts anew, a waiting one at once.",
 )
+skip = _asking(
+    Verb.SKIP,
+    "Give up what fails, the owed callback or the event that can not be decided, and go on behind it.",
+)
 cancel = _asking(
     Verb.CANCEL,
     "End one workflow where it is, as cancelled: what waits is refused, what it owes given up.",
 )
+
+
+def set_state(
+    workflow_id: Id,
+    state: Annotated[str, typer.Argument(metavar="STATE", help="A state of its machine.")],
+    *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: it must be told.")],
+    dry_run: DryRun = False,
+    wait: Wait = WAIT,
+    no_wait: NoWait = False,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put one workflow into a state, as if a transition had led there: its entry and timers begin."""
+    output = Output(as_json=as_json)
+    command = make_command(Verb.SET_STATE, workflow_id, reason=reason, args={"state": state})
+    within_s = patience(dry_run, no_wait, wait)
+    ask(output, Where(config, log), partial(_command, output, command, within_s))
 
 
 def patience(dry_run: bool, no_wait: bool, wait_s: float) -> float | None:

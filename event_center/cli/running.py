@@ -1,18 +1,19 @@
 """
-The command `run`: a center in this process, until a signal ends it or, if asked, until it is idle.
+The command `run`: a center in this process, or several in processes of their own, until a signal ends
+them or, if asked, until they are idle.
 
 Promises: SIGTERM or SIGINT ends it gracefully (running callbacks have the grace time, the last cut
 is made); a second signal ends it at once, and what was under way is owed to the next start.
-`app.center` has the next step.
+`app.center` has the next step, `app.supervisor` that of several processes.
 """
 
 from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Callable
+import sys
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import anyio
 import structlog
@@ -20,15 +21,18 @@ import typer
 
 from event_center.app.center import Center
 from event_center.app.settings import Settings
+from event_center.app.standing import answer_supervisor
+from event_center.app.supervisor import Supervisor, Tempo, check_shareable
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.looking import print_stats
 from event_center.cli.options import AsJson, Config, LogPath
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
-from event_center.cli.session import Where, app_of
+from event_center.cli.session import Where, app_of, opened
 from event_center.client.stats import Stats
 from event_center.client.stats import stats as stats_of
+from event_center.log.port import Log
 
 log = structlog.get_logger()
 
@@ -49,6 +53,17 @@ def run(
             "became of them.",
         ),
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            metavar="N",
+            help="Run N processes that share the shards; the log must be Kafka. "
+            "Default: [engine] processes.",
+        ),
+    ] = None,
+    child: Annotated[int | None, typer.Option("--child", hidden=True)] = None,
     wait: Annotated[
         str | None,
         typer.Option(
@@ -64,15 +79,34 @@ def run(
 ) -> None:
     """Run the daemon: decide events, await callbacks, keep every workflow's state."""
     output = Output(as_json=as_json)
-    read = partial(Where(config, log_path).settings, wait)
-    work = partial(_run, output, read, until_idle)
-    perform(output, work, fast=True)
+    where = Where(config, log_path)
+    if child is not None:
+        perform(output, partial(_run_child, where, child, wait), fast=True)
+        return
+    perform(output, partial(_run, output, where, Wish(processes, until_idle, wait)), fast=True)
 
 
-async def _run(output: Output, read: Callable[[], Settings], until_idle: bool) -> Exit:
-    gc.set_threshold(GARBAGE)
-    settings = read()
+class Wish(NamedTuple):
+    """What the command line asks of `run`; None does not ask."""
+
+    processes: int | None
+    until_idle: bool
+    wait: str | None
+
+
+async def _run(output: Output, where: Where, wish: Wish) -> Exit:
+    settings = where.settings(wish.wait)
+    count = wish.processes or settings.engine.processes
+    check_shareable(settings, count)
     set_up_logging(settings.logging)
+    if count > 1:
+        return await _supervise(output, where, wish._replace(processes=count))
+    return await _run_alone(output, settings, wish.until_idle)
+
+
+async def _run_alone(output: Output, settings: Settings, until_idle: bool) -> Exit:
+    """A center in this process."""
+    gc.set_threshold(GARBAGE)
     finished = False
     async with Center.open(settings) as center:
         before = await stats_of(center.log, app_of(settings))
@@ -83,8 +117,56 @@ async def _run(output: Output, read: Callable[[], Settings], until_idle: bool) -
             finished = True
             tasks.cancel_scope.cancel()
         if until_idle and finished:
-            await _sum_up(output, center, settings)
+            await _sum_up(output, center.log, settings)
     return Exit.OK if finished else Exit.PARTLY
+
+
+async def _run_child(where: Where, number: int, wait: str | None) -> Exit:
+    """A center in this process, which a supervisor has started."""
+    gc.set_threshold(GARBAGE)
+    settings = where.settings(wait)
+    set_up_logging(settings.logging, process=number)
+    finished = False
+    async with Center.open(settings) as center, anyio.create_task_group() as tasks:
+        tasks.start_soon(_obey_signals, center, tasks.cancel_scope, name="signals")
+        tasks.start_soon(answer_supervisor, center, name="answer supervisor")
+        await center.run()
+        finished = True
+        tasks.cancel_scope.cancel()
+    return Exit.OK if finished else Exit.PARTLY
+
+
+async def _supervise(output: Output, where: Where, wish: Wish) -> Exit:
+    """Centers in processes of their own, which run this command anew."""
+    settings = where.settings(wish.wait)
+    command = [sys.executable, "-m", "event_center", "run"]
+    for option, path in (("--config", where.config), ("--log", where.log)):
+        command += [] if path is None else [option, str(path)]
+    command += [] if wish.wait is None else ["--wait", wish.wait]
+    supervisor = Supervisor(
+        command,
+        wish.processes or settings.engine.processes,
+        shards=settings.log.partitions,
+        tempo=Tempo(grace_s=settings.engine.grace),
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_pass_on_signals, supervisor, name="signals")
+        code = await supervisor.run(until_idle=wish.until_idle)
+        tasks.cancel_scope.cancel()
+    if wish.until_idle and code == Exit.OK:
+        async with opened(where) as session:
+            await _sum_up(output, session.log, settings)
+    return Exit(code) if code in set(Exit) else Exit.INTERNAL
+
+
+async def _pass_on_signals(supervisor: Supervisor) -> None:
+    """Each signal goes to every process, which knows what the first and the second one mean."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        count = 0
+        async for number in signals:
+            count += 1
+            log.info("run.signal", signal=number.name, at_once=count > 1)
+            supervisor.stop()
 
 
 async def _obey_signals(center: Center, scope: anyio.CancelScope) -> None:
@@ -120,9 +202,9 @@ async def _show_progress(center: Center, before: Stats, until_idle: bool) -> Non
             await anyio.sleep(GLANCE_S)
 
 
-async def _sum_up(output: Output, center: Center, settings: Settings) -> None:
+async def _sum_up(output: Output, opened_log: Log, settings: Settings) -> None:
     """What became of all events, from the last cut."""
-    counted = await stats_of(center.log, app_of(settings))
+    counted = await stats_of(opened_log, app_of(settings))
     if output.as_json:
         output.json(counted)
     else:

@@ -75,6 +75,21 @@ def app_of(settings: Settings) -> App:
     )
 
 
+def require_log(settings: Settings) -> None:
+    """
+    Is there an embedded log, if the settings want one?
+
+    Raises:
+        LogUnavailable: there is none.
+    """
+    path = settings.under_root(settings.log.path)
+    if settings.log.kind == "sqlite" and not path.is_file():
+        raise LogUnavailable(
+            f"there is no log at {path}; the first `publish` or `run` makes it, or name another one "
+            "with --log or --config"
+        )
+
+
 @asynccontextmanager
 async def opened(where: Where, *, make: bool = False) -> AsyncIterator[Session]:
     """
@@ -89,12 +104,8 @@ async def opened(where: Where, *, make: bool = False) -> AsyncIterator[Session]:
         ConfigurationError, ExpressionError: the settings are wrong.
     """
     settings = where.settings()
-    path = settings.under_root(settings.log.path)
-    if settings.log.kind == "sqlite" and not make and not path.is_file():
-        raise LogUnavailable(
-            f"there is no log at {path}; the first `publish` or `run` makes it, or name another one "
-            "with --log or --config"
-        )
+    if not make:
+        require_log(settings)
     set_up_logging(settings.logging)
     log = await open_log(settings, wait_s=WAIT_S)
     try:

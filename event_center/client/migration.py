@@ -158,7 +158,6 @@ class _Migration:
         self._shards = shards
         self._found = found
         self._tell = tell
-        self._placing = Placing(source, target)
         self._tallies: dict[str, Tally] = {}
         """By topic: what was to be copied."""
         self._kinds = kinds
@@ -167,8 +166,13 @@ class _Migration:
         """Go from a target that is taken to one that is known to be right."""
         await self._note()
         await self._copy_entries()
+        there, here = await self._source.log.topics(), await self._target.log.topics()
+        sizes = {
+            name: (there[name].partitions, here[name].partitions) for name in there.keys() & here
+        }
+        placing = Placing(self._source, self._target, sizes)
         for stretch in self._found.stretches:
-            await self._copy_records(stretch)
+            await self._copy_records(stretch, placing)
         for shard in self._shards.values():
             await shard.rest()
         await self._finish()
@@ -209,7 +213,7 @@ class _Migration:
             await shard.rest()
             self._tell("workflows", done, self._found.entries.count)
 
-    async def _copy_records(self, stretch: Stretch) -> None:
+    async def _copy_records(self, stretch: Stretch, placing: Placing) -> None:
         tally = self._tallies.setdefault(stretch.topic, Tally())
         topic, place = stretch.topic, stretch.place
         async for batch in self._source.log.read(
@@ -217,8 +221,8 @@ class _Migration:
         ):
             for record in batch:
                 tally.record(record)
-                partition = self._placing.of(stretch, record)
-                shard = self._shards[Shard(partition)]
+                partition = placing.of(stretch, record)
+                shard = self._shards[Shard(partition % len(self._shards))]
                 if not shard.has(place, record.offset):
                     at_ms = record.timestamp_ms
                     copy = Outgoing(

@@ -9,13 +9,20 @@ same. `migration` fills these; `wire.migration` has the note that every cut carr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
 
 from event_center.client.survey import Side, Stretch
-from event_center.errors import Fenced, FormatError, MigrationError, NotCommitted, Undecodable, Unknown
+from event_center.errors import (
+    Fenced,
+    FormatError,
+    MigrationError,
+    NotCommitted,
+    Undecodable,
+    Unknown,
+)
 from event_center.log.port import Assigned, Cut, Group, Lease
 from event_center.model import Outgoing, Record, Shard
 from event_center.wire import command, letter
@@ -146,7 +153,9 @@ async def _take(group: Group, shards: dict[Shard, TargetShard], target: Side) ->
                 shards[change.shard] = TargetShard(lease)
                 await shards[change.shard].look()
     except Fenced as error:
-        raise MigrationError(f"the target was not given to us: {error}; run migrate again") from error
+        raise MigrationError(
+            f"the target was not given to us: {error}; run migrate again"
+        ) from error
     except TimeoutError as error:
         raise MigrationError(
             f"{target.log.where} gave {len(shards)} of its {group.shards} shards within {TAKE_S:g} s: "
@@ -164,21 +173,36 @@ def _taken_away(shard: Shard, target: Side) -> str:
 class Placing:
     """Where the records of the source lie in the target."""
 
-    def __init__(self, source: Side, target: Side) -> None:
+    def __init__(
+        self, source: Side, target: Side, partitions: Mapping[str, tuple[int, int]]
+    ) -> None:
+        """
+        Compare the two sides.
+
+        Args:
+            source: where records come from.
+            target: where they go.
+            partitions: how many each topic has there, and here.
+        """
         self._app = target.app
-        self._same = (source.app.shards, source.partitioner) == (
+        self._partitions = partitions
+        self._alike = (source.app.shards, source.partitioner) == (
             target.app.shards,
             target.partitioner,
         )
 
     def of(self, stretch: Stretch, record: Record) -> int:
-        """The partition of the target: the same if both sides are alike, else the workflow's home."""
-        if self._same:
+        """
+        The partition of the target: the same if both sides are alike, else that of the workflow's home.
+
+        What belongs to no workflow, and all of a topic with fewer partitions than shards, is dealt
+        round by its partition, which keeps its order.
+        """
+        there, here = self._partitions[stretch.topic]
+        if self._alike and there == here:
             return stretch.partition
-        workflow_id = self._workflow(stretch, record)
-        if workflow_id is None:
-            return stretch.partition % self._app.shards
-        return self._app.home(workflow_id)
+        workflow_id = self._workflow(stretch, record) if here >= self._app.shards else None
+        return stretch.partition % here if workflow_id is None else self._app.home(workflow_id)
 
     def _workflow(self, stretch: Stretch, record: Record) -> str | None:
         """Whose record it is, as far as that decides where it lies."""

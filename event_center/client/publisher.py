@@ -16,7 +16,7 @@ from itertools import islice
 import anyio
 import orjson
 
-from event_center.errors import InvariantError, LogError
+from event_center.errors import InvariantError, LogError, Unknown
 from event_center.log.port import Log
 from event_center.model import Json, Outgoing, Position
 from event_center.wire.history import rfc3339
@@ -179,5 +179,15 @@ class EventPublisher:
                 for call in calls:
                     call.error = error
                 return
+            except (
+                BaseException
+            ) as error:  # a mistake, or this asyncio task was cancelled: it goes on
+                for call in calls:
+                    call.error = Unknown(
+                        f"the write that this one shared has ended by {error!r}: the events may be in "
+                        "the log; publish them again with the same ids"
+                    )
+                    call.error.__cause__ = error
+                raise
         for call in calls:
             call.positions = list(islice(positions, len(call.records)))

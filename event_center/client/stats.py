@@ -8,14 +8,21 @@ the cut that it counts. The CLI's `stats` and the end of `run --until-idle` show
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
 
 from event_center.client.app import App
-from event_center.errors import FormatError
-from event_center.log.port import Log
+from event_center.errors import EventCenterError, FormatError
+from event_center.log.port import Log, TopicInfo
 from event_center.model import Outcome, Shard
 from event_center.wire.entries import SHARD_KEY, ShardEntry
 
+T = TypeVar("T")
+AT_ONCE = 16
+"""Questions that are asked side by side: enough to hide the way to a cluster, few enough for its client."""
 Stats = dict[str, Any]
 """Ready to be written as JSON; docs/formats.md lists the fields."""
 
@@ -41,7 +48,9 @@ async def stats(log: Log, app: App) -> Stats:
     Raises:
         FormatError: a shard entry can not be read.
     """
-    entries = {shard: await shard_entry(log, shard) for shard in map(Shard, range(app.shards))}
+    shards = [Shard(number) for number in range(app.shards)]
+    found = await _side_by_side([partial(shard_entry, log, shard) for shard in shards])
+    entries = dict(zip(shards, found, strict=True))
     outcomes: Counter[str] = Counter(dict.fromkeys(map(str, Outcome), 0))
     waiting: Counter[str] = Counter(ShardEntry().waiting)
     for entry in entries.values():
@@ -57,6 +66,7 @@ async def stats(log: Log, app: App) -> Stats:
         },
         "waiting": dict(waiting),
         "redelivered": sum(entry.redelivered for entry in both),
+        "lost": sum(sum(entry.lost.values()) for entry in both),
         "transitions": sum(entry.transitions for entry in both),
         "timers": sum(entry.timers for entry in both),
         "runs": sum(entry.runs for entry in both),
@@ -66,7 +76,14 @@ async def stats(log: Log, app: App) -> Stats:
         "letters": await _written(log, app.dead_letters),
         "history": await _written(log, app.history),
         "shards": [
-            {"shard": shard, "cut": entry.cut, "read": entry.read, "machines": entry.machines}
+            {
+                "shard": shard,
+                "cut": entry.cut,
+                "owner": entry.owner,
+                "takeovers": entry.takeovers,
+                "read": entry.read,
+                "machines": entry.machines,
+            }
             for shard, entry in entries.items()
         ],
     }
@@ -99,11 +116,10 @@ async def _topics(
     topics: dict[str, dict[str, Any]] = {}
     for topic in app.consumed():
         partitions = []
-        for partition in range(infos[topic].partitions if topic in infos else 0):
+        for partition, watermark in enumerate(await _watermarks(log, infos.get(topic))):
             shard = Shard(partition % app.shards)
             source = topic if partition == shard else f"{topic}/{partition}"
             offset = entries[shard].offsets.get(source, 0)
-            watermark = await log.watermark(topic, partition)
             # A cut between the two reads may have made the watermark's side the older one.
             lag = max(0, watermark - offset)
             partitions.append(
@@ -115,5 +131,40 @@ async def _topics(
 
 async def _written(log: Log, topic: str) -> int:
     """How many records were ever written to a topic of the center."""
-    info = (await log.topics()).get(topic)
-    return sum([await log.watermark(topic, p) for p in range(info.partitions if info else 0)])
+    return sum(await _watermarks(log, (await log.topics()).get(topic)))
+
+
+async def _watermarks(log: Log, info: TopicInfo | None) -> list[int]:
+    """The watermark of every partition of a topic."""
+    if info is None:
+        return []
+    return await _side_by_side(
+        [partial(log.watermark, info.name, p) for p in range(info.partitions)]
+    )
+
+
+async def _side_by_side(asks: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """
+    All answers, in the order of the questions; a log on other machines is asked several at once.
+
+    Raises:
+        EventCenterError: the first that one of them raises.
+    """
+    answers: dict[int, T] = {}
+    errors: list[EventCenterError] = []
+    limiter = anyio.Semaphore(AT_ONCE)
+    async with anyio.create_task_group() as tasks:
+
+        async def answer(number: int, ask: Callable[[], Awaitable[T]]) -> None:
+            try:
+                async with limiter:
+                    answers[number] = await ask()
+            except EventCenterError as error:
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+        for number, ask in enumerate(asks):
+            tasks.start_soon(answer, number, ask)
+    if errors:
+        raise errors[0]
+    return [answers[number] for number in range(len(asks))]

@@ -131,14 +131,18 @@ def _carried(entries: list[ShardEntry], target: Side) -> dict[Shard, ShardEntry]
     machines = {name: known for entry in entries for name, known in entry.machines.items()}
     for number, entry in enumerate(entries):
         into = made[Shard(number % target.app.shards)]
+        into.takeovers += entry.takeovers
         into.redelivered += entry.redelivered
         into.transitions += entry.transitions
         into.timers += entry.timers
         into.runs += entry.runs
         for outcome, count in entry.outcomes.items():
             into.outcomes[outcome] += count
+        for name, count in entry.lost.items():
+            into.lost[name] = into.lost.get(name, 0) + count
     for entry in made.values():
         entry.cut = 1
+        entry.shards = target.app.shards
         entry.partitioner = target.partitioner
         entry.machines = dict(machines)
     return made

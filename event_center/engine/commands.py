@@ -23,6 +23,7 @@ from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows, standing
 from event_center.errors import FormatError, Interrupted
 from event_center.log.port import Batch
+from event_center.machine.spelling import hint, quoted
 from event_center.model import (
     Event,
     Outcome,
@@ -260,8 +261,11 @@ class Commands:
         """Put the workflow into a state, as if a transition had led there."""
         state = command.args.get("state")
         machine = self._plan.machines.get(snapshot.machine)
-        if machine is None or state not in machine.states:
-            return f"machine {snapshot.machine} has no state {state!r}"
+        if machine is None:
+            return f"machine {snapshot.machine} is not loaded"
+        if state not in machine.states:
+            guess = hint(str(state), machine.states, "states")
+            return f"machine {snapshot.machine} has no state {quoted(state)}{guess}"
         if not command.reason:
             return "set-state needs a reason"
         self._drop_run(snapshot)

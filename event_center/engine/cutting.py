@@ -31,6 +31,8 @@ class Cutting:
         """Called when a cut is durable, and what it made so has been started."""
         self.under_way = False
         """A cut is built and nobody has heard yet how its commit ended."""
+        self.wider = False
+        """A topic has more partitions than the gate was opened for."""
 
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
@@ -38,6 +40,10 @@ class Cutting:
             await self._stop.something()
             if parts.workflows.gone:
                 return
+            if self.wider:
+                self.wider = False
+                await lease.open_gate(parts.entry.offsets)
+                self._on_settled(parts)
             await self._cut(parts, lease)
             if self._distance_s and not self._stop.asked:
                 await anyio.sleep(self._distance_s)

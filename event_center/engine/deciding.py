@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from event_center.engine.failing import Decider, Failing
+from event_center.engine.failing import Decider, Failing, say_unknown
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
@@ -110,6 +110,9 @@ class Deciding:
             self._decider.go_on(snapshot)
         else:
             if returned is not None:
+                machine = self._plan.machines[snapshot.machine]
+                if returned.name not in machine.events:
+                    say_unknown(snapshot, machine, run.callback, returned.name)
                 # It may need decide callbacks of its own: through the inbox it is durable as well.
                 run.context.emit(returned)
             hearing.contexts.append(run.context)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from event_center.engine.attempt import delay_ms, failure_of
-from event_center.engine.failing import error_event, say_failed, say_parked
+from event_center.engine.failing import error_event, say_failed, say_parked, say_unknown
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
@@ -181,6 +181,9 @@ class Effects:
         snapshot, owed = run.snapshot, run.owed
         event: Event | None = None
         if returned is not None:
+            machine = self._plan.machines[snapshot.machine]
+            if returned.name not in machine.events:
+                say_unknown(snapshot, machine, run.callback, returned.name)
             origin = f"run/{owed.seq}/{owed.name}"
             now = self._ledger.now_ms
             event = Event(returned.name, returned.payload, returned.id, now, (), origin)

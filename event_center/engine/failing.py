@@ -20,8 +20,11 @@ from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
 from event_center.engine.waiting import attempts, unheld
 from event_center.engine.workflow import Waiting, Workflows
-from event_center.machine.decision import ERROR, Action, Transition
+from event_center.errors import GuardFailed
+from event_center.machine.decision import ERROR, Action, Transition, accepted_text
+from event_center.machine.step import Machine
 from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status, Timer
+from event_center.plugins.signatures import Callback
 
 log = structlog.get_logger()
 
@@ -88,11 +91,15 @@ class Failing:
     ) -> None:
         """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
         attempt = attempts(snapshot, event, item) + 1
-        where = action.name if action is not None else "guard"
-        failure = failure_of(where, error, self._ledger.now_ms, attempt)
-        delay = None if action is None else delay_ms(action.retry, attempt, error, event.origin)
         machine = self._machines[snapshot.machine]
-        line = self._plan.callback(machine.name, where).file_line if action is not None else ""
+        where, line, delay = "guard", "", None
+        if action is not None:
+            where, line = action.name, self._plan.callback(machine.name, action.name).file_line
+            delay = delay_ms(action.retry, attempt, error, event.origin)
+        elif isinstance(error, GuardFailed):
+            where, line = f"guard {error.name}", error.file_line
+            error = error.__cause__ or error
+        failure = failure_of(where, error, self._ledger.now_ms, attempt)
         say_failed(snapshot, failure, delay, line)
         if delay is not None:
             self._later(snapshot, event, item, failure, due_ms=failure.at_ms + delay)
@@ -187,6 +194,19 @@ def say_failed(snapshot: Snapshot, failure: Failure, delay: int | None, where: s
         message=failure.message,
         again_in_ms=delay,
         where=where or None,
+    )
+
+
+def say_unknown(snapshot: Snapshot, machine: Machine, callback: Callback, name: str) -> None:
+    """Log that a callback returned an event that its machine has nowhere: it will be refused."""
+    log.warning(
+        "run.unknown_event",
+        workflow_id=snapshot.workflow_id,
+        machine=machine.name,
+        callback=callback.name,
+        returned=name,
+        known=accepted_text(f"machine {machine.name}", tuple(sorted(machine.events)), name),
+        where=callback.file_line,
     )
 
 

@@ -22,8 +22,10 @@ from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflows
 from event_center.errors import FormatError, Undecodable
-from event_center.log.port import Batch
+from event_center.log.port import TOO_LARGE, Batch
+from event_center.machine.decision import accepted_text
 from event_center.machine.definition import Missing
+from event_center.machine.step import Machine
 from event_center.model import (
     Event,
     Outcome,
@@ -49,6 +51,12 @@ def id_hash(event_id: str) -> int:
     return int.from_bytes(
         blake2b(event_id.encode("utf-8", "replace"), digest_size=8).digest(), "big"
     )
+
+
+def _not_created(machine: Machine, event_name: str) -> str:
+    """Why an event makes no workflow of this machine."""
+    instead = accepted_text(f"a new {machine.name}", machine.creating(), event_name)
+    return f"event {event_name!r} does not create a workflow of {machine.name}; {instead}"
 
 
 class Intake:
@@ -80,21 +88,18 @@ class Intake:
         topic, partition = batch.topic, batch.partition
         source = topic if partition == self._shard else f"{topic}/{partition}"
         read = self._plan.envelopes[topic].read
-        workflows, waiting, entry = self._workflows, self._waiting, self._ledger.entry
+        workflows, entry = self._workflows, self._ledger.entry
+        renewed = entry.renewed.get(topic)
+        # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
+        mark = source if renewed is None else f"{source}~{renewed}"
         held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, self._turn.decide
         redelivered = 0
         self._ledger.tick()
         for record in batch.records:
-            waiting.taking = record
             try:
                 workflow_id, machine, event = read(record, partition)
             except Undecodable as error:
-                self._letters.stray(
-                    record,
-                    Position(topic, partition, record.offset),
-                    Reason(error.reason),
-                    str(error),
-                )
+                self._unread(record, Position(topic, partition, record.offset), error)
                 continue
             snapshot = held_of(workflow_id)
             if type(snapshot) is not Snapshot:
@@ -105,10 +110,10 @@ class Intake:
                 if snapshot is None:
                     continue
             seen = snapshot.seen
-            if event.offset <= seen.get(source, -1):
+            if event.offset <= seen.get(mark, -1):
                 redelivered += 1
                 continue
-            seen[source] = event.offset
+            seen[mark] = event.offset
             if (event.id is not None and self._duplicate(snapshot, event)) or (
                 machine is not None and machine != snapshot.machine and self._other(snapshot, event)
             ):
@@ -116,13 +121,23 @@ class Intake:
             if snapshot.owed or workflow_id in mailboxes:
                 self._queue(snapshot, event, record)
             else:
-                decide(snapshot, event)
-        waiting.taking = None
+                decide(snapshot, event, None, record)
         entry.read += len(batch.records) - redelivered
         self._ledger.taken += len(batch.records)
         entry.offsets[source] = batch.records[-1].offset + 1
         if redelivered:
             self._redelivered(source, redelivered)
+
+    def _unread(self, record: Record, position: Position, error: Undecodable) -> None:
+        """A record without an event becomes a letter, unless the log could not hold that."""
+        if record.headers and record.headers[0][0] == TOO_LARGE:
+            size = record.headers[0][1].decode("latin-1")
+            detail = f"its value has {size} bytes, more than this log can write again"
+            told = {"workflow_id": "", "reason": Reason.TOO_LARGE, "detail": detail}
+            self._ledger.stray(Outcome.REJECTED, position, told)
+            log.warning("intake.too_large", position=str(position), size=size)
+            return
+        self._letters.stray(record, position, Reason(error.reason), str(error))
 
     def _redelivered(self, source: str, count: int) -> None:
         """With atomic cuts this never happens: the log has delivered records that a cut covers."""
@@ -190,7 +205,8 @@ class Intake:
         definition = self._plan.machines.get(machine) if machine is not None else None
         if definition is None:
             if machine is None:
-                self._missing(workflow_id, position, event)
+                detail = "there is none, and its topic names no machine that could make one"
+                self._missing(workflow_id, position, event, detail)
             else:
                 message = f"no machine {machine!r} is loaded"
                 self._letters.stray(
@@ -199,10 +215,10 @@ class Intake:
             return None
         missing = definition.missing(event.name)
         if missing is Missing.REJECT:
-            self._missing(workflow_id, position, event)
+            self._missing(workflow_id, position, event, _not_created(definition, event.name))
             return None
         if missing is Missing.DEAD_LETTER:
-            message = f"event {event.name!r} does not create a workflow of {machine}"
+            message = _not_created(definition, event.name)
             self._letters.stray(
                 record, position, Reason.UNKNOWN_WORKFLOW, message, workflow_id=workflow_id
             )
@@ -228,10 +244,10 @@ class Intake:
         }
         self._ledger.tell(history.CREATED, snapshot.workflow_id, event.origin, data)
 
-    def _missing(self, workflow_id: str, position: Position, event: Event) -> None:
+    def _missing(self, workflow_id: str, position: Position, event: Event, detail: str) -> None:
         """There is no such workflow, and this event does not make one."""
         told = {"workflow_id": workflow_id, "event": event.name, "reason": Reason.UNKNOWN_WORKFLOW}
-        self._ledger.stray(Outcome.REJECTED, position, told)
+        self._ledger.stray(Outcome.REJECTED, position, told | {"detail": detail})
 
     def _forward(self, workflow_id: str, machine: str | None, record: Record, event: Event) -> None:
         """The workflow lives in another shard: the event goes there, or becomes a letter."""

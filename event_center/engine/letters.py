@@ -50,10 +50,13 @@ class Letters:
         self._write(snapshot, event, item, {"reason": str(reason), "exception.message": message})
         self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, reason, detail=message)
 
-    def unhandled(self, snapshot: Snapshot, event: Event, item: Waiting, reason: Reason) -> None:
+    def unhandled(
+        self, snapshot: Snapshot, event: Event, item: Waiting, *, reason: Reason, detail: str
+    ) -> None:
         """The machine wants events that it does not accept as letters; they open no sequence."""
-        self._write(snapshot, event, item, {"reason": str(reason)})
-        self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, reason)
+        why = {"reason": str(reason), "exception.message": detail}
+        self._write(snapshot, event, item, why)
+        self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, reason, detail=detail)
 
     def failed(self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure) -> None:
         """The event could not be decided: its letter is open until an operator deals with it."""

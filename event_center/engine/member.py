@@ -16,7 +16,8 @@ from event_center.engine.backoff import Backoff
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.shard import Owner
-from event_center.errors import LogUnavailable, NotCommitted, Unknown
+from event_center.engine.topics import Sizes, check_same
+from event_center.errors import LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.port import Assigned, Batch, Change, Group, Log, Lost
 from event_center.model import Shard, Token
 
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 
 FETCH = 1_000
 """Records of one fetch: enough to make large cuts, few enough to leave the event loop free."""
+TOPICS_S = 10.0
+"""Between two looks whether somebody has changed the topics, which is rare."""
 IDLE_POLL_S = 0.02
 """How often `until_idle` looks."""
 
@@ -62,6 +65,7 @@ class Member:
                 self._runners = Runners(tasks, plan.limits.callbacks, threads=plan.limits.threads)
                 tasks.start_soon(self._follow_changes, group, name="group changes")
                 tasks.start_soon(self._take_in, group, name="intake")
+                tasks.start_soon(self._look_at_topics, group, name="topics")
                 if not self._late:
                     task_status.started()
         finally:
@@ -118,6 +122,10 @@ class Member:
                     return
             await anyio.sleep(IDLE_POLL_S)
 
+    async def quiet(self) -> list[Shard]:
+        """The shards of ours of which all is decided and durable, and no callback runs."""
+        return [owner.shard for owner in list(self.owners.values()) if await owner.quiet()]
+
     @property
     def lag(self) -> int:
         """Records not taken in yet, as far as the last batches told."""
@@ -156,6 +164,45 @@ class Member:
         )
         self.owners[change.shard] = owner
         self._tasks.start_soon(owner.run, name=f"shard {change.shard}")
+
+    # -- topics --------------------------------------------------------------------------------
+
+    async def _look_at_topics(self, group: Group) -> None:
+        """
+        Look now and then whether the topics are the ones that they were; more partitions are read.
+
+        Raises:
+            ConfigurationError, UnknownTopic, DataLost: somebody has changed what may not change.
+        """
+        plan = self._plan
+        sizes = Sizes(
+            shards=plan.home.shards,
+            own=(plan.topics.inbox, plan.topics.commands),
+            written=(plan.topics.history, plan.topics.dead_letters),
+            strict=plan.dead_letter_strays,
+        )
+        known: dict[str, str] = {}
+        missed = False
+        while True:
+            await anyio.sleep(TOPICS_S)
+            try:
+                infos = await self._log.topics()
+                known = known or {t: infos[t].id for t in plan.consumed() if t in infos}
+                sizes.check(infos)
+                check_same(known, infos)
+                wider = await group.look()
+            except LogUnavailable as error:
+                log.warning("log.not_read", error=str(error), again_in_s=TOPICS_S)
+                continue
+            except UnknownTopic:
+                if missed:
+                    raise
+                missed = True  # a broker that has just come up may not know all of them yet
+                continue
+            missed = False
+            if wider:
+                for owner in self.owners.values():
+                    owner.widen()
 
     # -- records -------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
+from event_center.engine.topics import Gap, Losses
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Workflows
@@ -62,6 +63,7 @@ class Parts:
             everything=plan.every_outcome,
         )
         ledger.wake = wake
+        self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         letters = Letters(plan, ledger)
         outbox = Outbox(ledger, plan.topics.inbox, plan.home)
@@ -79,7 +81,8 @@ class Parts:
         self.effects = effects = Effects(
             plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=runners
         )
-        # The one cycle: the turn starts what a state owes, the results of runs come back to it.
+        # What the turn hands on comes back to it in three places: deciding and failing (both know it
+        # as `Decider`) return an event that was awaited or failed, effects the result of a run.
         turn.on_owed, turn.on_free = effects.start_eager, effects.start
         self._intake = Intake(
             plan,
@@ -105,11 +108,11 @@ class Parts:
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
-        self._watermarks[batch.topic] = batch.watermark
         source = offset_key(batch.topic, batch.partition, self.shard)
+        self._watermarks[source] = batch.watermark
         following = self.entry.offsets.get(source, 0)
         if not batch.records:
-            self._pass_over(batch, source, following)
+            self._pass_over(batch, following)
             return
         if batch.records[0].offset < following:
             batch = self._without_repeated(batch, following)
@@ -122,18 +125,10 @@ class Parts:
         if self.timers.held:
             self.fire_released()
 
-    def _pass_over(self, batch: Batch, source: str, following: int) -> None:
+    def _pass_over(self, batch: Batch, following: int) -> None:
         """The log has removed what was to be read next: go on behind it."""
         if batch.after > following:
-            log.warning(
-                "intake.passed_over",
-                shard=self.shard,
-                topic=batch.topic,
-                partition=batch.partition,
-                records=batch.after - following,
-            )
-            self.entry.offsets[source] = batch.after
-            self.ledger.touch()
+            self.losses.passed(Gap(batch.topic, batch.partition, following, batch.after))
         if self.timers.held:
             self.fire_released()
 
@@ -252,8 +247,13 @@ class Parts:
             for held in workflows.held.values()
         )
 
+    def totals(self) -> dict[str, int]:
+        """Records by outcome, and `read` and `waiting`."""
+        entry = self.entry
+        return {"read": entry.read, "waiting": sum(entry.waiting.values()), **entry.outcomes}
+
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""
         offsets = self.entry.offsets
         marks = self._watermarks.items()
-        return sum(max(0, mark - offsets.get(topic, 0)) for topic, mark in marks)
+        return sum(max(0, mark - offsets.get(source, 0)) for source, mark in marks)

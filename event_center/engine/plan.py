@@ -66,6 +66,10 @@ class Plan:
     home: Home
     clock: Callable[[], int]
     limits: EngineLimits
+    continue_after_loss: bool = False
+    """Go on without records that are gone before they were read; False: stop and say so."""
+    owner: str = ""
+    """What the shard entries call this process: host and process id."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""
 

@@ -37,8 +37,9 @@ async def restore(
 
     Raises:
         Fenced: the lease was lost meanwhile.
-        ConfigurationError: the partitioner, a machine or a topic is not what it was when this shard
-            was cut.
+        ConfigurationError: the partitioner, the number of shards or a machine is not what it was when
+            this shard was cut.
+        UnknownTopic, DataLost: a topic is not there any more, or was made anew.
         MigrationError: the log is the target of a migration that has not ended.
         FormatError: the shard entry was written by a newer release, or it is damaged. A workflow of
             which this is true stands still alone.
@@ -59,10 +60,8 @@ async def restore(
                 elif entries.is_waiting(key):
                     workflow_id, number = entries.waiting_of(key)
                     waiting.setdefault(workflow_id, []).append((number, value))
-                elif key == entries.SHARD_KEY:
-                    _copy(ShardEntry.decode(value), parts.entry)
-                elif key == MIGRATION_KEY:
-                    migration.check_whole(value)
+                else:
+                    _about_shard(key, value, parts)
             except ValueError as error:
                 log.warning("restore.bad_key", shard=parts.shard, key=repr(key), error=str(error))
         yield count
@@ -70,9 +69,19 @@ async def restore(
         _look_at(workflow_id, parts, waiting.pop(workflow_id, []))
     for workflow_id, found in waiting.items():
         _too_many(workflow_id, parts, len(found))
-    _check_partitioner(parts.entry, plan)
+    _check_homes(parts.entry, plan)
     _check_machines(parts.entry, plan)
-    _check_topics(parts.entry, plan, topics)
+    parts.losses.check(plan.consumed(), topics)
+    parts.entry.owner = plan.owner
+    parts.entry.takeovers += 1  # which the first cut makes durable, if there is one
+
+
+def _about_shard(key: bytes, value: bytes, parts: Parts) -> None:
+    """An entry that is of no workflow."""
+    if key == entries.SHARD_KEY:
+        _copy(ShardEntry.decode(value), parts.entry)
+    elif key == MIGRATION_KEY:
+        migration.check_whole(value)
 
 
 def _copy(source: ShardEntry, target: ShardEntry) -> None:
@@ -145,8 +154,17 @@ def _fill(mailbox: Mailbox, items: list[Waiting]) -> None:
     mailbox.recheck = True
 
 
-def _check_partitioner(entry: ShardEntry, plan: Plan) -> None:
-    """Workflows live where the first partitioner put them."""
+def _check_homes(entry: ShardEntry, plan: Plan) -> None:
+    """Workflows live where the first partitioner and the first number of shards put them."""
+    shards = entry.shards or plan.home.shards
+    if shards != plan.home.shards:
+        msg = (
+            f"[log] partitions is {plan.home.shards}, but the workflows of this log live where "
+            f"{shards} shards put them: write partitions = {shards}; a snapshots topic that was given "
+            "more partitions can not be used any more, so begin with another app name"
+        )
+        raise ConfigurationError(msg)
+    entry.shards = shards
     known = entry.partitioner or plan.home.name
     if known != plan.home.name:
         msg = (
@@ -167,19 +185,5 @@ def _check_machines(entry: ShardEntry, plan: Plan) -> None:
                 f"{machine.source}: machine {machine.name} has changed, but its version is still "
                 f"{machine.version}, under which workflows have run; write version: "
                 f"{machine.version + 1}"
-            )
-            raise ConfigurationError(msg)
-
-
-def _check_topics(entry: ShardEntry, plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
-    """A topic that was deleted and made anew counts its offsets from the start again."""
-    for topic in plan.consumed():
-        info = topics[topic]
-        known = entry.topic_ids.setdefault(topic, info.id)
-        if known != info.id:
-            msg = (
-                f"topic {topic!r} was deleted and made anew: the offset "
-                f"{entry.offsets.get(topic, 0)} means nothing in it; rename the topic, or start "
-                "with another app name"
             )
             raise ConfigurationError(msg)

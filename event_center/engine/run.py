@@ -104,11 +104,6 @@ class Runners:
         self._loop = asyncio.get_running_loop()
 
     @property
-    def busy(self) -> int:
-        """Runs that wait for a runner or are under way."""
-        return len(self._queue) + len(self._under_way)
-
-    @property
     def queued(self) -> int:
         """Runs that wait for a runner."""
         return len(self._queue)

@@ -88,7 +88,8 @@ class Owner:
         try:
             while self.phase is not Phase.GONE:
                 try:
-                    await self._take_over()
+                    with self._stop.limit():  # a log that does not answer keeps no stop waiting
+                        await self._take_over()
                     await self._serve()
                 except (Fenced, Unknown, NotCommitted, LogUnavailable) as error:
                     self._lost = error
@@ -120,6 +121,11 @@ class Owner:
         self._stop.within(0.0)
         self._timekeeper.wake()
         self._end()
+
+    def widen(self) -> None:
+        """A topic has more partitions: open the gate again, between two cuts."""
+        self._cutting.wider = True
+        self._stop.wake()
 
     async def gone(self) -> None:
         """Wait until this ownership has ended."""
@@ -211,24 +217,16 @@ class Owner:
     @property
     def waiting(self) -> int:
         """Events that wait for their turn; what waits for a command or another event left out."""
-        parts = self._parts
-        if parts is None:
-            return 0
-        return parts.entry.waiting["queued"]
+        return 0 if self._parts is None else self._parts.entry.waiting["queued"]
 
     @property
     def lag(self) -> int:
         """Records between what was taken in and the last watermarks seen."""
-        parts = self._parts
-        return 0 if parts is None else parts.lag()
+        return 0 if self._parts is None else self._parts.lag()
 
     def totals(self) -> dict[str, int]:
         """Records by outcome, and `read` and `waiting`, as of now."""
-        parts = self._parts
-        if parts is None:
-            return {}
-        waiting = sum(parts.entry.waiting.values())
-        return {"read": parts.entry.read, "waiting": waiting, **parts.entry.outcomes}
+        return {} if self._parts is None else self._parts.totals()
 
     def take(self, batch: Batch) -> None:
         """Take a batch in; one of an older assignment is dropped."""
@@ -249,7 +247,7 @@ class Owner:
             watermarks = await self._group.watermarks(self.shard)
         except (LogUnavailable, NotCommitted):
             return False
-        if self._committing or not parts.idle():
+        if self._cutting.under_way or not parts.idle():
             return False
         offsets = parts.entry.offsets
         return all(offsets.get(t, 0) >= mark for t, mark in watermarks.items())

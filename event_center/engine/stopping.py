@@ -8,6 +8,7 @@ The owner (`shard`) makes one `Stop` and asks for the end; the cut loop (`cuttin
 from __future__ import annotations
 
 import asyncio
+import math
 
 import anyio
 
@@ -15,16 +16,23 @@ import anyio
 class Stop:
     """Whether a shard is to stop, how long that may take, and what wakes who waits meanwhile."""
 
-    __slots__ = ("_at_s", "_something")
+    __slots__ = ("_at_s", "_scope", "_something")
 
     def __init__(self) -> None:
         self._at_s: float | None = None
+        self._scope = anyio.CancelScope()
         self._something = asyncio.Event()
 
     def within(self, grace_s: float) -> None:
         """Stop from now on, within so many seconds."""
-        self._at_s = asyncio.get_running_loop().time() + grace_s
+        self._at_s = self._scope.deadline = asyncio.get_running_loop().time() + grace_s
         self._something.set()
+
+    def limit(self) -> anyio.CancelScope:
+        """A scope that ends when the time for stopping is over, also if the stop comes while it lasts."""
+        deadline = math.inf if self._at_s is None else self._at_s
+        self._scope = anyio.CancelScope(deadline=deadline)
+        return self._scope
 
     @property
     def asked(self) -> bool:

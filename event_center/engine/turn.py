@@ -19,7 +19,7 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
-from event_center.engine.waiting import WaitingRoom
+from event_center.engine.waiting import WaitingRoom, with_record
 from event_center.engine.workflow import STOPPED, Waiting, Workflows, standing
 from event_center.machine.decision import DONE, Refused, Transition
 from event_center.machine.step import Machine
@@ -28,6 +28,7 @@ from event_center.model import (
     Outcome,
     Owed,
     Reason,
+    Record,
     Snapshot,
     Status,
     Timer,
@@ -89,9 +90,15 @@ class Turn:
 
     # -- decide ----------------------------------------------------------------------------------
 
-    def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
+    def decide(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        item: Waiting | None = None,
+        record: Record | None = None,
+    ) -> None:
         """
-        Decide one event; `item` is how it waited, None if it comes straight from its record.
+        Decide one event; `item` is how it waited, None if it comes straight from its `record`.
 
         When this returns, the event has its outcome, or it is waiting.
         """
@@ -101,25 +108,26 @@ class Turn:
         if snapshot.letters_last and item is None and open_letters(snapshot) and event.offset >= 0:
             # What waits already (an item) came before the letters, and is decided as ever.
             self._letters.follow(
-                snapshot, event, self._waiting.item(event, None), Reason.BEHIND_LETTER
+                snapshot, event, with_record(event, None, record), Reason.BEHIND_LETTER
             )
             return
         machine = self._machines.get(snapshot.machine)
         if machine is None or (
             snapshot.version != machine.version and not self._move(snapshot, machine)
         ):
-            self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item))
+            self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item, record))
             say_parked(snapshot, "", "")
             return
         try:
             decision = machine.step(snapshot, event, self._ledger.now_ms)
         except BaseException as error:  # noqa: BLE001 - guards are user code: this event failed, not we
-            self.failing.failed(snapshot, event, self._waiting.queued(snapshot, event, item), error)
+            queued = self._waiting.queued(snapshot, event, item, record)
+            self.failing.failed(snapshot, event, queued, error)
             return
         if isinstance(decision, Refused):
-            self._refuse(snapshot, event, item, decision)
+            self._refuse(snapshot, event, item, refused=decision, record=record)
         elif decision.decide:
-            queued = self._waiting.queued(snapshot, event, item)
+            queued = self._waiting.queued(snapshot, event, item, record)
             self._deciding.begin(snapshot, event, queued, decision)
         else:
             self.accept(snapshot, event, item, decision)
@@ -148,7 +156,13 @@ class Turn:
         self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
 
     def _refuse(
-        self, snapshot: Snapshot, event: Event, item: Waiting | None, refused: Refused
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        item: Waiting | None,
+        *,
+        refused: Refused,
+        record: Record | None,
     ) -> None:
         unhandled = refused.unhandled
         if item is not None and item.timer is not None:
@@ -157,14 +171,17 @@ class Turn:
         if event.offset < 0 and unhandled is not Unhandled.IGNORE:
             unhandled = Unhandled.REJECT
         if unhandled is Unhandled.DEFER:
-            self._waiting.defer(snapshot, event, item)
+            self._waiting.defer(snapshot, event, item, record)
             return
         self.settle(snapshot, item)
-        reason, detail = refused.reason, refused.detail
+        reason = refused.reason
+        if unhandled is Unhandled.IGNORE:
+            self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail=refused.detail)
+            return
+        detail = refused.explained(snapshot.state, event.name)
         if unhandled is Unhandled.DEAD_LETTER:
-            self._letters.unhandled(snapshot, event, self._waiting.item(event, item), reason)
-        elif unhandled is Unhandled.IGNORE:
-            self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail=detail)
+            waiting = with_record(event, item, record)
+            self._letters.unhandled(snapshot, event, waiting, reason=reason, detail=detail)
         else:
             self._ledger.outcome(snapshot, event, Outcome.REJECTED, reason, detail=detail)
 

@@ -20,27 +20,22 @@ class WaitingRoom:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
-        self.taking: Record | None = None
-        """The record that the intake is taking in: what a direct event waits as, if it has to."""
 
-    def item(self, event: Event, item: Waiting | None) -> Waiting:
-        """The event with its record, if it has one."""
-        if item is not None:
-            return item
-        record = self.taking if event.offset >= 0 else None
-        return Waiting(event, record, event.topic, event.partition)
-
-    def queued(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> Waiting:
+    def queued(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, record: Record | None
+    ) -> Waiting:
         """The event as something that waits, counted as such; it may be decided at once all the same."""
         if item is None:
-            item = self.item(event, None)
+            item = with_record(event, None, record)
             if item.record is not None:
                 self._ledger.wait(snapshot, item)
         return item
 
-    def defer(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
+    def defer(
+        self, snapshot: Snapshot, event: Event, item: Waiting | None, record: Record | None
+    ) -> None:
         """The machine sets the event aside until a state accepts it."""
-        item = self.queued(snapshot, event, item)
+        item = self.queued(snapshot, event, item, record)
         if not item.deferred:
             self._ledger.defer(snapshot, item)
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
@@ -90,6 +85,11 @@ class WaitingRoom:
         if any(queued.timer == timer for queued in mailbox.queue):
             return None
         return timer_item(timer)
+
+
+def with_record(event: Event, item: Waiting | None, record: Record | None) -> Waiting:
+    """The event as it waited; one that comes straight from its record, with that."""
+    return item or Waiting(event, record, event.topic, event.partition)
 
 
 def timer_item(timer: Timer) -> Waiting:

@@ -59,6 +59,11 @@ class Gates:
             ],
         )
 
+    def resize(self, topics: Sequence[tuple[str, int]]) -> bool:
+        """Partitions of the topics by now; whether any has more. Open gates stay as they are."""
+        before, self._topics = dict(self._topics), tuple(topics)
+        return any(count > before[name] for name, count in topics)
+
     def close(self, shard: Shard) -> None:
         """Stop reading the shard; a gate that is closed stays closed."""
         self._open.pop(shard, None)

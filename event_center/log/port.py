@@ -4,8 +4,9 @@ The log port: what the engine needs of a log, and promises that each engine keep
 The engines are `memory`, `sqlite` and `kafka`. One contract suite (tests/log/contract) runs on
 all of them without engine-specific branches. The engine room calls this; nothing here calls back.
 
-A log holds *topics* of numbered partitions, and one keyed store of *entries* per shard. Shard p owns
-partition p of every topic that its group joined, and the entries of shard p. What a shard makes durable
+A log holds *topics* of numbered partitions, and one keyed store of *entries* per shard. Of N shards,
+shard p owns partitions p, p + N, p + 2N, ... of every topic that its group joined, and the entries of
+shard p. What a shard makes durable
 goes through its *lease*, as a *cut*: entries, records and offsets, all or nothing.
 """
 
@@ -15,8 +16,11 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.model import Outgoing, Position, Record, Shard, Token
 
+TOO_LARGE = "__event_center.too_large"
+"""The only header of a record that is larger than the log could write again; its value is left out."""
 Entry = tuple[bytes, bytes]
 """Key and value of the keyed store; a removed key is absent."""
 
@@ -77,7 +81,7 @@ class Cut:
     records: list[Outgoing] = field(default_factory=list)
     """History, emitted events and letters, in this order per partition."""
     offsets: dict[str, int] = field(default_factory=dict)
-    """The next offset of each topic. The truth stands in the shard entry; this feeds lag and retention."""
+    """Next offsets by the names of `ownership.offset_key`; these feed lag and retention only."""
 
 
 class Lease(Protocol):
@@ -103,10 +107,13 @@ class Lease(Protocol):
         """
         Let `Group.fetch` deliver this shard's records, each topic from its next offset.
 
-        A topic that is not named starts at the oldest record it has.
+        Offsets are named as `ownership.offset_key` says. What is not named starts at the oldest
+        record there is. An offset whose record retention has removed is told by a batch without
+        records. A gate that is open is opened anew.
 
         Raises:
             Fenced: the lease was lost meanwhile.
+            DataLost: an offset lies behind the end of its partition.
             LogUnavailable: the log can not be read now: lease the shard again later.
         """
         ...
@@ -192,6 +199,20 @@ class Group(Protocol):
         """
         ...
 
+    async def look(self) -> bool:
+        """
+        Look at the topics anew; whether one has more partitions than before.
+
+        Gates that are opened from then on have the new partitions; open ones stay as they are, until
+        `open_gate` is called again.
+
+        Raises:
+            LogInUse: the store of entries has another number of shards now.
+            UnknownTopic: a topic is gone.
+            LogUnavailable: the log can not be read now: ask again later.
+        """
+        ...
+
     async def leave(self) -> None:
         """
         Leave the group: shards go to the others. Leases should have been released before.
@@ -221,6 +242,19 @@ class Log(Protocol):
         Raises:
             LogUnavailable: the log can not be read now: ask again later.
         """
+        ...
+
+    async def describe(self) -> list[TopicDetail]:
+        """
+        All topics as an administrator sees them; one that keeps the entries is among them.
+
+        Raises:
+            LogUnavailable: the log can not be read now, or does not tell: ask again later.
+        """
+        ...
+
+    def flaws(self, detail: TopicDetail, use: Use) -> list[Flaw]:
+        """What of a topic's settings does not fit its use; nothing where there are no settings."""
         ...
 
     async def join(self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()) -> Group:

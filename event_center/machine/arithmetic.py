@@ -21,7 +21,9 @@ FAILURES = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError,
 
 LEAST = -(2**63)
 GREATEST = 2**64 - 1
+"""The integers that JSON can be written with here (orjson): others could not be in a snapshot."""
 MAX_LENGTH = 100_000
+"""Of a text or list that is computed: `data.x * 1000000` must not fill the memory."""
 
 _NOUNS = {
     dict: "a mapping",

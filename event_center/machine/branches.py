@@ -189,7 +189,10 @@ def _identifier(reader: Reader, node: Node, what: str) -> str | None:
     name = reader.text(node, f"the name of a {what}")
     if name is None or all(part.isidentifier() for part in name.split(".")):
         return name
-    reader.wrong(node, f"{quoted(name)} can not name a {what}: use letters, digits, _ and dots")
+    advice = f"; an expression begins with '=': {quoted('=' + name)}" if what == "guard" else ""
+    reader.wrong(
+        node, f"{quoted(name)} can not name a {what}: use letters, digits, _ and dots{advice}"
+    )
     return None
 
 

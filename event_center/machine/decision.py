@@ -8,8 +8,10 @@ the engine's turn accepts a Transition after its decide callbacks, by swapping t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from event_center.machine.spelling import meant
 from event_center.model import Event, Json, Reason, Result, Snapshot, Timer, Unhandled
 
 DONE = "@done"
@@ -18,6 +20,11 @@ ERROR = "@error"
 """The event of a callback that failed for good (`on_error`); payload: callback, type, message, attempt."""
 AFTER = "@after/"
 """Events of timers begin with this, followed by the key of `after` as it was written."""
+
+EXPLAINED = 1_024
+"""Explanations that are kept: a publisher with a spelling mistake makes it with every event."""
+LISTED = 16
+"""Accepted events that an explanation lists: it stands in snapshots."""
 
 Guard = Callable[[Snapshot, Event, int], Any]
 """A guard as the table calls it: snapshot, event, now_ms → truth. It does no I/O and changes nothing."""
@@ -90,6 +97,19 @@ class Refused:
         """The guard that said no, as it is written in the machine."""
         self.accepted = accepted
         """The events that the state accepts, sorted."""
+
+    def explained(self, state: str, event_name: str) -> str:
+        """What history says of it: the guard, or what the state accepts and was perhaps meant."""
+        meant_name = event_name if self.reason is Reason.UNKNOWN_EVENT else ""
+        return self.detail or accepted_text(f"state {state}", self.accepted, meant_name)
+
+
+@lru_cache(maxsize=EXPLAINED)
+def accepted_text(who: str, accepted: tuple[str, ...], event_name: str) -> str:
+    """What `who` accepts instead of an event, and which of it was meant, for the detail of a refusal."""
+    if not accepted:
+        return f"{who} accepts no events"
+    return f"{who} accepts: {', '.join(accepted[:LISTED])}{meant(event_name, accepted)}"
 
 
 Decision = Transition | Refused

@@ -29,8 +29,11 @@ from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.spelling import quoted
 
 MAX_CHARACTERS = 1_000_000
+"""A hundred times the longest machine that people write; what is longer is another file."""
 MAX_NODES = 100_000
+"""Nodes that aliases may blow a small file up to."""
 MAX_DEPTH = 50
+"""Levels of nesting: reading goes down by calls, and Python has room for about a thousand."""
 
 _BOOLEANS = {
     "true": True,

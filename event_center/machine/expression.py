@@ -27,7 +27,9 @@ from event_center.machine.arithmetic import CHECKED, FAILURES, OPERATORS, in_ran
 from event_center.machine.spelling import hint, quoted
 
 MAX_CHARACTERS = 1_000
+"""What is longer is no expression but a program, and belongs into a callback."""
 MAX_DEPTH = 50
+"""Levels of nesting: far below the depth at which Python's own compiler gives up."""
 
 _VALUES = "_values"
 _KEYWORD_KEY = re.compile(r"\.\s*(" + "|".join(keyword.kwlist) + r")\b")
@@ -134,7 +136,7 @@ def _compiled(source: str, names: _Names, *, explain: bool) -> Callable[[Mapping
     """Translate the checked source into a function of the values."""
     code = _code(source, names, explain=explain)
     # The tree holds nothing but what _Translation wrote: no names but _values and the operators.
-    run: Callable[[Mapping[str, Any]], Any] = eval(code, {"__builtins__": {}, **CHECKED})  # noqa: S307
+    run: Callable[[Mapping[str, Any]], Any] = eval(code, {"__builtins__": {}, **CHECKED})  # noqa: S307 - our own tree
     return run
 
 

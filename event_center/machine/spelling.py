@@ -12,9 +12,12 @@ from collections.abc import Iterable
 from itertools import islice
 
 _SHOWN = 60
+"""Characters of a name that a message shows: it has to stay on a line or two."""
 _COMPARED = 100
 _CANDIDATES = 200
+"""Characters and names that are compared: the time grows with both, and they may be a stranger's."""
 _LISTED = 16
+"""Names at the end of a message, for the same reason."""
 
 
 def quoted(name: object) -> str:

@@ -57,7 +57,7 @@ class Machine:
         Raises:
             ExpressionError: an expression failed on its values, or a named guard was not given.
             DefinitionError: the workflow is in a state that this machine does not have.
-            Exception: whatever a named guard raised.
+            GuardFailed: a guard of a plugin raised; its cause is what it raised.
         """
         try:
             move = self._moves[snapshot.state].get(event.name)
@@ -144,6 +144,11 @@ class Machine:
         accepted = event_name in self._table[self.initial].accepts
         return Missing.CREATE if accepted else Missing.REJECT
 
+    def creating(self) -> tuple[str, ...]:
+        """The events that make a workflow where there is none, sorted."""
+        known = self.events | (self.definition.events or {}).keys()
+        return tuple(sorted(name for name in known if self.missing(name) is Missing.CREATE))
+
     def effect(self, state: str, name: str) -> Action:
         """
         The entry callback of a state by its name.
@@ -178,17 +183,9 @@ class Machine:
         """What the state does with an event that it does not accept."""
         return self._table[state].unhandled
 
-    def is_final(self, state: str) -> bool:
-        """Whether a workflow in this state is over."""
-        return self._table[state].final
-
     def result(self, state: str) -> Result | None:
         """How a workflow that is over in this state ended; None where it is not over."""
         return self._table[state].arrival.result
-
-    def accepts(self, state: str) -> tuple[str, ...]:
-        """The events that the state accepts, guards aside, sorted."""
-        return self._table[state].accepts
 
     def has(self, state: str, event_name: str) -> bool:
         """Whether the state has branches for this event; also for `@done`, `@error` and timers."""

@@ -26,6 +26,9 @@ from event_center.plugins.callbacks import Callbacks
 
 T = TypeVar("T")
 
+NAMED = "or take it out of `plugins` in the settings"
+"""What else helps where a plugin that is named there can not be imported."""
+
 ENTRY_POINTS = "event_center.plugins"
 """The group of entry points: each names a module, or a Callbacks object in one."""
 
@@ -47,14 +50,14 @@ def discover(
     search = _Search()
     for one in configured:
         if one.endswith(".py") or os.sep in one:
-            search.named(search.file(root / one), f"plugins = [{one!r}]")
+            search.named(search.file(root / one, NAMED), f"plugins = [{one!r}]")
         else:
             search.named(search.module(one), f"plugins = [{one!r}]")
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         search.entry_point(point)
     for beside in (path.with_suffix(".py") for path in machine_files):
         if beside.is_file():
-            search.add(search.file(beside))
+            search.add(search.file(beside, f"it lies beside {beside.stem}.yaml"))
     return search.found
 
 
@@ -72,7 +75,8 @@ def function_named(named: str, root: Path, source: str) -> Callable[[], Any]:
     """
     where, _, name = named.rpartition(":")
     search = _Search()
-    module = search.file(root / where) if where.endswith(".py") else search.module(where)
+    why = f"or name another in {source}"
+    module = search.file(root / where, why) if where.endswith(".py") else search.module(where)
     found = getattr(module, name, None)
     if not callable(found):
         raise PluginError(f"{source}: {where} has no function {name!r}; define it there")
@@ -109,19 +113,19 @@ class _Search:
         except ModuleNotFoundError as error:
             missing = error.name is not None and (name + ".").startswith(error.name + ".")
             if not missing:
-                raise _failed(error, name, None) from error
+                raise _failed(error, name, None, why=NAMED) from error
         if missing:
             raise PluginError(
                 f"plugins = [{name!r}]: there is no such module; install its package, or write the "
                 "path of a file, as `plugins/foo.py`"
             )
-        module = _imported(lambda: importlib.import_module(name), name, None)
+        module = _imported(lambda: importlib.import_module(name), name, None, why=NAMED)
         if module.__file__ is not None:
             self.loaded[Path(module.__file__).resolve()] = module
         return module
 
-    def file(self, path: Path) -> ModuleType:
-        """Load a module from a file, once, under a name that no other file gets."""
+    def file(self, path: Path, why: str) -> ModuleType:
+        """Load a module from a file, once, under a name of its own; `why` says who wants it."""
         path = path.resolve()
         if path not in self.loaded:
             if not path.is_file():
@@ -129,13 +133,14 @@ class _Search:
                     f"{path}: there is no such plugin file; paths in `plugins` start from "
                     "the project's directory"
                 )
-            self.loaded[path] = _imported(lambda: _loaded(path), path.name, path)
+            self.loaded[path] = _imported(lambda: _loaded(path), path.name, path, why=why)
         return self.loaded[path]
 
     def entry_point(self, point: importlib.metadata.EntryPoint) -> None:
         """Load what an installed package announces."""
         source = f"the entry point {point.name!r} = {point.value!r}"
-        target = _imported(point.load, source, None)
+        why = "an installed package announces it; without the package nobody loads it"
+        target = _imported(point.load, source, None, why=why)
         if isinstance(target, Callbacks):
             if not any(target is known for known in self.found):
                 self.found.append(target)
@@ -159,26 +164,26 @@ def _loaded(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException:  # whatever it was goes on, and nothing of the module stays
         del sys.modules[name]
         raise
     return module
 
 
-def _imported(load: Callable[[], T], name: str, path: Path | None) -> T:
+def _imported(load: Callable[[], T], name: str, path: Path | None, *, why: str) -> T:
     """Run the user's module; everything that it raises is its author's to mend."""
     try:
         return load()
     except PluginError:
         raise
-    except (Exception, SystemExit) as error:
-        raise _failed(error, name, path) from error
+    except (Exception, SystemExit) as error:  # the user's code: it may raise anything
+        raise _failed(error, name, path, why=why) from error
 
 
-def _failed(error: BaseException, name: str, path: Path | None) -> PluginError:
+def _failed(error: BaseException, name: str, path: Path | None, *, why: str) -> PluginError:
     return PluginError(
         f"{_line_of(error, path)}: importing the plugin {name} failed: "
-        f"{type(error).__name__}: {error}; mend it, or take it out of `plugins`"
+        f"{type(error).__name__}: {error}; mend it ({why})"
     )
 
 

@@ -88,7 +88,7 @@ class _Resolution:
         name = self.machine.name
         opening = [(name, function) for one in self.found for function in one.lifespans]
         made = self._made(self.functions.items(), partial(Callback, name))
-        guards = self._made(self.guard_functions.items(), lambda _, function: guard(function))
+        guards = self._made(self.guard_functions.items(), guard)
         lifespans = self._made(opening, lifespan)
         if self.problems:
             raise PluginError("\n".join(self.problems))

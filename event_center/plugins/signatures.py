@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operator import attrgetter
 from typing import Any
 
-from event_center.errors import PluginError
+from event_center.errors import GuardFailed, PluginError
 from event_center.machine.decision import Guard
 from event_center.machine.spelling import meant
 from event_center.model import Event, Snapshot
@@ -78,9 +78,9 @@ class Callback:
         return f"<callback {self.name} of {self.machine}, {self.file_line}>"
 
 
-def guard(function: Callable[..., Any]) -> Guard:
+def guard(name: str, function: Callable[..., Any]) -> Guard:
     """
-    Make a guard of the machine's table from a plugin's function.
+    Make a guard of the machine's table from a plugin's function; what it raises comes as GuardFailed.
 
     Raises:
         PluginError: it is async, or its signature is wrong.
@@ -91,7 +91,7 @@ def guard(function: Callable[..., Any]) -> Guard:
             "or find out in a callback and return an event"
         )
     positional, named = _parameters(function, OF_GUARDS, "a guard")
-    return _with_truth(_reading(function, positional, named), function)
+    return _with_truth(_reading(function, positional, named), name, function)
 
 
 def lifespan(machine: str, function: Callable[..., Any]) -> Lifespan:
@@ -219,19 +219,28 @@ def _reading(function: Callable[..., Any], positional: list[str], named: list[st
     )
 
 
-def _with_truth(read: Guard, function: Callable[..., Any]) -> Guard:
-    """Refuse a coroutine that a decorator hid from the check at load: it would always be true."""
+def _with_truth(read: Guard, name: str, function: Callable[..., Any]) -> Guard:
+    """The border around a guard: its answer as a truth, its errors with its name and line."""
+    where = file_line(function)
 
     def truth(snapshot: Snapshot, event: Event, now: int) -> bool:
-        answer = read(snapshot, event, now)
-        if answer is True or answer is False:
-            return answer
-        if inspect.iscoroutine(answer):
-            answer.close()
-            raise PluginError(f"{place(function)} returned a coroutine; a guard may not be async")
-        return bool(answer)
+        try:
+            answer = read(snapshot, event, now)
+            if answer is True or answer is False:
+                return answer
+            return _truth(answer, function)
+        except BaseException as error:
+            raise GuardFailed(name, where) from error
 
     return truth
+
+
+def _truth(answer: object, function: Callable[..., Any]) -> bool:
+    """Refuse a coroutine that a decorator hid from the check at load: it would always be true."""
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise PluginError(f"{place(function)} returned a coroutine; a guard may not be async")
+    return bool(answer)
 
 
 def _returned(result: object) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from event_center.errors import FormatError
@@ -157,6 +158,10 @@ class ShardState(NamedTuple):
     transitions: int
     timers: int
     counts: Mapping[tuple[str, int, str, str], int]
+    lost: int = 0
+    """Records that were gone before they were read."""
+    renewed: Mapping[str, int] = MappingProxyType({})
+    """How often the shard has gone on with a topic that was made anew."""
 
 
 EMPTY = ShardState(0, {}, 0, {}, {}, 0, 0, {})
@@ -173,7 +178,9 @@ def read_shard(value: bytes, where: str) -> ShardState:
 
     def read() -> ShardState:
         body = json.loads(value)
-        plain = {name: body[name] for name in ShardState._fields if name != "counts"}
+        special = {"counts", "lost", "renewed"}
+        plain = {name: body[name] for name in ShardState._fields if name not in special}
+        plain |= {"lost": sum(body.get("lost", {}).values()), "renewed": body.get("renewed", {})}
         counts = {(m, v, state, status): n for m, v, state, status, n in body["counts"]}
         return ShardState(counts=counts, **plain)
 

@@ -41,7 +41,7 @@ class Command(NamedTuple):
     """Who asked."""
     reason: str = ""
     args: dict[str, Json] = {}  # noqa: RUF012 - a default of a named tuple, never changed
-    """`set-state`: state. `replay`, `discard`: number of the letter. `replay`: event, payload, id."""
+    """`set-state`: state. `replay`, `discard`: number of the letter. `replay`: event, payload."""
 
     def encode(self) -> bytes:
         """The command's value."""

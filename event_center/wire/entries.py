@@ -18,6 +18,8 @@ SHARD_FORMAT = 1
 SHARD_KEY = b"shard"
 _SNAPSHOT = b"s:"
 _WAITING = b"w:"
+_NOT_NOTED = {"partitioner": "", "owner": "", "takeovers": 0}
+"""What stands for the fields that an earlier release did not write."""
 
 
 class Counted(NamedTuple):
@@ -80,13 +82,18 @@ class ShardEntry:
     __slots__ = (
         "counts",
         "cut",
+        "lost",
         "machines",
         "offsets",
         "outcomes",
+        "owner",
         "partitioner",
         "read",
         "redelivered",
+        "renewed",
         "runs",
+        "shards",
+        "takeovers",
         "timers",
         "topic_ids",
         "transitions",
@@ -96,10 +103,20 @@ class ShardEntry:
     def __init__(self) -> None:
         self.cut = 0
         """The number of cuts made by all owners of this shard."""
+        self.owner = ""
+        """Who made the last cut: host and process id. Empty: a release that did not note it."""
+        self.takeovers = 0
+        """How many times a process has restored this shard and gone on to cut it."""
         self.offsets: dict[str, int] = {}
-        """The next offset to be read of each topic."""
+        """The next offset of each partition that is read, by the name of `log.ownership.offset_key`."""
         self.topic_ids: dict[str, str] = {}
         """The id that each topic had: another one means that it was deleted and made anew."""
+        self.renewed: dict[str, int] = {}
+        """How often the shard has gone on with a topic that was made anew."""
+        self.lost: dict[str, int] = {}
+        """Records that were gone before they were read, by the names of `offsets`; not in `read`."""
+        self.shards = 0
+        """The number of shards: another one means other homes. 0: not noted yet."""
         self.partitioner = ""
         """Its name: another one means other homes. Empty: written by a release that did not note it."""
         self.read = 0
@@ -121,8 +138,13 @@ class ShardEntry:
             {
                 "format": SHARD_FORMAT,
                 "cut": self.cut,
+                "owner": self.owner,
+                "takeovers": self.takeovers,
                 "offsets": self.offsets,
                 "topic_ids": self.topic_ids,
+                "renewed": self.renewed,
+                "lost": self.lost,
+                "shards": self.shards,
                 "partitioner": self.partitioner,
                 "read": self.read,
                 "redelivered": self.redelivered,
@@ -145,7 +167,7 @@ class ShardEntry:
             FormatError: it was written by a newer release, or it is damaged.
         """
         try:
-            body: dict[str, Any] = orjson.loads(value)
+            body: dict[str, Any] = dict(_NOT_NOTED, **orjson.loads(value))
             if body["format"] != SHARD_FORMAT:
                 msg = (
                     f"the shard entry has format {body['format']}, this release reads "
@@ -153,7 +175,7 @@ class ShardEntry:
                 )
                 raise FormatError(msg)
             entry = cls()
-            body.setdefault("partitioner", "")
+            body = {"renewed": {}, "lost": {}, "shards": 0, **body}
             entry.counts = {
                 Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]

@@ -80,6 +80,7 @@ class Envelope:
                 _check_depth(body)
             workflow_id = body["workflow_id"]
             name = body["event"]
+            event_id = body.get("id")
             if (
                 type(workflow_id) is str
                 and type(name) is str
@@ -87,12 +88,13 @@ class Envelope:
                 and name
                 and name[0] != "@"
                 and "specversion" not in body
+                and (event_id is None or type(event_id) is str or type(event_id) is int)
+                and (not record.headers or "ce_specversion" not in dict(record.headers))
             ):
                 payload = body.get("payload")
                 if payload is None:
                     payload = body.get("data", body) if "payload" not in body else None
-                event_id = body.get("id")
-                if event_id is not None and type(event_id) is not str:
+                if type(event_id) is int:
                     event_id = str(event_id)
                 event = Event(
                     name,
@@ -239,7 +241,7 @@ class _Found:
                 raise Undecodable(Reason.BAD_WORKFLOW_ID, msg)
 
     def event(self) -> Json:
-        """`event` of the body, else the type of a CloudEvent."""
+        """`event` of the body, else the type of a CloudEvent; the body of a binary one is its payload."""
         if self._binary:
             return self._headers.get("ce_type")
         if self._structured:

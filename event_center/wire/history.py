@@ -2,7 +2,8 @@
 History records: one CloudEvent per outcome, fired timer, finished run and command.
 
 They leave in the cut that decides what they tell, keyed by workflow_id, so that `<app>.history` is the
-audit log and a feed for others. The engine writes them; `history`, `wait` and audits read them back.
+audit log and a feed for others. The engine writes them; `history`, commands that wait for their
+answer, and audits read them back.
 docs/formats.md lists every field of `data` by type.
 """
 
@@ -21,6 +22,7 @@ CREATED = "created"
 TIMER = "timer"
 RUN = "run"
 COMMAND = "command"
+LOST = "lost"
 
 _dumps = orjson.dumps
 _outgoing = tuple.__new__

@@ -31,6 +31,8 @@ class Letter(NamedTuple):
     """Its place in the workflow's sequence of open letters; None if it is not in one."""
     error: str | None
     message: str | None
+    callback: str | None
+    """Which callback or guard failed, if one did."""
     attempts: int
     key: bytes | None
     value: bytes | None
@@ -41,7 +43,7 @@ class Letter(NamedTuple):
 def write(
     topic: str, partition: int, record: Record, origin: str, *, why: dict[str, str]
 ) -> Outgoing:
-    """A letter for this record; `why` holds the parts of the reason by their names in `Letter`."""
+    """A letter for this record; `why` holds the parts of the reason by their headers without the prefix."""
     reasons = tuple(
         (PREFIX + name, text.encode("utf-8", "backslashreplace")) for name, text in why.items()
     )
@@ -81,6 +83,7 @@ def read(topic: str, partition: int, record: Record) -> Letter:
         number=number,
         error=why.get("exception.class.name"),
         message=why.get("exception.message"),
+        callback=why.get("callback"),
         attempts=attempts,
         key=record.key,
         value=record.value,

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import orjson
 from typer.testing import CliRunner
 
 from event_center.cli import app
+from tests.waiting import wait_until
 
 TIMEOUT_S = 20
 
@@ -64,7 +64,7 @@ HERE = Path(__file__).parent
 @task.action("announce")
 async def announce(ctx: Context) -> None:
     if ctx.payload and ctx.payload.get("slow"):
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
 
 @task.action("work")
@@ -186,8 +186,11 @@ class Daemon:
 
 def eventually(project: Project, *arguments: str, holds: str) -> Answer:
     """Ask until the answer has a text in it: the daemon is another process."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not re.search(holds, (answer := project.run(*arguments)).out):
-        assert time.monotonic() < deadline, f"{holds!r} did not come: {answer}"
-        time.sleep(0.05)
-    return answer
+    answers: list[Answer] = []
+
+    def answered() -> bool:
+        answers[:] = [project.run(*arguments)]
+        return re.search(holds, answers[0].out) is not None
+
+    wait_until(answered)
+    return answers[0]

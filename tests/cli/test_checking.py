@@ -91,3 +91,14 @@ def test_named_machines(project: Project) -> None:
     assert answer.code == 1
     assert "bad.yaml:1:" in answer.out
     assert "none.yaml:1:1" in answer.out
+
+
+def test_paths_are_written_as_from_here(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places in machines and in plugins are both told from the working directory on."""
+    monkeypatch.chdir(project.root)
+    project.write("machines/task.yaml", MACHINE.replace("done\n", "dnoe\n", 1))
+    assert "\nmachines/task.yaml:" in "\n" + project.run("check").out
+    project.write("machines/task.yaml", MACHINE)
+    project.write("machines/task.py", PLUGIN.replace('action("work")', 'action("wrok")'))
+    (problem,) = project.run("check", "--json").json["problems"]
+    assert problem["source"] == "machines/task.yaml"

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import io
+import os
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from event_center.cli.event_lines import CHUNK, read_lines
+from event_center.cli import event_lines
+from event_center.cli.event_lines import CHUNK, STDIN, Line, line_record, read_lines
+from event_center.errors import ConfigurationError, Undecodable
+from event_center.wire.envelope import Envelope, Rules
 
 
 async def _read(path: Path) -> list[tuple[int, bytes]]:
@@ -35,3 +43,81 @@ async def test_a_long_line_is_read_in_linear_time(tmp_path: Path) -> None:
     (line,) = await _read(path)
     assert len(line[1]) == 32 << 20
     assert time.process_time() - began < 1.5
+
+
+@given(st.lists(st.binary(max_size=6).map(lambda text: text.replace(b"\n", b"")), max_size=8))
+def test_chunks_of_any_size_make_the_same_lines(texts: list[bytes]) -> None:
+    """However a stream is cut into chunks, its lines are the same, with the same numbers."""
+    whole = [(n, text) for n, text in enumerate(texts, 1) if text.strip()]
+    for chunk in (1, 2, 5, CHUNK):
+        assert _chunked(b"\n".join(texts), chunk) == whole
+
+
+def _chunked(content: bytes, chunk: int) -> list[tuple[int, bytes]]:
+    """What `read_lines` makes of chunks of this size."""
+    stream = io.BytesIO(content)
+
+    async def next_chunk(_stream: object, _path: Path) -> bytes:
+        return stream.read(chunk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(event_lines, "_chunk", next_chunk)
+        lines = _read(Path(__file__))
+        found: list[tuple[int, bytes]] = []
+        try:
+            lines.send(None)
+        except StopIteration as ended:
+            found = ended.value
+        return found
+
+
+async def test_a_pipe_gives_its_lines_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is whole is there before the pipe ends: a pipe can feed a center for days."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stdin:
+        monkeypatch.setattr(event_lines.sys, "stdin", io.TextIOWrapper(stdin))
+        lines = read_lines(STDIN)
+        os.write(writing, b"one\ntw")
+        assert await anext(lines) == [(1, b"one")]
+        os.write(writing, b"o\n\nthree")
+        assert await anext(lines) == [(2, b"two")]
+        ending = threading.Thread(target=os.close, args=(writing,))
+        ending.start()
+        assert await anext(lines) == [(4, b"three")]
+        assert [line async for line in lines] == []
+        ending.join()
+
+
+@pytest.mark.parametrize("name", ["broken.jsonl.gz", "nowhere.jsonl"])
+async def test_a_file_that_can_not_be_read(tmp_path: Path, name: str) -> None:
+    """The file is named, and what was published before stands."""
+    if name.startswith("broken"):
+        (tmp_path / name).write_bytes(gzip.compress(b"x\n" * 9_000)[:-12])
+    with pytest.raises(ConfigurationError, match=rf"{name} can not be read: .* stands"):
+        await _read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"{", "not JSON"),
+        (b"[1]", "list, expected a JSON object"),
+        (b'{"event": "e"}', "workflow_id"),
+        (b'{"workflow_id": "a\\nb", "event": "e"}', "workflow_id"),
+        (b'{"workflow_id": "a"}', "event"),
+    ],
+)
+def test_a_line_that_is_no_event(text: bytes, said: str) -> None:
+    """A line that the center could not read is refused before it is published, and says why."""
+    envelope = Envelope("tasks", Rules(machine="task"))
+    with pytest.raises(Undecodable, match=said):
+        line_record("tasks", Line(1, text), envelope=envelope, event_id=None)
+
+
+def test_an_id_is_given_only_where_there_is_none() -> None:
+    """The publisher's own id stays; a line without one gets that of its place."""
+    own = line_record("t", Line(1, b'{"workflow_id":"a","id":"x"}'), envelope=None, event_id="f/1")
+    assert own.value == b'{"workflow_id":"a","id":"x"}'
+    given_one = line_record("t", Line(1, b'{"workflow_id":"a"}'), envelope=None, event_id="f/1")
+    assert given_one.value == b'{"workflow_id":"a","id":"f/1"}'
+    assert (own.key, given_one.key) == (b"a", b"a")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.center import Project
+from tests.cli.center import MACHINE, Project
 
 BEGIN = ["tasks", "--workflow-id", "t-1", "--event", "begin"]
 
@@ -22,7 +22,7 @@ def test_without_a_daemon(decided: Project) -> None:
     assert told[0]["why"] == "look"
 
 
-@pytest.mark.parametrize("command", ["pause", "resume", "retry", "cancel"])
+@pytest.mark.parametrize("command", ["pause", "resume", "retry", "skip", "cancel"])
 def test_a_dry_run_sends_nothing(decided: Project, command: str) -> None:
     """A dry run says what it would do to which workflow, and sends nothing."""
     out = decided.done(command, "t-1", "--dry-run").out
@@ -45,6 +45,37 @@ def test_with_a_daemon(decided: Project) -> None:
         told = decided.done("cancel", "t-1", "--json").json
         assert (told["answered"], told["status"]) == (True, "final")
     assert decided.done("show", "t-1", "--json").json["result"] == "cancelled"
+
+
+def test_what_can_not_be_decided_is_skipped(project: Project) -> None:
+    """`skip` discards the event that parks its workflow, and what waited behind it is decided."""
+    project.write(
+        "machines/task.yaml", MACHINE.replace("on_failure: dead_letter", "on_failure: park")
+    )
+    for event in ("begin", "work", "end"):
+        project.done("publish", "tasks", "--workflow-id", "t-1", "--event", event)
+    project.done("run", "--until-idle")
+    with project.daemon():
+        assert "applied" in project.done("skip", "t-1", "--reason", "the disk is lost").out
+    shown = project.done("show", "t-1", "--json").json
+    assert (shown["state"], shown["result"]) == ("done", "success")
+    outcomes = [line.get("outcome") for line in project.done("history", "t-1", "--json").json]
+    assert "discarded" in outcomes
+
+
+def test_a_workflow_is_put_into_a_state(decided: Project) -> None:
+    """`set-state` needs a reason and a state that there is; the entry of the state runs again."""
+    assert decided.run("set-state", "t-2", "busy").code == 2
+    why = ["--reason", "it was not done"]
+    assert "would set-state" in decided.done("set-state", "t-2", "busy", *why, "--dry-run").out
+    with decided.daemon():
+        refused = decided.run("set-state", "t-2", "bussy", *why)
+        assert refused.code == 1
+        assert "did you mean 'busy'?" in refused.out
+        done = decided.done("set-state", "t-2", "busy", *why, "--json").json
+        assert (done["outcome"], done["state"]) == ("applied", "busy")
+    shown = decided.done("show", "t-2", "--json").json
+    assert (shown["state"], shown["result"]) == ("busy", None)
 
 
 def _failing(project: Project) -> None:

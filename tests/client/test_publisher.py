@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from event_center.client.publisher import BATCH, EventPublisher, event_record
-from event_center.errors import NotCommitted, UnknownTopic
+from event_center.errors import NotCommitted, Unknown, UnknownTopic
 from event_center.log.memory import Ending
 from event_center.model import Outgoing, Position, Record
 from event_center.wire.envelope import Envelope, Rules
@@ -161,3 +161,33 @@ async def test_a_failed_write_fails_for_all_of_it(shelf: Shelf) -> None:
         await events.append([outgoing("nowhere", "o-1")])
     await events.append([outgoing("orders", "o-1")])
     assert len(shelf.records("orders")) == 1
+
+
+class MistakenLog(SlowLog):
+    """A log whose writes end in a mistake of its own."""
+
+    async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
+        await self.go.wait()
+        raise KeyError(len(records))
+
+
+async def test_a_mistake_in_a_shared_write_is_unknown_to_its_neighbours(shelf: Shelf) -> None:
+    """Whoever made the write hears of the mistake; the others that nobody knows whether it happened."""
+    log = MistakenLog(shelf)
+    events = publisher(log)
+    heard: list[type[BaseException]] = []
+
+    async def call(key: str) -> None:
+        try:
+            await events.append([outgoing("orders", key)])
+        except (KeyError, Unknown) as error:
+            heard.append(type(error))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call, "a")
+        await anyio.wait_all_tasks_blocked()
+        for key in "bc":
+            tasks.start_soon(call, key)
+        await anyio.wait_all_tasks_blocked()
+        log.go.set()
+    assert heard == [KeyError, KeyError, Unknown]

@@ -1,11 +1,13 @@
 """
 A daemon that a crash test runs as a real process, and that ends itself where it is told to.
 
-    daemon.py SETTINGS [--step STEP --nth N] [--read N] [--halt] [--twin NAME]
+    python -m tests.crash.daemon SETTINGS [--step STEP --nth N] [--await NAME]
+                                          [--read N] [--halt] [--twin NAME]
 
 Without `--step` it runs until nothing is left to do, retries and short timers included, and prints
 one line of JSON: when it was idle, and its totals. With `--step` it kills itself (SIGKILL, no clean-up)
 when it reaches the step for the nth time, and with `--read` not before so many records were read;
+`--await` kills it where it waits first at the await of this name (`awaits`);
 `--halt` stops it there instead (SIGSTOP), for another daemon to take it for dead.
 """
 
@@ -13,12 +15,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import itertools
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,10 +28,12 @@ import anyio
 from event_center import Center
 from event_center.app.settings import load_settings
 from event_center.failpoint import Step, install
+from tests.crash.awaits import Watch
+from tests.crash.twins import TWINS
+from tests.waiting import until_true
 
 SOON_MS = 10_000
 """Timers that are due so soon are waited for."""
-TURN_S = 0.02
 
 
 def armed(arguments: argparse.Namespace, center: Center) -> Callable[[Step], None]:
@@ -52,17 +54,20 @@ def armed(arguments: argparse.Namespace, center: Center) -> Callable[[Step], Non
 async def settled(center: Center) -> None:
     """Wait until nothing is left to do, now or soon."""
     member = center._member
-    while True:
+
+    async def nothing_soon() -> bool:
         await member.until_idle()
         dues = [owner._parts.timers.next_ms() for owner in member.owners.values() if owner._parts]
         soon = time.time_ns() // 1_000_000 + SOON_MS
-        if not any(due is not None and due < soon for due in dues):
-            return
-        await asyncio.sleep(TURN_S)
+        return not any(due is not None and due < soon for due in dues)
+
+    await until_true(nothing_soon)
 
 
 async def run(arguments: argparse.Namespace) -> None:
     """Run a center to its end, or to this process's."""
+    if arguments.waits_at:
+        Watch(arguments.waits_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
     async with Center.open(load_settings(Path(arguments.settings))) as center:
         if arguments.step:
             install(armed(arguments, center))
@@ -75,28 +80,19 @@ async def run(arguments: argparse.Namespace) -> None:
     print(json.dumps({"idle_ms": idle_ms, "totals": totals}))
 
 
-def weaken(name: str) -> None:
-    """Switch a protection off: one of the functions of twins.py."""
-    spec = importlib.util.spec_from_file_location("twins", Path(__file__).with_name("twins.py"))
-    if spec is None or spec.loader is None:
-        sys.exit("twins.py is not beside daemon.py")
-    twins = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(twins)
-    twins.TWINS[name]()
-
-
 def main() -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("settings")
     parser.add_argument("--step", default="")
+    parser.add_argument("--await", dest="waits_at", default="")
     parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--read", type=int, default=0)
     parser.add_argument("--halt", action="store_true")
     parser.add_argument("--twin", action="append", default=[])
     arguments = parser.parse_args()
     for name in arguments.twin:
-        weaken(name)
+        TWINS[name]()
     asyncio.run(run(arguments))
 
 

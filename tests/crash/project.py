@@ -27,9 +27,10 @@ from event_center.machine import load
 from event_center.model import Outgoing
 from event_center.testing import Evidence, Started, Violation, find_violations, read_sqlite
 from event_center.wire.command import Command, Verb
+from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
-DAEMON = HERE / "daemon.py"
+ROOT = HERE.parents[1]
 PARTITIONS = 2
 SETTINGS = """
 app = "crash"
@@ -54,7 +55,6 @@ topics = ["mail"]
 [logging]
 level = "error"
 """
-PATIENCE_S = 60.0
 
 
 class Died(Exception):
@@ -111,10 +111,11 @@ class Project:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A daemon, running."""
         return subprocess.Popen(
-            [sys.executable, str(DAEMON), str(self.settings), *arguments],
+            [sys.executable, "-m", "tests.crash.daemon", str(self.settings), *arguments],
             cwd=self.folder,
             env={
                 **os.environ,
+                "PYTHONPATH": str(ROOT),
                 "CRASH_STARTS": str(self.starts),
                 "EVENT_CENTER_DEMO_DIR": str(self.folder),
             },

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,9 @@ import pytest
 from event_center.failpoint import Step
 from event_center.model import Outgoing
 from event_center.testing import Promise
-from tests.crash.project import PATIENCE_S, Project
+from tests.crash.project import Project
 from tests.crash.workload import MACHINES, TOPICS, chunk, event
+from tests.waiting import PATIENCE_S, wait_until
 
 TALLIES = {"tallies": 'machine = "tally"'}
 
@@ -98,10 +98,5 @@ def test_a_stalled_owner_that_writes_late(
 
 def until_stopped(pid: int) -> None:
     """Wait until a process has stopped itself."""
-    give_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < give_up:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-        if status.rpartition(")")[2].split()[0] == "T":
-            return
-        time.sleep(0.01)  # another process works: its time is the real one
-    raise AssertionError(f"process {pid} never stopped itself")
+    stat = Path(f"/proc/{pid}/stat")
+    wait_until(lambda: stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T")

@@ -53,6 +53,7 @@ def restored(
         except StopIteration:
             continue
         except StopAsyncIteration:
+            fresh.entry.takeovers -= 1  # this look is none
             return fresh
 
 

@@ -14,6 +14,7 @@ from event_center.engine.plan import EngineLimits
 from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
+from tests.waiting import until
 
 MACHINE = """
 machine: m
@@ -25,14 +26,20 @@ states:
   busy: {entry: {do: work, timeout: 300ms, retry: {max_attempts: 5, interval: 10ms}}, on: {done: idle}}
 """
 HANGING = """
-import asyncio, time
+import asyncio, threading
 from event_center.engine.threads import Threads
 
 async def main():
     threads = Threads(1)
     await threads.slot()
-    call = asyncio.create_task(threads.call(lambda: time.sleep(600)))
-    await asyncio.sleep(0.05)
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+    def hangs():
+        loop.call_soon_threadsafe(begun.set)
+        threading.Event().wait(600)
+
+    call = asyncio.create_task(threads.call(hangs))
+    await begun.wait()
     call.cancel()
 
 asyncio.run(main())
@@ -51,14 +58,14 @@ async def test_the_time_of_a_plain_function_starts_with_its_thread() -> None:
 
     def work(ctx: Context) -> str:
         attempts.append(ctx.attempt)
-        time.sleep(0.15)
+        time.sleep(0.15)  # three of them one after another take longer than the timeout
         return "done"
 
     async with world_with(work, threads=1) as world:
-        for number in range(5):
+        for number in range(3):
             world.send(f"w{number}", "go")
         await world.idle()
-    assert attempts == [1] * 5
+    assert attempts == [1] * 3
 
 
 @pytest.mark.real_time
@@ -74,10 +81,13 @@ async def test_functions_that_hang_do_not_pile_up() -> None:
         return "done"
 
     async with world_with(work, threads=2) as world:
+
+        def failed(workflow_id: str) -> bool:
+            return world.exists(workflow_id) and world.snapshot(workflow_id).failure is not None
+
         for number in range(4):
             world.send(f"w{number}", "go")
-        await world.rest(0.8)
-        assert world.snapshot(hanging[0]).failure is not None
+        await until(lambda: len(hanging) == 2 and all(map(failed, hanging)))
         assert len(hanging) == 2
         release.set()
         await world.idle()

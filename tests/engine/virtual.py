@@ -27,6 +27,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
+    def block(self, seconds: float) -> None:
+        """What a call does that blocks the loop: time goes on, and nothing else does."""
+        self._now += seconds
+
     def _pass(self, timeout: float | None) -> Any:
         """What asyncio calls to wait: time goes to the next timer at once."""
         ready = self._poll(0)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest_asyncio
 
 from event_center.log.kafka import KafkaLog
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
+from tests.kafka.running import Running
 
 
 @pytest_asyncio.fixture
 async def kafka_harness() -> AsyncIterator[KafkaHarness]:
     """Names of its own on the broker."""
     made = KafkaHarness(bootstrap())
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Running]:
+    """An app with topics of its own on the broker."""
+    made = Running(tmp_path)
     yield made
     await made.close()
 

@@ -7,10 +7,12 @@ Every harness has topics of its own on the broker, told apart by a prefix, and r
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.errors import RequestTimedOutError
 
 from event_center.errors import NotCommitted
@@ -20,6 +22,7 @@ from event_center.log.kafka.packing import Packer
 from event_center.log.port import Log
 from event_center.model import Outgoing
 from tests.log.harness import clock
+from tests.waiting import until_true
 
 
 class FaultyProducer:
@@ -92,6 +95,45 @@ class KafkaHarness:
         for lease in self.leases(log):
             lease._producer = FaultyProducer(lease._producer, after=written)
 
+    async def trim(self, topic: str, offset: int) -> None:
+        place = TopicPartition(self.options.topic_prefix + topic, 0)
+        async with self.admin() as admin:
+            await admin.delete_records({place: RecordsToDelete(before_offset=offset)})
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        real = self.options.topic_prefix + topic
+        async with self.admin() as admin:
+            await admin.create_partitions({real: NewPartitions(partitions)})
+
+        async def led() -> bool:
+            async with self.admin() as admin:
+                [found] = await admin.describe_topics([real])
+            parts = found["partitions"]
+            return len(parts) == partitions and all(part["leader"] >= 0 for part in parts)
+
+        await until_true(led)
+
+    async def remove(self, topic: str) -> None:
+        real = self.options.topic_prefix + topic
+        async with self.admin() as admin:
+            await admin.delete_topics([real])
+
+        async def gone() -> bool:
+            async with self.admin() as admin:
+                return real not in await admin.list_topics()
+
+        await until_true(gone)
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        """An administrator of the cluster."""
+        made = AIOKafkaAdminClient(bootstrap_servers=self.options.bootstrap)
+        await made.start()
+        try:
+            yield made
+        finally:
+            await made.close()
+
     @staticmethod
     def leases(log: Log) -> list[KafkaLease]:
         assert isinstance(log, KafkaLog)
@@ -104,12 +146,8 @@ class KafkaHarness:
 
     async def remove_topics(self, prefix: str = "") -> None:
         """Leave nothing on the broker, which other tests use too."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.options.bootstrap)
-        await admin.start()
-        try:
+        async with self.admin() as admin:
             names = await admin.list_topics()
             mine = [name for name in names if name.startswith(prefix or self.options.topic_prefix)]
             if mine:
                 await admin.delete_topics(mine)
-        finally:
-            await admin.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,46 +17,71 @@ import orjson
 
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
 SETTINGS = """
-machines = ["{root}/machines/order.yaml"]
+machines = ["{machines}"]
 [log]
 kind = "kafka"
-partitions = 4
+partitions = {partitions}
 [log.kafka]
 bootstrap = "{bootstrap}"
 topic_prefix = "{prefix}"
 replication_factor = {copies}
 session_timeout = "1s"
 heartbeat = "200ms"
+{topics}
+[logging]
+level = "info"
+"""
+ORDERS = """
 [topics.orders]
 machine = "order"
-[logging]
-level = "warning"
 """
 
 
 class Project:
     """One settings file, with names of its own on the broker."""
 
-    def __init__(self, folder: Path, at: str | None = None, copies: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        at: str | None = None,
+        copies: int = 1,
+        *,
+        machines: str = "order.yaml",
+        topics: str = ORDERS,
+        partitions: int = 4,
+    ) -> None:
         self.folder = folder
         self.bootstrap = at or bootstrap()
         self.prefix = f"t{uuid.uuid4().hex[:12]}."
         self.settings = folder / "event-center.toml"
         text = SETTINGS.format(
-            root=ROOT, bootstrap=self.bootstrap, prefix=self.prefix, copies=copies
+            machines=ROOT / "machines" / machines,  # which an absolute path replaces
+            bootstrap=self.bootstrap,
+            prefix=self.prefix,
+            topics=topics,
+            partitions=partitions,
+            copies=copies,
         )
         self.settings.write_text(text, encoding="utf-8")
         self.daemons: list[subprocess.Popen[bytes]] = []
+        # What callbacks of the examples write about themselves.
+        self.environment = os.environ | {"EVENT_CENTER_DEMO_DIR": str(folder)}
 
     def told(self, *arguments: str) -> Any:
         """Run one command; what it printed, read as JSON."""
-        command = self._command(*arguments, "--json")
+        command = self.command(*arguments, "--json")
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            env=self.environment,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return orjson.loads(done.stdout) if done.stdout.strip() else None
@@ -69,12 +96,35 @@ class Project:
         file.write_bytes(b"\n".join(lines))
         self.told("publish", "orders", "--file", str(file))
 
-    def daemon(self) -> subprocess.Popen[bytes]:
+    def daemon(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a daemon."""
         with (self.folder / "daemon.log").open("ab") as output:
-            started = subprocess.Popen(self._command("run"), stdout=output, stderr=output)
+            started = subprocess.Popen(
+                self.command("run", *arguments), stdout=output, stderr=output
+            )
         self.daemons.append(started)
         return started
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The lines of this event that the daemons have logged so far."""
+        file = self.folder / "daemon.log"
+        lines = file.read_bytes().splitlines() if file.exists() else []
+        return [
+            line
+            for one in lines
+            if one[:1] == b"{"
+            and one[-1:] == b"}"
+            and (line := orjson.loads(one))["event"] == event
+        ]
+
+    def wait_for(self, event: str, count: int) -> list[dict[str, Any]]:
+        """Wait until there are so many lines of an event."""
+        wait_until(lambda: len(self.logged(event)) >= count)
+        return self.logged(event)
+
+    def children(self) -> list[int]:
+        """The ids of all processes that supervisors have started here."""
+        return [line["pid"] for line in self.logged("supervisor.process_started")]
 
     def until(self, condition: Callable[[Any], bool]) -> Any:
         """Ask for the stats until they are so."""
@@ -92,8 +142,19 @@ class Project:
             if daemon.poll() is None:
                 daemon.kill()
             daemon.wait()
+        for pid in filter(alive, self.children()):
+            os.kill(pid, signal.SIGKILL)
         asyncio.run(KafkaHarness(self.bootstrap).remove_topics(self.prefix))
 
-    def _command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "event_center", *arguments]
         return [*command, "--config", str(self.settings)]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id runs."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from scripts.broker import Cluster, acls
 from scripts.broker.acls import Entry, May, On, Pattern
 from scripts.broker.security import CLIENT, PASSWORD
 from tests.kafka.broker import secured
+from tests.waiting import until
 
 MACHINE = """
 machine: order
@@ -169,12 +170,6 @@ class Running:
     def _applied(self) -> int:
         assert self._center is not None
         return self._center.totals.get("applied", 0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until it is so."""
-    while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
-        await anyio.sleep(0.05)
 
 
 @pytest_asyncio.fixture

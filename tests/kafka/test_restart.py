@@ -15,7 +15,15 @@ from event_center.model import Shard
 from scripts.broker import Broker
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import clock, entries_of, flat, joined, numbered, puts, until_true
+from tests.log.harness import (
+    clock,
+    entries_of,
+    flat,
+    joined,
+    numbered,
+    puts,
+)
+from tests.waiting import until_true
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from scripts.broker import Cluster
 from scripts.broker.plan import free_ports
 from tests.kafka.broker import bootstrap
 from tests.kafka.project import Project
+from tests.waiting import wait_until
 
 NOWHERE = "127.0.0.1:1"
 
@@ -72,9 +73,8 @@ def test_a_broker_that_comes_late(tmp_path: Path, late: Cluster) -> None:
     daemon = project.daemon()
     try:
         log = tmp_path / "daemon.log"
-        while "log.waiting" not in log.read_text():
-            assert daemon.poll() is None, log.read_text()
-            time.sleep(0.05)
+        wait_until(lambda: "log.waiting" in log.read_text() or daemon.poll() is not None)
+        assert daemon.poll() is None, log.read_text()
         late.start()
         project.publish(0, 5)
         project.until(lambda stats: stats["events"]["applied"] == 5)

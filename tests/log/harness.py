@@ -3,14 +3,15 @@ What the contract suite needs of an engine: "processes" on one log, their crashe
 fail.
 
 A harness makes the same things happen on every engine, each in the engine's own way, so that no
-test asks which engine it runs on. Effects need not be instant: tests wait for them with `until`.
+test asks which engine it runs on. Effects need not be instant: tests wait for them in
+`tests.waiting`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -19,10 +20,8 @@ from event_center.log.memory import Ending, MemoryBroker, MemoryLog
 from event_center.log.port import Assigned, Batch, Change, Cut, Group, Lease, Log, Lost, Revoked
 from event_center.log.sqlite import SqliteLog, open_sqlite
 from event_center.model import Outgoing, Record, Shard, Token
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 10.0
-"""How long a test waits for an effect before it fails."""
-STEP_S = 0.003
 QUIET_S = 0.1
 """How long a test listens where it expects to hear nothing."""
 
@@ -30,22 +29,6 @@ QUIET_S = 0.1
 def clock() -> int:
     """The time of these tests never moves: nothing in the contract depends on it."""
     return 1_700_000_000_000
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait, for a bounded time, until this is so."""
-
-    async def asked() -> bool:
-        return condition()
-
-    await until_true(asked)
-
-
-async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait, for a bounded time, until what is asked for each time anew is so."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not await condition():  # noqa: ASYNC110 - other processes ring no bell
-            await asyncio.sleep(STEP_S)
 
 
 class Harness(Protocol):
@@ -65,6 +48,18 @@ class Harness(Protocol):
 
     async def lose_next_cut(self, log: Log, *, written: bool) -> None:
         """The next cut of this process ends Unknown, and is written or not."""
+        ...
+
+    async def trim(self, topic: str, offset: int) -> None:
+        """Do what retention does: the records of partition 0 before this offset are gone."""
+        ...
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions."""
+        ...
+
+    async def remove(self, topic: str) -> None:
+        """Delete a topic."""
         ...
 
     async def close(self) -> None:
@@ -94,6 +89,15 @@ class MemoryHarness:
     async def lose_next_cut(self, log: Log, *, written: bool) -> None:
         ending = Ending.WRITTEN_LATER if written else Ending.LOST_LATER
         self.broker.faults.commits.append(ending)
+
+    async def trim(self, topic: str, offset: int) -> None:
+        self.broker.trim((topic, 0), offset)
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        self.broker.grow(topic, partitions)
+
+    async def remove(self, topic: str) -> None:
+        self.broker.remove(topic)
 
     async def close(self) -> None:
         for log in self.logs:
@@ -159,6 +163,35 @@ class SqliteHarness:
         transaction = await writer.submit(lambda transaction: transaction)
         faulty = FaultyConnection(transaction.connection, on, code=code, after=after)
         transaction.connection = faulty  # type: ignore[assignment]
+
+    async def trim(self, topic: str, offset: int) -> None:
+        self.write(
+            "DELETE FROM records WHERE partition = 0 AND offset < ? AND topic = "
+            "(SELECT id FROM topics WHERE name = ?)",
+            (offset, topic),
+        )
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        for q in range(partitions):
+            self.write(
+                "INSERT INTO partitions(topic, partition, first, next, bytes) "
+                "SELECT id, ?, 0, 0, 0 FROM topics WHERE name = ? ON CONFLICT DO NOTHING",
+                (q, topic),
+            )
+        self.write("UPDATE topics SET partitions = ? WHERE name = ?", (partitions, topic))
+
+    async def remove(self, topic: str) -> None:
+        for table in ("records", "partitions"):
+            of = "topic = (SELECT id FROM topics WHERE name = ?)"
+            self.write(f"DELETE FROM {table} WHERE {of}", (topic,))
+        self.write("DELETE FROM topics WHERE name = ?", (topic,))
+
+    def write(self, statement: str, arguments: Sequence[Any]) -> None:
+        """Change the file as another process does."""
+        connection = sqlite3.connect(self.path, timeout=10.0)
+        with connection:
+            connection.execute(statement, arguments)
+        connection.close()
 
     async def close(self) -> None:
         for log in self.logs:

@@ -6,6 +6,7 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from event_center.log.gates import Gates
 from event_center.log.ownership import balance, offset_key, partitions_of
@@ -70,3 +71,75 @@ def test_turns(backlogs: list[int], limit: int) -> None:
             left[tap.partition] -= count
             served.add(tap.partition)
     assert waiting <= served
+
+
+class GatesBesideLists(RuleBasedStateMachine):
+    """Gates that open and close while partitions grow, beside lists of the offsets that were read."""
+
+    PLACES = (("urgent", 0), ("t", 0), ("urgent", 1), ("t", 1), ("t", 2))
+    """Topic t has three partitions: the first shard reads two of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates = Gates([("urgent", 2), ("t", 3)], 2, {"urgent"})
+        self.tails = dict.fromkeys(self.PLACES, 0)
+        self.opened: dict[Shard, Token] = {}
+        self.read: dict[tuple[str, int], int] = {}
+        """The next offset of each place behind an open gate."""
+
+    def _places(self, shard: Shard) -> list[tuple[str, int]]:
+        return [place for place in self.PLACES if place[1] % 2 == shard]
+
+    @rule(place=st.sampled_from(PLACES), count=st.integers(1, 5))
+    def grow(self, place: tuple[str, int], count: int) -> None:
+        self.tails[place] += count
+
+    @rule(
+        shard=st.sampled_from([Shard(0), Shard(1)]), token=st.integers(1, 3), at=st.integers(0, 3)
+    )
+    def open(self, shard: Shard, token: int, at: int) -> None:
+        offsets = {}
+        for topic, partition in self._places(shard):
+            start = min(at, self.tails[topic, partition])
+            offsets[offset_key(topic, partition, shard)] = start
+            self.read[topic, partition] = start
+        self.gates.open(shard, Token(token), offsets)
+        self.opened[shard] = Token(token)
+
+    @rule(shard=st.sampled_from([Shard(0), Shard(1)]))
+    def close(self, shard: Shard) -> None:
+        self.gates.close(shard)
+        self.opened.pop(shard, None)
+
+    @rule(
+        ready=st.dictionaries(st.sampled_from([Shard(0), Shard(1)]), st.integers(1, 3).map(Token)),
+        limit=st.integers(0, 7),
+        paused=st.sets(st.sampled_from([Shard(0), Shard(1)])),
+    )
+    def fetch(self, ready: dict[Shard, Token], limit: int, paused: set[Shard]) -> None:
+        allowed = {
+            place: self.tails[place] - self.read[place]
+            for shard, token in ready.items()
+            if self.opened.get(shard) == token
+            for place in self._places(shard)
+            if place[0] == "urgent" or shard not in paused
+        }
+        turns = self.gates.turns(ready, self.tails.__getitem__, limit, paused)
+        counts: Counter[tuple[str, int]] = Counter()
+        for tap, count in turns:
+            assert tap.next == self.read[tap.place], "in order, and without gaps"
+            assert 0 < count <= allowed[tap.place]
+            counts[tap.place] += count
+            tap.next += count
+            self.read[tap.place] += count
+        assert counts.total() == min(limit, sum(allowed.values()))
+        urgent = sum(left for place, left in allowed.items() if place[0] == "urgent")
+        taken = sum(count for place, count in counts.items() if place[0] == "urgent")
+        assert taken == min(limit, urgent), "urgent topics come first"
+
+    @invariant()
+    def nothing_is_read_that_is_not_there(self) -> None:
+        assert all(following <= self.tails[place] for place, following in self.read.items())
+
+
+TestGates = GatesBesideLists.TestCase

@@ -36,9 +36,9 @@ from tests.log.harness import (
     puts,
     records_of,
     restored,
-    until,
     values_of,
 )
+from tests.waiting import until
 
 NOBODY = 65_534
 

@@ -16,21 +16,30 @@ from event_center.errors import LogInUse, LogUnavailable
 from event_center.log.sqlite import DaemonLock, SqliteLog, open_sqlite
 from event_center.log.sqlite.presence import is_alive
 from event_center.model import Outgoing, Shard
-from tests.log.harness import clock, joined, puts, records_of, until
+from tests.log.harness import clock, joined, puts, records_of
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHER = Path(__file__).with_name("publisher.py")
 
 
 def start(*command: str) -> subprocess.Popen[str]:
-    """A Python process of this project."""
+    """A Python process of this project; one that reads its stdin waits for the end of the test."""
     return subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def let_go(process: subprocess.Popen[str]) -> None:
+    """Close the pipes to a process that has ended."""
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        pipe.close()
 
 
 def member_files(folder: Path) -> list[Path]:
@@ -55,7 +64,7 @@ async def test_many_publishers(tmp_path: Path) -> None:
         for process in running:
             assert await asyncio.to_thread(process.wait, 20) == 0
             assert process.stdout is not None
-            process.stdout.close()
+            let_go(process)
     found = await records_of(log, "orders")
     assert [record for batch in fetched for record in batch.records] == found
     assert [record.offset for record in found] == list(range(2_000))
@@ -74,7 +83,7 @@ async def test_killed_publisher(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     rest = await asyncio.to_thread(process.stdout.read)
     await asyncio.to_thread(process.wait, 20)
-    process.stdout.close()
+    let_go(process)
     durable = int((acknowledged + [line for line in rest.split("\n") if line])[-1])
     found = await records_of(log, "orders")
     assert len(found) >= durable
@@ -95,7 +104,8 @@ async def test_wake_up(tmp_path: Path) -> None:
         for number in range(15):
             async with asyncio.TaskGroup() as tasks:
                 fetching = tasks.create_task(member.fetched(1))
-                await asyncio.sleep(0.003 * (number % 5))
+                for _ in range(number % 5):  # at another moment of the reader's rounds
+                    await other.create({"orders": 1})
                 began = time.perf_counter()
                 await other.publish([Outgoing("orders", b"k", b"%d" % number)])
                 await fetching
@@ -122,8 +132,8 @@ class TestDaemonLock:
         """The lock of a daemon that was killed is free."""
         path = tmp_path / "log.db"
         program = (
-            "import sys, time; from event_center.log.sqlite import DaemonLock;"
-            "DaemonLock(sys.argv[1]).acquire(); print('held', flush=True); time.sleep(60)"
+            "import sys; from event_center.log.sqlite import DaemonLock;"
+            "DaemonLock(sys.argv[1]).acquire(); print('held', flush=True); sys.stdin.read()"
         )
         process = start("-c", program, str(path))
         assert process.stdout is not None
@@ -132,7 +142,7 @@ class TestDaemonLock:
             DaemonLock(path).acquire()
         process.kill()
         process.wait(20)
-        process.stdout.close()
+        let_go(process)
         with DaemonLock(path):
             pass
 
@@ -170,7 +180,7 @@ class TestMembers:
             "    log = await open_sqlite(sys.argv[1], clock=lambda: 1)\n"
             "    group = await log.join(['orders'], 2)\n"
             "    for _ in range(2): print(await group.changes(), flush=True)\n"
-            "    await asyncio.sleep(60)\n"
+            "    await asyncio.to_thread(sys.stdin.read)\n"
             "asyncio.run(main())\n"
         )
         process = start("-c", program, str(path))
@@ -180,7 +190,7 @@ class TestMembers:
         async with await joined(log, ["orders"], 2) as member:
             process.kill()
             await asyncio.to_thread(process.wait, 20)
-            process.stdout.close()
+            let_go(process)
             await member.has(0, 1)
         assert len(member_files(tmp_path)) == 1
         await log.close()

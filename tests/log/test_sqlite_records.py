@@ -14,8 +14,8 @@ from tests.log.harness import (
     numbered,
     puts,
     records_of,
-    until_true,
 )
+from tests.waiting import until_true
 
 
 class TestAudit:
@@ -153,7 +153,7 @@ class TestRetention:
         await log.close()
 
     async def test_all_removed(self, tmp_path: Path) -> None:
-        """A fetch passes over records that are all gone, and goes on with what comes next."""
+        """A fetch tells of records that are all gone, then goes on with what comes next."""
         log = await self.opened(tmp_path / "log.db", orders=(0.0, 0))
         await log.publish(self.old("orders", 10))
         async with await joined(log, ["orders"], 2) as member:
@@ -167,6 +167,7 @@ class TestRetention:
             await until_true(done)
             await lease.open_gate({})
             await log.publish(numbered("orders", 1))
-            (batch,) = await member.fetched(1)
+            gap, batch = await member.fetched(1)
+            assert (gap.records, gap.after) == ([], 10)
             assert [record.offset for record in batch.records] == [10]
         await log.close()

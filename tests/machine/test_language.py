@@ -154,7 +154,7 @@ def test_names_with_blanks() -> None:
     )
     decision = machine.step(Snapshot("w", "m", 1, "草稿"), Event("Assign seriousness"), 0)
     assert decision.target == "In charge"  # type: ignore[union-attr]
-    assert machine.accepts("In charge") == ("on",)
+    assert machine.has("In charge", "on")
 
 
 SAME = [

@@ -159,3 +159,20 @@ def test_a_named_module_without_callbacks() -> None:
     """What is named as a plugin must be one."""
     with pytest.raises(PluginError, match=r"defines no callbacks; begin with"):
         discover([], ["json"])
+
+
+@pytest.mark.parametrize(
+    ("files", "configured", "said"),
+    [
+        (["order.yaml"], [], "(it lies beside order.yaml)"),
+        ([], ["./order.py"], "take it out of `plugins`"),
+    ],
+)
+def test_a_failed_import_says_who_wanted_it(
+    tmp_path: Path, files: list[str], configured: list[str], said: str
+) -> None:
+    """Whether the settings name a plugin, or it lies beside its machine, what to do differs."""
+    _write(tmp_path / "order.py", "1 / 0")
+    with pytest.raises(PluginError, match="ZeroDivisionError") as caught:
+        discover([tmp_path / name for name in files], configured, tmp_path)
+    assert said in str(caught.value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from event_center.errors import PluginError
+from event_center.errors import GuardFailed, PluginError
 from event_center.model import Event, Snapshot
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback, checked_result, guard, lifespan
@@ -144,7 +144,7 @@ async def test_an_object_with_an_async_call_is_async() -> None:
 )
 def test_guards_read_by_name(function: Callable[..., Any], expected: bool) -> None:
     """A guard gets what it names out of a step's arguments, and answers with a truth value."""
-    answer = guard(function)(_snapshot(), Event("flow_begin", {"card": "x"}), 1_000)
+    answer = guard("may", function)(_snapshot(), Event("flow_begin", {"card": "x"}), 1_000)
     assert answer is expected
 
 
@@ -155,13 +155,13 @@ def test_an_async_guard_is_refused() -> None:
         return bool(data)
 
     with pytest.raises(PluginError, match=r"paid\(\) is async, and a guard may not be"):
-        guard(paid)
+        guard("paid", paid)
 
 
 def test_a_guard_takes_no_context() -> None:
     """A guard is pure: it cannot reach for what a run has."""
     with pytest.raises(PluginError, match=r"a guard cannot take ctx.*now, by name"):
-        guard(lambda ctx: ctx)
+        guard("may", lambda ctx: ctx)
 
 
 def test_a_hidden_coroutine_is_never_true() -> None:
@@ -170,14 +170,17 @@ def test_a_hidden_coroutine_is_never_true() -> None:
     async def paid() -> bool:
         return False
 
-    with pytest.raises(PluginError, match="returned a coroutine"):
-        guard(lambda: paid())(_snapshot(), Event("x"), 0)  # noqa: PLW0108 - hides that it is async
+    hidden = guard("paid", lambda: paid())  # noqa: PLW0108 - hides that it is async
+    with pytest.raises(GuardFailed) as caught:
+        hidden(_snapshot(), Event("x"), 0)
+    assert "returned a coroutine" in str(caught.value.__cause__)
 
 
 def test_a_guard_that_raises_raises() -> None:
-    """A guard's failure is an error, never "false"."""
-    with pytest.raises(KeyError):
-        guard(lambda data: data["missing"])(_snapshot(), Event("x"), 0)
+    """A guard's failure is an error, never "false"; it names the guard and its line."""
+    with pytest.raises(GuardFailed, match=r"test_signatures.py:\d+: guard 'may'") as caught:
+        guard("may", lambda data: data["missing"])(_snapshot(), Event("x"), 0)
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,27 @@ def test_without_rules(given_record: Record, expected: tuple[Any, ...]) -> None:
     assert event.headers == given_record.headers
 
 
+SAME = [
+    record({"workflow_id": "w", "event": "inner", "id": "9", "payload": 1}, headers=CE),
+    record({"workflow_id": "w", "event": "go", "id": 7}),
+    record({"workflow_id": "w", "event": "go", "payload": None}, headers=(("trace", b"1"),)),
+]
+
+
+@pytest.mark.parametrize("one", SAME)
+def test_a_constant_machine_and_a_rule_for_it_find_the_same(one: Record) -> None:
+    """How the machine is named changes nothing of how the rest is read."""
+    assert PLAIN.read(one, 0) == Envelope("t", Rules(machine="='m'")).read(one, 0)
+
+
+@pytest.mark.parametrize("event_id", [{}, True, 1.5, []])
+@pytest.mark.parametrize("rules", [Rules(machine="m"), Rules(machine="='m'")])
+def test_an_id_that_is_no_text_is_undecodable(rules: Rules, event_id: Any) -> None:
+    """By every way of reading: else the same event would be known under two ids."""
+    with pytest.raises(Undecodable, match="id is"):
+        Envelope("t", rules).read(record({"workflow_id": "w", "event": "go", "id": event_id}), 0)
+
+
 RULES = Rules(
     machine="=body.kind",
     workflow_id="=headers.customer + '-' + body.order.id",

@@ -16,10 +16,11 @@ from typing import Any
 from aiokafka.admin import NewTopic
 from aiokafka.errors import for_code
 
-from event_center.errors import ConfigurationError, UnknownTopic
+from event_center.errors import ConfigurationError, LogInUse, UnknownTopic
 from event_center.log.kafka.client import FAILURES, Clients, bounded
 from event_center.log.kafka.metadata import TopicsRequest
 from event_center.log.kafka.permission import DENIED, hidden, unseen
+from event_center.log.kafka.wanted import settings_for
 from event_center.log.ownership import check_topic
 from event_center.log.port import TopicInfo
 
@@ -28,14 +29,6 @@ LOOK_S = 0.02
 NO_LEADER = -1
 EXISTS = 36
 """Kafka's code for a topic that is there already."""
-COMPACTED = {
-    "cleanup.policy": "compact",
-    "max.compaction.lag.ms": "3600000",
-    "segment.bytes": "134217728",
-    "min.cleanable.dirty.ratio": "0.25",
-    "delete.retention.ms": "86400000",
-}
-"""Of the snapshots: old versions go soon, so that a takeover need not read them."""
 
 
 class Catalog:
@@ -47,6 +40,7 @@ class Catalog:
         self._client = client
         self._infos: dict[str, TopicInfo] = {}
         self._led: set[str] = set()
+        self._copies: dict[str, tuple[int, int]] = {}
 
     def real(self, topic: str) -> str:
         """The name in the cluster."""
@@ -57,12 +51,49 @@ class Catalog:
         infos = await self._look()
         return {name: info for name, info in infos.items() if name != self.options.snapshots}
 
+    async def copies(self) -> Mapping[str, tuple[int, int]]:
+        """Of every topic, the store included: the fewest copies of a partition, and those in sync."""
+        await self._look()
+        return self._copies
+
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 if it does not exist."""
         info = self._infos.get(topic)
         if info is None:
             info = (await self._look()).get(topic)
         return 0 if info is None else info.partitions
+
+    async def counts(self, topics: Iterable[str], shards: int) -> list[tuple[str, int]]:
+        """
+        How many partitions each topic has, as of now.
+
+        Raises:
+            UnknownTopic: one is not there.
+            LogInUse: the store has another number of shards.
+        """
+        infos = await self._look()
+        self.check_shards(shards)
+        for name in topics:
+            if name not in infos:
+                raise self.unknown(name)
+        return [(name, infos[name].partitions) for name in topics]
+
+    def check_shards(self, shards: int) -> None:
+        """
+        Has the store of entries so many shards, as far as is known?
+
+        Raises:
+            LogInUse: it has not.
+        """
+        store = self._infos.get(self.options.snapshots)
+        if store is not None and store.partitions != shards:
+            raise LogInUse(
+                f"the group {self.options.group_id} at {self.options.bootstrap} has "
+                f"{store.partitions} shards, the partitions of {self.real(store.name)}; this member "
+                f"wants {shards}: ask for {store.partitions} if it was always so; if the topic was "
+                "given more partitions, workflows can not be found any more: begin with another app "
+                "name, and let it read the events that retention has kept"
+            )
 
     async def check(self, places: Iterable[tuple[str, int]]) -> None:
         """
@@ -111,19 +142,17 @@ class Catalog:
         await self._wait_for_leaders(set(wanted))
 
     def _new(self, name: str, partitions: int) -> Any:
+        settings = settings_for(self.options, name)
         factor = self.options.replication_factor
-        configs = {"min.insync.replicas": str(max(1, factor - 1))}
-        if name == self.options.snapshots:
-            configs |= COMPACTED
-        configs |= self.options.topic_configs.get(name, {})
-        return NewTopic(self.real(name), partitions, factor, topic_configs=configs)
+        return NewTopic(self.real(name), partitions, factor, topic_configs=settings)
 
     def _refused(self, name: str, kind: str, why: list[str | None]) -> str:
         said = "; ".join(part for part in why if part)
         return (
             f"the Kafka cluster at {self.options.bootstrap} refused to make topic {name!r}: {kind} "
             f"{said}; [log.kafka] replication_factor is {self.options.replication_factor}, and "
-            "there must be as many brokers"
+            "there must be as many brokers; where this user may not make topics, somebody who may runs "
+            "`event-center topics create --events`"
         )
 
     async def _wait_for_leaders(self, names: set[str]) -> None:
@@ -148,11 +177,13 @@ class Catalog:
             raise await self._clients.explained(error) from error
         prefix = self.options.topic_prefix
         infos, led = {}, set()
+        self._copies = {}
         for code, real, topic_id, internal, parts, *_ in answer.topics:
             if code or internal or not real.startswith(prefix):
                 continue
             name = real.removeprefix(prefix)
             infos[name] = TopicInfo(name, len(parts), topic_id)
+            self._copies[name] = min(len(p[4]) for p in parts), min(len(p[5]) for p in parts)
             if all(part[2] != NO_LEADER for part in parts):
                 led.add(name)
         self._infos, self._led = infos, led

@@ -125,7 +125,7 @@ class KafkaGroup:
             producer,
             shard=shard,
             token=token,
-            places=self._places(shard),
+            places=lambda: self._places(shard),
             opened=self._gate_opened,
             committed=self._cut_committed,
             ended=self._lease_ended,
@@ -150,6 +150,11 @@ class KafkaGroup:
                 log.warning("log.watermarks_trouble", shard=shard, error=str(error))
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_MAX_S)
+
+    async def look(self) -> bool:
+        """Look at the topics anew."""
+        catalog, gates = self._cluster.packer.catalog, self._intake.gates
+        return gates.resize(await catalog.counts(gates.topics, self.shards))
 
     async def leave(self) -> None:
         """Leave the group: shards go to the others."""

@@ -13,21 +13,25 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping
 from itertools import islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import anyio
 import structlog
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import OffsetOutOfRangeError, UnsupportedCodecError
 
-from event_center.errors import LogError, LogUnavailable
+from event_center.errors import DataLost, LogError, LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place, Tap
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
-from event_center.log.port import Batch
-from event_center.model import Record, Shard, Token
+from event_center.log.kafka.options import MAX_EVENT_BYTES
+from event_center.log.port import TOO_LARGE, Batch
+from event_center.model import Headers, Record, Shard, Token
 
 log = structlog.get_logger(__name__)
+
+_SIZE = attrgetter("serialized_value_size")
 
 AHEAD = 4_000
 """Records of one partition that may lie ready before it is read no further."""
@@ -38,6 +42,38 @@ RETRY_S = 0.2
 FIRST_LOOK_S = 0.25
 LOOK_S = 0.005
 """How long a fetch waits for the first answer about a gate that was just opened, and how often it looks."""
+
+
+def _fitting(record: Record) -> Record:
+    """The record, or a note of its size in its place: a cut could not hold it."""
+    size = len(record.value or b"")
+    if size <= MAX_EVENT_BYTES:
+        return record
+    return record._replace(value=b"\xff", headers=((TOO_LARGE, b"%d" % size),))
+
+
+def headers_of(record: Any) -> Headers:
+    """A record's headers; some producers write a header without a value, which is empty here."""
+    if not record.headers:
+        return ()
+    return tuple([(name, b"" if value is None else value) for name, value in record.headers])
+
+
+def truncated(place: Place, offset: int, end: int) -> DataLost:
+    """The error for an offset behind the end of a partition."""
+    return DataLost(
+        f"{place[0]}/{place[1]} is to be read from offset {offset}, but it ends at {end}: its brokers "
+        "have lost records that were read already, as an unclean election of a leader does, and new "
+        "ones would be taken for these. Nothing was skipped: make the topic anew under another name "
+        "and have its events published there"
+    )
+
+
+def _packed(error: UnsupportedCodecError) -> LogUnavailable:
+    return LogUnavailable(
+        f"records are compressed in a way that can not be read here ({error}); nothing was skipped: "
+        "install event-center with all that it depends on, cramjam is missing or too old"
+    )
 
 
 class Reached(NamedTuple):
@@ -52,10 +88,12 @@ class Reached(NamedTuple):
 class ReadAhead:
     """One partition behind an open gate."""
 
-    __slots__ = ("after", "cursor", "end", "given", "ready", "seen")
+    __slots__ = ("after", "cursor", "end", "gap", "given", "ready", "seen")
 
     def __init__(self, start: int, cursor: int) -> None:
         self.ready: deque[Record] = deque()
+        self.gap = cursor if 0 < start < cursor else 0
+        """Retention has removed what came right before this offset, and the shard has to know."""
         self.given = start
         """As the gate's tap has it: the offset after the newest record handed out."""
         self.after = start
@@ -133,7 +171,7 @@ class Intake:
 
     def _told(self, place: Place) -> bool:
         line = self._reads.get(place)
-        if line is None or line.ready:
+        if line is None or line.ready or line.gap:
             return True
         if self._stale or self._consumer is None:
             return False
@@ -160,14 +198,18 @@ class Intake:
 
     def _tail(self, place: Place) -> int:
         line = self._reads[place]
-        return line.given + len(line.ready)
+        return line.given + len(line.ready) + (line.gap > 0)
 
     def _batch(self, tap: Tap, count: int, token: Token) -> Batch:
         line = self._reads[tap.place]
         ready = line.ready
+        if line.gap:
+            count = min(count, sum(record.offset < line.gap for record in ready))
+            if not count:
+                return self._gap(tap, line, token)
         if len(ready) >= AHEAD > len(ready) - count:
             self._interrupt()
-        if count == len(ready):
+        if count >= len(ready):
             records = list(ready)
             ready.clear()
         else:
@@ -176,6 +218,14 @@ class Intake:
                 ready.popleft()
         tap.next = line.given = records[-1].offset + 1
         return Batch(tap.shard, token, tap.topic, tap.partition, records, line.watermark())
+
+    @staticmethod
+    def _gap(tap: Tap, line: ReadAhead, token: Token) -> Batch:
+        """What retention has removed, told by a batch without records."""
+        gap, line.gap = line.gap, 0
+        tap.next = line.given = gap
+        line.after = max(line.after, gap)
+        return Batch(tap.shard, token, tap.topic, tap.partition, (), line.watermark(), gap)
 
     def _changed(self) -> None:
         self._stale = True
@@ -191,12 +241,8 @@ class Intake:
         while True:
             try:
                 await self._read()
-            except OffsetOutOfRangeError as error:
-                self.trouble = LogUnavailable(
-                    f"records that were not read yet are gone from the cluster at "
-                    f"{self._clients.options.bootstrap}: {error}; retention has removed them: keep "
-                    "records longer, and correct the offsets of the shards concerned by hand"
-                )
+            except (DataLost, UnsupportedCodecError) as error:
+                self.trouble = error if isinstance(error, DataLost) else _packed(error)
                 self._bell.ring()
                 return
             except (LogUnavailable, *FAILURES) as error:
@@ -216,14 +262,36 @@ class Intake:
             await self._wake.wait()
             return
         got: Mapping[Any, list[Any]] = {}
-        with anyio.CancelScope() as self._waiting:
-            got = await self._consumer.getmany(
-                *wanted, timeout_ms=round(POLL_S * 1000), max_records=AHEAD
-            )
-        self._waiting = None
+        try:
+            with anyio.CancelScope() as self._waiting:
+                got = await self._consumer.getmany(
+                    *wanted, timeout_ms=round(POLL_S * 1000), max_records=AHEAD
+                )
+        except OffsetOutOfRangeError:
+            await self._overtaken()
+        finally:
+            self._waiting = None
         # Records that came for other gates than are open now are read again by those.
         if got and not self._stale:
             await self._lay_ready(got)
+
+    async def _overtaken(self) -> None:
+        """
+        What was to be read next is not there: retention was faster, or the log has lost its end.
+
+        Raises:
+            DataLost: it was the end.
+        """
+        lines = {self._named(place): (place, line) for place, line in self._reads.items()}
+        begins = await bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)
+        ends = await bounded(self._consumer.end_offsets(list(lines)), POLL_S)
+        for partition, (place, line) in lines.items():
+            if line.cursor > ends[partition]:
+                raise truncated(place, line.cursor, ends[partition])
+            if line.cursor < begins[partition]:
+                line.gap = line.cursor = begins[partition]
+        self._changed()
+        self._bell.ring()
 
     def _point(self) -> None:
         """Let the consumer read exactly the open partitions, each from where it was read to."""
@@ -242,9 +310,11 @@ class Intake:
         for partition, records in got.items():
             line = self._reads[partition.topic[prefix:], partition.partition]
             line.ready.extend(
-                new(record_type, (r.offset, r.timestamp, r.key, r.value, tuple(r.headers)))
+                new(record_type, (r.offset, r.timestamp, r.key, r.value, headers_of(r)))
                 for r in records
             )
+            if max(map(_SIZE, records)) > MAX_EVENT_BYTES:
+                line.ready = deque(map(_fitting, line.ready))
             line.after = line.cursor = records[-1].offset + 1
             line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
             line.seen = await self._consumer.position(partition)

@@ -17,6 +17,7 @@ from typing import Any
 from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.gates import Place
 from event_center.log.kafka.client import Clients
+from event_center.log.kafka.intake import truncated
 from event_center.log.kafka.packing import Packer, parcels
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.transaction import transact
@@ -52,7 +53,7 @@ class KafkaLease:
         *,
         shard: Shard,
         token: Token,
-        places: Mapping[str, Place],
+        places: Callable[[], Mapping[str, Place]],
         opened: Callable[[KafkaLease, Mapping[str, int], Mapping[Place, int]], None],
         committed: Callable[[KafkaLease, Mapping[str, int]], None],
         ended: Callable[[KafkaLease], None],
@@ -65,7 +66,7 @@ class KafkaLease:
         self._reading = cluster.reading
         self._producer = producer
         self._places = places
-        """The shard's partitions by the names of their offsets."""
+        """Says the shard's partitions by the names of their offsets."""
         self._opened = opened
         self._committed = committed
         self._ended = ended
@@ -95,24 +96,17 @@ class KafkaLease:
     async def open_gate(self, offsets: Mapping[str, int]) -> None:
         """Let `fetch` deliver the shard's records from these offsets on."""
         self._check()
-        places = self._places.values()
+        places = self._places()
         try:
-            begins = await self._reading.begins(places)
-            highs = await self._reading.highs(places)
+            begins = await self._reading.begins(places.values())
+            highs = await self._reading.highs(places.values())
         except LogUnavailable as error:
             self._end(Standing.UNKNOWN)
             raise Unknown(f"the gate of shard {self.shard} can not be opened: {error}") from error
         self._check()
-        for name, (topic, partition) in self._places.items():
-            begin, high = begins[topic, partition], highs[topic, partition]
-            offset = offsets.get(name, begin)
-            if not begin <= offset <= high:
-                raise LogUnavailable(
-                    f"shard {self.shard} is to be read from {topic}/{partition}/{offset}, but the "
-                    f"cluster at {self._clients.options.bootstrap} has offsets {begin} to {high} "
-                    "there: records were removed or the topic was made anew; nothing was skipped. "
-                    "Bring the records back, or correct the shard's offsets by hand"
-                )
+        for name, place in places.items():
+            if offsets.get(name, 0) > highs[place]:
+                raise truncated(place, offsets[name], highs[place])
         self._opened(self, offsets, begins)
 
     async def commit(self, cut: Cut) -> None:

@@ -21,16 +21,20 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from event_center.errors import Fenced, LogInUse, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
+from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients
 from event_center.log.kafka.group import KafkaGroup
+from event_center.log.kafka.inspection import inspect
+from event_center.log.kafka.intake import headers_of
 from event_center.log.kafka.lease import Cluster
 from event_center.log.kafka.options import CUT_DISTANCE_S, CUTS_PER_S, KafkaOptions
 from event_center.log.kafka.packing import Line, Packer, parcels
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.transaction import Landed, send, transact
+from event_center.log.kafka.wanted import flaws
 from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Outgoing, Position, Record, Shard
@@ -121,13 +125,7 @@ class KafkaLog:
                 raise self._catalog.unknown(name)
         snapshots = self._options.snapshots
         await self._catalog.create({snapshots: shards})
-        made = await self._catalog.partitions(snapshots)
-        if made != shards:
-            raise LogInUse(
-                f"the group {self._options.group_id} at {self._options.bootstrap} has {made} shards, "
-                f"the partitions of {self._catalog.real(snapshots)}; this member wants {shards}: ask "
-                f"for {made}, or take another app"
-            )
+        self._catalog.check_shards(shards)
         gates = Gates(list(counts.items()), shards, urgent)
         group = KafkaGroup(self._cluster, gates, paced=self.pace)
         self._groups.append(group)
@@ -137,6 +135,14 @@ class KafkaLog:
     async def members(self) -> list[str]:
         """Who is in the group now; one that was killed stays until its session timeout."""
         return await self._clients.members()
+
+    async def describe(self) -> list[TopicDetail]:
+        """All topics as an administrator sees them."""
+        return await inspect(self._clients, self._catalog, self._cluster.reading)
+
+    def flaws(self, detail: TopicDetail, use: Use) -> list[Flaw]:
+        """What of a topic's settings does not fit its use."""
+        return flaws(detail, use, self._options)
 
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         """Append records outside any lease, all or nothing; durable when it returns."""
@@ -211,7 +217,7 @@ class KafkaLog:
         begin = (await reading.begins([place]))[place]
         last = end if stop is None else min(stop, end)
         async for found in reading.records(place, max(start, begin), last):
-            yield [Record(r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in found]
+            yield [Record(r.offset, r.timestamp, r.key, r.value, headers_of(r)) for r in found]
 
     async def entries(self, shard: Shard, prefix: bytes = b"") -> AsyncIterator[list[Entry]]:
         """Committed entries of a shard, all of one moment, read without a lease."""
@@ -219,8 +225,12 @@ class KafkaLog:
             yield piece
 
     async def entry(self, shard: Shard, key: bytes) -> bytes | None:
-        """One committed entry, read without a lease."""
-        return (await self._store(shard, key)).get(key)
+        """One committed entry, read without a lease, from the newest record backwards."""
+        place = (self._options.snapshots, int(shard))
+        if int(shard) >= await self._catalog.partitions(place[0]):
+            return None
+        end = (await self._cluster.reading.ends([place]))[place]
+        return await self._cluster.reading.newest(place, end, key)
 
     async def _store(self, shard: Shard, prefix: bytes) -> dict[bytes, bytes]:
         place = (self._options.snapshots, int(shard))

@@ -18,6 +18,8 @@ CUTS_PER_S = 200
 """A cut costs 0.6 to 3 ms of this process however small it is: the budget of all its shards."""
 MAX_RECORD_BYTES = 1_000_000
 """Brokers refuse batches above 1,048,588 bytes unless told otherwise, and poison the producer."""
+MAX_EVENT_BYTES = 900_000
+"""Larger events of topics with a greater limit could not wait, be forwarded or become letters."""
 MAX_BATCH_BYTES = 900_000
 """A batch is closed before it grows above this."""
 

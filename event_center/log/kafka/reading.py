@@ -167,6 +167,25 @@ class Reading:
                     found[key] = value
         return found
 
+    async def newest(self, place: Place, stop: int, key: bytes) -> bytes | None:
+        """
+        The last value of one key, as of this offset; None if it has none.
+
+        Looks backwards, each time further: the shard entry, last in every cut, is found at once.
+        """
+        begin = (await self.begins([place]))[place]
+        width = 2
+        while stop > begin:
+            start = max(begin, stop - width)
+            newest = None
+            async for records in self.records(place, start, stop):
+                newest = next((one for one in reversed(records) if one.key == key), newest)
+            if newest is not None:
+                value: bytes | None = newest.value
+                return value
+            stop, width = start, width * 16
+        return None
+
     async def _lend(self) -> Any:
         if self._closed:
             raise LogUnavailable("this log is closed; open it again")

@@ -4,8 +4,9 @@ shard.
 
 One broker stands for the disk or the cluster: it outlives the logs ("processes") that are opened on
 it. Promises: `apply` makes a whole cut visible or nothing of it, in one synchronous pass; the epoch
-of a shard rises with each lease, and a cut of an older epoch is refused. `log.py`, `lease.py` and
-`group.py` of this room call it; membership is in `members.py`.
+of a shard rises with each lease, and a cut of an older epoch is refused. A store is a dict, so there is
+nothing to compact; and what is appended is committed, so no reader has to stop before it.
+`log.py`, `lease.py` and `group.py` of this room call it; membership is in `members.py`.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class MemoryBroker:
         self._partitioner = remembering(partitioner)
         self._keyless = 0
         self._lines: dict[Place, list[Record]] = {}
+        self._firsts: dict[Place, int] = {}
+        self._made = 0
         self._stores: dict[Shard, dict[bytes, bytes]] = {}
         self._offsets: dict[Shard, dict[str, int]] = {}
         self._epochs: dict[Shard, int] = {}
@@ -73,7 +76,8 @@ class MemoryBroker:
         for name, partitions in wanted.items():
             check_topic(name, partitions)
         for name, partitions in wanted.items():
-            self.infos[name] = TopicInfo(name, partitions, f"{name}-{len(self.infos) + 1}")
+            self._made += 1
+            self.infos[name] = TopicInfo(name, partitions, f"{name}-{self._made}")
             self._lines.update({(name, q): [] for q in range(partitions)})
 
     def line(self, place: Place) -> list[Record]:
@@ -83,9 +87,29 @@ class MemoryBroker:
             raise self.unknown(place)
         return found
 
+    def first(self, place: Place) -> int:
+        """The offset of the oldest record that can still be read."""
+        return self._firsts.get(place, 0)
+
+    def trim(self, place: Place, offset: int) -> None:
+        """What retention does: the records before this offset can not be read any more."""
+        self._firsts[place] = offset
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """What an administrator does: more partitions for a topic."""
+        self.infos[topic] = self.infos[topic]._replace(partitions=partitions)
+        for q in range(partitions):
+            self._lines.setdefault((topic, q), [])
+
+    def remove(self, topic: str) -> None:
+        """Delete a topic and its records."""
+        for q in range(self.infos.pop(topic).partitions):
+            del self._lines[topic, q]
+            self._firsts.pop((topic, q), None)
+
     def tail(self, place: Place) -> int:
         """The offset after the newest committed record of a place."""
-        return len(self._lines[place])
+        return len(self._lines.get(place, ()))
 
     def store(self, shard: Shard) -> Mapping[bytes, bytes]:
         """The committed entries of a shard."""

@@ -79,11 +79,15 @@ class MemoryGroup:
         batches = []
         for tap, count in self._gates.turns(ready, self._broker.tail, limit, paused):
             line = self._broker.line(tap.place)
-            records = line[tap.next : tap.next + count]
-            tap.next += count
-            batches.append(
-                Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, records, len(line))
-            )
+            batch = Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, (), len(line))
+            first = self._broker.first(tap.place)
+            if tap.next < first:
+                tap.next = first
+                batches.append(batch._replace(after=first))
+            else:
+                records = line[tap.next : tap.next + count]
+                tap.next += count
+                batches.append(batch._replace(records=records))
         return batches
 
     def _repeated(self, ready: Mapping[Shard, Token], paused: Collection[Shard]) -> list[Batch]:
@@ -126,6 +130,14 @@ class MemoryGroup:
             name: self._broker.tail((topic, partition))
             for name, topic, partition in self._gates.topics_of(shard)
         }
+
+    async def look(self) -> bool:
+        """Look at the topics anew."""
+        await self._faults.at("look")
+        for name in self._gates.topics:
+            self._broker.line((name, 0))
+        counts = [(name, self._broker.infos[name].partitions) for name in self._gates.topics]
+        return self._gates.resize(counts)
 
     async def leave(self) -> None:
         """Leave the group: shards go to the others."""

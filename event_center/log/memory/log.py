@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 from event_center.errors import NotCommitted, Unknown
+from event_center.log.detail import Flaw, PartitionDetail, TopicDetail, Use
 from event_center.log.memory.broker import MemoryBroker
 from event_center.log.memory.faults import Ending, Faults
 from event_center.log.memory.group import MemoryGroup
@@ -47,6 +48,22 @@ class MemoryLog:
         """All topics by name."""
         await self.faults.at("topics")
         return dict(self._broker.infos)
+
+    async def describe(self) -> list[TopicDetail]:
+        """All topics with their offsets."""
+        await self.faults.at("describe")
+        return [self._detail(info) for info in self._broker.infos.values()]
+
+    def _detail(self, info: TopicInfo) -> TopicDetail:
+        tail, first = self._broker.tail, self._broker.first
+        places = [(info.name, q) for q in range(info.partitions)]
+        parts = [PartitionDetail(place[1], first(place), tail(place)) for place in places]
+        return TopicDetail(info.name, tuple(parts), 1, 1, {})
+
+    def flaws(self, detail: TopicDetail, use: Use) -> list[Flaw]:
+        """There are no settings that could be wrong."""
+        del detail, use
+        return []
 
     async def join(
         self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()
@@ -91,7 +108,7 @@ class MemoryLog:
         """Committed records of one partition."""
         line = self._broker.line((topic, partition))
         end = len(line) if stop is None else min(stop, len(line))
-        for at in range(start, end, BATCH):
+        for at in range(max(start, self._broker.first((topic, partition))), end, BATCH):
             await self.faults.at("read")
             yield line[at : min(at + BATCH, end)]
 

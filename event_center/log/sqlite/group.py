@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from event_center.errors import Fenced, InvariantError, LogError, LogUnavailable
+from event_center.errors import (
+    Fenced,
+    InvariantError,
+    LogError,
+    LogUnavailable,
+    UnknownTopic,
+)
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
 from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
@@ -118,10 +124,15 @@ class SqliteGroup:
         ]
         batches = []
         for (tap, _), (records, after) in zip(turns, read, strict=True):
-            tap.next = after
             token, tail = ready[tap.shard], tails[tap.place]
-            # Without records: retention has removed all up to `after`, and the shard has to know.
-            batches.append(Batch(tap.shard, token, tap.topic, tap.partition, records, tail, after))
+            batch = Batch(tap.shard, token, tap.topic, tap.partition, records, tail)
+            found = records[0].offset if records else after
+            if found > tap.next:
+                # Retention has removed all up to there, and the shard has to know.
+                batches.append(batch._replace(records=[], after=found))
+            if records:
+                batches.append(batch)
+            tap.next = after
         return batches
 
     async def lease(self, shard: Shard, token: Token) -> SqliteLease:
@@ -161,6 +172,14 @@ class SqliteGroup:
             name: tails.get((topic, partition), 0)
             for name, topic, partition in self._gates.topics_of(shard)
         }
+
+    async def look(self) -> bool:
+        """Look at the topics anew."""
+        infos = self._file.reader.topics()
+        for name in self._gates.topics:
+            if name not in infos:
+                raise UnknownTopic(f"topic {name} is gone from the log {self._file.path}")
+        return self._gates.resize([(name, infos[name].partitions) for name in self._gates.topics])
 
     async def leave(self) -> None:
         """Leave the group: shards go to the others."""

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from pathlib import Path
 
 from event_center.errors import LogError, UnknownTopic
+from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.gates import Gates, Place
 from event_center.log.ownership import check_topic
 from event_center.log.partitioner import Partitioner, murmur2
@@ -112,6 +113,15 @@ class SqliteLog:
     async def topics(self) -> dict[str, TopicInfo]:
         """All topics by name."""
         return self._file.reader.topics()
+
+    async def describe(self) -> list[TopicDetail]:
+        """All topics with their offsets; the file keeps one copy, and no settings of topics."""
+        return self._file.reader.details()
+
+    def flaws(self, detail: TopicDetail, use: Use) -> list[Flaw]:
+        """There are no settings that could be wrong."""
+        del detail, use
+        return []
 
     async def join(
         self, topics: Sequence[str], shards: int, urgent: Collection[str] = ()

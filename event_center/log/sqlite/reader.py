@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from event_center.errors import LogUnavailable, UnknownTopic
+from event_center.log.detail import PartitionDetail, TopicDetail
 from event_center.log.gates import Place
 from event_center.log.port import Entry, TopicInfo
 from event_center.log.sqlite.schema import explain
@@ -74,6 +75,17 @@ class Reader:
         rows = self._all("SELECT id, name, partitions, uid FROM topics ORDER BY id")
         self._topics = {name: (id_, TopicInfo(name, parts, uid)) for id_, name, parts, uid in rows}
         return {name: info for name, (_, info) in self._topics.items()}
+
+    def details(self) -> list[TopicDetail]:
+        """All topics with the offsets of their partitions."""
+        rows = self._all(
+            "SELECT t.name, p.partition, p.first, p.next FROM topics t JOIN partitions p "
+            "ON p.topic = t.id ORDER BY t.id, p.partition"
+        )
+        found: dict[str, list[PartitionDetail]] = {}
+        for name, *part in rows:
+            found.setdefault(name, []).append(PartitionDetail(*part))
+        return [TopicDetail(name, tuple(parts), 1, 1, {}) for name, parts in found.items()]
 
     def topic_id(self, topic: str, partition: int) -> int:
         """

@@ -43,6 +43,7 @@ CHECKPOINT_PAGES = 4_000
 STATEMENTS = 256
 """Prepared statements that a connection remembers; `statements.py` has some 60."""
 RETRY_S = 0.01
+"""Between two tries to open a file that somebody else is just making: it takes a few milliseconds."""
 
 TABLES = """
 CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL,

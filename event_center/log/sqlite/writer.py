@@ -158,7 +158,7 @@ class Writer:
                 f"the writer of {self._path} has ended ({error}): start this process again"
             )
             self._death.__cause__ = error
-        except Exception as error:
+        except Exception as error:  # a mistake of ours: those who wait hear of it, and it goes on
             lost = Unknown(
                 f"the writer of {self._path} has ended by a mistake ({error!r}): open the log again "
                 "and look"

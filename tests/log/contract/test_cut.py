@@ -19,6 +19,7 @@ from tests.log.harness import (
     restored,
     values_of,
 )
+from tests.waiting import turns
 
 
 async def leased(log: Log) -> Lease:
@@ -127,7 +128,7 @@ class TestCut:
                 assert len(values) == 1
                 assert before <= int(values.pop()) + 1 <= after
                 looks += 1
-                await asyncio.sleep(0)
+                await turns()
             return looks
 
         async with asyncio.TaskGroup() as tasks:
@@ -175,8 +176,7 @@ class TestCut:
             async with asyncio.TaskGroup() as tasks:
                 cut = puts({b"%d-%d" % (number, n): b"x" for n in range(10)}, history(b"x"))
                 committing = tasks.create_task(lease.commit(cut))
-                for _ in range(number):
-                    await asyncio.sleep(0)
+                await turns(number)
                 committing.cancel()
             newer = await group.lease(Shard(0), change.token)
             after = len(await restored(newer))

@@ -6,7 +6,15 @@ import asyncio
 
 from event_center.log.port import Batch, Log
 from event_center.model import Outgoing, Shard, Token
-from tests.log.harness import PATIENCE_S, Harness, brings_nothing, flat, joined, numbered, puts
+from tests.log.harness import (
+    Harness,
+    brings_nothing,
+    flat,
+    joined,
+    numbered,
+    puts,
+)
+from tests.waiting import PATIENCE_S, turns
 
 
 def count(batches: list[Batch]) -> int:
@@ -166,7 +174,8 @@ class TestFetch:
             for number in range(5):
                 async with asyncio.TaskGroup() as tasks:
                     fetching = tasks.create_task(member.fetched(1))
-                    await asyncio.sleep(0.01)
+                    await turns(5)
+                    assert not fetching.done()
                     await other.publish([Outgoing("orders", b"k", b"%d" % number, partition=2)])
                 (record,) = flat(fetching.result(), "orders", 2)
                 assert record == (number, record.timestamp_ms, b"k", b"%d" % number, ())
@@ -185,10 +194,9 @@ class TestFetch:
             for number in range(10):
                 async with asyncio.TaskGroup() as tasks:
                     fetching = tasks.create_task(member.group.fetch(member.tokens, 10))
-                    await asyncio.sleep(0)
+                    await turns()
                     publishing = tasks.create_task(log.publish(numbered("orders", 1, start=number)))
-                    for _ in range(number):
-                        await asyncio.sleep(0)
+                    await turns(number)
                     fetching.cancel()
                     await publishing
                 if not fetching.cancelled() and fetching.result():

@@ -10,15 +10,14 @@ from event_center.errors import LogInUse
 from event_center.log.port import Assigned, Batch, Change, Log, Lost, Revoked
 from event_center.model import Shard
 from tests.log.harness import (
-    PATIENCE_S,
     Harness,
     brings_nothing,
     flat,
     joined,
     numbered,
     puts,
-    until,
 )
+from tests.waiting import PATIENCE_S, turns, until
 
 
 class TestGroup:
@@ -184,7 +183,7 @@ class TestGroup:
         async with asyncio.timeout(PATIENCE_S):
             while len(seen) < 4:
                 waiting = asyncio.ensure_future(group.changes())  # noqa: TID251 - to be cancelled
-                await asyncio.sleep(0)
+                await turns()
                 waiting.cancel()
                 try:
                     seen.append(await waiting)

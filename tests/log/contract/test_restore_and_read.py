@@ -17,8 +17,8 @@ from tests.log.harness import (
     puts,
     records_of,
     restored,
-    until_true,
 )
+from tests.waiting import until_true
 
 
 class TestRestore:

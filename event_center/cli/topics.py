@@ -1,0 +1,187 @@
+"""
+The commands of administrators about topics: `topics create`, `topics check`, `topics describe`.
+
+They answer for the settings file: its app's own topics, and the users' topics (`--events`) that
+it names. `create` makes what is missing and changes nothing that exists; the others only look, at all.
+`app.wiring` knows which topics there have to be, the log what is wrong with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from event_center.app.settings import Settings
+from event_center.app.wiring import partitions_wanted, reach_log, sizes_of, uses
+from event_center.cli.exits import Exit, perform
+from event_center.cli.log_lines import set_up_logging
+from event_center.cli.options import AsJson, Config, DryRun, LogPath
+from event_center.cli.output import Output
+from event_center.cli.session import WAIT_S, Where, require_log
+from event_center.errors import ConfigurationError
+from event_center.log.detail import Flaw, TopicDetail, Use
+from event_center.log.port import Log, TopicInfo
+
+topics = typer.Typer(no_args_is_help=True, help="Make, check and describe the topics of this app.")
+Events = Annotated[
+    bool, typer.Option("--events", help="Also the topics of events and those published to.")
+]
+FOREIGN = frozenset({Use.EVENTS, Use.PUBLISHED})
+SHOWN = ("cleanup.policy", "retention.ms", "max.message.bytes", "min.insync.replicas")
+"""The settings that a table has room for; --json has all."""
+
+
+class Asked(NamedTuple):
+    """The topics in question: their use, and how many partitions they are made with."""
+
+    settings: Settings
+    log: Log
+    uses: dict[str, Use]
+    partitions: dict[str, int]
+
+
+@topics.command()
+def create(
+    *,
+    events: Events = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the topics that are missing, with the settings that they have to have."""
+    output = Output(as_json=as_json)
+    work = partial(_create, output, dry_run=dry_run)
+    where = Where(config, log)
+    perform(output, partial(_answer, where, work, events=events, make=not dry_run))
+
+
+async def _create(output: Output, asked: Asked, *, dry_run: bool) -> Exit:
+    there = {detail.name for detail in await asked.log.describe()}
+    missing = {name: asked.partitions[name] for name in asked.uses if name not in there}
+    if missing and not dry_run:
+        await asked.log.create(missing)
+    if output.as_json:
+        kept = sorted(asked.uses.keys() & there)
+        output.json({"created": missing, "existing": kept, "dry_run": dry_run})
+        return Exit.OK
+    what = "would be created" if dry_run else "created"
+    for name, count in missing.items():
+        output.say(f"{what}: {name} ({count} partition{'s' if count > 1 else ''})")
+    if not missing:
+        output.say(f"nothing to do: all {len(asked.uses)} topics exist")
+    return Exit.OK
+
+
+@topics.command()
+def check(
+    *,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name what is wrong with the topics and what can happen; exit code 1 if anything is grave."""
+    output = Output(as_json=as_json)
+    _look(output, Where(config, log), partial(_check, output))
+
+
+async def _check(output: Output, asked: Asked) -> Exit:
+    details = {detail.name: detail for detail in await asked.log.describe()}
+    flaws = [flaw for name, use in asked.uses.items() for flaw in _flaws(asked, details, name, use)]
+    grave = any(flaw.grave for flaw in flaws)
+    if output.as_json:
+        output.json({"ok": not grave, "flaws": [flaw._asdict() for flaw in flaws]})
+    else:
+        for flaw in flaws:
+            kind = "error" if flaw.grave else "warning"
+            told = f"{kind}: {flaw.topic}: {flaw.setting} is {flaw.found}, not {flaw.wanted}"
+            output.say(f"{told}: {flaw.risk}", style="red" if flaw.grave else "yellow")
+        if not flaws:
+            output.say(f"ok: {len(asked.uses)} topics")
+    return Exit.NOTHING if grave else Exit.OK
+
+
+def _flaws(asked: Asked, details: dict[str, TopicDetail], name: str, use: Use) -> list[Flaw]:
+    detail = details.get(name)
+    if detail is None:
+        events = " --events" if use in FOREIGN else ""
+        risk = f"nothing can be written or read; `event-center topics create{events}` makes it"
+        return [Flaw(name, "topic", "missing", "there", risk, grave=True)]
+    found = asked.log.flaws(detail, use)
+    count, wanted = len(detail.partitions), asked.settings.log.partitions
+    if use is Use.SNAPSHOTS and count != wanted:
+        risk = "workflows live where the number of partitions puts them, and would not be found"
+        found.append(Flaw(name, "partitions", str(count), str(wanted), risk, grave=True))
+    try:
+        sizes_of(asked.settings).check({name: TopicInfo(name, count, "")})
+    except ConfigurationError as error:
+        found.append(Flaw(name, "partitions", str(count), str(wanted), str(error), grave=True))
+    return found
+
+
+@topics.command()
+def describe(
+    *,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show partitions, copies, offsets and settings of the topics."""
+    output = Output(as_json=as_json)
+    _look(output, Where(config, log), partial(_describe, output))
+
+
+async def _describe(output: Output, asked: Asked) -> Exit:
+    found = [detail for detail in await asked.log.describe() if detail.name in asked.uses]
+    if output.as_json:
+        output.json([_as_json(detail, asked.uses[detail.name]) for detail in found])
+        return Exit.OK
+    output.table(
+        ("TOPIC", "USE", "PARTITIONS", "COPIES", "IN SYNC", "OFFSETS", *map(str.upper, SHOWN)),
+        [
+            (
+                detail.name,
+                str(asked.uses[detail.name]),
+                str(len(detail.partitions)),
+                str(detail.replicas),
+                str(detail.in_sync),
+                str(sum(part.next - part.first for part in detail.partitions)),
+                *(detail.settings.get(name) for name in SHOWN),
+            )
+            for detail in found
+        ],
+    )
+    return Exit.OK
+
+
+def _as_json(detail: TopicDetail, use: Use) -> dict[str, Any]:
+    told = detail._asdict()
+    told["partitions"] = [part._asdict() for part in detail.partitions]
+    return {**told, "settings": dict(detail.settings), "use": str(use)}
+
+
+def _look(output: Output, where: Where, work: Callable[[Asked], Awaitable[Exit]]) -> None:
+    """Answer from a log that is there, about all topics."""
+    perform(output, partial(_answer, where, work))
+
+
+async def _answer(
+    where: Where,
+    work: Callable[[Asked], Awaitable[Exit]],
+    *,
+    events: bool = True,
+    make: bool = False,
+) -> Exit:
+    settings = where.settings()
+    if not make:
+        require_log(settings)
+    used = {name: use for name, use in uses(settings).items() if events or use not in FOREIGN}
+    set_up_logging(settings.logging)
+    log = await reach_log(settings, wait_s=WAIT_S)
+    try:
+        return await work(Asked(settings, log, used, partitions_wanted(settings)))
+    finally:
+        await log.close()

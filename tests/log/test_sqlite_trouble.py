@@ -1,0 +1,164 @@
+"""A file that fails for a while under an open embedded log: who hears of it, and that it goes on after."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from event_center.errors import LogUnavailable, NotCommitted
+from event_center.log.sqlite import Retention, Rule, SqliteLog, assignment, open_sqlite
+from event_center.log.sqlite import log as opening
+from event_center.log.sqlite.reader import Reader
+from event_center.log.sqlite.retention import Sweep
+from event_center.log.sqlite.schema import connect_reader, connect_writer
+from event_center.log.sqlite.transaction import Transaction
+from event_center.model import Outgoing
+from tests.log.harness import SqliteHarness, clock, flat, joined, numbered, records_of
+from tests.waiting import until
+
+ASKED_FOR = "asked for by a test"
+
+
+class BrokenReader:
+    """A reader whose file can not be looked at."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def version(self) -> int:
+        raise LogUnavailable(ASKED_FOR)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+async def test_fetches_say_that_the_file_can_not_be_read(sqlite_log: SqliteLog) -> None:
+    """A look that fails where nobody waits comes out of `fetch`; no record is lost by it."""
+    async with await joined(sqlite_log, ["orders"], 1) as member:
+        await member.has(0)
+        file = sqlite_log._file
+        whole = file.reader
+        file.reader = BrokenReader(whole)  # type: ignore[assignment]
+        await until(lambda: file.trouble is not None)
+        with pytest.raises(LogUnavailable, match=ASKED_FOR):
+            await member.group.fetch(member.tokens, 10)
+        file.reader = whole
+        await sqlite_log.publish(numbered("orders", 3))
+        await until(lambda: file.trouble is None)
+        found = flat(await member.fetched(3), "orders", 0)
+        assert [record.offset for record in found] == [0, 1, 2]
+
+
+async def test_a_member_looks_again_after_a_change_that_failed(
+    sqlite_harness: SqliteHarness,
+    sqlite_log: SqliteLog,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A change of hands that could not be written is said, and tried again until shards are shared."""
+    settle = assignment.settle
+    failures = iter([True, True])
+
+    def sometimes(transaction: Transaction, wish: assignment.Wish) -> assignment.View:
+        if next(failures, False):
+            raise NotCommitted(ASKED_FOR)
+        return settle(transaction, wish)
+
+    async with await joined(sqlite_log, ["orders"], 2) as first:
+        await first.has(0, 1)
+        other = await sqlite_harness.open()
+        async with await joined(other, ["orders"], 2) as second:
+            monkeypatch.setattr(assignment, "settle", sometimes)
+            await first.owns(1)
+            await second.owns(1)
+    assert next(failures, None) is None
+    said = capsys.readouterr().out
+    assert "log.settle_failed" in said
+    assert ASKED_FOR in said
+
+
+async def test_a_group_that_can_not_be_joined_leaves_nothing_behind(
+    sqlite_log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that was not let in holds no place: neither a lock file nor a row in the log."""
+
+    def refuses(transaction: Transaction, wish: assignment.Wish, topics: object) -> None:
+        raise NotCommitted(ASKED_FOR)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assignment, "join", refuses)
+        with pytest.raises(NotCommitted, match=ASKED_FOR):
+            await sqlite_log.join(["orders"], 1)
+    folder = Path(sqlite_log.path).parent
+    assert [path.name for path in folder.glob("log.db.member-*")] == []
+    async with await joined(sqlite_log, ["orders"], 1) as member:
+        await member.has(0)
+
+
+async def test_retention_that_fails_is_said_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records that could not be removed are removed later; publishing goes on meanwhile."""
+    remove = Sweep._remove
+    failed: list[int] = []
+
+    def fails_twice(self: Sweep, transaction: Transaction, part: Any) -> bool:
+        if len(failed) < 2:
+            failed.append(1)
+            error = sqlite3.OperationalError(ASKED_FOR)
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return remove(self, transaction, part)
+
+    monkeypatch.setattr(Sweep, "_remove", fails_twice)
+    retention = Retention(topics={"mail": Rule(None, 0)}, every_s=0.01, pause_s=0.0)
+    log = await open_sqlite(tmp_path / "log.db", clock=clock, retention=retention)
+    await log.create({"mail": 1})
+    await log.publish(numbered("mail", 5))
+    await until(lambda: len(failed) == 2)
+    assert (await log.publish([Outgoing("mail", b"k", b"v", (), 0)]))[0].offset == 5
+    reader = log._file.reader
+    await until(lambda: reader.records(("mail", 0), 0, 6, limit=6)[0] == [])
+    assert await records_of(log, "mail") == []
+    await log.close()
+    said = capsys.readouterr().out
+    assert said.count("log.retention_failed") == 2
+    assert ASKED_FOR in said
+
+
+async def test_a_log_whose_reader_can_not_open_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If only half of a log could be opened, that half is closed again, and the file is free."""
+    path = tmp_path / "log.db"
+
+    def refuses(*arguments: object) -> None:
+        raise LogUnavailable(ASKED_FOR)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "connect_reader", refuses)
+        with pytest.raises(LogUnavailable, match=ASKED_FOR):
+            await open_sqlite(path, clock=clock)
+    connection = connect_writer(path, 0.0, keep_cuts=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    connection.close()
+    await (await open_sqlite(path, clock=clock)).close()
+
+
+def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
+    """A file that is locked for longer than the busy timeout can not be opened, and says who may help."""
+    path = tmp_path / "log.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE x(y)")
+    other.execute("DROP TABLE x")
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(LogUnavailable, match=f"cannot open {path}: "):
+            connect_writer(path, 0.02, keep_cuts=False)
+    finally:
+        other.close()
+    connect_writer(path, 0.02, keep_cuts=False).close()
+    connect_reader(path, 0.02).close()
