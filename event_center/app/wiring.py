@@ -18,6 +18,7 @@ from pathlib import Path
 from event_center.app.kafka_access import access_of
 from event_center.app.settings import Settings
 from event_center.app.sources import DEFAULT_FILES
+from event_center.client.app import App
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
@@ -304,6 +305,26 @@ def envelopes(settings: Settings) -> dict[str, Envelope]:
         )
         read[name] = Envelope(name, rules)
     return read
+
+
+def app_of(settings: Settings) -> App:
+    """
+    The app that the settings describe.
+
+    Raises:
+        ExpressionError: a topic's rule is not in the language.
+    """
+    own = own_topics(settings)
+    home = home_of(settings)
+    return App(
+        inbox=own.inbox,
+        commands=own.commands,
+        history=own.history,
+        dead_letters=own.dead_letters,
+        envelopes=envelopes(settings),
+        shards=home.shards,
+        home=home.of,
+    )
 
 
 def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> Plan:

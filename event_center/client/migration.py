@@ -24,8 +24,8 @@ from event_center.client.survey import Kind, Side, Stretch, Survey, survey, unre
 from event_center.client.tally import Tally
 from event_center.errors import MigrationError
 from event_center.model import Outgoing, Shard
-from event_center.wire.entries import is_snapshot, is_waiting, waiting_of, workflow_of
-from event_center.wire.migration import Note, Stage, unplaced
+from event_center.wire.entries import SHARD_KEY, is_snapshot, is_waiting, waiting_of, workflow_of
+from event_center.wire.migration import MIGRATION_KEY, Note, Stage, unplaced
 
 Tell = Callable[[str, int, int], None]
 """Hears the step, what is done of it, and of how much."""
@@ -56,7 +56,7 @@ async def plan(source: Side, target: Side | None, layout: Side, kinds: frozenset
     found = await survey(source, layout, kinds)
     _check_lag(source, found, kinds)
     if target is not None:
-        await _check_records(target, found, [])
+        await _check_unused(target, found)
     return found
 
 
@@ -102,14 +102,17 @@ def _check_lag(source: Side, found: Survey, kinds: frozenset[Kind]) -> None:
         )
 
 
+def _not_empty(target: Side) -> str:
+    return (
+        f"the target, {target.log.where}, is not empty: a daemon has worked on it; name an empty log, as "
+        "another [log] path, or another [log.kafka] topic_prefix"
+    )
+
+
 def _check_notes(source: Side, target: Side, found: Survey, shards: list[TargetShard]) -> None:
     """The target is empty, or holds what this very migration left."""
-    foreign = sum(shard.foreign for shard in shards)
-    if foreign:
-        raise MigrationError(
-            f"the target, {target.log.where}, is not empty: it has {foreign} entries of its own; name "
-            "an empty log, or another [log.kafka] topic_prefix"
-        )
+    if any(shard.foreign for shard in shards):
+        raise MigrationError(_not_empty(target))
     for note in [shard.note for shard in shards if shard.note is not None]:
         same = note.log == found.log
         if not same or (note.stage is not Stage.DONE and note.cuts != found.cuts):
@@ -118,6 +121,16 @@ def _check_notes(source: Side, target: Side, found: Survey, shards: list[TargetS
                 f"the target, {target.log.where}, holds a migration from {note.source}, which is "
                 f"{other} than {source.log.where} as it is now: name an empty log, or remove this one"
             )
+
+
+async def _check_unused(target: Side, found: Survey) -> None:
+    """As far as it can be seen without a lease."""
+    for shard in map(Shard, range(target.app.shards)):
+        if await target.log.entry(shard, MIGRATION_KEY) is not None:
+            return  # an earlier migration: `migrate` looks whether it is this one
+        if await target.log.entry(shard, SHARD_KEY) is not None:
+            raise MigrationError(_not_empty(target))
+    await _check_records(target, found, [])
 
 
 async def _check_records(target: Side, found: Survey, shards: list[TargetShard]) -> None:
