@@ -28,6 +28,8 @@ ResultT = TypeVar("ResultT")
 
 STOP_S = 3.0
 """How long a client may take to stop before its connections are closed under it."""
+AGAIN_S = 0.1
+"""Between two questions to a cluster that is not ready to answer."""
 LOOK_S = 1.0
 """Between two looks for a cluster that is not there yet."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
@@ -126,19 +128,32 @@ class Clients:
         Raises:
             LogUnavailable: nobody answers.
         """
-        group = self.options.group_id
         admin = await self.admin()
         try:
-            (answer,) = await bounded(admin.describe_consumer_groups([group]), self.options.call_s)
-            (described,) = answer.groups
-            code, _, _, _, _, members, *_ = described
-            if code:
-                raise for_code(code)(f"group {group}")
+            async with asyncio.timeout(self.options.call_s):
+                while True:
+                    described = await self._described(admin)
+                    if described is not None:
+                        break
+                    await asyncio.sleep(AGAIN_S)
         except FAILURES as error:
             raise self.unavailable(error) from error
         finally:
             self.dispose(admin)
-        return [f"{client} at {host.lstrip('/')}" for _, client, host, *_ in members]
+        return [f"{client} at {host.lstrip('/')}" for _, client, host, *_ in described]
+
+    async def _described(self, admin: Any) -> list[Any] | None:
+        """The members of the group; None while the cluster is not ready to tell, as a new one."""
+        try:
+            (answer,) = await admin.describe_consumer_groups([self.options.group_id])
+            ((code, _, _, _, _, members, *_),) = answer.groups
+            if code:
+                raise for_code(code)(f"group {self.options.group_id}")
+        except KafkaError as error:
+            if error.retriable:
+                return None
+            raise
+        return list(members)
 
     async def plain(self) -> Any:
         """Start a client for requests that the others do not know."""

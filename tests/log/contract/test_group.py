@@ -219,6 +219,8 @@ class TestGroup:
             async with await joined(await harness.open(), ["orders"], 4) as second:
                 await second.owns(2)
                 assert len(await looker.members()) == 2
+                await second.group.leave()
+            await member.group.leave()
 
         async def empty() -> bool:
             return await looker.members() == []
