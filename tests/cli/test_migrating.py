@@ -81,8 +81,8 @@ def test_the_letters_can_be_replayed(half: Project) -> None:
     half.write("machines/mended", "")
     listed = _there(half, "dead-letters", "list", "--json").json
     letter = next(one for one in listed if one["workflow_id"] == "t-7")
-    place = f"{letter['partition']}/{letter['offset']}"
-    assert _there(half, "dead-letters", "replay", place, "--no-wait").code == 0
+    assert _there(half, "dead-letters", "replay", letter["letter"], "--no-wait").code == 0
+    assert _there(half, "run", "--until-idle").code == 0
     _publish(half, [{"workflow_id": "t-7", "event": "end"}], "other.toml")
     again = [{"workflow_id": "t-8", "event": "begin", "id": "begin-8"}]
     _publish(half, again, "other.toml")
@@ -189,7 +189,7 @@ def test_killed_and_started_again(half: Project) -> None:
             assert answer.code == 0, answer
             assert _rows(half, "other.db")["entries"] == whole
         _remove(half.root)
-        at += 9
+        at += 13
     assert refused > 3
     assert _rows(half) == before
 
