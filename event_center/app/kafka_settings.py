@@ -24,6 +24,7 @@ from event_center.app.quantity import Seconds
 Bootstrap = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")]
 Part = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,50}$")]
+Instance = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,200}$")]
 Some = Annotated[Seconds, Field(ge=0.05, le=900)]
 
 
@@ -67,6 +68,11 @@ class KafkaSettings(BaseModel):
         description="A daemon that is not heard of for this long loses its shards to the others: a"
         " duration. Brokers allow 6s to 30m unless told otherwise.",
     )
+    rebalance_timeout: Some = Field(
+        default=10.0,
+        description="How long the group waits for a daemon that does not join again when members"
+        " come or go: a duration. Shards that stay where they are go on meanwhile.",
+    )
     heartbeat: Some = Field(
         default=1.0,
         description="How often a daemon is heard of, and hears of changes: a duration of at most a"
@@ -83,6 +89,12 @@ class KafkaSettings(BaseModel):
         " duration. Then it moves all the same.",
     )
 
+    instance_id: Instance = Field(
+        default="",
+        description="A name of this daemon alone, as a pod's ordinal. One that comes back under it"
+        " within `session_timeout` gets its shards back and disturbs nobody; what it left waits for"
+        " it so long. Two daemons with one name are refused.",
+    )
     start_wait: Annotated[Seconds, Field(ge=0, le=3_600)] = Field(
         default=30.0,
         description="How long a start waits for a cluster that does not answer: a duration up to 1h."

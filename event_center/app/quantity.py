@@ -59,5 +59,7 @@ Seconds = Annotated[float, BeforeValidator(seconds)]
 """A duration, held as seconds."""
 SecondsOrUnlimited = Annotated[float | None, BeforeValidator(_seconds_or_none)]
 """A duration, held as seconds, or None for `unlimited`."""
+Bytes = Annotated[int, BeforeValidator(size)]
+"""A size, held as bytes."""
 BytesOrUnlimited = Annotated[int | None, BeforeValidator(_size_or_none)]
 """A size, held as bytes, or None for `unlimited`."""

@@ -31,7 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from event_center.app.kafka_settings import KafkaSettings
 from event_center.app.problems import described
-from event_center.app.quantity import BytesOrUnlimited, Seconds, SecondsOrUnlimited
+from event_center.app.quantity import Bytes, BytesOrUnlimited, Seconds, SecondsOrUnlimited
 from event_center.app.sources import PREFIX, environment, flags, overlaid, settings_file
 from event_center.errors import ConfigurationError
 
@@ -212,6 +212,11 @@ class EngineSettings(Section):
         default=20_000,
         description="Records of one shard that are taken in and not yet durable before it takes in"
         " no more. It bounds what a crash makes the next owner do again.",
+    )
+    kept: Bytes = Field(
+        default=256 * 1024**2,
+        description="Memory for what shards held that moved to another daemon: a size. One that comes"
+        " back, as after a rolling restart, reads only what was written since. It counts on Kafka.",
     )
     grace: Seconds = Field(
         default=20.0,

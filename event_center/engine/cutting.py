@@ -17,15 +17,14 @@ from event_center.engine.parts import Parts
 from event_center.engine.stopping import Stop
 from event_center.errors import NotCommitted
 from event_center.failpoint import Step, reach
-from event_center.log.port import Cut, Lease
+from event_center.log.port import Cut, Lease, Log
 
 
 class Cutting:
     """Cuts for one shard."""
 
-    def __init__(self, distance_s: float, stop: Stop, on_settled: Callable[[Parts], None]) -> None:
-        self._distance_s = distance_s
-        """The least time between two cuts, as the log wants it."""
+    def __init__(self, log: Log, stop: Stop, on_settled: Callable[[Parts], None]) -> None:
+        self._log = log
         self._stop = stop
         self._on_settled = on_settled
         """Called when a cut is durable, and what it made so has been started."""
@@ -45,8 +44,9 @@ class Cutting:
                 await lease.open_gate(parts.entry.offsets)
                 self._on_settled(parts)
             await self._cut(parts, lease)
-            if self._distance_s and not self._stop.asked:
-                await anyio.sleep(self._distance_s)
+            distance_s = self._log.cut_distance_s  # it grows with the shards that are busy
+            if distance_s and not self._stop.asked:
+                await anyio.sleep(distance_s)
 
     async def last(self, parts: Parts, lease: Lease) -> None:
         """What still runs ends without a result; nobody is left who could change anything."""

@@ -13,10 +13,12 @@ import anyio.lowlevel
 import structlog
 
 from event_center.engine.backoff import Backoff
+from event_center.engine.kept import KeptShards
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.shard import Owner
 from event_center.engine.topics import Sizes, check_same
+from event_center.engine.watchdog import watched
 from event_center.errors import LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.port import Assigned, Batch, Change, Group, Log, Lost
 from event_center.model import Shard, Token
@@ -49,28 +51,35 @@ class Member:
         self._held_back = False
         """The fetch under way leaves records of some shards where they are."""
         self.owners: dict[Shard, Owner] = {}
+        self._kept = KeptShards(plan.limits.kept_bytes)
+        self._leaving: dict[Shard, Owner] = {}
+        """Those whose shards were taken away: a shard that comes back waits for the end of its last one."""
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Own shards until `stop`; an error of ours, or of the definitions, comes out of here."""
-        plan = self._plan
         group = await self._join(task_status)
         if group is None:
             return
         self._group = group
         try:
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                self._runners = Runners(tasks, plan.limits.callbacks, threads=plan.limits.threads)
-                tasks.start_soon(self._follow_changes, group, name="group changes")
-                tasks.start_soon(self._take_in, group, name="intake")
-                tasks.start_soon(self._look_at_topics, group, name="topics")
-                if not self._late:
-                    task_status.started()
+            with watched(self._log.session_timeout_s):
+                await self._serve(group, task_status)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._leave(group)
+
+    async def _serve(self, group: Group, task_status: anyio.abc.TaskStatus[None]) -> None:
+        plan = self._plan
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            self._runners = Runners(tasks, plan.limits.callbacks, threads=plan.limits.threads)
+            tasks.start_soon(self._follow_changes, group, name="group changes")
+            tasks.start_soon(self._take_in, group, name="intake")
+            tasks.start_soon(self._look_at_topics, group, name="topics")
+            if not self._late:
+                task_status.started()
 
     async def _join(self, task_status: anyio.abc.TaskStatus[None]) -> Group | None:
         """Join the group; a log that refuses is asked again until `stop`. None: stopped."""
@@ -100,7 +109,7 @@ class Member:
         """Drain every shard within the grace time, then end `run`."""
         self._stopping = True
         self._interrupt()
-        owners = list(self.owners.values())
+        owners = [*self.owners.values(), *self._leaving.values()]
         for owner in owners:
             owner.stop(self._plan.limits.grace_s)
         for owner in owners:
@@ -137,16 +146,17 @@ class Member:
         while True:
             change = await group.changes()
             log.info("shard.change", change=type(change).__name__, shard=change.shard)
-            await self._change(group, change)
+            self._change(group, change)
 
-    async def _change(self, group: Group, change: Change) -> None:
+    def _change(self, group: Group, change: Change) -> None:
+        """Nobody is waited for here: a shard that drains does not hold up what others are told."""
         former = self.owners.pop(change.shard, None)
         if former is not None:
+            self._leaving[change.shard] = former
             if isinstance(change, Lost):
                 former.abandon()
             else:
-                former.stop(0.0)
-            await former.gone()
+                former.stop(0.0, keep=True)
         if isinstance(change, Assigned) and not self._stopping:
             self._own(group, change)
 
@@ -160,10 +170,17 @@ class Member:
             group=group,
             plan=self._plan,
             runners=self._runners,
+            kept=self._kept,
             on_room=self._room,
         )
         self.owners[change.shard] = owner
-        self._tasks.start_soon(owner.run, name=f"shard {change.shard}")
+        former = self._leaving.pop(change.shard, None)
+        self._tasks.start_soon(self._follow_on, former, owner, name=f"shard {change.shard}")
+
+    async def _follow_on(self, former: Owner | None, owner: Owner) -> None:
+        if former is not None:
+            await former.gone()
+        await owner.run()
 
     # -- topics --------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.waiting import timer_item
 from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
-from event_center.log.port import Lease, TopicInfo
+from event_center.log.port import Entry, TopicInfo
 from event_center.model import Snapshot, Status
 from event_center.wire import entries, migration
 from event_center.wire import snapshot as wire
@@ -27,13 +27,18 @@ from event_center.wire.migration import MIGRATION_KEY
 log = structlog.get_logger()
 
 _IDLE = b"\t"
+SLICE = 1_000
+"""Workflows looked at before others have a turn; each may take some 30 us."""
 
 
 async def restore(
-    lease: Lease, parts: Parts, topics: Mapping[str, TopicInfo], plan: Plan
+    batches: AsyncIterator[list[Entry]],
+    parts: Parts,
+    topics: Mapping[str, TopicInfo],
+    plan: Plan,
 ) -> AsyncIterator[int]:
     """
-    Fill the parts from the lease's entries; yields how many workflows each batch held.
+    Fill the parts from what a lease restores; yields how many workflows each piece of work held.
 
     Raises:
         Fenced: the lease was lost meanwhile.
@@ -47,7 +52,7 @@ async def restore(
     waiting: dict[str, list[tuple[int, bytes]]] = {}
     busy: list[str] = []
     held = parts.workflows.held
-    async for batch in lease.restore():
+    async for batch in batches:
         count = 0
         for key, value in batch:
             try:
@@ -65,10 +70,11 @@ async def restore(
             except ValueError as error:
                 log.warning("restore.bad_key", shard=parts.shard, key=repr(key), error=str(error))
         yield count
-    for workflow_id in busy:
+    for number, workflow_id in enumerate(busy, 1):
         _look_at(workflow_id, parts, waiting.pop(workflow_id, []))
-    for workflow_id, found in waiting.items():
-        _too_many(workflow_id, parts, len(found))
+        if number % SLICE == 0:
+            yield 0
+    _all_too_many(waiting, parts)
     _check_homes(parts.entry, plan)
     _check_machines(parts.entry, plan)
     parts.losses.check(plan.consumed(), topics)
@@ -115,6 +121,12 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
         # A timer that is tried again has no entry. A replay has none either: its letter is still open.
         tried = [timer for timer in snapshot.timers if timer.id == snapshot.deciding_event]
         mailbox.queue.extendleft(map(timer_item, tried))
+
+
+def _all_too_many(waiting: Mapping[str, list[tuple[int, bytes]]], parts: Parts) -> None:
+    """What waits for workflows that do not know of it."""
+    for workflow_id, found in waiting.items():
+        _too_many(workflow_id, parts, len(found))
 
 
 def _too_many(workflow_id: str, parts: Parts, found: int) -> None:

@@ -18,10 +18,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.cutting import Cutting
+from event_center.engine.kept import KeptShards
 from event_center.engine.parts import Parts
 from event_center.engine.phase import Phase
 from event_center.engine.plan import Plan
@@ -58,6 +60,7 @@ class Owner:
         group: Group,
         plan: Plan,
         runners: Runners,
+        kept: KeptShards,
         on_room: Callable[[], None],
     ) -> None:
         self.shard = shard
@@ -69,16 +72,20 @@ class Owner:
         self._group = group
         self._plan = plan
         self._runners = runners
+        self._kept = kept
         self._on_room = on_room
         """Called when the shard may be able to take records again."""
         self._parts: Parts | None = None
         self._lease: Lease | None = None
+        self._restoring = anyio.CancelScope()
+        """The restore under way: nobody waits for the end of one that came to nothing."""
         self._gone = asyncio.Event()
         self._lost: Exception | None = None
         self._takeovers = Backoff()
         """Between takeovers; a settled cut makes it short again."""
         self._stop = Stop()
-        self._cutting = Cutting(log.cut_distance_s, self._stop, self._settled)
+        self._keep = False
+        self._cutting = Cutting(log, self._stop, self._settled)
         self._timekeeper = Timekeeper(shard, group, plan.clock, self._stop)
 
     # -- life ----------------------------------------------------------------------------------
@@ -86,7 +93,7 @@ class Owner:
     async def run(self) -> None:
         """Own the shard until it is stopped or abandoned."""
         try:
-            while self.phase is not Phase.GONE:
+            while not self._over:
                 try:
                     with self._stop.limit():  # a log that does not answer keeps no stop waiting
                         await self._take_over()
@@ -97,19 +104,19 @@ class Owner:
                     return
                 if not self._over:
                     await self._begin_again(self._lost)
-                if self._over:
-                    # A stop came before the shard was served again: what is held of it goes to others.
-                    if self._lease is not None:
-                        await self._release(self._lease)
-                    return
+            if self._lease is not None:
+                # A stop came before the shard was served again: what is held of it goes to others.
+                await self._release(self._lease)
         finally:
             self._end()
 
-    def stop(self, grace_s: float) -> None:
-        """Take no more records, wait for what runs (at most so long), cut, release; see `gone`."""
+    def stop(self, grace_s: float, *, keep: bool = False) -> None:
+        """Take no more, wait so long at most for what runs, cut, release (see `gone`), keep the rest."""
         if self.phase in {Phase.DRAINING, Phase.GONE}:
             return
+        self._keep = keep
         self._stop.within(grace_s)
+        self._restoring.cancel()
         self._timekeeper.wake()
         if self._parts is not None:
             self._parts.close()
@@ -119,6 +126,7 @@ class Owner:
     def abandon(self) -> None:
         """The shard is somebody else's already: forget it."""
         self._stop.within(0.0)
+        self._restoring.cancel()
         self._timekeeper.wake()
         self._end()
 
@@ -184,14 +192,9 @@ class Owner:
             earlier=self._timekeeper.wake,
         )
         self.restored = 0
-        try:
-            async for count in restore(lease, parts, await self._log.topics(), self._plan):
-                self.restored += count
-        except FormatError as error:
-            raise FormatError(f"shard {self.shard} of {self._log.where}: {error}") from error
-        reach(Step.TAKEOVER_RESTORED)
-        await lease.open_gate(parts.entry.offsets)
-        reach(Step.TAKEOVER_OPENED)
+        if not self._over:
+            with anyio.CancelScope() as self._restoring:
+                await self._restore(lease, parts)
         if self._over:
             return
         self._parts = parts
@@ -200,6 +203,18 @@ class Owner:
         parts.resume()
         self._stop.wake()
         self._on_room()
+
+    async def _restore(self, lease: Lease, parts: Parts) -> None:
+        batches = lease.restore(self._kept.take(self.shard))
+        try:
+            async for count in restore(batches, parts, await self._log.topics(), self._plan):
+                self.restored += count
+                await anyio.lowlevel.checkpoint()  # for heartbeats, and for shards that serve
+        except FormatError as error:
+            raise FormatError(f"shard {self.shard} of {self._log.where}: {error}") from error
+        reach(Step.TAKEOVER_RESTORED)
+        await lease.open_gate(parts.entry.offsets)
+        reach(Step.TAKEOVER_OPENED)
 
     # -- serving -------------------------------------------------------------------------------
 
@@ -256,18 +271,22 @@ class Owner:
         parts, lease = self._parts, self._lease
         if lease is None:
             return
+        whole = False
         try:
             if parts is not None:
                 async with anyio.create_task_group() as tasks:
                     name = f"timekeeper {self.shard}"
                     tasks.start_soon(self._timekeeper.keep, parts, name=name)
-                    last = await self._ended_well(self._cutting.until_stopped(parts, lease))
+                    whole = await self._ended_well(self._cutting.until_stopped(parts, lease))
                     tasks.cancel_scope.cancel()
-                if last and not parts.workflows.gone:
-                    await self._ended_well(self._cutting.last(parts, lease))
+                if whole and not parts.workflows.gone:
+                    whole = await self._ended_well(self._cutting.last(parts, lease))
         finally:
             if self._stop.asked and self._lost is None:
+                mark = lease.mark
                 await self._release(lease)
+                if parts is not None and whole and self._keep:
+                    self._kept.keep(parts, mark)  # after the release: nobody waits for it
 
     async def _ended_well(self, cutting: Coroutine[None, None, None]) -> bool:
         """Cut, and note how that ended; whether another cut may follow."""

@@ -84,6 +84,13 @@ class Cut:
     """Next offsets by the names of `ownership.offset_key`; these feed lag and retention only."""
 
 
+class Kept(NamedTuple):
+    """What a shard's store held when a lease of it was released, and the mark of that lease then."""
+
+    entries: Mapping[bytes, bytes]
+    mark: object
+
+
 class Lease(Protocol):
     """
     The fenced right to write one shard. The former owner is fenced when `Group.lease` has returned.
@@ -93,9 +100,18 @@ class Lease(Protocol):
 
     shard: Shard
 
-    def restore(self) -> AsyncIterator[list[Entry]]:
+    @property
+    def mark(self) -> object | None:
+        """Where the log stood after this lease's last cut or restore; None: a log that can not tell."""
+        ...
+
+    def restore(self, kept: Kept | None = None) -> AsyncIterator[list[Entry]]:
         """
         Batches of exactly the last committed entries, each key once, in no order.
+
+        Args:
+            kept: what this process held as of an earlier lease; a log that can reads only what was
+                written since. The answer is the same.
 
         Raises:
             Fenced: the lease was lost meanwhile.
@@ -155,6 +171,9 @@ class Group(Protocol):
         Wait for the next change of assignment. Cancelling the wait loses none.
 
         A shard is Assigned, then Revoked or Lost, then perhaps Assigned again with a greater token.
+
+        Raises:
+            LogInUse: another process says that it is this member; the group can not serve both.
         """
         ...
 
@@ -230,6 +249,8 @@ class Log(Protocol):
     """What messages call it: its file, or how it is reached."""
     cut_distance_s: float
     """The least time between the end of a shard's cut and its next one; 0 where a cut is cheap."""
+    session_timeout_s: float
+    """A process that stands still for so long loses its shards to others; 0: it never does."""
 
     async def create(self, topics: Mapping[str, int]) -> None:
         """Make the topics (name → partitions) that do not exist yet; existing ones are left as they are."""

@@ -10,34 +10,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from event_center.engine.kept import entries_of
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.workflow import STOPPED, Mailbox, Waiting
-from event_center.log.port import Cut, Entry, TopicInfo
-from event_center.model import Shard, Snapshot
+from event_center.log.port import Entry, TopicInfo
+from event_center.model import Snapshot
 from event_center.wire import snapshot as wire
 from event_center.wire.entries import ShardEntry
 
 
-class StoredLease:
+async def stored(store: Mapping[bytes, bytes]) -> AsyncIterator[list[Entry]]:
     """What a takeover reads of a lease, from entries that are at hand."""
-
-    def __init__(self, shard: Shard, store: Mapping[bytes, bytes]) -> None:
-        self.shard = shard
-        self._store = store
-
-    async def restore(self) -> AsyncIterator[list[Entry]]:
-        yield list(self._store.items())
-
-    async def open_gate(self, offsets: Mapping[str, int]) -> None:
-        raise NotImplementedError
-
-    async def commit(self, cut: Cut) -> None:
-        raise NotImplementedError
-
-    async def release(self) -> None:
-        raise NotImplementedError
+    yield list(store.items())
 
 
 def restored(
@@ -46,7 +32,7 @@ def restored(
     """Fresh parts, filled from the entries without an event loop: nothing of it ever waits."""
     runners = parts.effects._runners
     fresh = Parts(parts.shard, plan, runners, where="", wake=lambda: None, earlier=lambda: None)
-    batches = restore(StoredLease(parts.shard, store), fresh, topics, plan)
+    batches = restore(stored(store), fresh, topics, plan)
     while True:
         try:
             batches.__anext__().send(None)  # type: ignore[attr-defined]  # an awaitable of a generator
@@ -73,6 +59,18 @@ def differences(memory: Parts, fresh: Parts) -> list[str]:
         other_mailbox = theirs.mailboxes.get(workflow_id, nothing)
         found += _differing(f"mailbox of {workflow_id}", _waits(mailbox), _waits(other_mailbox))
     return found
+
+
+def kept_otherwise(parts: Parts, store: Mapping[bytes, bytes]) -> list[str]:
+    """Every entry that would be kept of this shard at a release, and is not what the log holds."""
+    if parts.workflows.unreadable:
+        return []
+    kept = entries_of(parts)
+    return [
+        f"kept of {key!r}: {kept.get(key)!r}, the log has {store.get(key)!r}"
+        for key in kept.keys() | store.keys()
+        if kept.get(key) != store.get(key)
+    ]
 
 
 def stuck(parts: Parts) -> list[str]:

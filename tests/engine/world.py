@@ -39,7 +39,7 @@ from event_center.wire.entries import SHARD_KEY, ShardEntry, is_waiting, snapsho
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 from event_center.wire.letter import Letter
 from tests.engine.audit import audit, history_of
-from tests.engine.mirror import differences, restored, stuck
+from tests.engine.mirror import differences, kept_otherwise, restored, stuck
 
 NOW = 1_767_225_600_000
 """The first moment of 2026, when every world begins."""
@@ -379,6 +379,6 @@ class World:
             if parts.ledger.clean:
                 store = self.broker.store(cut.shard)
                 fresh = restored(parts, process.member._plan, store, self.broker.infos)
-                found = differences(parts, fresh) + stuck(parts)
+                found = differences(parts, fresh) + stuck(parts) + kept_otherwise(parts, store)
                 assert not found, "\n".join(found)
                 self.cuts += 1

@@ -114,7 +114,7 @@ class Project:
             for one in lines
             if one[:1] == b"{"
             and one[-1:] == b"}"
-            and (line := orjson.loads(one))["event"] == event
+            and (line := orjson.loads(one)).get("event") == event
         ]
 
     def wait_for(self, event: str, count: int) -> list[dict[str, Any]]:
@@ -136,14 +136,22 @@ class Project:
             log = (self.folder / "daemon.log").read_text()[-2_000:]
             assert time.monotonic() < end, f"{stats['events']} {stats['lag']}\n{log}"
 
-    def close(self) -> None:
-        """End what runs, and leave nothing on the broker."""
+    def said(self) -> str:
+        """The end of what the daemons wrote."""
+        return (self.folder / "daemon.log").read_text()[-3_000:]
+
+    def end(self) -> None:
+        """End what runs."""
         for daemon in self.daemons:
             if daemon.poll() is None:
                 daemon.kill()
             daemon.wait()
         for pid in filter(alive, self.children()):
             os.kill(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End what runs, and leave nothing on the broker."""
+        self.end()
         asyncio.run(KafkaHarness(self.bootstrap).remove_topics(self.prefix))
 
     def command(self, *arguments: str) -> list[str]:

@@ -109,8 +109,9 @@ class TestFencing:
 
 async def freeze(member: Member) -> None:
     """Stop a member's heartbeats, as a process that is stopped does."""
-    coordinator = member.group._membership._consumer._coordinator  # type: ignore[attr-defined]
-    for task in (coordinator._coordination_task, coordinator._heartbeat_task):
+    membership = member.group._membership  # type: ignore[attr-defined]
+    coordinator = membership._consumer._coordinator
+    for task in (membership._tending, coordinator._coordination_task, coordinator._heartbeat_task):
         task.cancel()
         await asyncio.wait([task])
 

@@ -6,6 +6,8 @@ holder finishes its work, gives the shard up and joins again without it; then it
 member that should have it. Promises: of two members that claim a shard the one whose claim is newer
 has it; members differ by at most one shard in the end; partitions follow their shard in all topics.
 `membership.py` puts this into the consumer.
+What another release tells is read as far as it is known here: new fields are passed over, and what can
+not be read counts as a member that holds nothing.
 """
 
 from __future__ import annotations
@@ -77,12 +79,14 @@ class KeepPlace:
         """Work out everybody's share: the leader of the group does it for all."""
         claims = {member: _claim(told.user_data) for member, told in members.items()}
         given = shares(claims, self._shards)
-        topics = sorted({topic for told in members.values() for topic in told.subscription})
-        counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
         return {
             member: ConsumerProtocolMemberAssignment(
                 0,
-                [(topic, self._partitions(share, counts[topic])) for topic in topics],
+                # Only topics that it knows: a member of another release may not consume all of them.
+                [
+                    (topic, self._partitions(share, len(cluster.partitions_for_topic(topic) or ())))
+                    for topic in sorted(members[member].subscription)
+                ],
                 orjson.dumps(share._asdict()),
             )
             for member, share in given.items()
@@ -90,13 +94,32 @@ class KeepPlace:
 
     def on_assignment(self, assignment: Any) -> None:
         """Hear this member's share."""
-        told = orjson.loads(assignment.user_data)
-        self._received(Share(tuple(told["shards"]), tuple(told["called_back"])))
+        self._received(_share(assignment))
 
     def _partitions(self, share: Share, count: int) -> list[int]:
         return sorted(q for s in share.shards for q in partitions_of(s, count, self._shards))
 
 
 def _claim(told: bytes | None) -> Claim:
-    said = orjson.loads(told or b"{}")
-    return Claim(said.get("name", ""), said.get("epoch", 0), tuple(said.get("held", ())))
+    match _object(told):
+        case {"name": str(name), "epoch": int(epoch), "held": [*held]}:
+            return Claim(name, epoch, tuple(one for one in held if isinstance(one, int)))
+        case _:
+            return Claim("", 0, ())
+
+
+def _share(assignment: Any) -> Share:
+    match _object(assignment.user_data):
+        case {"shards": [*held], "called_back": [*called_back]}:
+            return Share(tuple(held), tuple(called_back))
+        case _:
+            # The leader's release says it otherwise: shards are numbered as their partitions.
+            numbers = {q for _, partitions in assignment.assignment for q in partitions}
+            return Share(tuple(sorted(numbers)), ())
+
+
+def _object(told: bytes | None) -> Any:
+    try:
+        return orjson.loads(told or b"null")
+    except orjson.JSONDecodeError:
+        return None

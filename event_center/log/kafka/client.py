@@ -101,11 +101,12 @@ class Clients:
             **self._reach,
             client_id=options.group_id,
             group_id=options.group_id,
+            group_instance_id=options.instance_id or None,
             enable_auto_commit=False,
             auto_offset_reset="none",
             partition_assignment_strategy=[assignor],
             session_timeout_ms=_ms(options.session_timeout_s),
-            rebalance_timeout_ms=_ms(options.session_timeout_s),
+            rebalance_timeout_ms=_ms(options.rebalance_timeout_s),
             heartbeat_interval_ms=_ms(options.heartbeat_s),
             request_timeout_ms=_ms(options.request_timeout_s),
             # It is not asked for records: a watchdog of its own tells whether the loop is alive.
@@ -259,6 +260,7 @@ class Clients:
             if not stopping.cancelled() and stopping.exception() is not None:
                 log.debug("log.stop_failed", error=repr(stopping.exception()))
             return
+        heard(stopping)
         stopping.cancel()
         sender = getattr(getattr(client, "_sender", None), "_sender_task", None)
         if sender is not None:
@@ -266,6 +268,7 @@ class Clients:
         connections = getattr(client, "client", None) or getattr(client, "_client", None)
         if connections is not None:
             closing = asyncio.get_running_loop().create_task(connections.close())
+            heard(closing)
             await asyncio.wait([stopping, closing], timeout=STOP_S)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from event_center.errors import Fenced, LogUnavailable
+from event_center.errors import Fenced, LogInUse, LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.assignor import Claim, Share
@@ -47,7 +47,7 @@ class KafkaGroup:
         self._options = cluster.clients.options
         self._bell = Bell()
         self._intake = Intake(cluster.clients, cluster.packer.catalog, gates, self._bell)
-        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+        self._changes: asyncio.Queue[Change | LogInUse] = asyncio.Queue()
         self._changed = 0
         self._name = uuid.uuid4().hex
         self._epoch = 0
@@ -69,6 +69,7 @@ class KafkaGroup:
             self.shards,
             claim=self._claim,
             shared=self.shared,
+            doubled=self._changes.put_nowait,
         )
 
     async def enter(self) -> None:
@@ -78,7 +79,10 @@ class KafkaGroup:
 
     async def changes(self) -> Change:
         """Wait for the next change of assignment."""
-        return await self._changes.get()
+        change = await self._changes.get()
+        if isinstance(change, LogInUse):
+            raise change
+        return change
 
     async def fetch(
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard] = ()

@@ -317,7 +317,7 @@ class Intake:
                 line.ready = deque(map(_fitting, line.ready))
             line.after = line.cursor = records[-1].offset + 1
             line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
-            line.seen = await self._consumer.position(partition)
+            line.seen = await bounded(self._consumer.position(partition), POLL_S)
         self._bell.ring()
 
     def _named(self, place: Place) -> Any:

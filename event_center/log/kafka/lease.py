@@ -9,10 +9,11 @@ leases, the engine room holds them; `transaction.py` numbers the steps of a cut.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.gates import Place
@@ -20,9 +21,19 @@ from event_center.log.kafka.client import Clients
 from event_center.log.kafka.intake import truncated
 from event_center.log.kafka.packing import Packer, parcels
 from event_center.log.kafka.reading import Reading, pieces
-from event_center.log.kafka.transaction import transact
-from event_center.log.port import Cut, Entry
+from event_center.log.kafka.transaction import Landed, transact
+from event_center.log.port import Cut, Entry, Kept
 from event_center.model import Shard, Token
+
+KEPT_S = 3_600.0
+"""Older marks are not used: compaction forgets what was removed, after a day unless told otherwise."""
+
+
+class Mark(NamedTuple):
+    """Everything below this offset of the snapshots is known; and when that was so."""
+
+    offset: int
+    at: float
 
 
 class Standing(Enum):
@@ -70,10 +81,12 @@ class KafkaLease:
         self._opened = opened
         self._committed = committed
         self._ended = ended
+        self._own = (cluster.clients.options.snapshots, int(shard))
+        self.mark: Mark | None = None
         self._unheard = False
         """A commit was begun, and its caller has not heard how it ended."""
 
-    async def restore(self) -> AsyncIterator[list[Entry]]:
+    async def restore(self, kept: Kept | None = None) -> AsyncIterator[list[Entry]]:
         """
         Batches of exactly the last committed entries.
 
@@ -81,10 +94,15 @@ class KafkaLease:
         end now, open transactions included, is all there will be.
         """
         self._check()
-        place = (self._clients.options.snapshots, int(self.shard))
+        place = self._own
         try:
+            begin = (await self._reading.begins([place]))[place]
             stop = (await self._reading.highs([place]))[place]
-            found = await self._reading.store(place, stop)
+            found: dict[bytes, bytes] = {}
+            if kept is not None and self._continues(kept.mark, begin, stop):
+                found.update(kept.entries)
+                begin = kept.mark.offset
+            await self._reading.gather(place, begin, stop, found)
         except LogUnavailable as error:
             self._end(Standing.UNKNOWN)
             raise Unknown(f"shard {self.shard} can not be restored: {error}") from error
@@ -92,6 +110,14 @@ class KafkaLease:
             self._check()
             yield piece
         self._check()
+        self.mark = Mark(stop, asyncio.get_running_loop().time())
+
+    @staticmethod
+    def _continues(mark: object, begin: int, stop: int) -> TypeGuard[Mark]:
+        """Whether the partition tells everything that was written since."""
+        if not isinstance(mark, Mark) or not begin <= mark.offset <= stop:
+            return False
+        return asyncio.get_running_loop().time() - mark.at < KEPT_S
 
     async def open_gate(self, offsets: Mapping[str, int]) -> None:
         """Let `fetch` deliver the shard's records from these offsets on."""
@@ -121,13 +147,13 @@ class KafkaLease:
             ) from error
         self._check()
         options = self._clients.options
-        own = (options.snapshots, int(self.shard))
-        filled = [(own, entries), *lines.items()] if entries else list(lines.items())
+        filled = [(self._own, entries), *lines.items()] if entries else list(lines.items())
         if filled:
             self._unheard = True
             try:
                 packed = parcels(self._producer, filled)
-                await transact(self._producer, packed, options.topic_prefix, options.call_s)
+                prefix, limit_s = options.topic_prefix, options.call_s
+                landed = await transact(self._producer, packed, prefix, limit_s)
             except Fenced as error:
                 self._end(Standing.FENCED)
                 raise Fenced(f"shard {self.shard} was leased again: {error}") from error
@@ -136,7 +162,14 @@ class KafkaLease:
                 said = self._clients.said(error.__cause__ or error)
                 raise Unknown(f"{self._explain()} ({said})") from error
             self._unheard = False
+            self._advance(landed)
         self._committed(self, cut.offsets)
+
+    def _advance(self, landed: Sequence[Landed]) -> None:
+        """Where our last batch begins: to read it once more does no harm, it says the same again."""
+        own = [offset for place, _, offset in landed if place == self._own]
+        if own and self.mark is not None:
+            self.mark = Mark(max(own), asyncio.get_running_loop().time())
 
     async def release(self) -> None:
         """Give the right up; the gate closes."""

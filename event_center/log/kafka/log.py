@@ -46,6 +46,8 @@ REFUSED = (
     TopicAuthorizationFailedError,
 )
 """Answers of a broker by which it has taken nothing of a batch."""
+BUSY_S = 1.0
+"""A shard is busy that has made a cut within this time, or twice the distance of cuts if that is more."""
 
 
 async def open_kafka(
@@ -89,6 +91,7 @@ class KafkaLog:
     def __init__(self, cluster: Cluster, client: Any) -> None:
         self.where = f"the log at {cluster.clients.options.bootstrap}"
         self.cut_distance_s = CUT_DISTANCE_S
+        self.session_timeout_s = cluster.clients.options.session_timeout_s
         self._cluster = cluster
         self._clients = cluster.clients
         self._options = cluster.clients.options
@@ -103,7 +106,7 @@ class KafkaLog:
 
     def pace(self) -> None:
         """After a cut: the more shards are busy, the longer each waits for its next one."""
-        since = asyncio.get_running_loop().time() - 1.0
+        since = asyncio.get_running_loop().time() - max(BUSY_S, 2 * self.cut_distance_s)
         busy = sum(group.busy(since) for group in self._groups)
         self.cut_distance_s = max(CUT_DISTANCE_S, busy / CUTS_PER_S)
 

@@ -3,7 +3,8 @@ This process in the consumer group: it joins, hears its share, joins again to gi
 
 The consumer of the group reads no records: it stands for membership alone, and its partitions stay
 paused, so that a rebalance disturbs nobody who keeps his shards. Promises: a share is told once per
-generation of the group, in order; leaving is bounded. `group.py` decides what a share means.
+generation of the group, in order; a consumer whose coordination has ended is replaced; leaving is
+bounded. `group.py` decides what a share means.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aiokafka.errors import (
     IllegalStateError,
 )
 
+from event_center.errors import LogInUse, LogUnavailable
 from event_center.log.gates import Place
 from event_center.log.kafka.assignor import Claim, KeepPlace, Share
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
@@ -28,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 TEND_S = 1.0
 """Between two looks for trouble in the group, which holds its coordination up until it is looked at."""
+
+FENCED_INSTANCE = "UnknownError()"
+"""In this way aiokafka tells code 82, by which brokers refuse one of two members of one instance id."""
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -41,12 +46,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         *,
         claim: Callable[[], Claim],
         shared: Callable[[Share, int], None],
+        doubled: Callable[[LogInUse], None],
     ) -> None:
         self._clients = clients
         self._topics = list(topics)
         self._shared = shared
+        self._doubled = doubled
         self._share: Share | None = None
-        self._consumer = clients.member(KeepPlace(shards, claim, self._received))
+        self._assignor = KeepPlace(shards, claim, self._received)
+        self._consumer = clients.member(self._assignor)
         self._settled = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -63,17 +71,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             LogUnavailable: the group does not let this process in.
         """
         self._lag = lag
+        try:
+            await self._start()
+        except (LogUnavailable, asyncio.CancelledError):
+            _ = self.vanish()
+            raise
+        self._tending = self._clients.aside(self._tend(), "tend the membership")
+
+    async def _start(self) -> None:
         options = self._clients.options
         self._consumer.subscribe(self._topics, listener=self)
         try:
             await bounded(self._consumer.start(), options.call_s + options.session_timeout_s)
         except FAILURES as error:
-            _ = self.vanish()
             raise await self._clients.explained(error) from error
-        except asyncio.CancelledError:
-            _ = self.vanish()
-            raise
-        self._tending = self._clients.aside(self._tend(), "tend the membership")
 
     def rejoin(self) -> None:
         """Join again, to tell the others a new claim."""
@@ -122,19 +133,48 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def _tend(self) -> None:
         loop = asyncio.get_running_loop()
-        due = loop.time() + self._clients.options.lag_interval_s
+        options = self._clients.options
+        due = loop.time() + options.lag_interval_s
         while True:
             await asyncio.sleep(TEND_S)
+            coordination = self._consumer._coordinator._coordination_task  # noqa: SLF001 - as above
+            if coordination.done():
+                await self._renew(coordination)
+                continue
             try:
+                # It delivers nothing; it hears what went wrong, so that the coordination goes on.
                 await self._consumer.getmany(timeout_ms=0)
                 if loop.time() >= due:
-                    due = loop.time() + self._clients.options.lag_interval_s
+                    due = loop.time() + options.lag_interval_s
                     await self._show_lag()
             except FAILURES as error:
+                if options.instance_id and FENCED_INSTANCE in str(error):
+                    self._doubled(self._twin())
+                    return
                 log.warning("log.group_trouble", error=self._clients.said(error))
                 if isinstance(error, GroupAuthorizationFailedError):
                     # Aiokafka's heartbeat has ended with it, and begins again with a new joining.
                     self.rejoin()
+
+    async def _renew(self, ended: asyncio.Task[None]) -> None:
+        """Join anew, for the consumer has given the group up; what we hold is claimed again."""
+        why = "cancelled" if ended.cancelled() else repr(ended.exception())
+        log.warning("log.group_trouble", error=f"the coordination has ended: {why}")
+        self._clients.dispose(self._consumer)
+        self._consumer = self._clients.member(self._assignor)
+        try:
+            await self._start()
+        except LogUnavailable as error:
+            log.warning("log.group_trouble", error=str(error))
+
+    def _twin(self) -> LogInUse:
+        """What to say to one of two members that have the same name."""
+        options = self._clients.options
+        return LogInUse(
+            f"another member of the group {options.group_id} at {options.bootstrap} has the same "
+            f"[log.kafka] instance_id {options.instance_id!r}, and both would take the shards from "
+            "each other for ever: give every process an id of its own, or none"
+        )
 
     async def _show_lag(self) -> None:
         """Commit the offsets that are durable, for the tools that show lag; nobody restores them."""

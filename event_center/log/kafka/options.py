@@ -43,9 +43,12 @@ class KafkaOptions:
     """Kafka's own settings for topics that this log makes, by plain name."""
     transaction_timeout_s: float = 15.0
     session_timeout_s: float = 10.0
+    rebalance_timeout_s: float = 10.0
     heartbeat_s: float = 1.0
     request_timeout_s: float = 10.0
     handover_timeout_s: float = 30.0
+    instance_id: str = ""
+    """A member of this name that comes back within its session finds its shards as it left them."""
     lag_interval_s: float = 5.0
     """How often the group's offsets are committed, for tools that show the lag."""
 

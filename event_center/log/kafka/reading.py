@@ -156,7 +156,20 @@ class Reading:
         """The last value of every key of a compacted partition, as of this offset."""
         found: dict[bytes, bytes] = {}
         begin = (await self.begins([place]))[place]
-        async for records in self.records(place, begin, stop):
+        await self.gather(place, begin, stop, found, prefix=prefix)
+        return found
+
+    async def gather(
+        self,
+        place: Place,
+        start: int,
+        stop: int,
+        found: dict[bytes, bytes],
+        *,
+        prefix: bytes = b"",
+    ) -> None:
+        """Bring what is known of a compacted partition as of `start` to what it is as of `stop`."""
+        async for records in self.records(place, start, stop):
             for record in records:
                 key, value = record.key, record.value
                 if not key.startswith(prefix):
@@ -165,7 +178,6 @@ class Reading:
                     found.pop(key, None)
                 else:
                     found[key] = value
-        return found
 
     async def newest(self, place: Place, stop: int, key: bytes) -> bytes | None:
         """

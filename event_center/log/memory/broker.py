@@ -59,7 +59,7 @@ class MemoryBroker:
         self.infos: dict[str, TopicInfo] = {}
         self.cuts: list[KeptCut] = []
         """All cuts in the order they became durable, if `keep_cuts` was asked for."""
-        self._keep_cuts = keep_cuts
+        self.keeps_cuts = keep_cuts
         self._partitioner = remembering(partitioner)
         self._keyless = 0
         self._lines: dict[Place, list[Record]] = {}
@@ -182,7 +182,7 @@ class MemoryBroker:
         else:
             store.update(cut.entries)  # type: ignore[arg-type]  # no None among the values
         self._offsets.setdefault(shard, {}).update(cut.offsets)
-        if self._keep_cuts:
+        if self.keeps_cuts:
             positions = [Position._make(position) for position in placed]
             kept = KeptCut(
                 len(self.cuts), shard, epoch, dict(cut.entries), positions, dict(cut.offsets)

@@ -17,7 +17,7 @@ from event_center.failpoint import Step, reach
 from event_center.log.gates import Gates
 from event_center.log.memory.broker import InFlight, MemoryBroker
 from event_center.log.memory.faults import Ending, Faults
-from event_center.log.port import Cut, Entry
+from event_center.log.port import Cut, Entry, Kept
 from event_center.model import Shard, Token
 
 BATCH = 10_000
@@ -59,10 +59,10 @@ class MemoryLease:
         self._unheard = False
         """A cut was written, but its caller was cancelled before it heard of it."""
 
-    async def restore(self) -> AsyncIterator[list[Entry]]:
+    async def restore(self, kept: Kept | None = None) -> AsyncIterator[list[Entry]]:
         """Batches of exactly the last committed entries."""
         self._check()
-        entries = list(self._broker.store(self.shard).items())
+        entries = list(self._entries(kept).items())
         for start in range(0, len(entries), BATCH):
             await self._faults.at("restore")
             await asyncio.sleep(0)
@@ -70,6 +70,26 @@ class MemoryLease:
             yield entries[start : start + BATCH]
         await self._faults.at("restored")
         self._check()
+
+    @property
+    def mark(self) -> object | None:
+        """How many cuts were made, if they are kept."""
+        return len(self._broker.cuts) if self._broker.keeps_cuts else None
+
+    def _entries(self, kept: Kept | None) -> Mapping[bytes, bytes]:
+        """As a log does that reads only what was written since."""
+        if kept is None or not isinstance(kept.mark, int):
+            return self._broker.store(self.shard)
+        found = dict(kept.entries)
+        for cut in self._broker.cuts[kept.mark :]:
+            if cut.shard != self.shard:
+                continue
+            for key, value in cut.entries.items():
+                if value is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = value
+        return found
 
     async def open_gate(self, offsets: Mapping[str, int]) -> None:
         """Let `fetch` deliver the shard's records from these offsets on."""

@@ -34,6 +34,7 @@ class MemoryLog:
     ) -> None:
         self.where = "the log in memory"
         self.cut_distance_s = cut_distance_s
+        self.session_timeout_s = 0.0
         self.faults = faults if faults is not None else broker.faults
         self._broker = broker
         self._clock = clock

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from enum import Enum
 
 from event_center.errors import Fenced, NotCommitted, Unknown
-from event_center.log.port import Cut, Entry
+from event_center.log.port import Cut, Entry, Kept
 from event_center.log.sqlite.reader import Reader, following
 from event_center.log.sqlite.transaction import Transaction
 from event_center.log.sqlite.writer import Writer
@@ -48,6 +48,7 @@ class SqliteLease:
         self.token = token
         self.epoch = epoch
         self.standing = Standing.HELD
+        self.mark: object | None = None
         self._reader = reader
         self._writer = writer
         self._opened = opened
@@ -55,13 +56,14 @@ class SqliteLease:
         self._unheard = False
         """A commit was begun, and its caller has not heard how it ended."""
 
-    async def restore(self) -> AsyncIterator[list[Entry]]:
+    async def restore(self, kept: Kept | None = None) -> AsyncIterator[list[Entry]]:
         """
-        Batches of exactly the last committed entries.
+        Batches of exactly the last committed entries; what is kept helps little, all is in one file.
 
         The epoch is read after each piece: whoever leased the shard since raised it before the
         first write, so that a piece under the old epoch has nothing of theirs.
         """
+        del kept
         self._check_standing()
         key = b""
         while True:

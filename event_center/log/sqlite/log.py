@@ -85,6 +85,7 @@ class SqliteLog:
     """An open embedded log; made by `open_sqlite`."""
 
     cut_distance_s = 0.0
+    session_timeout_s = 0.0
 
     def __init__(self, path: str, poll_interval_s: float) -> None:
         self.path = path

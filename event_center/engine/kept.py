@@ -1,0 +1,67 @@
+"""
+What released shards held, kept for the case that they come back: then only the tail has to be read.
+
+A shard is kept as the entries of its last cut, with the log's mark of that cut; the next lease of it
+reads what came after, and hands out the same as if it had read everything. Promises: never more bytes
+than the limit, those kept longest go first; nothing of a shard whose lease was lost, or whose last cut
+nobody knows the end of, is kept. The owner keeps at a release, and takes at its next takeover.
+"""
+
+from __future__ import annotations
+
+from event_center.engine.parts import Parts
+from event_center.log.port import Kept
+from event_center.model import Shard
+from event_center.wire import entries
+from event_center.wire import snapshot as wire
+from event_center.wire import waiting as waiting_wire
+
+ENTRY_BYTES = 120
+"""What a key, its place in the dict and the objects' heads take beside a value."""
+
+
+class KeptShards:
+    """The released shards of one process."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: dict[Shard, tuple[Kept, int]] = {}
+
+    def keep(self, parts: Parts, mark: object | None) -> None:
+        """Keep what a shard holds, if its last cut, which this mark is of, is all of it."""
+        # Waiting entries of a workflow that can not be read are in no memory.
+        if mark is None or not parts.ledger.clean or parts.workflows.unreadable:
+            return
+        kept = Kept(entries_of(parts), mark)
+        size = sum(map(len, kept.entries.values())) + ENTRY_BYTES * len(kept.entries)
+        self._kept[parts.shard] = kept, size
+        while self.size > self._limit:
+            del self._kept[next(iter(self._kept))]
+
+    def take(self, shard: Shard) -> Kept | None:
+        """What is kept of a shard; from now on it is not kept any more."""
+        kept, _ = self._kept.pop(shard, (None, 0))
+        return kept
+
+    @property
+    def size(self) -> int:
+        """The bytes of all that is kept."""
+        return sum(size for _, size in self._kept.values())
+
+
+def entries_of(parts: Parts) -> dict[bytes, bytes]:
+    """The entries that a takeover would restore to exactly these parts, whose last cut is durable."""
+    found: dict[bytes, bytes] = {}
+    for workflow_id, held in parts.workflows.held.items():
+        value = held if isinstance(held, bytes) else wire.encode(held)[0]
+        found[entries.snapshot_key(workflow_id)] = value
+    for workflow_id, mailbox in parts.workflows.mailboxes.items():
+        for item in mailbox.items():
+            if item.record is None or item.gone or item.number < 0:
+                continue
+            entry = waiting_wire.WaitingEntry(
+                item.record, item.topic, item.partition, item.deferred
+            )
+            found[entries.waiting_key(workflow_id, item.number)] = waiting_wire.encode(entry)
+    found[entries.SHARD_KEY] = parts.entry.encode()
+    return found

@@ -1,0 +1,216 @@
+"""Owners that stand still at the worst moment, and brokers that do: who comes back changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from event_center.errors import Fenced, Unknown
+from event_center.failpoint import Step
+from event_center.log.kafka import open_kafka
+from event_center.model import Shard
+from scripts.broker import Broker
+from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
+from tests.kafka.project import ROOT, TIMEOUT_S, Project
+from tests.log.harness import clock, joined, puts, records_of, restored
+
+EVENTS = 60
+
+
+class Center(Project):
+    """A project whose daemons end or stand still at a step, and whose log can be looked at."""
+
+    def at(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a daemon that ends once all is done, if it does not end or stop at a step before."""
+        daemon = [sys.executable, str(ROOT / "tests/crash/daemon.py"), str(self.settings)]
+        with (self.folder / "daemon.log").open("ab") as output:
+            started = subprocess.Popen([*daemon, *arguments], stdout=output, stderr=output)
+        self.daemons.append(started)
+        return started
+
+    async def broken(self) -> list[str]:
+        """Promises that what is durable breaks, in the words of a reader who knows the formats."""
+        options = replace(KafkaHarness(self.bootstrap).options, topic_prefix=self.prefix, app=APP)
+        log = await open_kafka(options, clock=clock)
+        try:
+            found: list[str] = []
+            outcomes: Counter[tuple[str, int, int]] = Counter()
+            for q in range(4):
+                snapshots = await records_of(log, f"{APP}.snapshots", q)
+                found += going_back([(one.key or b"", one.value) for one in snapshots], q)
+                for record in await records_of(log, f"{APP}.history", q):
+                    told = orjson.loads(record.value or b"")["data"]
+                    if "offset" in told:
+                        outcomes[told["topic"], told["partition"], told["offset"]] += 1
+                for record in await records_of(log, "orders", q):
+                    times = outcomes["orders", q, record.offset]
+                    if times != 1:
+                        found.append(f"P1: orders/{q}/{record.offset} has {times} outcomes")
+            return found
+        finally:
+            await log.close()
+
+
+APP = "event-center"
+
+
+def going_back(written: list[tuple[bytes, bytes | None]], shard: int) -> list[str]:
+    """P2 and P6: cuts are numbered without a gap, and no snapshot has a lower seq than the one before."""
+    found, cut, seqs = [], 0, dict[bytes, int]()
+    for key, value in written:
+        if key == b"shard":
+            body: Any = orjson.loads(value or b"")
+            if body["cut"] != cut + 1:
+                found.append(f"P6: shard {shard} has cut {body['cut']} after {cut}")
+            cut = body["cut"]
+            if body["read"] != sum(body["outcomes"].values()) + sum(body["waiting"].values()):
+                found.append(f"P1: cut {cut} of shard {shard} does not add up")
+        elif key.startswith(b"s:") and value is not None:
+            seq = orjson.loads(value.partition(b"\n")[2])["seq"]
+            if seq < seqs.get(key, -1):
+                found.append(f"P6: {key!r} goes back to seq {seq}")
+            seqs[key] = seq
+    return found
+
+
+@pytest.fixture
+def center(tmp_path: Path) -> Iterator[Center]:
+    """The order example on the broker of all tests."""
+    made = Center(tmp_path)
+    yield made
+    made.close()
+
+
+def test_the_reader_finds_what_is_wrong() -> None:
+    """A cut that is missing, a snapshot that goes back and counters that do not add up are seen."""
+
+    def entry(cut: int, read: int) -> tuple[bytes, bytes]:
+        body = {"cut": cut, "read": read, "outcomes": {"applied": 1}, "waiting": {"queued": 0}}
+        return b"shard", orjson.dumps(body)
+
+    well = [(b"s:w", b'x\n{"seq": 2}'), entry(1, 1)]
+    assert going_back(well, 0) == []
+    assert len(going_back([*well, (b"s:w", b'x\n{"seq": 1}'), entry(3, 2)], 0)) == 3
+
+
+@pytest.mark.parametrize(
+    "step", [Step.LOG_BEGUN, Step.LOG_WRITTEN, Step.LOG_COMMITTED, Step.CUT_BUILT]
+)
+def test_a_zombie_that_wakes_up(center: Center, step: Step) -> None:
+    """A daemon stands still in the middle of a cut, another takes over; awake again it harms nothing."""
+    center.publish(0, EVENTS)
+    zombie = center.at("--step", step, "--nth", "2", "--halt")
+    until_stopped(zombie.pid)
+    other = center.at()
+    assert other.wait(TIMEOUT_S) == 0, center.said()
+    os.kill(zombie.pid, signal.SIGCONT)
+    assert zombie.wait(TIMEOUT_S) == 0, center.said()
+    assert asyncio.run(center.broken()) == []
+    stats = center.told("stats")
+    assert stats["events"]["applied"] == stats["events"]["read"] == EVENTS
+    assert stats["workflows"]["by_state"]["order"] == {"completed": EVENTS}
+
+
+@pytest.mark.parametrize("step", [Step.TAKEOVER_FENCED, Step.TAKEOVER_RESTORED])
+def test_a_daemon_that_dies_in_a_takeover(center: Center, step: Step) -> None:
+    """The next daemon takes over as if it had never been there."""
+    center.publish(0, EVENTS)
+    assert center.at().wait(TIMEOUT_S) == 0, center.said()
+    center.publish(EVENTS, 2 * EVENTS)
+    dead = center.at("--step", step, "--nth", "2")
+    assert dead.wait(TIMEOUT_S) == -signal.SIGKILL
+    assert center.at().wait(TIMEOUT_S) == 0, center.said()
+    assert asyncio.run(center.broken()) == []
+    assert center.told("stats")["events"]["applied"] == 2 * EVENTS
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of this test's own, where brokers can be had."""
+    bootstrap()
+    made = Broker(tmp_path / "broker")
+    made.start()
+    yield made
+    made.remove()
+
+
+def test_a_broker_that_is_silent_and_one_that_is_gone(broker: Broker, tmp_path: Path) -> None:
+    """P8: when the broker is back all goes on by itself, and nothing was lost or done twice."""
+    center = Center(tmp_path, broker.bootstrap)
+    try:
+        center.publish(0, EVENTS)
+        daemon = center.daemon()
+        center.until(lambda stats: stats["transitions"] > 0)
+        pid = broker.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(4)  # the broker's clients measure real time: twice their patience
+        os.kill(pid, signal.SIGCONT)
+        center.until(lambda stats: stats["events"]["applied"] == EVENTS)
+        center.publish(EVENTS, 2 * EVENTS)
+        broker.kill()
+        time.sleep(4)
+        broker.start()
+        center.until(lambda stats: stats["transitions"] == 4 * EVENTS)
+        daemon.terminate()
+        assert daemon.wait(TIMEOUT_S) == 0, center.said()
+        assert asyncio.run(center.broken()) == []
+    finally:
+        center.end()
+
+
+def until_stopped(pid: int) -> None:
+    """Wait until a process has stopped itself."""
+    give_up = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < give_up:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+        if status.rpartition(")")[2].split()[0] == "T":
+            return
+        time.sleep(0.01)  # another process works: its time is the real one
+    raise AssertionError(f"process {pid} never stopped itself")
+
+
+async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None:
+    """An owner that stood still for longer than its transaction has lost it, and takes over anew."""
+    options = replace(kafka_harness.options, transaction_timeout_s=1.0)
+    log = await open_kafka(options, clock=clock)
+    kafka_harness.logs.append(log)
+    await log.create({"orders": 1})
+    async with await joined(log, ["orders"], 1) as member:
+        await member.has(0)
+        old: Any = member.leases[Shard(0)]
+        await old.commit(puts({b"a": b"1"}))
+        old._producer = Slow(old._producer, seconds=4.0)
+        with pytest.raises((Fenced, Unknown)):
+            await old.commit(puts({b"a": b"2"}))
+        newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
+        assert await restored(newer) == {b"a": b"1"}
+        await newer.commit(puts({b"a": b"3"}))
+
+
+class Slow:
+    """A producer that stands still between its batches and its commit."""
+
+    def __init__(self, producer: Any, *, seconds: float) -> None:
+        self._producer = producer
+        self._seconds = seconds
+
+    async def commit_transaction(self) -> None:
+        await asyncio.sleep(self._seconds)  # the broker's clock is the real one
+        await self._producer.commit_transaction()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)

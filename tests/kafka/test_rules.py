@@ -1,0 +1,210 @@
+"""
+The rules that a real broker taught, each with the place that keeps it and the test that shows it.
+
+Beside the table, two rules are read off the code itself: every await on the client is bounded, and
+whatever private name of the client is used stands in a list that is held against the client.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import tomllib
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from event_center.log.kafka import KafkaLog, client
+from event_center.log.kafka.assignor import Claim, KeepPlace
+from event_center.log.kafka.client import Clients
+from event_center.log.kafka.lease import KafkaLease
+from event_center.log.port import Cut
+from event_center.model import Shard
+from tests.kafka.harness import KafkaHarness
+from tests.log.harness import joined
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOM = ROOT / "event_center/log/kafka"
+
+RULES = {
+    "R1 offsets are in the shard entry; the group's are for those who look": (
+        "membership.py:_show_lag",
+        "kafka/test_kafka_log.py:test_the_lag_is_shown",
+    ),
+    "R2 a budget of cuts, shared by the shards that are busy": (
+        "log.py:pace",
+        "kafka/test_kafka_log.py:test_busy_shards_share_the_budget",
+    ),
+    "R3 nothing is concluded from a transaction without records: none is made": (
+        "lease.py:commit",
+        "kafka/test_rules.py:test_an_empty_cut_asks_nobody",
+    ),
+    "R4 who was fenced waits for the group, then takes over anew": (
+        "membership.py:settled",
+        "kafka/test_faults.py:test_a_transaction_that_timed_out",
+    ),
+    "R5 own reads wait for the markers of own commits": (
+        "reading.py:ends",
+        "log/contract/test_cut.py:test_all_of_it",
+    ),
+    "R6 records of an older assignment are dropped": (
+        "intake.py:_read",
+        "kafka/test_twins.py:test_records_of_an_older_assignment",
+    ),
+    "R7 every await is bounded": (
+        "client.py:bounded",
+        "kafka/test_rules.py:test_awaits_are_bounded",
+    ),
+    "R8 clients are stopped aside": (
+        "client.py:_stop",
+        "kafka/test_rules.py:test_a_client_that_does_not_stop_is_left_behind",
+    ),
+    "R9 offsets are never reset by the client": (
+        "client.py:reader",
+        "kafka/test_kafka_log.py:test_records_that_are_gone",
+    ),
+    "R10 sizes are checked before anything is sent": (
+        "packing.py:lines",
+        "kafka/test_kafka_log.py:test_of_a_cut",
+    ),
+}
+"""Rule → (module and function that keep it, file and test that show it)."""
+
+PRIVATE = {
+    "producer": {"_sender._sender_task", "_txn_manager._transaction_waiter"}
+    | {"_message_accumulator._batches"},
+    "consumer": {"_coordinator.generation", "_coordinator._coordination_task", "_client"},
+}
+"""What this room uses of aiokafka that has no public name; `_drain_waiter` is of a producer's batch."""
+
+CALLS = frozenset(
+    {
+        *("start", "bootstrap", "stop", "send", "send_batch", "begin_transaction"),
+        *("commit_transaction", "abort_transaction", "commit", "committed", "position"),
+        *("end_offsets", "beginning_offsets", "create_topics", "getmany", "getone"),
+    }
+)
+"""The client's coroutine functions, by which an await can hang."""
+
+
+def functions(path: Path) -> set[str]:
+    """The names of all functions in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_kept_and_shown(rule: str) -> None:
+    """The function and the test that a rule names exist."""
+    kept, shown = RULES[rule]
+    module, function = kept.split(":")
+    assert function in functions(ROOM / module)
+    file, test = shown.split(":")
+    assert test in functions(ROOT / "tests" / file)
+
+
+def test_awaits_are_bounded() -> None:
+    """No coroutine of the client is awaited directly, except polls that have a time of their own."""
+    found = []
+    for path in ROOM.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Await(
+                    value=ast.Call(func=ast.Attribute(attr=name), keywords=keywords) as call
+                ) if name in CALLS:
+                    timed = any(one.arg == "timeout_ms" for one in keywords)
+                    if not timed:
+                        found.append(f"{path.name}:{call.lineno} {ast.unparse(call)}")
+    assert found == []
+
+
+def test_the_client_is_pinned() -> None:
+    """A release of the client with other private names is not installed by itself."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [pinned] = [one for one in project["dependencies"] if one.startswith("aiokafka")]
+    assert ">=0.14" in pinned
+    assert "<0.15" in pinned
+
+
+def test_private_names_are_listed() -> None:
+    """Whatever the room uses of others' private names is in the list."""
+    listed = {part for names in PRIVATE.values() for name in names for part in name.split(".")}
+    listed |= {"_drain_waiter"}
+    used = set()
+    for path in ROOM.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                    continue
+                case ast.Attribute(attr=name) if name[0] == "_" and name != "_asdict":
+                    used.add(name)
+                case ast.Call(
+                    func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]
+                ):
+                    used.add(name)
+    assert {name for name in used if name[0] == "_" and name[1] != "_"} <= listed
+
+
+async def test_private_names_exist(kafka_harness: KafkaHarness, kafka_log: KafkaLog) -> None:
+    """The client that is installed has every private name that is used."""
+    await kafka_log.topics()
+    clients = Clients(kafka_harness.options)
+    producer = await clients.producer(kafka_harness.options.transactional_id(0))
+    consumer = clients.member(KeepPlace(1, lambda: Claim("", 0, ()), lambda _: None))
+    consumer.subscribe([kafka_harness.options.topic_prefix + "orders"])
+    await consumer.start()
+    try:
+        assert isinstance(producer, AIOKafkaProducer)
+        assert isinstance(consumer, AIOKafkaConsumer)
+        for owner, names in (producer, PRIVATE["producer"]), (consumer, PRIVATE["consumer"]):
+            for path in names:
+                held: object = owner
+                for part in path.split("."):
+                    assert hasattr(held, part), path
+                    held = getattr(held, part)
+    finally:
+        clients.dispose(producer, consumer)
+        await clients.disposed()
+
+
+async def test_an_empty_cut_asks_nobody(kafka_log: KafkaLog) -> None:
+    """A cut of nothing begins no transaction, which would end well even after a fence."""
+    async with await joined(kafka_log, ["orders"], 1) as member:
+        await member.has(0)
+        lease = member.leases[Shard(0)]
+        assert isinstance(lease, KafkaLease)
+        producer, lease._producer = lease._producer, None
+        await lease.commit(Cut())
+        lease._producer = producer
+
+
+class Stubborn:
+    """A client whose stop never returns, or ends in a cancellation that nobody asked for."""
+
+    def __init__(self, *, raises: bool) -> None:
+        self._raises = raises
+        self.cancelled = False
+
+    async def stop(self) -> None:
+        if self._raises:
+            raise asyncio.CancelledError
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+async def test_a_client_that_does_not_stop_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, kafka_harness: KafkaHarness
+) -> None:
+    """Whoever gets rid of a client waits for a bounded time, and is not cancelled by it."""
+    monkeypatch.setattr(client, "STOP_S", 0.05)
+    clients = Clients(kafka_harness.options)
+    hangs, raises = Stubborn(raises=False), Stubborn(raises=True)
+    clients.dispose(hangs, raises)
+    async with asyncio.timeout(1):
+        await clients.disposed()
+    assert hangs.cancelled
