@@ -8,12 +8,15 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from event_center.app.settings import Settings, load_settings
+from event_center.app.wiring import reach_log
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.waiting import wait_until
@@ -159,7 +162,7 @@ def test_to_kafka_and_back(desk: Desk) -> None:
 
     desk.publish("kafka", events[third : 2 * third])
     desk.killed("kafka", third + 20)
-    wait_until(lambda: _left(desk))
+    wait_until(lambda: _free(desk, "kafka", "back"))
     moved = desk.migrate("kafka", "back", "--with-backlog")
     assert desk.done("back", "show", PAUSED)["waiting"]["count"] == 1
     desk.publish("back", events[2 * third :])
@@ -182,58 +185,81 @@ def test_to_kafka_and_back(desk: Desk) -> None:
     assert len({(e["workflow_id"], e["key"]) for e in effects}) == whole["runs"]
 
 
-def _left(desk: Desk) -> bool:
-    """Whether the cluster has forgotten the daemon that was killed: then a dry run is not refused."""
-    command = desk.command("migrate", "--from", "kafka.toml", "--to", "back.toml", "--dry-run")
-    answer = subprocess.run(
-        [*command, "--with-backlog"],
-        cwd=desk.folder,
-        capture_output=True,
-        check=False,
-        timeout=TIMEOUT_S,
+KILLED = """
+import os, sys
+from event_center.cli import main
+from event_center.client import moving
+
+at, cuts = int(sys.argv.pop()), 0
+moving.CUT_PARTS = 5
+note_down = moving.TargetShard.note_down
+
+async def killed(*arguments):
+    global cuts
+    await note_down(*arguments)
+    cuts += 1
+    if cuts == at:
+        os.kill(os.getpid(), 9)
+
+moving.TargetShard.note_down = killed
+main()
+"""
+"""A process that ends itself after so many cuts of the target."""
+
+
+def _killed(desk: Desk, there: str, here: str, at: int) -> None:
+    """Migrate in a process that is killed with -9 on its way."""
+    (desk.folder / "killed.py").write_text(KILLED, encoding="utf-8")
+    files = ["--from", f"{there}.toml", "--to", f"{here}.toml"]
+    command = [sys.executable, "killed.py", "migrate", *files, str(at)]
+    ended = subprocess.run(
+        command, cwd=desk.folder, timeout=TIMEOUT_S, check=False, capture_output=True
     )
-    assert answer.returncode == 0 or b"a daemon runs on the source" in answer.stderr, answer.stderr
-    return answer.returncode == 0
+    assert ended.returncode == -9, ended.stderr.decode()
 
 
-def test_a_half_migrated_cluster_is_not_served(desk: Desk) -> None:
-    """A daemon that starts on Kafka before the migration has ended refuses, and says what to do."""
-    desk.publish("first", _events()[:60])
+def test_killed_on_the_way(desk: Desk) -> None:
+    """
+    Killed with -9 on the way to Kafka, and on the way back: no daemon serves the target, and run again
+    it ends with the same.
+    """
+    desk.publish("first", _events()[:300])
     desk.done("first", "run", "--until-idle")
-    script = (
-        "import os, sys\n"
-        "from event_center.cli import main\n"
-        "from event_center.client import migration\n"
-        "migration._Migration._finish = lambda self: os.kill(os.getpid(), 9)\n"
-        "main()\n"
-    )
-    (desk.folder / "killed.py").write_text(script, encoding="utf-8")
-    migrate = ["migrate", "--from", "first.toml", "--to", "kafka.toml"]
-    killed = subprocess.run(
-        [sys.executable, "killed.py", *migrate], cwd=desk.folder, timeout=TIMEOUT_S, check=False
-    )
-    assert killed.returncode == -9
+    told = []
+    for there, here in (("first", "kafka"), ("kafka", "back")):
+        for at in (2, 9, 14):
+            _killed(desk, there, here, at)
+            _refused(desk, here)
+            wait_until(partial(_free, desk, there, here))
+        told.append(desk.migrate(there, here))
+        assert desk.tickets(here) == desk.tickets("first")
+    assert told[0]["entries_digest"] == told[1]["entries_digest"]
+
+
+def _refused(desk: Desk, name: str) -> None:
     refused = subprocess.run(
-        desk.command("run", "--until-idle", "--config", "kafka.toml"),
+        desk.command("run", "--until-idle", "--config", f"{name}.toml"),
         cwd=desk.folder,
         timeout=TIMEOUT_S,
         check=False,
         capture_output=True,
     )
-    assert refused.returncode == 1
+    assert refused.returncode == 1, refused.stderr
     assert b"run `event-center migrate` again" in refused.stderr
-    wait_until(lambda: _again(desk))
-    assert desk.tickets("kafka") == desk.tickets("first")
 
 
-def _again(desk: Desk) -> bool:
-    """Migrate again, once the cluster has forgotten those who were there before."""
-    done = subprocess.run(
-        desk.command("migrate", "--from", "first.toml", "--to", "kafka.toml"),
-        cwd=desk.folder,
-        timeout=TIMEOUT_S,
-        check=False,
-        capture_output=True,
-    )
-    assert done.returncode == 0 or b"a daemon runs on the target" in done.stderr, done.stderr
-    return done.returncode == 0
+def _free(desk: Desk, there: str, here: str) -> bool:
+    """Whether the cluster has forgotten those who were killed."""
+    for name in (there, here):
+        settings = load_settings(desk.folder / f"{name}.toml")
+        if asyncio.run(_members(settings)):
+            return False
+    return True
+
+
+async def _members(settings: Settings) -> list[str]:
+    log = await reach_log(settings, untouched=True)
+    try:
+        return await log.members()
+    finally:
+        await log.close()
