@@ -103,6 +103,7 @@ async def survey(source: Side, target: Side, kinds: frozenset[Kind]) -> Survey:
 
     Raises:
         MigrationError: something of it can not be moved; the message says what, and what to do.
+        ConfigurationError: a migration into the source has not ended.
         FormatError: a shard entry can not be read.
     """
     log, app = source.log, source.app

@@ -43,9 +43,8 @@ async def restore(
     Raises:
         Fenced: the lease was lost meanwhile.
         ConfigurationError: the partitioner, the number of shards or a machine is not what it was when
-            this shard was cut.
+            this shard was cut, or a migration into the log has not ended.
         UnknownTopic, DataLost: a topic is not there any more, or was made anew.
-        MigrationError: the log is the target of a migration that has not ended.
         FormatError: the shard entry was written by a newer release, or it is damaged. A workflow of
             which this is true stands still alone.
     """

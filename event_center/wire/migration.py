@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from event_center.errors import FormatError, MigrationError
+from event_center.errors import ConfigurationError, FormatError
 from event_center.wire.snapshot import NEXT
 
 MIGRATION_FORMAT = 1
@@ -85,12 +85,12 @@ def check_whole(value: bytes) -> None:
     Make sure that the migration into this shard has ended.
 
     Raises:
-        MigrationError: it has not.
+        ConfigurationError: it has not.
         FormatError: its note can not be read.
     """
     note = decode(value)
     if note.stage is not Stage.DONE:
-        raise MigrationError(
+        raise ConfigurationError(
             f"a migration from {note.source} into this log has not ended: run `event-center migrate` "
             "again, it goes on where it was; or go on with the old log, and remove this one"
         )

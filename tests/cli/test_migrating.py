@@ -182,7 +182,7 @@ def test_killed_and_started_again(half: Project) -> None:
     while _killed(half, at) == -signal.SIGKILL:
         answer = _there(half, "run", "--until-idle")
         if answer.code != 0:
-            assert answer.code == 1, answer
+            assert answer.code == 2, answer
             assert "has not ended: run `event-center migrate` again" in answer.err
             refused += 1
             answer = _migrate(half, "--with-history")

@@ -9,7 +9,7 @@ import pytest
 from event_center.client import moving
 from event_center.client.migration import plan
 from event_center.client.survey import Kind
-from event_center.errors import EventCenterError, MigrationError
+from event_center.errors import ConfigurationError, EventCenterError, MigrationError
 from event_center.log.memory import Ending
 from event_center.model import Outgoing, Shard
 from event_center.wire import migration as note_wire
@@ -194,7 +194,7 @@ async def test_a_target_that_is_not_whole_is_not_served(source: HalfWay) -> None
             note = note_wire.decode(value)
             stages[note.stage] += 1
             if note.stage is not Stage.DONE:
-                with pytest.raises(MigrationError, match="run `event-center migrate` again"):
+                with pytest.raises(ConfigurationError, match="run `event-center migrate` again"):
                     note_wire.check_whole(value)
 
     target = Memory(2)
@@ -337,7 +337,7 @@ async def test_the_source_is_itself_not_whole(source: HalfWay) -> None:
     """From a log into which a migration has not ended nothing is moved."""
     middle = Memory(2)
     assert await _crashing(source, middle, 40)
-    with pytest.raises(MigrationError, match="has not ended"):
+    with pytest.raises(ConfigurationError, match="has not ended"):
         await moved(middle, Memory(3))
 
 

@@ -244,7 +244,7 @@ def _refused(desk: Desk, name: str) -> None:
         check=False,
         capture_output=True,
     )
-    assert refused.returncode == 1, refused.stderr
+    assert refused.returncode == 2, refused.stderr
     assert b"run `event-center migrate` again" in refused.stderr
 
 
