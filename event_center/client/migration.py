@@ -284,6 +284,7 @@ class _Migration:
             )
 
     async def _check_untouched(self) -> None:
+        await _check_stopped(self._source)
         again = await survey(self._source, self._target, self._kinds)
         if again.cuts != self._found.cuts or again.entries != self._found.entries:
             raise MigrationError(

@@ -357,6 +357,38 @@ async def test_published_meanwhile(source: HalfWay) -> None:
     assert b'{"late": 1}' in [r.value for line in target.lines("orders") for r in line]
 
 
+async def test_a_daemon_starts_meanwhile(source: HalfWay) -> None:
+    """A daemon that has begun on the source, though it has cut nothing yet, is found before the end."""
+    target = Memory(2)
+    log = source.opened()
+
+    async def start(place: str) -> None:
+        if place == "entries" and not await source.log.members():
+            await log.join(["orders"], SOURCE_SHARDS)
+
+    target.log.faults.on_await = start
+    with pytest.raises(MigrationError, match="a daemon runs on the source"):
+        await moved(source, target)
+    target.log.faults.on_await = None
+    await log.close()
+    await moved(source, target)
+
+
+async def test_a_daemon_works_meanwhile(source: HalfWay) -> None:
+    """A cut of the source during the migration is found, and the target is not set free."""
+    target = Memory(2)
+
+    def cut(step: str, _done: int, _total: int) -> None:
+        if step == "moved":
+            source.entries[0].cut += 1
+            source.put(0, SHARD_KEY, source.entries[0].encode())
+
+    with pytest.raises(MigrationError, match="has worked on"):
+        await moved(source, target, tell=cut)
+    with pytest.raises(ConfigurationError, match="has not ended"):
+        note_wire.check_whole(target.broker.store(Shard(0))[MIGRATION_KEY])
+
+
 async def test_somebody_else_writes(source: HalfWay) -> None:
     """What did not come from the source is found when both sides are compared."""
     target = Memory(2)
