@@ -46,7 +46,9 @@ async def refused(world: World, error: type[EventCenterError], said: str) -> Non
     world.audits = False
     member = Member(MemoryLog(world.broker, clock=world.clock), world.plan)
     with pytest.RaisesGroup(pytest.RaisesExc(error, match=said), flatten_subgroups=True):
-        async with asyncio.timeout(60):  # of virtual time: a takeover that refuses nothing serves on
+        async with asyncio.timeout(
+            60
+        ):  # of virtual time: a takeover that refuses nothing serves on
             await member.run()
 
 
