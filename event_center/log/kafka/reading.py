@@ -27,6 +27,9 @@ POLL_MAX_MS = 64
 MARKERS_S = 1.0
 """How long to wait for the markers of transactions that seem to be open."""
 LOOK_S = 0.005
+"""Between two looks for the markers; they come some milliseconds after a commit has returned."""
+FREE = 4
+"""Consumers kept for the next read; a takeover of many shards needs more, and only for a moment."""
 
 
 class Reading:
@@ -130,7 +133,8 @@ class Reading:
             consumer.seek(partition, start)
             at, moved, poll_ms = start, asyncio.get_running_loop().time(), POLL_MS
             while at < stop:
-                got = await consumer.getmany(partition, timeout_ms=poll_ms, max_records=BATCH)
+                asked = consumer.getmany(partition, timeout_ms=poll_ms, max_records=BATCH)
+                got = await bounded(asked, self._limit_s)
                 records = [one for one in got.get(partition, ()) if one.offset < stop]
                 if records:
                     yield records
@@ -209,7 +213,7 @@ class Reading:
         if consumer not in self._lent:
             return
         self._lent.discard(consumer)
-        if clean and not self._closed:
+        if clean and not self._closed and len(self._free) < FREE:
             consumer.unsubscribe()
             self._free.append(consumer)
         else:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 import structlog
 
 from event_center.errors import (
-    Fenced,
     InvariantError,
     LogError,
     LogUnavailable,
@@ -25,10 +24,11 @@ from event_center.errors import (
 )
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
-from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
+from event_center.log.port import FETCH_WAIT_S, Assigned, Batch, Change, Lost, Revoked
+from event_center.log.right import Right, outdated
 from event_center.log.sqlite import assignment
 from event_center.log.sqlite.assignment import View, Wish
-from event_center.log.sqlite.lease import SqliteLease, Standing
+from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.presence import Presence, forget, is_alive
 from event_center.log.sqlite.reader import Reader
 from event_center.log.sqlite.transaction import Transaction
@@ -37,8 +37,6 @@ from event_center.model import Shard, Token
 
 log = structlog.get_logger(__name__)
 
-FETCH_WAIT_S = 1.0
-"""How long a fetch waits for records before it returns none."""
 PROBE_S = 0.1
 """The time between two looks whether the other members live."""
 
@@ -138,10 +136,7 @@ class SqliteGroup:
     async def lease(self, shard: Shard, token: Token) -> SqliteLease:
         """Become the one writer of the shard."""
         if self._tokens.get(shard) != token or shard in self._revoked:
-            raise Fenced(
-                f"assignment {token} of shard {shard} is not the current one: wait for "
-                "the next Assigned"
-            )
+            raise outdated(shard, token)
         self._gates.close(shard)
         self._leasing.add(shard)
         try:
@@ -325,7 +320,7 @@ class SqliteGroup:
 
     def _writes(self, shard: Shard) -> bool:
         lease = self._leases.get(shard)
-        held = lease is not None and lease.standing is Standing.HELD
+        held = lease is not None and lease.right is Right.VALID
         return held or shard in self._leasing
 
     def _give_up(self) -> None:
