@@ -43,7 +43,7 @@ class Decider(Protocol):
     def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
         """Decide one event."""
 
-    def settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
+    def waits_no_more(self, snapshot: Snapshot, item: Waiting | None) -> None:
         """What waited waits no more."""
 
     def drop_timer(self, snapshot: Snapshot, timer: Timer) -> None:
@@ -118,7 +118,7 @@ class Failing:
             )  # they are younger than this event: it may not follow them
         ):
             item.first = None
-            self._decider.settle(snapshot, item)
+            self._decider.waits_no_more(snapshot, item)
             self._letters.failed(snapshot, item.event or event, item, failure)
             self._decider.stand(snapshot)
             self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))

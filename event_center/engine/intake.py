@@ -9,7 +9,6 @@ calls `take` for each batch; commands go to `commands` from here.
 
 from __future__ import annotations
 
-import re
 from hashlib import blake2b
 
 import structlog
@@ -27,6 +26,7 @@ from event_center.machine.decision import accepted_text
 from event_center.machine.definition import Missing
 from event_center.machine.step import Machine
 from event_center.model import (
+    MAX_ID,
     Event,
     Outcome,
     Position,
@@ -34,6 +34,7 @@ from event_center.model import (
     Record,
     Shard,
     Snapshot,
+    is_workflow_id,
 )
 from event_center.wire import history
 
@@ -41,9 +42,6 @@ log = structlog.get_logger()
 
 IDS = 64
 """Event ids that a workflow remembers to find duplicates."""
-MAX_ID = 512
-"""Bytes of a workflow_id: it is a key in every topic of the app."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def id_hash(event_id: str) -> int:
@@ -195,7 +193,7 @@ class Intake:
     ) -> Snapshot | None:
         """A workflow for this event; None if there is none, and the record has its outcome."""
         position = Position(event.topic, event.partition, event.offset)
-        if len(workflow_id.encode("utf-8", "replace")) > MAX_ID or _CONTROL.search(workflow_id):
+        if not is_workflow_id(workflow_id):
             message = f"a workflow_id has up to {MAX_ID} bytes and no control characters"
             self._letters.stray(record, position, Reason.BAD_WORKFLOW_ID, message)
             return None

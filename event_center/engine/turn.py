@@ -139,7 +139,7 @@ class Turn:
         snapshot.version = machine.version
         return True
 
-    def settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
+    def waits_no_more(self, snapshot: Snapshot, item: Waiting | None) -> None:
         """What waited waits no more: its outcome follows in the same block."""
         if item is not None:
             self._ledger.decided(snapshot, item)
@@ -152,7 +152,7 @@ class Turn:
         snapshot.failure = None
 
     def _finished(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
-        self.settle(snapshot, item)
+        self.waits_no_more(snapshot, item)
         self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
 
     def _refuse(
@@ -173,7 +173,7 @@ class Turn:
         if unhandled is Unhandled.DEFER:
             self._waiting.defer(snapshot, event, item, record)
             return
-        self.settle(snapshot, item)
+        self.waits_no_more(snapshot, item)
         reason = refused.reason
         if unhandled is Unhandled.IGNORE:
             self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail=refused.detail)
@@ -198,7 +198,7 @@ class Turn:
     ) -> None:
         """Swap in what was decided. Nothing is evaluated here: it can not fail."""
         if item is not None or snapshot.deciding_attempt or snapshot.failure is not None:
-            self.settle(snapshot, item)
+            self.waits_no_more(snapshot, item)
         before = snapshot.state
         snapshot.seq += 1
         if decision.data is not None:
@@ -312,7 +312,7 @@ class Turn:
             return  # it belongs to a state that was left meanwhile, or has fired
         event = self._plan.event_of(item)
         if event is None:
-            self.settle(snapshot, item)
+            self.waits_no_more(snapshot, item)
             self._letters.unreadable(snapshot, item)
             return
         self.decide(snapshot, event, item)

@@ -20,7 +20,7 @@ from event_center.machine.guard import Named, leaves
 from event_center.machine.problems import Code
 from event_center.machine.table import Move, Table, compile_table
 from event_center.machine.value import copied
-from event_center.model import Event, Json, Reason, Result, Snapshot, Timer, Unhandled
+from event_center.model import RESERVED, Event, Json, Reason, Result, Snapshot, Timer, Unhandled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -67,7 +67,7 @@ class Machine:
             return move
         if move is None:
             row = self._table[snapshot.state]
-            known = event.name in self.events or event.name.startswith("@")
+            known = event.name in self.events or event.name.startswith(RESERVED)
             return row.not_accepted if known else row.unknown
         return self._choice(move, snapshot, event, now_ms)
 

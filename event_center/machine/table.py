@@ -19,7 +19,7 @@ from event_center.machine.definition import Branch, Branches, Call, Definition, 
 from event_center.machine.guard import compiled, text_of
 from event_center.machine.scope import values_of
 from event_center.machine.value import Value, expressions, filled
-from event_center.model import Event, Json, Reason, Result, Snapshot, Timer, Unhandled
+from event_center.model import RESERVED, Event, Json, Reason, Result, Snapshot, Timer, Unhandled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +120,7 @@ class _Rows:
     def row(self, state: State) -> Row:
         """The row of one state."""
         branches = {} if state.final else self._branches(state)
-        accepts = tuple(sorted(name for name in branches if not name.startswith("@")))
+        accepts = tuple(sorted(name for name in branches if not name.startswith(RESERVED)))
         unhandled = state.unhandled or self._definition.unhandled
         return Row(
             moves={

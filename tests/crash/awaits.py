@@ -156,6 +156,14 @@ THREAD = "the callback is not this thread's: run.1.started and run.2.returned di
 
 TABLE = {
     "engine/member.py Member.until_idle: owner.quiet()": "it only asks",
+    "engine/member.py Member.quiet: owner.quiet()": "it only asks",
+    "engine/member.py Member._follow_on: former.gone()": (
+        "a shard that comes back waits for its last ownership, whose release dies at its own await"
+    ),
+    "engine/cutting.py Cutting.until_stopped: lease.open_gate(parts.entry.offsets)": (
+        "a topic has grown: the gate is opened anew between two cuts, as takeover.4.opened opens it"
+    ),
+    "log/memory/log.py MemoryLog.describe: self.faults.at('describe')": OUTSIDE,
     "engine/member.py Member.until_idle: anyio.sleep(IDLE_POLL_S)": "it only asks",
     "engine/run.py Runners._work: self._in_thread(run)": THREAD,
     "engine/run.py Runners._in_thread: self._threads.slot()": THREAD,

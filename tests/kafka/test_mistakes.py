@@ -78,8 +78,8 @@ class TestTasks:
     async def test_no_more_consumers_are_kept_than_are_needed(self, kafka_log: KafkaLog) -> None:
         """After many reads side by side only some of their consumers stay."""
         reading = kafka_log._cluster.reading
-        lent = [await reading._lend() for _ in range(6)]
-        for consumer in lent:
+        borrowed = [await reading._borrow() for _ in range(6)]
+        for consumer in borrowed:
             reading._give_back(consumer, clean=True)
         assert len(reading._free) == 4
 

@@ -102,7 +102,7 @@ class KafkaGroup:
         self._leasing.add(shard)
         try:
             # Somebody who was asleep learns here that the group has gone on without him.
-            await self._membership.settled(2 * self._options.heartbeat_s)
+            await self._membership.at_rest(2 * self._options.heartbeat_s)
             self._check(shard, token)
             name = self._options.transactional_id(shard)
             producer = await self._cluster.clients.producer(name)

@@ -190,7 +190,7 @@ class Intake:
         """What lies ready of these shards, in turns."""
         return [
             self._batch(tap, count, ready[tap.shard])
-            for tap, count in self.gates.turns(ready, self._tail, limit, paused)
+            for tap, count in self.gates.portions(ready, self._tail, limit, paused)
         ]
 
     async def reached(self, place: Place) -> Reached | None:

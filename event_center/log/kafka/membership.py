@@ -55,7 +55,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._share: Share | None = None
         self._assignor = KeepPlace(shards, claim, self._received)
         self._consumer = clients.member(self._assignor)
-        self._settled = asyncio.Event()
+        self._at_rest = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._lag: Callable[[], Mapping[Place, int]] = dict
@@ -93,12 +93,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             # is in the middle of joining with the old claim.
             self._consumer.subscribe(self._topics, listener=self)
 
-    async def settled(self, limit_s: float) -> None:
+    async def at_rest(self, limit_s: float) -> None:
         """Wait while the group changes hands, for a bounded time."""
         try:
-            await bounded(self._settled.wait(), limit_s)
+            await bounded(self._at_rest.wait(), limit_s)
         except TimeoutError:
-            log.debug("log.group_unsettled", waited_s=limit_s)
+            log.debug("log.group_moving", waited_s=limit_s)
 
     async def leave(self) -> None:
         """Leave the group, and wait until the others can know it."""
@@ -115,7 +115,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     def on_partitions_revoked(self, revoked: object) -> None:
         """Aiokafka joins anew; who keeps which shard is told after it."""
         del revoked
-        self._settled.clear()
+        self._at_rest.clear()
 
     def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
         """Aiokafka has joined: keep its own intake shut, then tell our share."""
@@ -123,7 +123,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._consumer.pause(*assigned)
             for partition in assigned:
                 self._consumer.seek(partition, 0)  # so that it looks for no offset by itself
-        self._settled.set()
+        self._at_rest.set()
         if self._share is not None and self._leaving is None:
             # The generation of the group has no public name in aiokafka.
             self._shared(self._share, self._consumer._coordinator.generation)  # noqa: SLF001

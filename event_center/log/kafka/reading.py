@@ -33,14 +33,14 @@ FREE = 4
 
 
 class Reading:
-    """Consumers without a group, lent for one read each and used again."""
+    """Consumers without a group, borrowed for one read each and used again."""
 
     def __init__(self, clients: Clients, catalog: Catalog) -> None:
         self._clients = clients
         self._catalog = catalog
         self._limit_s = clients.options.call_s
         self._free: list[Any] = []
-        self._lent: set[Any] = set()
+        self._borrowed: set[Any] = set()
         self._raw: Any = None
         self._stable: Any = None
         self._closed = False
@@ -53,11 +53,11 @@ class Reading:
     def close(self) -> None:
         """Let go of every client."""
         self._closed = True
-        for client in (self._raw, self._stable, *self._free, *self._lent):
+        for client in (self._raw, self._stable, *self._free, *self._borrowed):
             if client is not None:
                 self._clients.dispose(client)
         self._free.clear()
-        self._lent.clear()
+        self._borrowed.clear()
 
     async def begins(self, places: Iterable[Place]) -> dict[Place, int]:
         """The offset of the oldest record of each place, or where the next would lie."""
@@ -125,7 +125,7 @@ class Reading:
         if start >= stop:
             return
         limit_s = self._clients.options.stall_s if stall_s is None else stall_s
-        consumer = await self._lend()
+        consumer = await self._borrow()
         clean = False
         try:
             (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
@@ -202,17 +202,17 @@ class Reading:
             stop, width = start, width * 16
         return None
 
-    async def _lend(self) -> Any:
+    async def _borrow(self) -> Any:
         if self._closed:
             raise LogUnavailable("this log is closed; open it again")
         consumer = self._free.pop() if self._free else await self._clients.reader()
-        self._lent.add(consumer)
+        self._borrowed.add(consumer)
         return consumer
 
     def _give_back(self, consumer: Any, *, clean: bool) -> None:
-        if consumer not in self._lent:
+        if consumer not in self._borrowed:
             return
-        self._lent.discard(consumer)
+        self._borrowed.discard(consumer)
         if clean and not self._closed and len(self._free) < FREE:
             consumer.unsubscribe()
             self._free.append(consumer)

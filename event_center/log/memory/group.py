@@ -74,7 +74,7 @@ class MemoryGroup:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         batches = []
-        for tap, count in self._gates.turns(ready, self._broker.tail, limit, paused):
+        for tap, count in self._gates.portions(ready, self._broker.tail, limit, paused):
             line = self._broker.line(tap.place)
             batch = Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, (), len(line))
             first = self._broker.first(tap.place)

@@ -75,7 +75,7 @@ class SqliteGroup:
         self._leasing: set[Shard] = set()
         self._awaited: set[tuple[Shard, Token]] = set()
         self._overdue: set[tuple[Shard, Token]] = set()
-        self._settling: asyncio.Future[View] | None = None
+        self._sharing: asyncio.Future[View] | None = None
         self._again = False
         self._probe_s = 0.0
         self._left = False
@@ -114,14 +114,14 @@ class SqliteGroup:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         tails = self._file.tails
-        turns = self._gates.turns(ready, lambda place: tails.get(place, 0), limit, paused)
+        portions = self._gates.portions(ready, lambda place: tails.get(place, 0), limit, paused)
         # All is read before anything moves on: a read that fails must not lose what came before it.
         read = [
             self._file.reader.records(tap.place, tap.next, tails[tap.place], limit=count)
-            for tap, count in turns
+            for tap, count in portions
         ]
         batches = []
-        for (tap, _), (records, after) in zip(turns, read, strict=True):
+        for (tap, _), (records, after) in zip(portions, read, strict=True):
             token, tail = ready[tap.shard], tails[tap.place]
             batch = Batch(tap.shard, token, tap.topic, tap.partition, records, tail)
             found = records[0].offset if records else after
@@ -207,12 +207,12 @@ class SqliteGroup:
             self._probe_s = now_s + PROBE_S
             dead = [name for name in others if not is_alive(self._file.path, name)]
         if dead or self._again or generation != self._view.generation:
-            self._settle(dead)
+            self._share_out(dead)
 
-    def _settle(self, dead: Sequence[str] = ()) -> None:
+    def _share_out(self, dead: Sequence[str] = ()) -> None:
         if self._left:
             return
-        if self._settling is not None:
+        if self._sharing is not None:
             self._again = True
             return
         self._again = False
@@ -224,14 +224,16 @@ class SqliteGroup:
             tuple(self._overdue),
         )
         try:
-            self._settling = self._file.writer.send(functools.partial(assignment.settle, wish=wish))
+            self._sharing = self._file.writer.send(
+                functools.partial(assignment.share_out, wish=wish)
+            )
         except (LogError, InvariantError) as error:
             self._broken(error)
             return
-        self._settling.add_done_callback(functools.partial(self._settled, dead))
+        self._sharing.add_done_callback(functools.partial(self._shared, dead))
 
-    def _settled(self, dead: Sequence[str], ended: asyncio.Future[View]) -> None:
-        self._settling = None
+    def _shared(self, dead: Sequence[str], ended: asyncio.Future[View]) -> None:
+        self._sharing = None
         if self._left:
             ended.exception()  # Nobody waits for it any more.
             return
@@ -240,14 +242,14 @@ class SqliteGroup:
             self._broken(error)
             return
         if isinstance(error, LogError):
-            log.warning("log.settle_failed", path=self._file.path, error=str(error))
+            log.warning("log.sharing_failed", path=self._file.path, error=str(error))
             self._again = True
             return
         self._forget(dead)
         self._overdue.clear()
         self._apply(ended.result())
         if self._again:
-            self._settle()
+            self._share_out()
         else:
             self._give_up()
 
@@ -287,8 +289,8 @@ class SqliteGroup:
         """Others took this member for dead, because its lock file was removed: start anew."""
         self._presence.remove()
         self._presence = Presence(self._file.path)
-        self._settling = self._file.writer.send(self._joining(()))
-        self._settling.add_done_callback(functools.partial(self._settled, ()))
+        self._sharing = self._file.writer.send(self._joining(()))
+        self._sharing.add_done_callback(functools.partial(self._shared, ()))
 
     def _forget(self, dead: Sequence[str]) -> None:
         for name in dead:
@@ -311,7 +313,7 @@ class SqliteGroup:
         holder, now = self._view.held.get(shard, (None, Token(0)))
         if holder not in {self._presence.name, None} and now == token:
             self._overdue.add((shard, token))
-            self._settle()
+            self._share_out()
 
     def _tell(self, change: Change) -> None:
         self._changes.put_nowait(change)
@@ -325,7 +327,7 @@ class SqliteGroup:
 
     def _give_up(self) -> None:
         if any(not self._writes(shard) for shard in self._revoked):
-            self._settle()
+            self._share_out()
 
     def _gate_opened(self, lease: SqliteLease, offsets: Mapping[str, int]) -> None:
         if self._tokens.get(lease.shard) == lease.token and lease.shard not in self._revoked:
