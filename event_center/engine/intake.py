@@ -19,7 +19,7 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
-from event_center.engine.workflow import Waiting, Workflows
+from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import TOO_LARGE, Batch
 from event_center.machine.decision import accepted_text
@@ -90,7 +90,7 @@ class Intake:
         renewed = entry.renewed.get(topic)
         # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
         mark = source if renewed is None else f"{source}~{renewed}"
-        held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, self._turn.decide
+        workflow_of, mailboxes, decide = workflows.by_id.get, workflows.mailboxes, self._turn.decide
         redelivered = 0
         self._ledger.tick()
         for record in batch.records:
@@ -99,7 +99,7 @@ class Intake:
             except Undecodable as error:
                 self._unread(record, Position(topic, partition, record.offset), error)
                 continue
-            snapshot = held_of(workflow_id)
+            snapshot = workflow_of(workflow_id)
             if type(snapshot) is not Snapshot:
                 if snapshot is None:
                     snapshot = self._create(workflow_id, machine, record, event)
@@ -143,11 +143,11 @@ class Intake:
         log.error("intake.redelivered", shard=self._shard, source=source, records=count)
 
     def _wake(
-        self, workflow_id: str, held: bytes | Snapshot, record: Record, event: Event
+        self, workflow_id: str, workflow: Workflow, record: Record, event: Event
     ) -> Snapshot | None:
         """An idle workflow becomes live; None if its snapshot can not be read."""
         try:
-            return self._workflows.wake(workflow_id, held)  # type: ignore[arg-type]  # bytes here
+            return self._workflows.wake(workflow_id, workflow)  # type: ignore[arg-type]  # bytes here
         except FormatError as error:
             position = Position(event.topic, event.partition, event.offset)
             self._letters.stray(
@@ -222,7 +222,7 @@ class Intake:
             )
             return None
         snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
-        self._workflows.held[workflow_id] = snapshot
+        self._workflows.by_id[workflow_id] = snapshot
         birth = definition.birth(self._ledger.now_ms)
         snapshot.data = birth.data or {}
         self._turn.enter(snapshot, event, birth)

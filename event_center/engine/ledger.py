@@ -284,7 +284,7 @@ class Ledger:
 
     def _dump(self, entries: dict[bytes, bytes | None]) -> None:
         """The snapshots of all workflows that changed; those with nothing to do become bytes again."""
-        held, mailboxes = self._workflows.held, self._workflows.mailboxes
+        by_id, mailboxes = self._workflows.by_id, self._workflows.mailboxes
         counts = self.entry.counts
         encode = wire.encode
         for workflow_id, snapshot in self.dirty.items():
@@ -297,7 +297,7 @@ class Ledger:
                 snapshot.counted = where
             entries[snapshot_key(workflow_id)] = value
             if not snapshot.owed and workflow_id not in mailboxes:
-                held[workflow_id] = value
+                by_id[workflow_id] = value
         self._in_flight, self.owing = self.owing, {}
 
     def _check(self) -> None:

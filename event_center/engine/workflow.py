@@ -17,9 +17,9 @@ from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
 from event_center.wire.snapshot import STOPPED
 
-__all__ = ["STOPPED", "Held", "Mailbox", "Waiting", "Workflows", "standing"]
+__all__ = ["STOPPED", "Mailbox", "Waiting", "Workflow", "Workflows", "standing"]
 
-Held = bytes | Snapshot
+Workflow = bytes | Snapshot
 
 
 class Waiting:
@@ -87,12 +87,12 @@ class Mailbox:
 class Workflows:
     """All workflows of one shard, by workflow_id."""
 
-    __slots__ = ("_where", "closed", "gone", "held", "mailboxes", "runs", "unreadable")
+    __slots__ = ("_where", "by_id", "closed", "gone", "mailboxes", "runs", "unreadable")
 
     def __init__(self, where: str) -> None:
         self._where = where
         """What messages call the shard and its log."""
-        self.held: dict[str, Held] = {}
+        self.by_id: dict[str, Workflow] = {}
         self.mailboxes: dict[str, Mailbox] = {}
         self.runs: dict[str, Run] = {}
         """The run under way of each workflow that has one."""
@@ -110,10 +110,10 @@ class Workflows:
         Raises:
             FormatError: its snapshot can not be read.
         """
-        held = self.held.get(workflow_id)
-        if isinstance(held, bytes):
-            return self.wake(workflow_id, held)
-        return held
+        workflow = self.by_id.get(workflow_id)
+        if isinstance(workflow, bytes):
+            return self.wake(workflow_id, workflow)
+        return workflow
 
     def wake(self, workflow_id: str, value: bytes) -> Snapshot:
         """Decode an idle workflow and keep it live until the next cut."""
@@ -124,7 +124,7 @@ class Workflows:
             snapshot = wire.decode(workflow_id, value)
         except FormatError as error:
             raise self.damaged(workflow_id, error) from error
-        self.held[workflow_id] = snapshot
+        self.by_id[workflow_id] = snapshot
         return snapshot
 
     def damaged(self, workflow_id: str, error: FormatError) -> FormatError:

@@ -28,9 +28,12 @@ log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
 
 STOP_S = 3.0
-"""How long a client may take to stop before its connections are closed under it."""
+"""
+How long a client may take to stop before its connections are closed under it: one that stops well takes
+milliseconds, one that hangs hangs for ever.
+"""
 LOOK_S = 1.0
-"""Between two looks for a cluster that is not there yet."""
+"""Between two looks for a cluster that is not there yet: each writes a line that people read."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
 """
 What a client of a cluster in trouble raises. The assertions are aiokafka's: "Did we not perform
