@@ -31,7 +31,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from event_center.app.kafka_settings import KafkaSettings
 from event_center.app.problems import described
-from event_center.app.quantity import Bytes, BytesOrUnlimited, Seconds, SecondsOrUnlimited
+from event_center.app.quantity import Bytes, Seconds
+from event_center.app.retention_settings import Retention
 from event_center.app.sources import PREFIX, environment, flags, overlaid, settings_file
 from event_center.errors import ConfigurationError
 
@@ -92,43 +93,6 @@ class Section(BaseModel):
     """A table of the settings file: unknown keys are problems, and nothing changes it later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Keep(Section):
-    """How long consumed events stay in the log."""
-
-    max_age: SecondsOrUnlimited = Field(
-        default=7 * 86_400.0,
-        description='Older records go: a duration, or "unlimited". A week lets a bug of last Friday'
-        " be looked at on Monday.",
-    )
-    max_bytes: BytesOrUnlimited = Field(
-        default=4 * 1024**3,
-        description='The oldest records of a topic that is larger go: a size, or "unlimited".'
-        " It keeps a busy center from filling the disk within the age.",
-    )
-
-
-class KeepHistory(Keep):
-    """How long history stays in the log."""
-
-    max_age: SecondsOrUnlimited = Field(
-        default=30 * 86_400.0,
-        description='Older records go: a duration, or "unlimited". History answers why a workflow'
-        " is where it is, and people ask late.",
-    )
-
-
-class Retention(Section):
-    """What leaves the log by itself; dead letters and what is not consumed yet never do."""
-
-    events: Keep = Field(
-        default=Keep(),
-        description="Of the topics that the center consumes: records it is done with.",
-    )
-    history: KeepHistory = Field(
-        default=KeepHistory(), description="Of the topic `<app>.history`: every outcome."
-    )
 
 
 class LogSettings(Section):
@@ -213,6 +177,11 @@ class EngineSettings(Section):
         description="Records of one shard that are taken in and not yet durable before it takes in"
         " no more. It bounds what a crash makes the next owner do again.",
     )
+    warm: Limit = Field(
+        default=20_000,
+        description="Workflows that this process keeps decoded after their last event, and up to as"
+        " many before them; the others are bytes. Busy ones need no decoding; each takes some 1.5 kB.",
+    )
     kept: Bytes = Field(
         default=256 * 1024**2,
         description="Memory for what shards held that moved to another daemon: a size. One that comes"
@@ -254,7 +223,8 @@ class TopicSettings(Section):
     event: Text | None = Field(
         default=None,
         description="An expression, or one name for all records of the topic. Default: body.event,"
-        " else a CloudEvent's type.",
+        " else a CloudEvent's type. A binary CloudEvent has its type in the headers, and its body is"
+        " the payload: always its type.",
     )
     id: Expression | None = Field(
         default=None,

@@ -44,6 +44,8 @@ class EngineLimits:
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000
     """Records that a shard may take in before a cut covers them."""
+    warm: int = 20_000
+    """Workflows that stay decoded after their last event: these, and up to as many before them."""
     kept_bytes: int = 256 * 1024**2
     """Of shards that were released, for the case that they come back."""
     grace_s: float = 20.0
