@@ -92,7 +92,7 @@ class Deciding:
             return
         decided = partial(self._heard, hearing, run, value, error)
         if snapshot.status in STOPPED:
-            self._workflows.mailbox(snapshot.workflow_id).result = decided
+            self._workflows.mailbox(snapshot.workflow_id).unfinished = decided
         else:
             decided()
 

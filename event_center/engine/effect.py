@@ -148,7 +148,7 @@ class Effects:
         if error is not None and isinstance(error, Interrupted):
             return
         if run.snapshot.status in STOPPED:
-            workflows.mailbox(workflow_id).result = partial(self._decided, run, value, error)
+            workflows.mailbox(workflow_id).unfinished = partial(self._decided, run, value, error)
         else:
             self._decided(run, value, error)
 

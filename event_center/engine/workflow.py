@@ -26,9 +26,9 @@ class Waiting:
     """One thing that waits for its turn: a record's event, a due timer, or the result of a run."""
 
     __slots__ = (
+        "closes",
         "deferred",
         "event",
-        "first",
         "gone",
         "number",
         "partition",
@@ -51,8 +51,11 @@ class Waiting:
         self.topic = topic
         self.partition = partition
         self.timer: Timer | None = None
-        self.first: Callable[[], None] | None = None
-        """Of a run's result: marks the run as done, right before its event is accepted or refused."""
+        self.closes: Callable[[], None] | None = None
+        """
+        What ends with this event, in the same block right before its outcome: of a run's result the run
+        (`effect`), of an `on_error` the event that failed (`failing`), of a replay its letter (`commands`).
+        """
         self.number = -1
         """Of its waiting entry; -1 while it has none."""
         self.deferred = False
@@ -63,7 +66,7 @@ class Waiting:
 class Mailbox:
     """What waits for one workflow."""
 
-    __slots__ = ("deciding", "deferred", "looked_at", "queue", "recheck", "result")
+    __slots__ = ("deciding", "deferred", "looked_at", "queue", "recheck", "unfinished")
 
     def __init__(self) -> None:
         self.queue: deque[Waiting] = deque()
@@ -75,8 +78,19 @@ class Mailbox:
         """The state changed since the deferred events were looked at."""
         self.looked_at = 0
         """How many of the deferred events, from the oldest on, this state has set aside."""
-        self.result: Callable[[], None] | None = None
-        """What goes on first: the end of a run of a stopped workflow, or what failed to be decided."""
+        self.unfinished: Callable[[], None] | None = None
+        """
+        What goes on before all that waits, through `finish`: the end of a run that came while its workflow
+        was stopped (`effect`, `deciding`), or an event to be tried again that no queue holds (`failing`).
+        """
+
+    def finish(self) -> bool:
+        """Go on with what is unfinished; whether anything was."""
+        unfinished, self.unfinished = self.unfinished, None
+        if unfinished is None:
+            return False
+        unfinished()
+        return True
 
     def items(self) -> list[Waiting]:
         """Everything that waits here."""
@@ -167,9 +181,9 @@ class Workflows:
         return FormatError(told)
 
     def pending(self, workflow_id: str) -> bool:
-        """Whether a result is kept that has to be decided before anything else."""
+        """Whether something is unfinished that goes on before all that waits."""
         mailbox = self.mailboxes.get(workflow_id)
-        return mailbox is not None and mailbox.result is not None
+        return mailbox is not None and mailbox.unfinished is not None
 
     def mailbox(self, workflow_id: str) -> Mailbox:
         """The workflow's mailbox, made if it has none."""
