@@ -196,12 +196,7 @@ def snapshots(memory: Memory) -> dict[str, tuple[int, Snapshot]]:
     }
 
 
-def contents(memory: Memory, topic: str) -> list[tuple[object, ...]]:
-    """The records of a topic, wherever they lie."""
-    return sorted((tuple(r[1:]) for line in memory.lines(topic) for r in line), key=repr)
-
-
-async def crashing(source: HalfWay, target: Memory, at: int) -> bool:
+async def crashing(source: Memory, target: Memory, at: int) -> bool:
     """Migrate with a process that is killed at its so-manieth wait for the target; whether it was."""
     log, count = target.log, 0
 
