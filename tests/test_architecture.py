@@ -54,6 +54,8 @@ SLEEPS = {
     "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
     "tests/crash/machines/parcel.py": "callbacks that take their time, in a real process",
     "tests/bench/waiting.py": "callbacks that wait are what is measured",
+    "tests/bench/kafka.py": "callbacks that wait, and a system that is idle between two events",
+    "tests/bench/members.py": "a member that is killed, in real time",
 }
 """The files of the tests that may sleep, each with its reason."""
 

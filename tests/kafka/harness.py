@@ -72,11 +72,11 @@ class FaultyPacker:
         self._packer = packer
         self._armed = True
 
-    async def lines(self, records: Sequence[Outgoing]) -> Any:
+    async def places(self, records: Sequence[Outgoing]) -> Any:
         if self._armed:
             self._armed = False
             raise NotCommitted("made to fail by a test")
-        return await self._packer.lines(records)
+        return await self._packer.places(records)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._packer, name)

@@ -65,7 +65,7 @@ RULES = {
         "kafka/test_kafka_log.py:test_records_that_are_gone",
     ),
     "R10 sizes are checked before anything is sent": (
-        "packing.py:lines",
+        "packing.py:pack",
         "kafka/test_kafka_log.py:test_of_a_cut",
     ),
 }

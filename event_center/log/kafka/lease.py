@@ -18,7 +18,7 @@ from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, U
 from event_center.log.gates import Place
 from event_center.log.kafka.client import Clients
 from event_center.log.kafka.intake import truncated
-from event_center.log.kafka.packing import Packer, parcels
+from event_center.log.kafka.packing import Packer
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.transaction import Landed, transact
 from event_center.log.port import Cut, Entry, Kept
@@ -121,22 +121,22 @@ class KafkaLease:
     async def commit(self, cut: Cut) -> None:
         """Make the whole cut durable and visible, or nothing of it."""
         self._check()
+        packer, producer = self._packer, self._producer
         try:
-            lines, _ = await self._packer.lines(cut.records)
-            entries = self._packer.entries(cut.entries)
+            places = await packer.places(cut.records)
         except (UnknownTopic, LogUnavailable) as error:
             raise NotCommitted(
                 f"nothing of the cut of shard {self.shard} was written: {error}"
             ) from error
         self._check()
-        options = self._clients.options
-        filled = [(self._own, entries), *lines.items()] if entries else list(lines.items())
-        if filled:
+        packed = packer.pack_entries(producer, self._own, cut.entries)
+        packed += packer.pack(producer, cut.records, places)
+        if packed:
             self._unheard = True
+            options = self._clients.options
             try:
-                packed = parcels(self._producer, filled)
                 prefix, limit_s = options.topic_prefix, options.call_s
-                landed = await transact(self._producer, packed, prefix, limit_s)
+                landed = await transact(producer, packed, prefix, limit_s)
             except Fenced as error:
                 self._end(Right.FENCED)
                 raise Fenced(f"shard {self.shard} was leased again: {error}") from error
