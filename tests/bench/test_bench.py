@@ -27,11 +27,12 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # What the peers warn of is theirs.
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_measures(name: str) -> None:
     """Each case applies all of its events, and each of its rows has a number or says why not."""
-    rows = CASES[name](Size(rounds=2, events=EVENTS))
+    rows = CASES[name](Size(rounds=1, events=EVENTS))
     assert rows
     assert {row.case for row in rows} == {name}
     assert all(row.note or (row.unit and row.best) for row in rows)

@@ -21,11 +21,11 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import Fenced, LogError, LogUnavailable, NotCommitted, Unknown
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.catalog import Catalog
-from event_center.log.kafka.client import FAILURES, Clients
+from event_center.log.kafka.client import Clients
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.kafka.inspection import inspect
 from event_center.log.kafka.intake import headers_of
@@ -135,7 +135,11 @@ class KafkaLog:
         gates = Gates(list(counts.items()), shards, urgent)
         group = KafkaGroup(self._cluster, gates, paced=self.pace)
         self._groups.append(group)
-        await group.enter()
+        try:
+            await group.enter()
+        except (LogError, asyncio.CancelledError):
+            self._groups.remove(group)
+            raise
         return group
 
     async def members(self) -> list[str]:
@@ -177,7 +181,7 @@ class KafkaLog:
         except REFUSED as error:
             self._discard_publisher(producer)
             raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
-        except FAILURES as error:
+        except Exception as error:  # as of a cut: only a clean return says that all is written
             self._discard_publisher(producer)
             raise self._unheard(error) from error
 
@@ -257,7 +261,7 @@ class KafkaLog:
         if self._closed:
             return
         self._closed = True
-        for group in self._groups:
+        for group in list(self._groups):
             await group.leave()
             group.drop_leases()
         for client in (self._publisher, self._transactor, self._client):
