@@ -148,25 +148,32 @@ class KafkaLog:
         if not records:
             return []
         lines, places = await self._cluster.packer.lines(records)
-        landed = await self._alone(lines) if len(lines) == 1 else None
+        apart = self._options.at_least_once
+        landed = await self._alone(lines) if apart or len(lines) == 1 else None
         if landed is None:
             landed = await self._together(lines)
         return _positions(places, landed)
 
     async def _alone(self, lines: Mapping[Place, list[Line]]) -> list[Landed] | None:
-        """Write what fits one batch, which is whole by itself; None if it does not."""
+        """
+        Write what fits one batch, which is whole by itself; None if it does not.
+
+        Where there are no transactions, several batches are written one after the other.
+        """
         async with self._publishing:
             if self._publisher is None:
                 self._publisher = await self._clients.producer()
             producer = self._publisher
         packed = parcels(producer, lines.items())
-        if len(packed) > 1:
-            return None
         options = self._options
+        if len(packed) > 1 and not options.at_least_once:
+            return None
         try:
             return await send(producer, packed, options.topic_prefix, options.call_s)
         except REFUSED as error:
             self._discard_publisher(producer)
+            if len(packed) > 1:
+                raise self._unheard(error) from error
             raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
         except FAILURES as error:
             self._discard_publisher(producer)

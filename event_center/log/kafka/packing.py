@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from event_center.errors import NotCommitted
 from event_center.log.gates import Place
 from event_center.log.kafka.catalog import Catalog
-from event_center.log.kafka.options import MAX_RECORD_BYTES
+from event_center.log.kafka.options import MAX_PART_BYTES, MAX_RECORD_BYTES
+from event_center.log.kafka.store import part_key, parts_of
 from event_center.log.ownership import remembering
 from event_center.log.partitioner import Partitioner
 from event_center.model import Headers, Outgoing
@@ -63,9 +64,7 @@ class Packer:
             home = self._home(key, count) if partition is None else partition
             if not 0 <= home < count:
                 raise self.catalog.unknown(topic, home)
-            size = len(key or b"") + len(value or b"")
-            if headers:
-                size += sum(len(name) + len(content) for name, content in headers)
+            size = size_of(key, value, headers)
             if size > MAX_RECORD_BYTES:
                 raise _too_large(f"a record for {topic}/{home}", size)
             place = (topic, home)
@@ -73,24 +72,48 @@ class Packer:
             lines.setdefault(place, []).append((key, value, headers, stamp or now))
         return lines, places
 
-    def entries(self, entries: Mapping[bytes, bytes | None]) -> list[Line]:
+    def entries(
+        self, entries: Mapping[bytes, bytes | None], wide: Mapping[bytes, int]
+    ) -> tuple[list[Line], dict[bytes, int]]:
         """
-        Entries as records of the compacted topic; a removed one has no value.
+        Entries as records of the compacted topic; a removed one has no value, a large one several parts.
 
-        Raises:
-            NotCommitted: an entry is larger than a broker takes.
+        Args:
+            entries: puts and removals.
+            wide: of how many parts those values are that are there now and do not fit one record.
+
+        Returns:
+            The records, and what of `wide` is another number then; 1 is of a value that fits.
         """
         now = self._clock()
+        lines: list[Line] = []
+        changed: dict[bytes, int] = {}
         for key, value in entries.items():
-            if value is not None and len(key) + len(value) > MAX_RECORD_BYTES:
-                raise _too_large(f"the entry {key[:80]!r}", len(key) + len(value))
-        return [(key, value, (), now) for key, value in entries.items()]
+            count = 1
+            if value is not None and len(value) > MAX_PART_BYTES:
+                parts = parts_of(key, value)
+                lines += [(name, piece, told, now) for name, piece, told in parts]
+                changed[key] = count = len(parts)
+            else:
+                lines.append((key, value, (), now))
+            if wide and key in wide:
+                lines += [(part_key(key, n), None, (), now) for n in range(count, wide[key])]
+                changed[key] = count
+        return lines, changed
 
     def _home(self, key: bytes | None, partitions: int) -> int:
         if key is not None and partitions:
             return self._partitioner(key) % partitions
         self._keyless += 1
         return self._keyless % max(1, partitions)
+
+
+def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """The bytes of a record, without those that Kafka adds."""
+    size = len(key or b"") + len(value or b"")
+    if headers:
+        size += sum(len(name) + len(content) for name, content in headers)
+    return size
 
 
 def parcels(producer: Any, lines: Iterable[tuple[Place, Sequence[Line]]]) -> list[Parcel]:

@@ -1,0 +1,190 @@
+"""Without transactions: the tests of the contract that need none, and a kill between any two steps."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from event_center.client.workflows import show
+from event_center.errors import NotCommitted
+from event_center.log.kafka import KafkaLog
+from event_center.model import Outgoing, Shard
+from tests.kafka.audit import read_cluster, violations
+from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
+from tests.kafka.looking import looking
+from tests.kafka.project import ROOT, TIMEOUT_S, Project
+from tests.log.contract import test_cut, test_fetch, test_lease, test_restore_and_read
+from tests.log.harness import entries_of, joined, puts, restored
+
+
+@pytest_asyncio.fixture
+async def harness() -> AsyncIterator[KafkaHarness]:
+    """Processes that write without transactions."""
+    made = KafkaHarness(bootstrap(), at_least_once=True)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def log(harness: KafkaHarness) -> KafkaLog:
+    """One process that has the log open, with the topics of the contract."""
+    opened = await harness.open()
+    await opened.create({"orders": 4, "history": 4})
+    return opened
+
+
+class TestCut(test_cut.TestCut):
+    # Records are written before the entries of their cut: not at the same moment.
+    test_a_reader_never_sees_a_part = None
+    test_cancelled = None
+
+
+class TestFetch(test_fetch.TestFetch):
+    """All of it."""
+
+
+class TestLease(test_lease.TestLease):
+    async def test_fences_the_former_owner(
+        self, harness: test_lease.Harness, log: test_lease.Log
+    ) -> None:
+        """Who is not in the group any more writes nothing."""
+        async with await joined(log, ["orders"], 1) as zombie:
+            await zombie.has(0)
+            lease = zombie.leases[Shard(0)]
+            zombie.stop()
+            await lease.commit(puts({b"a": b"1"}))
+            await harness.crash(log)
+            other = await harness.open()
+            async with await joined(other, ["orders"], 1) as owner:
+                await owner.has(0)
+                assert owner.state[Shard(0)] == {b"a": b"1"}
+
+                with pytest.raises(NotCommitted):
+                    await lease.commit(puts({b"a": b"2"}))
+                await owner.leases[Shard(0)].commit(puts({b"b": b"1"}))
+            assert await entries_of(other, 0) == {b"a": b"1", b"b": b"1"}
+
+
+class TestRestore(test_restore_and_read.TestRestore):
+    """All of it."""
+
+
+class Dies(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("large", [False, True])
+async def test_entries_are_whole(
+    harness: KafkaHarness,
+    log: KafkaLog,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    after: int,
+    large: bool,
+) -> None:
+    """A cut that was begun is there whole or not at all, whatever it was too large for."""
+    value = b"x" * (400_000 if large else 10)
+    first = {b"%d" % n: b"1" + value for n in range(4)} | {b"gone": b"1"}
+    second: dict[bytes, bytes | None] = {b"%d" % n: b"2" + value * n for n in range(1, 5)}
+    second[b"gone"] = None
+    async with await joined(log, ["orders"], 1) as member:
+        await member.has(0)
+        lease: Any = member.leases[Shard(0)]
+        await lease.commit(puts(first))
+        left = itertools.count(after, -1)
+        sent = lease._delivery._sent
+
+        async def dies(packed: Any) -> Any:
+            if next(left) <= 0:
+                raise Dies
+            return await sent(packed)
+
+        monkeypatch.setattr(lease._delivery, "_sent", dies)
+        with contextlib.suppress(Dies):
+            await lease.commit(puts(second, Outgoing("history", b"k", b"x", partition=0)))
+        newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
+        written = after > 1  # of a large cut the journal counts, of others the only batch
+        whole = {k: v for k, v in (first | (second if written else {})).items() if v is not None}
+        assert await entries_of(log, 0) == whole
+        assert await restored(newer) == whole
+        assert await entries_of(log, 0) == await restored(newer) == whole
+        await newer.commit(puts({b"1": b"3"}))
+        assert await restored(newer) == whole | {b"1": b"3"}
+
+
+RELAYS = 3_000
+"""Their snapshots do not fit one batch: the cut goes through the journal."""
+MACHINE = Path(__file__).parent / "machines" / "relay.yaml"
+TOPICS = """
+delivery = "at_least_once"
+[publish]
+topics = ["mail"]
+[topics.pings]
+machine = "relay"
+"""
+
+
+@pytest.fixture
+def relays(tmp_path: Path) -> Iterator[Project]:
+    """A ring of relays in one shard, so that a cut is large."""
+    made = Project(tmp_path, machines=str(MACHINE), topics=TOPICS, partitions=1)
+    yield made
+    made.close()
+
+
+async def ping_all(relays: Project) -> None:
+    """One ping for every relay, without an id."""
+    async with looking(relays) as look:
+        names = [f"relay-{number}" for number in range(RELAYS)]
+        body = {"event": "ping"}
+        await look.log.publish(
+            [
+                Outgoing("pings", name.encode(), orjson.dumps({"workflow_id": name} | body))
+                for name in names
+            ]
+        )
+
+
+def run(relays: Project, *arguments: str) -> int:
+    """A daemon that ends by itself, or is killed at its step; how it ended."""
+    command = [sys.executable, "-m", "tests.crash.daemon", str(relays.settings), *arguments]
+    environment = relays.environment | {"PYTHONPATH": str(ROOT)}
+    with (relays.folder / "daemon.log").open("ab") as output:
+        return subprocess.run(
+            command, stdout=output, stderr=output, timeout=TIMEOUT_S, check=False, env=environment
+        ).returncode
+
+
+async def test_killed_between_the_steps(relays: Project) -> None:
+    """Whatever step a process dies after, each event moves its workflow once, emitted ones too."""
+    kills = [("cut.3.begun", 1), *(("cut.4.written", nth) for nth in (1, 3))]
+    for step, nth in kills:
+        await ping_all(relays)
+        assert run(relays, "--step", step, "--nth", str(nth)) == -signal.SIGKILL, relays.said()
+    assert run(relays) == 0, relays.said()
+    async with looking(relays) as look:
+        last = await look.stats()
+        shown = [await show(look.log, look.app, f"relay-{n}") for n in range(0, RELAYS, 97)]
+    assert (last["lag"], last["events"]["waiting"]) == (0, 0)
+    assert last["events"]["duplicate"] > 0  # emitted again, and recognised by their ids
+    assert last["events"]["applied"] == 2 * len(kills) * RELAYS
+    counted = [one["data"] for one in shown if one]
+    assert counted == [{"pings": len(kills), "pongs": len(kills)}] * len(shown)
+    evidence = read_cluster(relays.bootstrap, relays.prefix)
+    # Of a cut that was lost the history may tell what was then decided once more.
+    again = [one for one in violations(evidence, ["pings"]) if not one.endswith("outcomes")]
+    assert again == []
+    records = len(evidence.topics["pings"]) + len(evidence.own("inbox"))
+    assert last["events"]["read"] == records
