@@ -8,6 +8,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
+    ├── MigrationError              a migration can not begin, or go on, or ended with other contents
     ├── ProcessFailed               a process that `run --processes` started can not be kept alive
     ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
@@ -90,6 +91,10 @@ class GuardFailed(EventCenterError):
 
 class FormatError(EventCenterError):
     """Bytes are not in a known format: damaged, or written by a newer release."""
+
+
+class MigrationError(EventCenterError):
+    """A migration can not begin, or go on, or both sides differ; the message says the way out."""
 
 
 class Undecodable(EventCenterError):

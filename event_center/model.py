@@ -225,6 +225,7 @@ class Snapshot:
         "deciding_attempt",
         "deciding_due_ms",
         "deciding_event",
+        "earlier",
         "entered_at_ms",
         "failure",
         "ids",
@@ -232,6 +233,7 @@ class Snapshot:
         "letters_next",
         "loop",
         "machine",
+        "memory",
         "owed",
         "parked",
         "refusals",
@@ -260,8 +262,12 @@ class Snapshot:
         self.result: str | None = None
         self.closed_at_ms = 0
         self.owed: tuple[Owed, ...] = ()
+        self.memory: dict[str, str] | None = None
+        """What the machine's history states bring back: leaves joined by `|`, by their names."""
         self.cause: Event | None = None
         """The event whose transition owes the runs; kept while some are owed, for their context."""
+        self.earlier: dict[int, Event] | None = None
+        """The causes of runs that are still owed by earlier transitions, by their seq."""
         self.timers: tuple[Timer, ...] = ()
         self.seen: dict[str, int] = {}
         """The highest offset recorded of each topic (`topic/partition` where not co-partitioned)."""

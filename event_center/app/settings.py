@@ -213,6 +213,11 @@ class EngineSettings(Section):
         description="Records of one shard that are taken in and not yet durable before it takes in"
         " no more. It bounds what a crash makes the next owner do again.",
     )
+    warm: Limit = Field(
+        default=20_000,
+        description="Workflows that this process keeps decoded after their last event, and up to as"
+        " many before them; the others are bytes. Busy ones need no decoding; each takes some 1.5 kB.",
+    )
     kept: Bytes = Field(
         default=256 * 1024**2,
         description="Memory for what shards held that moved to another daemon: a size. One that comes"
@@ -254,7 +259,8 @@ class TopicSettings(Section):
     event: Text | None = Field(
         default=None,
         description="An expression, or one name for all records of the topic. Default: body.event,"
-        " else a CloudEvent's type.",
+        " else a CloudEvent's type. A binary CloudEvent has its type in the headers, and its body is"
+        " the payload: always its type.",
     )
     id: Expression | None = Field(
         default=None,

@@ -18,6 +18,7 @@ from pathlib import Path
 from event_center.app.kafka_access import access_of
 from event_center.app.settings import Settings
 from event_center.app.sources import DEFAULT_FILES
+from event_center.client.app import App
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
@@ -62,7 +63,10 @@ def home_of(settings: Settings) -> Home:
 
 
 async def open_log(
-    settings: Settings, *, clock: Callable[[], int] = wall_clock_ms, wait_s: float = inf
+    settings: Settings,
+    *,
+    clock: Callable[[], int] = wall_clock_ms,
+    wait_s: float = inf,
 ) -> Log:
     """
     Open the log that the settings name, and make the topics that it lacks.
@@ -86,10 +90,16 @@ async def open_log(
 
 
 async def reach_log(
-    settings: Settings, *, clock: Callable[[], int] = wall_clock_ms, wait_s: float = inf
+    settings: Settings,
+    *,
+    clock: Callable[[], int] = wall_clock_ms,
+    wait_s: float = inf,
+    untouched: bool = False,
 ) -> Log:
     """
     Open the log that the settings name, with the topics that it has; arguments as of `open_log`.
+
+    If it is to be left untouched, retention removes nothing meanwhile.
 
     Raises:
         LogUnavailable: it can not be opened.
@@ -103,7 +113,7 @@ async def reach_log(
         options = _kafka_options(settings, rules, clock, wait_s)
         partitioner = PARTITIONERS[settings.engine.partitioner]
         return await open_kafka(options, clock=clock, partitioner=partitioner)
-    return await _open_sqlite(settings, rules, clock)
+    return await _open_sqlite(settings, {} if untouched else rules, clock)
 
 
 def uses(settings: Settings) -> dict[str, Use]:
@@ -302,6 +312,26 @@ def envelopes(settings: Settings) -> dict[str, Envelope]:
     return read
 
 
+def app_of(settings: Settings) -> App:
+    """
+    The app that the settings describe.
+
+    Raises:
+        ExpressionError: a topic's rule is not in the language.
+    """
+    own = own_topics(settings)
+    home = home_of(settings)
+    return App(
+        inbox=own.inbox,
+        commands=own.commands,
+        history=own.history,
+        dead_letters=own.dead_letters,
+        envelopes=envelopes(settings),
+        shards=home.shards,
+        home=home.of,
+    )
+
+
 def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> Plan:
     """
     Everything that the engine works with.
@@ -333,6 +363,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
             record_bytes=MAX_EVENT_BYTES if kafka else MAX_BLOB_BYTES,
+            warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,
         ),

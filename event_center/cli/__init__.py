@@ -14,7 +14,16 @@ from typing import Annotated
 
 import typer
 
-from event_center.cli import checking, letters, looking, publishing, repairing, running, topics
+from event_center.cli import (
+    checking,
+    letters,
+    looking,
+    migrating,
+    publishing,
+    repairing,
+    running,
+    topics,
+)
 from event_center.cli.exits import CODES, Exit
 
 __all__ = ["app", "main"]
@@ -63,6 +72,7 @@ app.command("skip", rich_help_panel=REPAIR)(repairing.skip)
 app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
 app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
 app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
+app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)
 app.add_typer(topics.topics, name="topics", rich_help_panel=ARRANGE)
 
 

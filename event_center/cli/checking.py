@@ -29,6 +29,8 @@ from event_center.errors import (
     PluginError,
 )
 from event_center.machine import Machine, load
+from event_center.machine.explanations import EXPLANATIONS, explained_plainly
+from event_center.machine.problems import Code
 from event_center.plugins.callbacks import Callbacks
 from event_center.plugins.discovery import discover
 from event_center.plugins.registry import resolve, unclaimed
@@ -154,11 +156,18 @@ def check(
         ),
     ] = None,
     *,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="Say what a problem's code means, with an example."),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Check settings, machines and plugins: every problem, with file, line and column."""
     output, found = Output(as_json=as_json), _Check()
+    if explain is not None:
+        _explain(output, explain)
+        return
     found.all(Where(config, None), machines or [])
     if output.as_json:
         output.json(_answer(found))
@@ -166,6 +175,17 @@ def check(
         _print(output, found)
     if found.problems:
         raise typer.Exit(Exit.NOTHING)
+
+
+def _explain(output: Output, text: str) -> None:
+    if text.upper() not in set(Code):
+        known = ", ".join(Code)
+        raise typer.BadParameter(f"{text!r} is no code of a problem; they are {known}")
+    code = Code(text.upper())
+    if output.as_json:
+        output.json({"code": code, **EXPLANATIONS[code]._asdict()})
+    else:
+        output.say(explained_plainly(code))
 
 
 def _answer(found: _Check) -> dict[str, Any]:

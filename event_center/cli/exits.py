@@ -22,6 +22,7 @@ from event_center.errors import (
     FormatError,
     InvariantError,
     LogError,
+    MigrationError,
     ProcessFailed,
     UnknownTopic,
 )
@@ -56,6 +57,8 @@ def code_of(error: EventCenterError) -> Exit:
             return Exit.INTERNAL
         case ProcessFailed(code=code):
             return Exit(code) if code in set(Exit) else Exit.INTERNAL
+        case MigrationError():
+            return Exit.NOTHING
         case UnknownTopic():
             return Exit.USAGE
         case LogError() | FormatError():

@@ -23,13 +23,14 @@ from event_center.app.center import Center
 from event_center.app.settings import Settings
 from event_center.app.standing import answer_supervisor
 from event_center.app.supervisor import Supervisor, Tempo, check_shareable
+from event_center.app.wiring import app_of
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.looking import print_stats
 from event_center.cli.options import AsJson, Config, LogPath
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
-from event_center.cli.session import Where, app_of, opened
+from event_center.cli.session import Where, opened
 from event_center.client.stats import Stats
 from event_center.client.stats import stats as stats_of
 from event_center.log.port import Log

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import envelopes, home_of, open_log, own_topics
+from event_center.app.wiring import app_of, open_log
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.output import Output
@@ -53,26 +53,6 @@ class Session(NamedTuple):
     settings: Settings
     app: App
     log: Log
-
-
-def app_of(settings: Settings) -> App:
-    """
-    The app that the settings describe.
-
-    Raises:
-        ExpressionError: a topic's rule is not in the language.
-    """
-    own = own_topics(settings)
-    home = home_of(settings)
-    return App(
-        inbox=own.inbox,
-        commands=own.commands,
-        history=own.history,
-        dead_letters=own.dead_letters,
-        envelopes=envelopes(settings),
-        shards=home.shards,
-        home=home.of,
-    )
 
 
 def require_log(settings: Settings) -> None:

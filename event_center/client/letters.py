@@ -120,8 +120,9 @@ def replay(app: App, letter: Letter) -> Command | Outgoing:
         if event.id is not None:
             again = Event(event.name, event.payload, None, event.time_ms, letter.headers)
             return inbox_record(app.inbox, app.home(workflow_id), workflow_id, machine, again)
-    # Without a key the partitioner would choose anyhow: what has none stays where it was.
-    place = partition if letter.key is None else None
+    # Without a key the partitioner would choose anyhow: what has none stays where it was, or with its
+    # shard, if the letter came from a log with more partitions.
+    place = partition % app.shards if letter.key is None else None
     return Outgoing(topic, letter.key, letter.value, letter.headers, place)
 
 

@@ -46,6 +46,12 @@ def delay_ms(retry: Retry, attempt: int, error: BaseException, key: str) -> int 
     """
     if isinstance(error, PermanentError) or attempt >= retry.max_attempts:
         return None
+    if (
+        retry.errors
+        and not isinstance(error, RetryLater)
+        and type(error).__name__ not in retry.errors
+    ):
+        return None
     if isinstance(error, RetryLater):
         # Not a number is no delay, and an endless one ends: the time has to fit into the log.
         asked = _asked_s(error)

@@ -21,7 +21,7 @@ from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows, standing
-from event_center.errors import FormatError, Interrupted
+from event_center.errors import ExpressionError, FormatError, Interrupted
 from event_center.log.port import Batch
 from event_center.machine.spelling import hint, quoted
 from event_center.model import (
@@ -263,11 +263,16 @@ class Commands:
         machine = self._plan.machines.get(snapshot.machine)
         if machine is None:
             return f"machine {snapshot.machine} is not loaded"
-        if state not in machine.states:
+        if not (isinstance(state, str) and machine.can_enter(state)):
             guess = hint(str(state), machine.states, "states")
             return f"machine {snapshot.machine} has no state {quoted(state)}{guess}"
         if not command.reason:
             return "set-state needs a reason"
+        now = self._ledger.now_ms
+        try:
+            decision = machine.entering(state, snapshot.seq + 1, now, snapshot)
+        except ExpressionError as error:
+            return str(error)
         self._drop_run(snapshot)
         before = snapshot.state
         event = Event("@set-state", None, None, self._ledger.now_ms, (), f"command/{position}")
@@ -280,8 +285,7 @@ class Commands:
         if snapshot.status in STOPPED:
             mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.ACTIVE, mailbox)
-        now = self._ledger.now_ms
-        self._turn.enter(snapshot, event, machine.entering(state, snapshot.seq, now))
+        self._turn.enter(snapshot, event, decision)
         self._ledger.applied(snapshot, event, before, "applied")
         return ""
 

@@ -24,7 +24,7 @@ from event_center.engine.turn import Turn, done_event
 from event_center.engine.workflow import STOPPED, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
-from event_center.machine.decision import DONE, ERROR, Action
+from event_center.machine.decision import Action
 from event_center.model import Event, Failure, Owed, Snapshot, Status
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
@@ -33,8 +33,8 @@ from event_center.wire import history
 DECIDED, RETRYING = Step.RUN_DECIDED, Status.RETRYING
 """Looked up once: to read a member of an enumeration costs as much as a call."""
 
-Known = tuple[Action, Callback, bool]
-"""What the machine says of an owed run, who does it, and whether its state has `on_done`."""
+Known = tuple[Action, Callback, str | None]
+"""What the machine says of an owed run, who does it, and the event of `on_done` of its state."""
 
 
 class Effects:
@@ -111,16 +111,16 @@ class Effects:
         except KeyError:
             return None
         callback = self._plan.callback(machine.name, owed.name)
-        known = action, callback, machine.has(snapshot.state, DONE)
+        known = action, callback, machine.done_event(snapshot.state, (owed,))
         self._known[snapshot.machine, snapshot.state, owed.name] = known
         return known
 
     def _submit(self, snapshot: Snapshot, owed: Owed, known: Known) -> None:
-        action, callback, has_done = known
+        action, callback, done = known
         key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         context = Context(
             snapshot,
-            snapshot.cause or Event(""),
+            (snapshot.earlier and snapshot.earlier.get(owed.seq)) or snapshot.cause or Event(""),
             key,
             attempt=owed.attempt + 1,
             deadline_ms=self._ledger.now_ms + action.timeout_ms,
@@ -132,7 +132,9 @@ class Effects:
         run.owed = owed
         run.action = action
         run.key = key
-        run.last = has_done and len(snapshot.owed) == 1
+        if done is not None and len(snapshot.owed) > 1:
+            done = self._plan.machines[snapshot.machine].done_event(snapshot.state, snapshot.owed)
+        run.done = done
         self._workflows.runs[snapshot.workflow_id] = run
         self._runners.submit(run)
 
@@ -187,8 +189,8 @@ class Effects:
             origin = f"run/{owed.seq}/{owed.name}"
             now = self._ledger.now_ms
             event = Event(returned.name, returned.payload, returned.id, now, (), origin)
-        elif run.last:
-            event = done_event(self._ledger.now_ms, owed.seq)
+        elif run.done is not None:
+            event = done_event(run.done, self._ledger.now_ms, owed.seq)
         if event is None:
             self._mark_done(run, None)
         else:
@@ -203,7 +205,7 @@ class Effects:
         if snapshot.owed:
             self._ledger.owing[snapshot.workflow_id] = snapshot
         else:
-            snapshot.cause = None
+            snapshot.cause = snapshot.earlier = None
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
         more = {} if returned is None else {"returned": returned.name}
@@ -218,9 +220,11 @@ class Effects:
         delay = delay_ms(run.action.retry, attempt, error, run.key)
         say_failed(snapshot, failure, delay, run.callback.file_line)
         machine = self._plan.machines[snapshot.machine]
-        if delay is None and machine.has(snapshot.state, ERROR):
+        name = machine.error_event(snapshot.state, owed.name)
+        if delay is None and machine.has(snapshot.state, name):
             first = partial(self._mark_failed, run, failure)
-            self._turn.internal(snapshot, error_event(failure, f"{owed.seq}/{owed.name}"), first)
+            event = error_event(failure, f"{owed.seq}/{owed.name}", name)
+            self._turn.internal(snapshot, event, first)
             self._turn.stand(snapshot)
             return
         due = 0 if delay is None else now + delay
@@ -244,7 +248,9 @@ class Effects:
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
         snapshot.owed = snapshot.owed[1:]
-        self._turn.give_up(snapshot, f"{run.owed.name} failed")
+        machine = self._plan.machines[snapshot.machine]
+        beside = machine.same_state(snapshot.state, run.owed.name)
+        self._turn.give_up(snapshot, f"{run.owed.name} failed", beside)
 
     def _tell(self, run: EffectRun, attempt: int, outcome: str, more: dict[str, Any]) -> None:
         """The history record of one attempt."""
@@ -268,14 +274,14 @@ class Effects:
 class EffectRun(Run):
     """One run of an entry callback."""
 
-    __slots__ = ("action", "effects", "key", "last", "owed", "snapshot")
+    __slots__ = ("action", "done", "effects", "key", "owed", "snapshot")
 
     action: Action
+    done: str | None
+    """The event of a state that has `on_done`, and owes no other run: with this one it is done."""
     effects: Effects
     key: str
     """Its idempotency key."""
-    last: bool
-    """The state has `on_done`, and owes no other run: with this one it is done."""
     owed: Owed
     snapshot: Snapshot
 

@@ -103,7 +103,7 @@ class Failing:
         say_failed(snapshot, failure, delay, line)
         if delay is not None:
             self._later(snapshot, event, item, failure, due_ms=failure.at_ms + delay)
-        elif machine.has(snapshot.state, ERROR) and event.name != ERROR:
+        elif machine.has(snapshot.state, ERROR) and not event.name.startswith(ERROR):
             carrier = item if item.record is not None else Waiting(event)
             carrier.first = partial(self._given_up, snapshot, event, item, failure)
             snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
@@ -223,7 +223,7 @@ def say_parked(snapshot: Snapshot, callback: str, where: str) -> None:
     )
 
 
-def error_event(failure: Failure, origin: str) -> Event:
+def error_event(failure: Failure, origin: str, name: str = ERROR) -> Event:
     """The event of a callback that failed for good."""
     payload = {
         "callback": failure.callback,
@@ -231,4 +231,4 @@ def error_event(failure: Failure, origin: str) -> Event:
         "message": failure.message,
         "attempt": failure.attempt,
     }
-    return Event(ERROR, payload, None, failure.at_ms, (), f"error/{origin}")
+    return Event(name, payload, None, failure.at_ms, (), f"error/{origin}")

@@ -52,6 +52,7 @@ class Ledger:
         writer: history.HistoryWriter,
         letters: tuple[str, int],
         clock: Callable[[], int],
+        warm: int,
         everything: bool = True,
     ) -> None:
         self.entry = entry
@@ -72,6 +73,8 @@ class Ledger:
         self._writer = writer
         self._letters = letters
         self._everything = everything
+        self._warm = warm
+        """Workflows with nothing to do that are not made bytes yet."""
         self._unwritten: list[tuple[Snapshot, Waiting]] = []
         self._removed: list[bytes] = []
         self._touched = False
@@ -283,8 +286,9 @@ class Ledger:
                 snapshot.waiting += 1
 
     def _dump(self, entries: dict[bytes, bytes | None]) -> None:
-        """The snapshots of all workflows that changed; those with nothing to do become bytes again."""
-        held, mailboxes = self._workflows.held, self._workflows.mailboxes
+        """The snapshots of all workflows that changed; those with nothing to do rest."""
+        workflows = self._workflows
+        warm, mailboxes = workflows.warm, workflows.mailboxes
         counts = self.entry.counts
         encode = wire.encode
         for workflow_id, snapshot in self.dirty.items():
@@ -297,7 +301,9 @@ class Ledger:
                 snapshot.counted = where
             entries[snapshot_key(workflow_id)] = value
             if not snapshot.owed and workflow_id not in mailboxes:
-                held[workflow_id] = value
+                warm[workflow_id] = value
+        if len(warm) > self._warm:
+            workflows.cool()
         self._in_flight, self.owing = self.owing, {}
 
     def _check(self) -> None:

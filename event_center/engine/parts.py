@@ -60,6 +60,7 @@ class Parts:
             writer=writer,
             letters=(plan.topics.dead_letters, shard),
             clock=plan.clock,
+            warm=plan.limits.warm // plan.home.shards,
             everything=plan.every_outcome,
         )
         ledger.wake = wake

@@ -46,6 +46,8 @@ class EngineLimits:
     """Records that a shard may take in before a cut covers them."""
     record_bytes: int = 512 * 1024**2
     """What the log can hold of one record that callbacks send, or that is forwarded."""
+    warm: int = 20_000
+    """Workflows that stay decoded after their last event: these, and up to as many before them."""
     kept_bytes: int = 256 * 1024**2
     """Of shards that were released, for the case that they come back."""
     grace_s: float = 20.0

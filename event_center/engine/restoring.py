@@ -18,10 +18,11 @@ from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Snapshot, Status
-from event_center.wire import entries
+from event_center.wire import entries, migration
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import ShardEntry
+from event_center.wire.migration import MIGRATION_KEY
 
 log = structlog.get_logger()
 
@@ -42,7 +43,7 @@ async def restore(
     Raises:
         Fenced: the lease was lost meanwhile.
         ConfigurationError: the partitioner, the number of shards or a machine is not what it was when
-            this shard was cut.
+            this shard was cut, or a migration into the log has not ended.
         UnknownTopic, DataLost: a topic is not there any more, or was made anew.
         FormatError: the shard entry was written by a newer release, or it is damaged. A workflow of
             which this is true stands still alone.
@@ -63,8 +64,8 @@ async def restore(
                 elif entries.is_waiting(key):
                     workflow_id, number = entries.waiting_of(key)
                     waiting.setdefault(workflow_id, []).append((number, value))
-                elif key == entries.SHARD_KEY:
-                    _copy(ShardEntry.decode(value), parts.entry)
+                else:
+                    _about_shard(key, value, parts)
             except ValueError as error:
                 log.warning("restore.bad_key", shard=parts.shard, key=repr(key), error=str(error))
         yield count
@@ -78,6 +79,14 @@ async def restore(
     parts.losses.check(plan.consumed(), topics)
     parts.entry.owner = plan.owner
     parts.entry.takeovers += 1  # which the first cut makes durable, if there is one
+
+
+def _about_shard(key: bytes, value: bytes, parts: Parts) -> None:
+    """An entry that is of no workflow."""
+    if key == entries.SHARD_KEY:
+        _copy(ShardEntry.decode(value), parts.entry)
+    elif key == MIGRATION_KEY:
+        migration.check_whole(value)
 
 
 def _copy(source: ShardEntry, target: ShardEntry) -> None:

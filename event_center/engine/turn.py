@@ -21,7 +21,7 @@ from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.waiting import WaitingRoom, with_record
 from event_center.engine.workflow import STOPPED, Waiting, Workflows, standing
-from event_center.machine.decision import DONE, Refused, Transition
+from event_center.machine.decision import Refused, Transition
 from event_center.machine.step import Machine
 from event_center.model import (
     Event,
@@ -134,7 +134,7 @@ class Turn:
 
     def _move(self, snapshot: Snapshot, machine: Machine) -> bool:
         """A workflow born under another version goes on under this one, if its state exists there."""
-        if snapshot.state not in machine.states:
+        if not machine.rests(snapshot.state):
             return False
         snapshot.version = machine.version
         return True
@@ -224,7 +224,7 @@ class Turn:
     def enter(self, snapshot: Snapshot, event: Event, decision: Transition) -> None:
         """The workflow enters a state: what belonged to the old one goes."""
         if snapshot.owed:
-            self.give_up(snapshot, f"left by {event.name}")
+            self._leave(snapshot, event, decision)
         snapshot.state = decision.target
         snapshot.entered_at_ms = self._ledger.now_ms
         if decision.timers:
@@ -232,15 +232,18 @@ class Turn:
             self._timers.arm(snapshot)
         else:
             snapshot.timers = ()
+        if decision.memory is not None:
+            snapshot.memory = decision.memory
         if decision.owed:
             seq = snapshot.seq
             first, *more = decision.owed
-            snapshot.owed = (_owed(Owed, (first, seq, 0, 0, 0)),)
+            snapshot.owed += (_owed(Owed, (first, seq, 0, 0, 0)),)
             for name in more:
                 snapshot.owed += (Owed(name, seq),)
             snapshot.cause = event
             self._ledger.owing[snapshot.workflow_id] = snapshot
-            self.on_owed(snapshot)
+            if snapshot.owed[0].seq == seq:  # else one that stays is owed first
+                self.on_owed(snapshot)
         if decision.result is not None:
             snapshot.result = decision.result
             snapshot.closed_at_ms = snapshot.entered_at_ms
@@ -251,15 +254,29 @@ class Turn:
         if decision.result is not None or snapshot.status is not ACTIVE:
             self.stand(snapshot)
 
-    def give_up(self, snapshot: Snapshot, why: str) -> None:
-        """The runs that the state still owes will not happen; history says so."""
+    def _leave(self, snapshot: Snapshot, event: Event, decision: Transition) -> None:
+        """What is left owes nothing more; runs of states that stay keep the event that caused them."""
+        self.give_up(snapshot, f"left by {event.name}", decision.left)
+        if decision.owed and snapshot.owed and snapshot.cause is not None:
+            older = {one.seq: snapshot.cause for one in snapshot.owed}
+            snapshot.earlier = older | (snapshot.earlier or {})
+
+    def give_up(self, snapshot: Snapshot, why: str, left: frozenset[str] | None = None) -> None:
+        """The runs that states still owe (those `left`, or all) will not happen; history says so."""
+        kept: tuple[Owed, ...] = ()
         for owed in snapshot.owed:
+            if left is not None and owed.name not in left:
+                kept = (*kept, owed)
+                continue
             data = {"callback": owed.name, "attempt": owed.attempt, "seq": owed.seq}
             data |= {"outcome": "given_up", "reason": why, "state": snapshot.state}
             origin = f"run/{owed.seq}/{owed.name}/given_up"
             self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
-        snapshot.owed = ()
-        snapshot.cause = None
+        snapshot.owed = kept
+        if kept:
+            self._ledger.owing[snapshot.workflow_id] = snapshot
+        else:
+            snapshot.cause = snapshot.earlier = None
 
     # -- standing still --------------------------------------------------------------------------------
 
@@ -359,6 +376,6 @@ class Turn:
             self._take(snapshot, item)
 
 
-def done_event(at_ms: int, seq: int) -> Event:
+def done_event(name: str, at_ms: int, seq: int) -> Event:
     """The event of a state whose entry runs are all done."""
-    return Event(DONE, None, None, at_ms, (), f"run/{seq}/{DONE}")
+    return Event(name, None, None, at_ms, (), f"run/{seq}/{name}")

@@ -75,7 +75,7 @@ class WaitingRoom:
             machine is None
             or event is None
             or snapshot.result is not None
-            or snapshot.state not in machine.states
+            or not machine.rests(snapshot.state)
             or machine.has(snapshot.state, event.name)
         )
 

@@ -87,12 +87,26 @@ class Mailbox:
 class Workflows:
     """All workflows of one shard, by workflow_id."""
 
-    __slots__ = ("_where", "closed", "gone", "held", "mailboxes", "runs", "unreadable")
+    __slots__ = (
+        "_cooling",
+        "_where",
+        "closed",
+        "gone",
+        "held",
+        "mailboxes",
+        "runs",
+        "unreadable",
+        "warm",
+    )
 
     def __init__(self, where: str) -> None:
         self._where = where
         """What messages call the shard and its log."""
         self.held: dict[str, Held] = {}
+        self.warm: dict[str, bytes] = {}
+        """Live ones with nothing to do, with their bytes of the last cut: they may be busy again soon."""
+        self._cooling: dict[str, bytes] = {}
+        """Those of `warm` from before the last `cool`."""
         self.mailboxes: dict[str, Mailbox] = {}
         self.runs: dict[str, Run] = {}
         """The run under way of each workflow that has one."""
@@ -116,7 +130,7 @@ class Workflows:
         return held
 
     def wake(self, workflow_id: str, value: bytes) -> Snapshot:
-        """Decode an idle workflow and keep it live until the next cut."""
+        """Decode an idle workflow; it stays live while it is busy or warm."""
         if workflow_id in self.unreadable:
             # Also one whose waiting events could not be restored: nothing may overtake them.
             raise FormatError(self.unreadable[workflow_id])
@@ -126,6 +140,26 @@ class Workflows:
             raise self.damaged(workflow_id, error) from error
         self.held[workflow_id] = snapshot
         return snapshot
+
+    def cool(self) -> None:
+        """
+        Those that had nothing to do since the call before this one become bytes again.
+
+        The ledger calls it right after a dump, when no live workflow has changes that are not in its
+        bytes: who was dumped meanwhile is in `warm` again, or is busy.
+        """
+        held, warm, mailboxes, runs = self.held, self.warm, self.mailboxes, self.runs
+        for workflow_id, value in self._cooling.items():
+            snapshot = held.get(workflow_id)
+            if (
+                isinstance(snapshot, Snapshot)
+                and not snapshot.owed
+                and workflow_id not in warm
+                and workflow_id not in mailboxes
+                and workflow_id not in runs
+            ):
+                held[workflow_id] = value
+        self._cooling, self.warm = warm, {}
 
     def damaged(self, workflow_id: str, error: FormatError) -> FormatError:
         """Note that a workflow can not be read, and why: it stands still, and nothing overtakes it."""

@@ -291,6 +291,15 @@ class Log(Protocol):
         """
         ...
 
+    async def members(self) -> list[str]:
+        """
+        Who is in the group now, one name each, as messages name them; members that died may still be.
+
+        Raises:
+            LogUnavailable: the log can not be read now: ask again later.
+        """
+        ...
+
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         """
         Append records outside any lease, all or nothing; durable when it returns.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from event_center.machine.decision import Action, Retry
+from event_center.machine.decision import ANY, Action, Retry
 from event_center.machine.definition import (
     NOWHERE,
     After,
@@ -18,21 +18,34 @@ from event_center.machine.definition import (
     Calls,
     On,
     Phase,
+    Raise,
+    Text,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
-from event_center.machine.expression import is_expression
+from event_center.machine.expression import Expression, is_expression
 from event_center.machine.grammar import (
     BRANCH,
     CALL,
     ENTRY_CALL,
     GUARD,
+    RAISE,
     RETRY,
     TIMED_BRANCH,
     Grammar,
 )
-from event_center.machine.guard import Computed, Condition, Either, Every, Named, Not
+from event_center.machine.guard import (
+    Computed,
+    Condition,
+    Either,
+    Every,
+    Inside,
+    Named,
+    Not,
+    Raised,
+)
 from event_center.machine.problems import Code
 from event_center.machine.reader import Fields, Reader, noun_of
+from event_center.machine.scope import TIMER_ROOTS
 from event_center.machine.spelling import hint, quoted
 
 ONCE = Retry(max_attempts=1)
@@ -52,25 +65,42 @@ def read_on(reader: Reader, node: Node) -> dict[str, On]:
     """Events and their branches."""
     ways: dict[str, On] = {}
     for name, key, value in reader.named(node, "an event", "events"):
-        if name == "*":
-            message = "'*' is not supported by this release; name the events, or use `unhandled`"
-            reader.problems.add(key.place, Code.NOT_SUPPORTED, message)
-        else:
-            ways[name] = On(place=key.place, branches=read_branches(reader, value, BRANCH))
+        ways[name] = On(place=key.place, branches=read_branches(reader, value, BRANCH))
     return ways
 
 
-def read_after(reader: Reader, node: Node) -> dict[str, After]:
-    """Timers and their branches, by the duration as it is written."""
+def _due(reader: Reader, key: ScalarNode, branches: Branches) -> Expression | None:
+    """The time of a timer: an expression over what is known when its state is entered."""
+    expression = reader.expression(key, str(key.value))
+    if expression is None:
+        return None
+    others = sorted(expression.roots - TIMER_ROOTS)
+    if others:
+        message = (
+            f"the time of a timer is worked out from data, now and state, not from {others[0]}; "
+            "assign what it needs to `data` first"
+        )
+        reader.problems.add(key.place, Code.EXPRESSION, message)
+    for branch in branches:
+        if branch.repeat:
+            message = "repeat needs a duration: a time that an expression gives comes once"
+            reader.problems.add(branch.place, Code.VALUE, message)
+    return expression
+
+
+def read_after(reader: Reader, node: Node, name: str = "after") -> dict[str, After]:
+    """Timers and their branches, by the duration or expression as it is written."""
     if not isinstance(node, MappingNode):
-        reader.wrong(node, f"`after` maps durations to branches; this is {noun_of(node)}")
+        reader.wrong(node, f"`{name}` maps durations to branches; this is {noun_of(node)}")
         return {}
     timers: dict[str, After] = {}
     for key, value in node.pairs:
         branches = read_branches(reader, value, TIMED_BRANCH)
         if is_expression(key.value):
-            message = "`after` with an expression is not supported by this release"
-            reader.problems.add(key.place, Code.NOT_SUPPORTED, message)
+            due = _due(reader, key, branches)
+            if due is not None:
+                after = After(place=key.place, branches=branches, delay_ms=0, due=due)
+                timers[str(key.value)] = after
             continue
         delay_ms = reader.duration(key, least=1)
         if delay_ms is not None:
@@ -78,11 +108,11 @@ def read_after(reader: Reader, node: Node) -> dict[str, After]:
     return timers
 
 
-def read_way(reader: Reader, node: Node | None) -> On | None:
-    """The branches of `on_done` or `on_error`."""
+def read_way(reader: Reader, node: Node | None, grammar: Grammar = BRANCH) -> On | None:
+    """The branches of `on_done`, `on_error` or `always`."""
     if node is None:
         return None
-    return On(place=node.place, branches=read_branches(reader, node, BRANCH))
+    return On(place=node.place, branches=read_branches(reader, node, grammar))
 
 
 def read_branches(reader: Reader, node: Node, grammar: Grammar) -> Branches:
@@ -117,10 +147,11 @@ def _branch(reader: Reader, node: Node, grammar: Grammar) -> Branch | None:
         place=node.place,
         target=target,
         target_place=NOWHERE if where is None else where.place,
-        guard=_guard(reader, fields["guard"]) if "guard" in fields else None,
+        guard=_condition(reader, fields),
         before=read_calls(reader, fields.get("before"), Phase.BEFORE),
         actions=read_calls(reader, fields.get("actions"), Phase.ACTION),
         assign=_assign(reader, fields.get("assign")),
+        raises=_raises(reader, fields.get("raise")),
         reenter=reader.flag(fields.get("reenter"), "reenter"),
         repeat=reader.flag(fields.get("repeat"), "repeat"),
         description=read_text(reader, fields, "description"),
@@ -136,10 +167,53 @@ def _check_flags(reader: Reader, fields: Fields) -> None:
         reader.wrong(repeat, "repeat is for a branch without a target: with one the state is left")
 
 
-def read_text(reader: Reader, fields: Fields, key: str) -> str:
-    """A text that nothing depends on, as a title."""
+def read_text(reader: Reader, fields: Fields, key: str) -> Text:
+    """A text that nothing depends on, as a title; or one for each language."""
     node = fields.get(key)
-    return "" if node is None else reader.text(node, key) or ""
+    if not isinstance(node, MappingNode):
+        return "" if node is None else reader.text(node, key) or ""
+    named = reader.named(node, "a language", "languages")
+    texts = ((name, reader.text(value, key)) for name, _, value in named)
+    return {name: text for name, text in texts if text is not None}
+
+
+def _condition(reader: Reader, fields: Fields) -> Condition | None:
+    """The guard of a branch, and the errors that it is for."""
+    guard = _guard(reader, fields["guard"]) if "guard" in fields else None
+    names = read_errors(reader, fields.get("errors"))
+    if not names:
+        return guard
+    raised = Raised(names=names)
+    return raised if guard is None else Every(parts=(raised, guard))
+
+
+def read_errors(reader: Reader, node: Node | None) -> tuple[str, ...]:
+    """Names of error classes."""
+    if node is None:
+        return ()
+    nodes = node.items if isinstance(node, SequenceNode) else (node,)
+    if not nodes:
+        reader.wrong(node, "this list of errors is empty; leave it out for all errors")
+    names = (_identifier(reader, item, "class of errors") for item in nodes)
+    return tuple(name for name in names if name is not None)
+
+
+def _raises(reader: Reader, node: Node | None) -> tuple[Raise, ...]:
+    if node is None:
+        return ()
+    nodes = node.items if isinstance(node, SequenceNode) else (node,)
+    raised = []
+    for item in nodes:
+        plain = isinstance(item, ScalarNode)
+        fields = {} if plain else reader.fields(item, RAISE)
+        where = item if plain else fields.get("event")
+        name = None if where is None else reader.name(where, "an event")
+        payload = reader.value(fields["payload"], computed=True) if "payload" in fields else None
+        if name == ANY:
+            reader.wrong(item, "'*' stands for events that are heard; name the one that is raised")
+        elif name is not None:
+            raised.append(Raise(place=item.place, event=name, payload=payload))
+    return tuple(raised)
 
 
 def _assign(reader: Reader, node: Node | None) -> dict[str, object]:
@@ -154,25 +228,33 @@ def _assign(reader: Reader, node: Node | None) -> dict[str, object]:
 
 def _guard(reader: Reader, node: Node) -> Condition | None:
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
-        if is_expression(node.value):
-            expression = reader.expression(node, node.value)
-            return None if expression is None else Computed(place=node.place, expression=expression)
-        name = _identifier(reader, node, "guard")
-        where = reader.where(node.place)
-        return None if name is None else Named(place=node.place, name=name, where=where)
+        return _plain_guard(reader, node, node.value)
     if not isinstance(node, MappingNode):
-        reader.wrong(node, f"a guard is a name, an expression or not/and/or, not {noun_of(node)}")
+        message = "a guard is a name, an expression or not/and/or/in, not "
+        reader.wrong(node, message + noun_of(node))
         return None
     fields = reader.fields(node, GUARD)
     if len(fields) != 1:
         if len(fields) == len(node.pairs):
-            reader.wrong(node, "a guard has exactly one of the keys not, and, or")
+            reader.wrong(node, "a guard has exactly one of the keys not, and, or, in")
         return None
     [(key, part)] = fields.items()
+    if key == "in":
+        state = reader.name(part, "a state")
+        return None if state is None else Inside(place=part.place, state=state)
     if key == "not":
         negated = _guard(reader, part)
         return None if negated is None else Not(part=negated)
     return _joined(reader, key, part)
+
+
+def _plain_guard(reader: Reader, node: ScalarNode, text: str) -> Condition | None:
+    if is_expression(text):
+        expression = reader.expression(node, text)
+        return None if expression is None else Computed(place=node.place, expression=expression)
+    name = _identifier(reader, node, "guard")
+    where = reader.where(node.place)
+    return None if name is None else Named(place=node.place, name=name, where=where)
 
 
 def _joined(reader: Reader, key: str, node: Node) -> Condition | None:
@@ -257,6 +339,7 @@ def read_policy(reader: Reader, node: Node) -> Retry:
     if "jitter" in fields:
         jitter = reader.choice(fields["jitter"], "jitter", Jitter)
         policy = policy._replace(jitter=str(jitter or policy.jitter))
+    policy = policy._replace(errors=read_errors(reader, fields.get("errors")))
     interval_ms = reader.duration(fields["interval"]) if "interval" in fields else None
     if interval_ms is not None:
         policy = policy._replace(interval_ms=interval_ms)

@@ -14,9 +14,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from event_center.machine.definition import Branch, Calls, Definition, On, State
+from event_center.machine.decision import Action
+from event_center.machine.definition import Branch, Calls, Definition, Kind, On, State
 from event_center.machine.expression import Expression
-from event_center.machine.guard import Computed, Condition, Either, Every, Named, Not
+from event_center.machine.guard import (
+    Computed,
+    Condition,
+    Either,
+    Every,
+    Inside,
+    Named,
+    Not,
+    Raised,
+)
 from event_center.machine.value import Value
 
 _FORM = 1
@@ -32,7 +42,8 @@ def content_hash(definition: Definition) -> str:
 
 def _machine(definition: Definition) -> dict[str, Any]:
     declared = definition.events
-    return {
+    timeout = {"timeout": _table(definition.timeout)} if definition.timeout else {}
+    return timeout | {
         "form": _FORM,
         "machine": definition.name,
         "version": definition.version,
@@ -51,7 +62,7 @@ def _machine(definition: Definition) -> dict[str, Any]:
 
 
 def _state(state: State) -> dict[str, Any]:
-    return {
+    content: dict[str, Any] = {
         "final": state.final,
         "result": state.result,
         "entry": _calls(state.entry),
@@ -63,6 +74,19 @@ def _state(state: State) -> dict[str, Any]:
         "unhandled": state.unhandled,
         "perpetual": state.perpetual,
     }
+    # What a flat machine does not have is left out, so that its hash stays what it always was.
+    if state.kind not in {Kind.ATOMIC, Kind.FINAL}:
+        content["kind"] = state.kind
+    more = {
+        "parent": state.parent,
+        "children": list(state.children) if state.kind is Kind.PARALLEL else None,
+        "initial": state.initial,
+        "deep": state.deep,
+        "default": state.default,
+        "always": _on(state.always),
+        "defer": sorted(state.defer),
+    }
+    return content | {key: value for key, value in more.items() if value}
 
 
 def _table(table: Mapping[str, On]) -> dict[str, Any]:
@@ -74,7 +98,9 @@ def _on(on: On | None) -> list[dict[str, Any]] | None:
 
 
 def _branch(branch: Branch) -> dict[str, Any]:
-    return {
+    raises = [[one.event, _value(one.payload)] for one in branch.raises]
+    more = {"raise": raises} if raises else {}
+    return more | {
         "target": branch.target,
         "guard": None if branch.guard is None else _condition(branch.guard),
         "before": _calls(branch.before),
@@ -86,15 +112,25 @@ def _branch(branch: Branch) -> dict[str, Any]:
 
 
 def _calls(calls: Calls) -> list[list[Any]]:
-    return [list(call.action) for call in calls]
+    return [_action(call.action) for call in calls]
 
 
-def _condition(condition: Condition) -> list[Any]:
+def _action(action: Action) -> list[Any]:
+    *always, errors = action.retry
+    retry = [*always, sorted(errors)] if errors else always
+    return list(action._replace(retry=retry))  # type: ignore[arg-type]  # only to be written
+
+
+def _condition(condition: Condition) -> list[Any]:  # noqa: PLR0911 - a case for each kind
     match condition:
         case Named(name=name):
             return ["name", name]
         case Computed(expression=expression):
             return ["expression", expression.text]
+        case Inside(state=state):
+            return ["in", state]
+        case Raised(names=names):
+            return ["errors", *names]
         case Not(part=part):
             return ["not", _condition(part)]
         case Every(parts=parts):

@@ -20,6 +20,8 @@ ERROR = "@error"
 """The event of a callback that failed for good (`on_error`); payload: callback, type, message, attempt."""
 AFTER = "@after/"
 """Events of timers begin with this, followed by the key of `after` as it was written."""
+ANY = "*"
+"""In `on`: every event from outside that the state does not name."""
 
 EXPLAINED = 1_024
 """Explanations that are kept: a publisher with a spelling mistake makes it with every event."""
@@ -39,6 +41,8 @@ class Retry(NamedTuple):
     max_delay_ms: int = 60_000
     jitter: str = "none"
     """`none`, or `full`: a delay anywhere between 0 and the computed one."""
+    errors: tuple[str, ...] = ()
+    """Names of the error classes that are tried again; empty: all."""
 
 
 class Action(NamedTuple):
@@ -54,7 +58,17 @@ class Action(NamedTuple):
 class Transition:
     """The event moves the workflow, or is handled inside its state. Shared and never changed."""
 
-    __slots__ = ("data", "decide", "entered", "owed", "result", "target", "timers")
+    __slots__ = (
+        "data",
+        "decide",
+        "entered",
+        "left",
+        "memory",
+        "owed",
+        "result",
+        "target",
+        "timers",
+    )
 
     def __init__(  # noqa: PLR0917 - made per event where a branch has assigns or timers
         self,
@@ -65,11 +79,13 @@ class Transition:
         timers: tuple[Timer, ...] | None = None,
         owed: tuple[str, ...] = (),
         result: Result | None = None,
+        left: frozenset[str] | None = None,
+        memory: dict[str, str] | None = None,
     ) -> None:
         self.target = target
         """The configuration after the transition; the same as before it for an internal one."""
         self.entered = entered
-        """The state is entered: timers and owed runs of the old one go, its time starts anew."""
+        """A state is entered: its time starts anew, and what the states owed that are left goes."""
         self.decide = decide
         """Callbacks to await one by one before the accept: `before`, `exit`, `actions`, in this order."""
         self.data = data
@@ -80,6 +96,10 @@ class Transition:
         """Names of the entry callbacks owed by this transition, in order."""
         self.result = result
         """Set when the target is final."""
+        self.left = left
+        """Names of the entry callbacks of the states that are left; None: of all there were."""
+        self.memory = memory
+        """What history states will bring back; None leaves it as it is."""
 
 
 class Refused:

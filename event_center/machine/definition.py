@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from event_center.machine.decision import Action
+from event_center.machine.expression import Expression
 from event_center.machine.guard import Condition
 from event_center.machine.problems import Place
 from event_center.machine.value import Value
@@ -35,6 +36,21 @@ class OnFailure(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+class Kind(StrEnum):
+    """The kinds of states."""
+
+    ATOMIC = "atomic"
+    FINAL = "final"
+    CHOICE = "choice"
+    COMPOUND = "compound"
+    PARALLEL = "parallel"
+    HISTORY = "history"
+
+
+RESTING = frozenset({Kind.ATOMIC, Kind.FINAL})
+"""Kinds that a configuration is made of; a choice is a leaf only within a step."""
+
+
 class Phase(StrEnum):
     """When a callback runs."""
 
@@ -55,6 +71,19 @@ class Call:
 Calls = tuple[Call, ...]
 
 
+Text = str | Mapping[str, str]
+"""A text for readers, or the same in several languages by their codes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Raise:
+    """An event that a branch hands to its own workflow, within the same step."""
+
+    place: Place
+    event: str
+    payload: Value = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Branch:
     """One way that an event can take."""
@@ -67,9 +96,10 @@ class Branch:
     before: Calls = ()
     actions: Calls = ()
     assign: Mapping[str, Value] = field(default_factory=dict)
+    raises: tuple[Raise, ...] = ()
     reenter: bool = False
     repeat: bool = False
-    description: str = ""
+    description: Text = ""
 
 
 Branches = tuple[Branch, ...]
@@ -88,6 +118,8 @@ class After(On):
     """The branches of one timer; it repeats if one of them says so."""
 
     delay_ms: int
+    due: Expression | None = None
+    """The time when it is due, worked out when the state is entered; then `delay_ms` is 0."""
 
     @property
     def repeats(self) -> bool:
@@ -97,11 +129,23 @@ class After(On):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """One state."""
+    """One state, wherever it stands; `parent` and `children` make the tree."""
 
     place: Place
     name: str
-    final: bool = False
+    kind: Kind = Kind.ATOMIC
+    parent: str | None = None
+    """The state that it is a part of; None at the top."""
+    children: tuple[str, ...] = ()
+    """The states inside, in the order of the file: of a parallel state its regions."""
+    initial: str = ""
+    """Of a compound state, the child that is entered with it."""
+    initial_place: Place = NOWHERE
+    deep: bool = False
+    """A history state brings back leaves, not only the child."""
+    default: str | None = None
+    """Where a history state leads while there is nothing to bring back; None: as its parent begins."""
+    default_place: Place = NOWHERE
     result: Result | None = None
     entry: Calls = ()
     exit: Calls = ()
@@ -109,14 +153,22 @@ class State:
     after: Mapping[str, After] = field(default_factory=dict)
     on_error: On | None = None
     on_done: On | None = None
+    always: On | None = None
+    defer: Mapping[str, Place] = field(default_factory=dict)
+    """Events that are set aside in this state, and where they are written."""
     unhandled: Unhandled | None = None
     perpetual: bool = False
     exits: Mapping[str, Place] = field(default_factory=dict)
-    """Where the keys stand that a final state may not have."""
-    title: str = ""
-    description: str = ""
+    """Where the keys stand that a state of this kind may not have."""
+    title: Text = ""
+    description: Text = ""
     tags: tuple[str, ...] = ()
     meta: Json = None
+
+    @property
+    def final(self) -> bool:
+        """Whether it ends the workflow, or the state that it is a part of."""
+        return self.kind is Kind.FINAL
 
     def ways(self) -> Iterator[tuple[str, On]]:
         """Everything that can move a workflow out of this state, named as a message would."""
@@ -127,6 +179,8 @@ class State:
             yield "on_error", self.on_error
         if self.on_done is not None:
             yield "on_done", self.on_done
+        if self.always is not None:
+            yield "always", self.always
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,12 +189,12 @@ class Declared:
 
     place: Place
     missing: Missing | None = None
-    description: str = ""
+    description: Text = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Definition:
-    """A whole machine."""
+    """A whole machine; `states` has all of them, those inside of others too, as the file has them."""
 
     source: str
     name: str
@@ -151,16 +205,20 @@ class Definition:
     data: Mapping[str, Json] = field(default_factory=dict)
     events: Mapping[str, Declared] | None = None
     on: Mapping[str, On] = field(default_factory=dict)
+    timeout: Mapping[str, After] = field(default_factory=dict)
+    """Timers of the whole workflow, armed at its birth."""
     on_error: On | None = None
     on_failure: OnFailure = OnFailure.PARK
     unhandled: Unhandled = Unhandled.REJECT
     perpetual: bool = False
-    title: str = ""
-    description: str = ""
+    title: Text = ""
+    description: Text = ""
 
     def ways(self) -> Iterator[tuple[str, On]]:
         """Everything that can move a workflow out of any state that is not final."""
         yield from self.on.items()
+        for key, after in self.timeout.items():
+            yield f"timeout {key}", after
         if self.on_error is not None:
             yield "on_error", self.on_error
 

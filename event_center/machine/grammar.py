@@ -28,29 +28,39 @@ MACHINE = Grammar(
     "a machine",
     _words(
         "machine version title description initial data perpetual retries events on on_error"
-        " on_failure unhandled states"
+        " on_failure unhandled states timeout"
     ),
     ("machine", "version", "initial", "states"),
-    _words("timeout migrate tests invoke always defer emit raise after context_type"),
+    _words("migrate tests invoke always defer emit raise after context_type"),
 )
 STATE = Grammar(
     "a state",
     _words(
         "type result title description tags meta perpetual entry exit on after on_error on_done"
-        " unhandled"
+        " unhandled states initial always defer history target"
     ),
     (),
-    _words("states initial always defer invoke emit raise history timeout on_timeout"),
+    _words("invoke emit raise timeout on_timeout"),
 )
-FINAL = _words("type result title description tags meta entry")
-"""What a final state may have."""
+_READERS = _words("type title description tags meta")
+KEYS_OF = {
+    "atomic": STATE.keys - _words("states initial history target"),
+    "compound": STATE.keys - _words("history target"),
+    "parallel": STATE.keys - _words("initial history target"),
+    "final": _READERS | _words("result entry"),
+    "choice": _READERS | _words("always"),
+    "history": _READERS | _words("history target"),
+}
+"""What a state of each type may have; `result` is judged apart."""
 EVENT = Grammar("an event", _words("description missing"), (), _words("schema dedupe expiry"))
 BRANCH = Grammar(
     "a branch",
-    _words("target guard before actions assign reenter description"),
+    _words("target guard before actions assign raise reenter description"),
     (),
-    _words("emit raise invoke errors with"),
+    _words("emit invoke with"),
 )
+ERROR_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"errors"})
+RAISE = Grammar("a raised event", _words("event payload"), ("event",))
 TIMED_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"repeat"})
 CALL = Grammar(
     "a callback", _words("do retry timeout"), ("do",), _words("with heartbeat reconcile")
@@ -58,17 +68,15 @@ CALL = Grammar(
 ENTRY_CALL = CALL._replace(keys=CALL.keys | {"eager"})
 RETRY = Grammar(
     "a retry policy",
-    _words("max_attempts interval backoff_rate max_delay jitter"),
-    (),
-    _words("errors"),
+    _words("max_attempts interval backoff_rate max_delay jitter errors"),
 )
-GUARD = Grammar("a guard", _words("not and or"), (), _words("in"))
+GUARD = Grammar("a guard", _words("not and or in"))
 
-TYPES_LATER = _words("choice compound parallel history")
 MISSING_LATER = _words("hold")
 
 ELSEWHERE = {
     ("a branch", "repeat"): "it is for branches of `after`",
+    ("a branch", "errors"): "it is for branches of `on_error`, and for retry policies",
     ("a callback", "eager"): "it is for entry callbacks",
     ("a state", "on_failure"): "it is for the machine",
     ("a state", "retries"): "it is for the machine",

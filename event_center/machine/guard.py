@@ -1,5 +1,5 @@
 """
-Guards: named ones, expressions, and what `not`, `and`, `or` make of them.
+Guards: named ones, expressions, states that must be active, and what `not`, `and`, `or` make of them.
 
 A definition holds a `Condition`; the table calls what `compiled` makes of it. A guard that raises
 lets the exception out of the step: it is an error, never "false". Called by `branches` (reading),
@@ -8,7 +8,7 @@ lets the exception out of the step: it is an error, never "false". Called by `br
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -38,6 +38,21 @@ class Computed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Inside:
+    """True while a state is active: the one that the workflow is in, or one around it."""
+
+    place: Place
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Raised:
+    """True when the error of a failed callback is of one of these classes."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Not:
     """True when its part is not."""
 
@@ -58,15 +73,20 @@ class Either:
     parts: tuple[Condition, ...]
 
 
-Condition = Named | Computed | Not | Every | Either
+Leaf = Named | Computed | Inside | Raised
+Condition = Leaf | Not | Every | Either
 
 
-def leaves(condition: Condition | None) -> Iterator[Named | Computed]:
-    """The named guards and expressions of a condition, in order."""
+Active = Callable[[str], tuple[str, ...]]
+"""The states that are active in a configuration."""
+
+
+def leaves(condition: Condition | None) -> Iterator[Leaf]:
+    """The named guards, expressions and states of a condition, in order."""
     match condition:
         case None:
             return
-        case Named() | Computed():
+        case Named() | Computed() | Inside() | Raised():
             yield condition
         case Not(part=part):
             yield from leaves(part)
@@ -75,13 +95,17 @@ def leaves(condition: Condition | None) -> Iterator[Named | Computed]:
                 yield from leaves(one)
 
 
-def text_of(condition: Condition) -> str:
+def text_of(condition: Condition) -> str:  # noqa: PLR0911 - a case for each kind
     """How a refusal names the condition: `name`, `=expression`, `not x`, `(x and y)`."""
     match condition:
         case Named(name=name):
             return name
         case Computed(expression=expression):
             return f"={expression.text}"
+        case Inside(state=state):
+            return f"in {state}"
+        case Raised(names=names):
+            return f"errors {', '.join(names)}"
         case Not(part=part):
             return f"not {text_of(part)}"
         case Every(parts=parts):
@@ -92,21 +116,41 @@ def text_of(condition: Condition) -> str:
             assert_never(condition)
 
 
-def compiled(condition: Condition, given: Mapping[str, Guard]) -> Guard:
+def compiled(  # noqa: PLR0911 - a case for each kind
+    condition: Condition, given: Mapping[str, Guard], active: Active
+) -> Guard:
     """The condition as one function; named guards are looked up among the given ones."""
     match condition:
         case Named(name=name):
             return given[name] if name in given else _unbound(condition)
         case Computed(expression=expression):
             return _computed(expression)
+        case Inside(state=state):
+            return _inside(state, active)
+        case Raised(names=names):
+            return _raised(frozenset(names))
         case Not(part=part):
-            return _not(compiled(part, given))
+            return _not(compiled(part, given, active))
         case Every(parts=parts):
-            return _every(tuple(compiled(part, given) for part in parts))
+            return _every(tuple(compiled(part, given, active) for part in parts))
         case Either(parts=parts):
-            return _either(tuple(compiled(part, given) for part in parts))
+            return _either(tuple(compiled(part, given, active) for part in parts))
         case _:
             assert_never(condition)
+
+
+def _raised(names: frozenset[str]) -> Guard:
+    def raised(_snapshot: Snapshot, event: Event, _now_ms: int) -> bool:
+        return event.payload["type"] in names
+
+    return raised
+
+
+def _inside(state: str, active: Active) -> Guard:
+    def inside(snapshot: Snapshot, _event: Event, _now_ms: int) -> bool:
+        return state in active(snapshot.state)
+
+    return inside
 
 
 def _unbound(condition: Named) -> Guard:

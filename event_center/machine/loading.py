@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from event_center.errors import ExpressionError
 from event_center.machine.checks import check
 from event_center.machine.document import read_document
 from event_center.machine.problems import Code, Place, Problems
@@ -55,4 +56,13 @@ def parse(text: str, source: str = "<text>") -> Machine:
     check(definition, problems)
     if len(problems):
         raise problems.error()
-    return build(definition)
+    machine = build(definition)
+    try:
+        machine.birth(0)
+    except ExpressionError as error:
+        # The defaults of `data` never change, so what fails now would fail at each birth.
+        line, column = definition.initial_place
+        message = f"the timers of a workflow can not be set at its birth: {error}"
+        problems.add(Place(line, column), Code.EXPRESSION, message)
+        raise problems.error() from error
+    return machine

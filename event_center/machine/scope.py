@@ -13,6 +13,8 @@ from event_center.machine.expression import Expression
 from event_center.model import Event, Snapshot
 
 ROOTS = frozenset({"payload", "data", "event", "workflow_id", "now", "state"})
+TIMER_ROOTS = frozenset({"data", "now", "state"})
+"""What the time of a timer is worked out from: there may be no event, at a birth for one."""
 EVENT_KEYS = frozenset({"name", "id", "time", "headers"})
 
 

@@ -9,18 +9,33 @@ the engine's turn, which carries the decision out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from event_center.errors import DefinitionError, Problem
 from event_center.machine.canonical import content_hash
-from event_center.machine.decision import AFTER, Action, Decision, Guard, Refused, Transition
-from event_center.machine.definition import Definition, Missing, OnFailure
+from event_center.machine.chart import NOTHING
+from event_center.machine.decision import (
+    AFTER,
+    ANY,
+    DONE,
+    ERROR,
+    Action,
+    Decision,
+    Guard,
+    Refused,
+    Transition,
+)
+from event_center.machine.definition import Calls, Definition, Missing, OnFailure
 from event_center.machine.guard import Named, leaves
+from event_center.machine.macrostep import Macrostep, between
+from event_center.machine.microstep import own_event
+from event_center.machine.moves import Choice, Taken
 from event_center.machine.problems import Code
-from event_center.machine.table import Move, Table, compile_table
+from event_center.machine.table import Row, Table
+from event_center.machine.timing import armed
 from event_center.machine.value import copied
-from event_center.model import Event, Json, Reason, Result, Snapshot, Timer, Unhandled
+from event_center.model import Event, Json, Owed, Reason, Result, Snapshot, Timer, Unhandled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -48,7 +63,7 @@ class Machine:
     """The names of the guards that plugins give."""
     definition: Definition = field(repr=False)
     _table: Table = field(repr=False)
-    _moves: Mapping[str, Mapping[str, Transition | tuple[Move, ...]]] = field(repr=False)
+    _moves: Mapping[str, Mapping[str, Transition | Choice]] = field(repr=False)
 
     def step(self, snapshot: Snapshot, event: Event, now_ms: int) -> Decision:
         """
@@ -56,92 +71,156 @@ class Machine:
 
         Raises:
             ExpressionError: an expression failed on its values, or a named guard was not given.
-            DefinitionError: the workflow is in a state that this machine does not have.
+            DefinitionError: the workflow is in a state that this machine does not have, or does
+                not come to rest.
             GuardFailed: a guard of a plugin raised; its cause is what it raised.
         """
         try:
             move = self._moves[snapshot.state].get(event.name)
         except KeyError:
-            raise self._lost(snapshot) from None
+            move = self._row(snapshot).moves.get(event.name)
         if isinstance(move, Transition):
             return move
+        if move is not None and move.options is not None:
+            for guard, taken, ready in move.options:
+                if guard is None or guard(snapshot, event, now_ms):
+                    return ready or self._transition(taken, snapshot, event, now_ms)
+        row = self._table.row(snapshot.state)
         if move is None:
-            row = self._table[snapshot.state]
-            known = event.name in self.events or event.name.startswith("@")
-            return row.not_accepted if known else row.unknown
-        return self._choice(move, snapshot, event, now_ms)
+            if row.any is None or event.name in row.deferred or event.name.startswith("@"):
+                return self._not_accepted(row, event.name)
+            move = row.any
+        return self._among(row, move, snapshot, event, now_ms=now_ms)
 
-    def _choice(
-        self, moves: tuple[Move, ...], snapshot: Snapshot, event: Event, now_ms: int
+    def _among(
+        self, row: Row, choice: Choice, snapshot: Snapshot, event: Event, *, now_ms: int
     ) -> Decision:
-        """The first branch whose guard says yes."""
-        for move in moves:
-            if move.guard is None or move.guard(snapshot, event, now_ms):
-                return move.ready or self._transition(move, snapshot, event, now_ms)
-        row = self._table[snapshot.state]
-        denied = ", ".join(move.denied for move in moves)
-        return Refused(Reason.GUARD, row.unhandled, denied, row.accepts)
+        """What is taken of several chains of moves, or of what a history state brings back."""
+        moves = () if choice.options is not None else choice.chosen(snapshot, event, now_ms)
+        if not moves:
+            unhandled = Unhandled.DEFER if event.name in row.deferred else row.unhandled
+            return Refused(Reason.GUARD, unhandled, choice.denied(), row.accepts)
+        memory = snapshot.memory or NOTHING
+        taken = self._table.microsteps.taken(snapshot.state, choice, moves, memory)
+        ready = taken.ready
+        if ready is not None and (ready.entered or not event.name.startswith(AFTER)):
+            return ready
+        return self._transition(taken, snapshot, event, now_ms)
 
-    def _transition(self, move: Move, snapshot: Snapshot, event: Event, now_ms: int) -> Transition:
-        data = move.data(snapshot, event, now_ms)
-        arrival = move.arrival
-        if arrival is None:
-            timers = self._timers_after(snapshot, event.name, now_ms)
+    def _not_accepted(self, row: Row, name: str) -> Refused:
+        if name in row.deferred:
+            return row.set_aside
+        known = name in self.events or name.startswith("@")
+        return row.not_accepted if known else row.unknown
+
+    def _transition(
+        self, taken: Taken, snapshot: Snapshot, event: Event, now_ms: int
+    ) -> Transition:
+        """The decision of a step of one move, or the long way."""
+        move = taken.lone
+        if move is None:
+            return Macrostep(self._table, snapshot, event, now_ms).run(taken)
+        data = move.data(snapshot, event, now_ms) if move.assign else None
+        if not taken.entered:
+            timers = self._table.timers_on(snapshot, event.name, now_ms)
             return Transition(
-                move.state, entered=False, decide=move.decide, data=data, timers=timers
+                taken.configuration,
+                entered=False,
+                decide=taken.decide,
+                data=data,
+                timers=None if timers is snapshot.timers else timers,
             )
-        seq = snapshot.seq + 1
+        new: tuple[Timer, ...] = ()
+        if taken.arms:
+            after = between(snapshot, taken.configuration, snapshot.data if data is None else data)
+            new = armed(taken.arms, after, snapshot.seq + 1, now_ms)
+        if taken.plain:
+            return Transition(
+                taken.configuration, True, taken.decide, data, new, taken.owed, taken.result
+            )  # fmt: skip
+        kept = snapshot.timers
+        if kept:
+            kept = self._table.timers_on(snapshot, event.name, now_ms)
+            dropped = taken.dropped
+            kept = () if dropped is None else tuple(one for one in kept if one.id not in dropped)
+        memory: dict[str, str] | None = None
+        if taken.remembered:
+            memory = {**(snapshot.memory or NOTHING), **taken.remembered}
         return Transition(
-            arrival.state,
+            taken.configuration,
             entered=True,
-            decide=move.decide,
+            decide=taken.decide,
             data=data,
-            timers=arrival.timers_from(seq, now_ms),
-            owed=arrival.owed,
-            result=arrival.result,
+            timers=kept + new,
+            owed=taken.owed,
+            result=taken.result,
+            left=taken.left,
+            memory=memory,
         )
-
-    def _timers_after(self, snapshot: Snapshot, name: str, now_ms: int) -> tuple[Timer, ...] | None:
-        """The timers after an internal transition: those of now, unless a timer caused it."""
-        if not name.startswith(AFTER):
-            return None
-        fired = next((timer for timer in snapshot.timers if timer.id == name), None)
-        return None if fired is None else self.timers_after(snapshot, fired, now_ms)
 
     def birth(self, now_ms: int) -> Transition:
         """The creation of a workflow, which is its transition number 0."""
-        arrival = self._table[self.initial].arrival
+        arrival = self._table.arrival(self.initial)
         data: dict[str, Json] = copied(dict(self.definition.data))
+        timers: tuple[Timer, ...] = ()
+        if arrival.arms or self._table.whole:
+            snapshot = Snapshot("", self.name, self.version, arrival.configuration)
+            snapshot.data = data
+            timers = armed((*self._table.whole, *arrival.arms), snapshot, 0, now_ms)
         return Transition(
-            arrival.state,
-            entered=True,
-            data=data,
-            timers=arrival.timers_from(0, now_ms),
-            owed=arrival.owed,
+            arrival.configuration, entered=True, data=data, timers=timers, owed=arrival.owed
         )
 
-    def entering(self, state: str, seq: int, now_ms: int) -> Transition:
+    def entering(
+        self, state: str, seq: int, now_ms: int, snapshot: Snapshot | None = None
+    ) -> Transition:
         """
         Entering a state without an event, as transition number `seq`: an operator put it there.
 
+        Args:
+            state: a configuration, or any state that begins in one.
+            seq: the number of the transition.
+            now_ms: the time.
+            snapshot: the workflow, for its data and the timers of the whole workflow.
+
         Raises:
-            KeyError: the machine has no such state.
+            KeyError: the machine has no such state, or nobody rests in it.
+            ExpressionError: a timer's expression fails on the workflow's data.
         """
-        arrival = self._table[state].arrival
+        arrival = self._table.arrival(state)
+        after = Snapshot("", self.name, self.version, arrival.configuration)
+        kept: tuple[Timer, ...] = ()
+        if snapshot is not None:
+            after.data = snapshot.data
+            whole = {arm.id for arm in self._table.whole}
+            kept = tuple(timer for timer in snapshot.timers if timer.id in whole)
         return Transition(
-            arrival.state,
+            arrival.configuration,
             entered=True,
-            timers=arrival.timers_from(seq, now_ms),
+            timers=(*kept, *armed(arrival.arms, after, seq, now_ms)),
             owed=arrival.owed,
             result=arrival.result,
         )
+
+    def rests(self, configuration: str) -> bool:
+        """Whether this is where a workflow of this machine can be between two events."""
+        return self._table.chart.rests(configuration)
+
+    def can_enter(self, state: str) -> bool:
+        """Whether an operator can put a workflow there: a configuration, or a state that begins in one."""
+        try:
+            self._table.arrival(state)
+        except KeyError:
+            return False
+        return True
 
     def missing(self, event_name: str) -> Missing:
         """What to do with an event whose workflow does not exist."""
         declared = (self.definition.events or {}).get(event_name)
         if declared is not None and declared.missing is not None:
             return declared.missing
-        accepted = event_name in self._table[self.initial].accepts
+        row = self._table.row(self._table.arrival(self.initial).configuration)
+        accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != "@")
         return Missing.CREATE if accepted else Missing.REJECT
 
     def creating(self) -> tuple[str, ...]:
@@ -151,18 +230,39 @@ class Machine:
 
     def effect(self, state: str, name: str) -> Action:
         """
-        The entry callback of a state by its name.
+        An entry callback of the states that are active in a configuration, by its name.
 
         Raises:
-            KeyError: the state has no such entry callback.
+            KeyError: none of them has it, or there is no such configuration.
         """
-        return self._table[state].effects[name]
+        return self._table.row(state).effects[name]
+
+    def same_state(self, state: str, name: str) -> frozenset[str]:
+        """The entry callbacks of the active state that has this one, itself included."""
+        owner = self._table.row(state).owners[name]
+        return frozenset(call.action.name for call in owner.entry)
+
+    def done_event(self, state: str, owed: Sequence[Owed]) -> str | None:
+        """The event of a state whose last entry callback is the first of those owed, if it has one."""
+        row = self._table.row(state)
+        owner = row.owners.get(owed[0].name)
+        if owner is None or owner.on_done is None or owner.children:
+            return None
+        if any(row.owners.get(other.name) is owner for other in owed[1:]):
+            return None
+        return own_event(DONE, owner, single=row.single)
+
+    def error_event(self, state: str, name: str) -> str:
+        """The event of an entry callback that failed for good."""
+        row = self._table.row(state)
+        owner = row.owners.get(name)
+        return ERROR if owner is None else own_event(ERROR, owner, single=row.single)
 
     @property
     def has_eager(self) -> bool:
         """Whether any entry callback starts with the accept."""
-        rows = self._table.values()
-        return any(action.eager for row in rows for action in row.effects.values())
+        states = self.definition.states.values()
+        return any(call.action.eager for state in states for call in state.entry)
 
     def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
         """
@@ -171,25 +271,22 @@ class Machine:
         One that repeats is armed again for the first multiple of its period after now, so that
         periods that were missed fire once.
         """
-        row = self._table.get(snapshot.state)
-        period_ms = None if row is None else row.periods.get(timer.id)
-        others = tuple(one for one in snapshot.timers if one != timer)
-        if period_ms is None:
-            return others
-        periods = max(0, now_ms - timer.due_ms) // period_ms + 1
-        return (*others, timer._replace(due_ms=timer.due_ms + periods * period_ms))
+        return self._table.timers_after(snapshot, timer, now_ms)
 
     def unhandled(self, state: str) -> Unhandled:
         """What the state does with an event that it does not accept."""
-        return self._table[state].unhandled
+        return self._table.row(state).unhandled
 
     def result(self, state: str) -> Result | None:
         """How a workflow that is over in this state ended; None where it is not over."""
-        return self._table[state].arrival.result
+        return self._table.row(state).result
 
     def has(self, state: str, event_name: str) -> bool:
         """Whether the state has branches for this event; also for `@done`, `@error` and timers."""
-        return event_name in self._moves[state]
+        row = self._table.row(state)
+        if event_name in row.moves:
+            return True
+        return row.any is not None and event_name[:1] != "@" and event_name not in row.deferred
 
     def position(self, kind: str, name: str) -> str:
         """
@@ -216,6 +313,13 @@ class Machine:
         """The same machine with these named guards; names that it does not use are passed over."""
         return build(self.definition, guards)
 
+    def _row(self, snapshot: Snapshot) -> Row:
+        """The row of a workflow's configuration, made now if nobody has been in it before."""
+        try:
+            return self._table.row(snapshot.state)
+        except KeyError:
+            raise self._lost(snapshot) from None
+
     def _lost(self, snapshot: Snapshot) -> DefinitionError:
         message = (
             f"workflow '{snapshot.workflow_id}' is in state '{snapshot.state}', which version "
@@ -227,32 +331,35 @@ class Machine:
 
 def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> Machine:
     """The machine of a definition that has no problems."""
-    table = compile_table(definition, guards or {})
+    table = Table(definition, guards or {})
+    states = definition.states
     return Machine(
         name=definition.name,
         version=definition.version,
-        initial=next(name for name in table if name == definition.initial),
+        initial=next(name for name in states if name == definition.initial),
         hash=content_hash(definition),
         on_failure=definition.on_failure,
         perpetual=definition.perpetual,
-        events=_events(table),
-        states=tuple(table),
+        events=_events(definition),
+        states=tuple(states),
         source=definition.source,
         callbacks=_callbacks(definition),
-        entries={name: tuple(row.effects) for name, row in table.items()},
-        exits={
-            name: tuple(call.action.name for call in state.exit)
-            for name, state in definition.states.items()
-        },
+        entries={name: _names(state.entry) for name, state in states.items()},
+        exits={name: _names(state.exit) for name, state in states.items()},
         guards=frozenset(guard.name for guard in _named(definition)),
         definition=definition,
         _table=table,
-        _moves={name: row.moves for name, row in table.items()},
+        _moves=table.moves,
     )
 
 
-def _events(table: Table) -> frozenset[str]:
-    return frozenset(name for row in table.values() for name in row.accepts)
+def _names(calls: Calls) -> tuple[str, ...]:
+    return tuple(call.action.name for call in calls)
+
+
+def _events(definition: Definition) -> frozenset[str]:
+    tables = (definition.on, *(state.on for state in definition.states.values()))
+    return frozenset(name for on in tables for name in on if name != ANY)
 
 
 def _callbacks(definition: Definition) -> dict[str, frozenset[str]]:

@@ -1,194 +1,345 @@
 """
-Definition → the flat table that a step looks things up in, compiled once and never changed.
+Definition → the flat table that a step looks things up in.
 
-One `Row` per *configuration*: in this release the name of a state, later also the joined names of
-parallel leaves, so that a step stays one look-up however rich the language becomes. A move that
-needs nothing of its event (no guard, assign or timer) is one ready `Transition`, shared
-by all workflows; every other is a tuple of `Move`s, tried in order. Called by `step`.
+One `Row` per *configuration* (`chart`): the name of a state, or the joined names of parallel
+leaves; so a step stays one look-up, however rich the language. What an event does there is a ready
+`Transition`, shared by all workflows, where nothing of the event or the workflow changes it; else a
+`Choice` among moves, whose microsteps are worked out once, when they are first needed. Called by
+`step`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from event_center.machine.checks import leaves_state
-from event_center.machine.decision import AFTER, DONE, ERROR, Action, Guard, Refused, Transition
-from event_center.machine.definition import Branch, Branches, Call, Definition, On, State
+from event_center.machine.chart import NOTHING, Chart
+from event_center.machine.decision import (
+    AFTER,
+    ANY,
+    DONE,
+    ERROR,
+    Action,
+    Guard,
+    Refused,
+    Transition,
+)
+from event_center.machine.definition import Branch, Definition, On, State
 from event_center.machine.guard import compiled, text_of
-from event_center.machine.scope import values_of
-from event_center.machine.value import Value, expressions, filled
-from event_center.model import Event, Json, Reason, Result, Snapshot, Timer, Unhandled
+from event_center.machine.microstep import Microsteps, actions_of, own_event
+from event_center.machine.moves import Choice, Move
+from event_center.machine.timing import Arm, again, timer_id, whole_id
+from event_center.machine.value import expressions
+from event_center.model import Reason, Result, Snapshot, Timer, Unhandled
+
+Chain = tuple[Move, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arrival:
-    """What entering a state brings with it."""
-
-    state: str
-    owed: tuple[str, ...]
-    timers: tuple[tuple[str, int], ...]
-    """Timer ids and their delays in milliseconds."""
-    result: Result | None
-
-    def timers_from(self, seq: int, now_ms: int) -> tuple[Timer, ...]:
-        """The state's timers, for an entry with this seq."""
-        if not self.timers:
-            return ()
-        return tuple(Timer(name, seq, now_ms + delay_ms) for name, delay_ms in self.timers)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Move:
-    """One branch, compiled for the configuration that it is taken in."""
-
-    guard: Guard | None
-    denied: str
-    """How a refusal names the guard."""
-    state: str
-    arrival: Arrival | None
-    """None: the move is internal."""
-    decide: tuple[Action, ...]
-    assign: tuple[tuple[str, Value], ...]
-    with_event: bool
-    """An assign reads the root `event`."""
-    ready: Transition | None
-    """The decision, where it is the same for every event."""
-
-    def data(self, snapshot: Snapshot, event: Event, now_ms: int) -> dict[str, Json] | None:
-        """The new data: all assigns see the old one."""
-        if not self.assign:
-            return None
-        values = values_of(snapshot, event, now_ms, with_event=self.with_event)
-        return {**snapshot.data, **{key: filled(value, values) for key, value in self.assign}}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Row:
     """What a machine knows of one configuration."""
 
-    moves: Mapping[str, Transition | tuple[Move, ...]]
+    moves: dict[str, Transition | Choice]
+    any: Choice | None
+    """For events that no active state names (`'*'`)."""
+    always: Choice | None
+    done: Mapping[str, Choice]
+    """What follows when a state with states inside is done, by its name."""
+    raised: dict[str, Choice | None]
+    """The moves of events that branches raise, by name, found when they are first needed."""
+    deferred: frozenset[str]
     unhandled: Unhandled
     accepts: tuple[str, ...]
     unknown: Refused
     not_accepted: Refused
+    set_aside: Refused
     periods: Mapping[str, int]
     """The periods in milliseconds of the timers that repeat, by id."""
     effects: Mapping[str, Action]
-    arrival: Arrival
+    """The entry callbacks of all active states, by name."""
+    owners: Mapping[str, State]
+    """Whose entry callback it is, by name."""
+    single: bool
+    """One leaf: its own `@done` and `@error` need no name."""
     final: bool
+    result: Result | None
 
 
-Table = Mapping[str, Row]
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Arrival:
+    """What entering a state from outside of the machine comes to: a birth, or an operator."""
+
+    configuration: str
+    arms: tuple[Arm, ...]
+    owed: tuple[str, ...]
+    result: Result | None
 
 
-def compile_table(definition: Definition, guards: Mapping[str, Guard]) -> Table:
-    """The rows of all configurations; named guards that are not given raise when they are asked."""
-    arrivals = {name: _arrival(state) for name, state in definition.states.items()}
-    return {
-        sys.intern(name): _Rows(definition, arrivals, guards).row(state)
-        for name, state in definition.states.items()
-    }
+class Table:
+    """The rows of a machine, each made when it is first needed."""
 
-
-def _arrival(state: State) -> Arrival:
-    return Arrival(
-        state=sys.intern(state.name),
-        owed=tuple(call.action.name for call in state.entry),
-        timers=tuple(
-            (sys.intern(AFTER + key), after.delay_ms) for key, after in state.after.items()
-        ),
-        result=state.result,
-    )
-
-
-def _actions(calls: tuple[Call, ...]) -> tuple[Action, ...]:
-    return tuple(call.action for call in calls)
-
-
-class _Rows:
-    """Compiles rows; holds what all of them need."""
-
-    def __init__(
-        self, definition: Definition, arrivals: Mapping[str, Arrival], guards: Mapping[str, Guard]
-    ) -> None:
-        self._definition = definition
-        self._arrivals = arrivals
+    def __init__(self, definition: Definition, guards: Mapping[str, Guard]) -> None:
+        self.chart = Chart(definition)
+        self.moves: dict[str, dict[str, Transition | Choice]] = {}
+        """The moves of the rows made so far, by configuration: what a step looks at."""
+        self.definition = definition
         self._guards = guards
+        self._rows: dict[str, Row] = {}
+        self._known: dict[tuple[str | None, str], Chain] = {}
+        """By source and event: compiled once, for all configurations."""
+        self.microsteps = Microsteps(definition, self.chart)
+        self.whole = tuple(
+            Arm(id=whole_id(key), after=after.delay_ms if after.due is None else after.due)
+            for key, after in definition.timeout.items()
+        )
+        """The timers of the whole workflow."""
+        self._arrivals: dict[str, Arrival] = {}
 
-    def row(self, state: State) -> Row:
-        """The row of one state."""
-        branches = {} if state.final else self._branches(state)
-        accepts = tuple(sorted(name for name in branches if not name.startswith("@")))
-        unhandled = state.unhandled or self._definition.unhandled
-        return Row(
-            moves={
-                sys.intern(name): self._moves(state, name, way) for name, way in branches.items()
-            },
+    def row(self, configuration: str) -> Row:
+        """
+        The row of a configuration.
+
+        Raises:
+            KeyError: the machine has no such configuration.
+        """
+        found = self._rows.get(configuration)
+        if found is None:
+            found = self._made(configuration)
+            self._rows[configuration] = found
+            self.moves[sys.intern(configuration)] = found.moves
+        return found
+
+    def arrival(self, state: str) -> Arrival:
+        """
+        What entering a state or a configuration from outside of the machine comes to.
+
+        Raises:
+            KeyError: there is no such state, or nobody rests in what it begins with.
+        """
+        found = self._arrivals.get(state)
+        if found is None:
+            chart, microsteps = self.chart, self.microsteps
+            names: set[str] = set()
+            if chart.rests(state):
+                names.update(chart.active(state))
+            else:
+                chart.enter(state, None, NOTHING, names)
+            configuration = chart.configuration(names)
+            if not chart.rests(configuration):
+                raise KeyError(state)
+            entered = chart.sorted(names)
+            found = self._arrivals[state] = Arrival(
+                configuration=sys.intern(configuration),
+                arms=microsteps.arms(entered),
+                owed=microsteps.owed(entered),
+                result=self.row(configuration).result,
+            )
+        return found
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def _made(self, configuration: str) -> Row:
+        chart = self.chart
+        active = [chart.states[name] for name in chart.active(configuration)]
+        final = len(active) == 1 and active[0].final
+        lines = self._lines(chart.active(configuration))
+        chains = {} if final else self._chains(configuration, active, lines)
+        accepts = tuple(sorted(name for name in chains if not name.startswith("@")))
+        unhandled = self._unhandled(lines)
+        entries = [(call.action, state) for state in active for call in state.entry]
+        row = Row(
+            moves={},
+            any=self._choice(chains.get(ANY, ())),
+            always=self._choice(self._along(lines, lambda state: state.always, "@always")),
+            done=self._done(active),
+            raised={},
+            deferred=frozenset(name for state in active for name in state.defer),
             unhandled=unhandled,
             accepts=accepts,
             unknown=Refused(Reason.UNKNOWN_EVENT, unhandled, accepted=accepts),
             not_accepted=Refused(Reason.NOT_ACCEPTED, unhandled, accepted=accepts),
-            periods={
-                AFTER + key: after.delay_ms for key, after in state.after.items() if after.repeats
-            },
-            effects={call.action.name: call.action for call in state.entry},
-            arrival=self._arrivals[state.name],
-            final=state.final,
+            set_aside=Refused(Reason.NOT_ACCEPTED, Unhandled.DEFER, accepted=accepts),
+            periods=self._periods(active),
+            effects={action.name: action for action, _ in entries},
+            owners={action.name: state for action, state in entries},
+            single=len(lines) == 1,
+            final=final,
+            result=active[0].result if final else None,
         )
+        for name, found in chains.items():
+            if name != ANY:
+                row.moves[sys.intern(name)] = self._ready(configuration, name, found)
+        return row
 
-    def _branches(self, state: State) -> dict[str, Branches]:
-        """All branches by event name: the state's own first, then those of the machine."""
-        own: dict[str, On] = {**state.on}
-        own.update({AFTER + key: after for key, after in state.after.items()})
-        if state.on_done is not None:
-            own[DONE] = state.on_done
-        if state.on_error is not None:
-            own[ERROR] = state.on_error
-        branches = {name: on.branches for name, on in own.items()}
-        for name, on in self._definition.on.items():
-            branches[name] = branches.get(name, ()) + on.branches
+    def _unhandled(self, lines: list[tuple[State, ...]]) -> Unhandled:
+        """What the innermost state says that says anything, else the machine."""
+        said = (state.unhandled for line in lines for state in line if state.unhandled is not None)
+        return next(said, self.definition.unhandled)
+
+    def _periods(self, active: list[State]) -> dict[str, int]:
+        timers = {
+            timer_id(state, key): after for state in active for key, after in state.after.items()
+        }
+        timers |= {whole_id(key): after for key, after in self.definition.timeout.items()}
+        return {name: after.delay_ms for name, after in timers.items() if after.repeats}
+
+    def _chains(
+        self, configuration: str, active: list[State], lines: list[tuple[State, ...]]
+    ) -> dict[str, tuple[Chain, ...]]:
+        """Every event that means something here, with the moves of each leaf and what is around it."""
+        root = self.definition
+        named = {name for state in active for name in (*state.on, *state.defer)} | set(root.on)
+        found = {name: self._listening(lines, name) for name in named}
+        found[ERROR] = self._failing(configuration, lines)
+        single = len(lines) == 1
+        for state in active:
+            for key, after in state.after.items():
+                found[timer_id(state, key)] = (
+                    self._moves(state.name, timer_id(state, key), after),
+                )
+            if state.on_done is not None and not state.children:
+                found[own_event(DONE, state, single=single)] = (
+                    self._moves(state.name, DONE, state.on_done),
+                )
+            if state.entry:
+                line = (state, *(self.chart.states[one] for one in self.chart.above[state.name]))
+                found[own_event(ERROR, state, single=single)] = self._failing(configuration, [line])
+        for key, after in root.timeout.items():
+            found[whole_id(key)] = (self._moves(None, whole_id(key), after),)
+        return {name: chains for name, chains in found.items() if any(chains)}
+
+    def _listening(self, lines: list[tuple[State, ...]], name: str) -> tuple[Chain, ...]:
+        """The moves of an event from outside; a state that defers it keeps it from those around."""
+        chains = []
+        for line in lines:
+            chain: Chain = ()
+            for state in line:
+                chain += self._on(state.name, state.on, name)
+                if name in state.defer:
+                    break
+            else:
+                chain += self._on(None, self.definition.on, name)
+            chains.append(chain)
+        return tuple(chains)
+
+    def _on(self, source: str | None, on: Mapping[str, On], name: str) -> Chain:
+        """A state's branches for an event, then those for any."""
+        found: Chain = ()
+        for key in dict.fromkeys((name, ANY)):
+            if key in on:
+                found += self._moves(source, key, on[key])
+        return found
+
+    def _along(
+        self, lines: list[tuple[State, ...]], way: Callable[[State], On | None], name: str
+    ) -> tuple[Chain, ...]:
+        """The moves of one key of the states, from each leaf outwards."""
+        chains = []
+        for line in lines:
+            ways = ((state.name, way(state)) for state in line)
+            moves = [self._moves(source, name, on) for source, on in ways if on is not None]
+            chains.append(tuple(move for some in moves for move in some))
+        return tuple(chains)
+
+    def _failing(self, configuration: str, lines: list[tuple[State, ...]]) -> tuple[Chain, ...]:
+        chains = self._along(lines, lambda state: state.on_error, ERROR)
         # The machine's last resort must not "handle" the failures of the state that it leads to.
-        last = self._definition.on_error
-        resort = () if last is None else last.branches
-        resort = tuple(branch for branch in resort if branch.target != state.name)
-        if resort:
-            branches[ERROR] = branches.get(ERROR, ()) + resort
-        return branches
+        last = self.definition.on_error
+        active = self.chart.active(configuration)
+        resort = () if last is None else self._moves(None, ERROR, last)
+        resort = tuple(move for move in resort if move.target not in active)
+        return tuple(chain + resort for chain in chains)
 
-    def _moves(self, state: State, name: str, branches: Branches) -> Transition | tuple[Move, ...]:
-        moves = tuple(self._move(state, name, branch) for branch in branches)
-        first = moves[0]
-        # A branch without a guard always wins, so what follows it (root branches) is never tried.
-        return first.ready if first.guard is None and first.ready is not None else moves
+    def _done(self, active: list[State]) -> dict[str, Choice]:
+        ways = {state.name: state.on_done for state in active if state.children}
+        chains = {name: self._moves(name, DONE, on) for name, on in ways.items() if on is not None}
+        return {
+            name: Choice(chains=(chain,), options=None, taken={}) for name, chain in chains.items()
+        }
 
-    def _move(self, state: State, name: str, branch: Branch) -> Move:
-        leaving = leaves_state(state, branch)
-        arrival = self._arrivals[branch.target] if leaving and branch.target is not None else None
-        decide = _actions((*branch.before, *(state.exit if leaving else ()), *branch.actions))
+    def raised(self, configuration: str, name: str) -> Choice | None:
+        """The moves of an event that a branch raises; None if no active state hears it."""
+        row = self.row(configuration)
+        if name not in row.raised:
+            lines = self._lines(self.chart.active(configuration))
+            row.raised[name] = self._choice(self._listening(lines, name))
+        return row.raised[name]
+
+    def _lines(self, active: tuple[str, ...]) -> list[tuple[State, ...]]:
+        """Each leaf with the states around it, innermost first."""
+        chart = self.chart
+        return [
+            tuple(chart.states[name] for name in (leaf, *chart.above[leaf]))
+            for leaf in chart.leaves(active)
+        ]
+
+    # -- timers ----------------------------------------------------------------------------------
+
+    def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
+        """The workflow's timers once this one was dealt with and its state stayed."""
+        known = self.chart.rests(snapshot.state)
+        period_ms = self.row(snapshot.state).periods.get(timer.id) if known else None
+        others = tuple(one for one in snapshot.timers if one != timer)
+        return others if period_ms is None else (*others, again(timer, period_ms, now_ms))
+
+    def timers_on(self, snapshot: Snapshot, name: str, now_ms: int) -> tuple[Timer, ...]:
+        """The workflow's timers once it has heard this event, as long as no state is left."""
+        if name.startswith(AFTER):
+            for timer in snapshot.timers:
+                if timer.id == name:
+                    return self.timers_after(snapshot, timer, now_ms)
+        return snapshot.timers
+
+    # -- moves -----------------------------------------------------------------------------------
+
+    def _moves(self, source: str | None, name: str, on: On) -> Chain:
+        known = self._known.get((source, name))
+        if known is None:
+            known = tuple(self._move(source, branch) for branch in on.branches)
+            self._known[source, name] = known
+        return known
+
+    def _move(self, source: str | None, branch: Branch) -> Move:
         read = [one for value in branch.assign.values() for one in expressions(value)]
-        steady = not name.startswith(AFTER) if arrival is None else not arrival.timers
+        guard = branch.guard
         return Move(
-            guard=None if branch.guard is None else compiled(branch.guard, self._guards),
-            denied="" if branch.guard is None else text_of(branch.guard),
-            state=sys.intern(state.name),
-            arrival=arrival,
-            decide=decide,
+            source=source,
+            guard=None if guard is None else compiled(guard, self._guards, self.chart.active),
+            denied="" if guard is None else text_of(guard),
+            target=branch.target,
+            reenter=branch.reenter,
+            before=actions_of(branch.before),
+            actions=actions_of(branch.actions),
             assign=tuple((sys.intern(key), value) for key, value in branch.assign.items()),
+            raises=tuple((sys.intern(one.event), one.payload) for one in branch.raises),
             with_event=any("event" in expression.roots for expression in read),
-            ready=_ready(state, arrival, decide) if steady and not branch.assign else None,
         )
 
+    @staticmethod
+    def _choice(chains: tuple[Chain, ...]) -> Choice | None:
+        chains = tuple(chain for chain in chains if chain)
+        return Choice(chains=chains, options=None, taken={}) if chains else None
 
-def _ready(state: State, arrival: Arrival | None, decide: tuple[Action, ...]) -> Transition:
-    if arrival is None:
-        return Transition(sys.intern(state.name), entered=False, decide=decide)
-    return Transition(
-        arrival.state,
-        entered=True,
-        decide=decide,
-        timers=(),
-        owed=arrival.owed,
-        result=arrival.result,
-    )
+    def _ready(
+        self, configuration: str, name: str, chains: tuple[Chain, ...]
+    ) -> Transition | Choice:
+        """The decision itself where no guard has a say in it and the event changes nothing of it."""
+        choice = Choice(chains=tuple(chain for chain in chains if chain), options=None, taken={})
+        timer = name.startswith(AFTER)
+        if all(chain[0].guard is None for chain in choice.chains):
+            # A branch without a guard always wins, so what follows it is never tried.
+            moves = tuple(dict.fromkeys(chain[0] for chain in choice.chains))
+            if not any(self.microsteps.recalls(move) for move in moves):
+                ready = self.microsteps.taken(configuration, choice, moves, NOTHING).ready
+                if ready is not None and (ready.entered or not timer):
+                    return ready
+        [chain, *others] = choice.chains
+        if others or any(self.microsteps.recalls(move) for move in chain):
+            return choice
+        options = []
+        for move in chain:
+            taken = self.microsteps.taken(configuration, choice, (move,), NOTHING)
+            steady = taken.ready is not None and (taken.ready.entered or not timer)
+            options.append((move.guard, taken, taken.ready if steady else None))
+        return replace(choice, options=tuple(options))

@@ -111,7 +111,7 @@ class Life:
     def _event(self, told: Told) -> Event:
         """The event of something that is no record: a timer, a run's result, a replayed letter."""
         name = str(told.get("event"))
-        payload = self._failure if name == ERROR else None
+        payload = self._failure if name.startswith(ERROR) else None
         return Event(name, payload, None, told.at_ms, (), told.origin)
 
     def _letters_first(self, told: Told) -> Iterator[Complaint]:
@@ -151,7 +151,7 @@ class Life:
             yield Promise.ONCE, f"{where} left state {before!r}, it was in {snapshot.state!r}"
         if event.name == "@set-state":
             snapshot.result = None
-            decision: Decision | None = self.machine.entering(target, snapshot.seq + 1, told.at_ms)
+            decision: Decision | None = self._entering(target, told)
         elif snapshot.result is not None:
             yield Promise.ONCE, f"{where} was applied after the end of its workflow"
             return
@@ -187,11 +187,14 @@ class Life:
         return told.origin.startswith("error/") and not self._failure
 
     def _believed(self, target: str, told: Told) -> Transition | None:
-        if target not in self.machine.states:
+        if not self.machine.rests(target):
             return None
         if target == self.snapshot.state:
             return Transition(target, entered=False)
-        return self.machine.entering(target, self.snapshot.seq + 1, told.at_ms)
+        return self._entering(target, told)
+
+    def _entering(self, target: str, told: Told) -> Transition:
+        return self.machine.entering(target, self.snapshot.seq + 1, told.at_ms, self.snapshot)
 
     def _accept(self, decision: Transition, event: Event) -> None:
         snapshot = self.snapshot
@@ -212,8 +215,12 @@ class Life:
         snapshot = self.snapshot
         snapshot.state = decision.target
         snapshot.timers = () if decision.result else decision.timers or ()
-        snapshot.owed = tuple(Owed(name, snapshot.seq) for name in decision.owed)
-        for owed in snapshot.owed:
+        new = tuple(Owed(name, snapshot.seq) for name in decision.owed)
+        left = {one.name for one in snapshot.owed} if decision.left is None else decision.left
+        snapshot.owed = (*(one for one in snapshot.owed if one.name not in left), *new)
+        if decision.memory is not None:
+            snapshot.memory = decision.memory
+        for owed in new:
             eager = self.machine.effect(snapshot.state, owed.name).eager
             self.debts[owed.name, owed.seq] = Debt(owed, self.cut_at_ms, eager=eager)
         if decision.result is not None:
@@ -276,7 +283,8 @@ class Life:
             fields = (("type", "error"), ("message", "message"), ("attempt", "attempt"))
             self._failure = {"callback": name, **{to: told.get(of) for to, of in fields}}
             # Without an `on_error` the workflow is parked, and owes the run still.
-            over = self.machine.has(snapshot.state, ERROR)
+            event = self.machine.error_event(snapshot.state, name)
+            over = self.machine.has(snapshot.state, event)
         if outcome == "done":
             self._failure = {}
         if over:

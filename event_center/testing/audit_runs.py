@@ -77,8 +77,7 @@ class Starts:
 
 
 def _eager(machine: Machine) -> Iterator[str]:
-    for state, names in machine.entries.items():
-        yield from (name for name in names if machine.effect(state, name).eager)
+    yield from (call.action.name for _, call in machine.definition.calls() if call.action.eager)
 
 
 def _is_event_of(workflow_id: str, origin: str, events: Events) -> bool:

@@ -74,6 +74,8 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
         or snapshot.parked is not None
         or snapshot.failure is not None
         or snapshot.loop
+        or snapshot.memory
+        or snapshot.earlier
     ):
         _rare(snapshot, body)
         again = snapshot.deciding_due_ms
@@ -130,6 +132,10 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
         body["failure"] = tuple(snapshot.failure)
     if snapshot.loop:
         body["loop"] = snapshot.loop
+    if snapshot.memory:
+        body["memory"] = snapshot.memory
+    if snapshot.earlier:
+        body["earlier"] = [[seq, _event_parts(one)] for seq, one in snapshot.earlier.items()]
 
 
 def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Counted]:
@@ -233,3 +239,6 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     failure = get("failure")
     snapshot.failure = None if failure is None else Failure(*failure)
     snapshot.loop = get("loop", 0)
+    snapshot.memory = get("memory")
+    if "earlier" in body:
+        snapshot.earlier = {seq: _event(parts) for seq, parts in body["earlier"]}

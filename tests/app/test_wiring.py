@@ -28,11 +28,13 @@ def test_the_limits_reach_the_engine() -> None:
         "threads": 3,
         "mailbox": 4,
         "cut_records": 5,
+        "warm": 7,
         "grace": "6s",
     }
     limits = make_plan(load_settings(overrides={"engine": engine})).limits
     assert (limits.max_waiting, limits.callbacks, limits.threads) == (1, 2, 3)
     assert (limits.mailbox, limits.cut_records, limits.grace_s) == (4, 5, 6.0)
+    assert limits.warm == 7
 
 
 async def test_the_busy_timeout_reaches_the_log(tmp_path: Path) -> None:

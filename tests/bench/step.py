@@ -1,8 +1,9 @@
 """
-Case `step`: the pure step of a flat machine without callbacks, beside a bare look-up in two dicts.
+Case `step`: the pure step of machines without callbacks, beside a bare look-up in two dicts.
 
-It measures `Machine.step` and the swap of the state, by CPU. The bare side is the least that any
-table-driven machine has to do.
+It measures `Machine.step` and the swap of the state, by CPU: of a flat machine, of states inside of
+others, of two regions that both move; and how long 200 states take to be loaded and checked. The bare
+side is the least that any table-driven machine has to do.
 """
 
 from __future__ import annotations
@@ -15,6 +16,32 @@ from tests.bench.work import MACHINE, STATES, Size, machine_text
 
 EVENTS = 1_000_000
 TARGET = Target(limit=1_000_000)
+NESTED = """
+machine: nested
+version: 1
+initial: p
+perpetual: true
+states:
+  p:
+    initial: a
+    states:
+      a: {on: {next: b}}
+      b: {initial: c, states: {c: {on: {next: d}}, d: }}
+    on: {next: a}
+"""
+PARALLEL = """
+machine: parallel
+version: 1
+initial: p
+perpetual: true
+states:
+  p:
+    type: parallel
+    states:
+      l: {initial: a, states: {a: {on: {next: {target: b, guard: =payload > 0}}}, b: {on: {next: a}}}}
+      r: {initial: c, states: {c: {on: {next: d}}, d: {on: {next: c}}}}
+"""
+LARGE = 200
 
 
 def run(size: Size) -> list[Row]:
@@ -27,7 +54,17 @@ def run(size: Size) -> list[Row]:
     async def bare() -> Reading:
         return _bare(events)
 
-    found = in_turns({"ours": ours, "bare": bare}, size.rounds)
+    async def nested() -> Reading:
+        return _steps(NESTED, events)
+
+    async def parallel() -> Reading:
+        return _steps(PARALLEL, events)
+
+    async def load() -> Reading:
+        return _load()
+
+    sides = {"ours": ours, "bare": bare, "nested": nested, "parallel": parallel, "load": load}
+    found = in_turns(sides, size.rounds)
     return [
         one_side(
             "step",
@@ -44,6 +81,7 @@ def run(size: Size) -> list[Row]:
             value=lambda reading: reading.per_cpu_s,
             unit="/s",
         ),
+        *_richer(found),
         two_sides(
             "step",
             "time of a step / time of the look-ups",
@@ -56,6 +94,32 @@ def run(size: Size) -> list[Row]:
     ]
 
 
+def _richer(found: dict[str, list[Reading]]) -> list[Row]:
+    """What the richer parts of the language cost."""
+    least = {"nested": ("states inside of others", 500_000), "parallel": ("two regions", 400_000)}
+    rows = [
+        one_side(
+            "step",
+            f"the same, {what}",
+            found[side],
+            value=lambda reading: reading.per_cpu_s,
+            unit="/s",
+            target=Target(limit=limit),
+        )
+        for side, (what, limit) in least.items()
+    ]
+    load = one_side(
+        "step",
+        f"load and check {LARGE} states",
+        found["load"],
+        value=lambda reading: reading.cpu_us * LARGE / 1_000,
+        unit="ms",
+        target=Target(limit=100, at_least=False),
+        higher=False,
+    )
+    return [*rows, load]
+
+
 def _ours(events: int) -> Reading:
     machine = parse(machine_text(entry=False))
     snapshot = Snapshot("wf-1", MACHINE, machine.version, machine.initial)
@@ -66,6 +130,28 @@ def _ours(events: int) -> Reading:
             snapshot.state = step(snapshot, event, 0).target  # type: ignore[union-attr]  # accepted
     _check(snapshot.state, events)
     return meter.reading(events)
+
+
+def _steps(text: str, events: int) -> Reading:
+    machine = parse(text)
+    birth = machine.birth(0)
+    snapshot = Snapshot("wf-1", machine.name, machine.version, birth.target)
+    event = Event("next", 1)
+    step = machine.step
+    with Meter() as meter:
+        for _ in range(events):
+            snapshot.state = step(snapshot, event, 0).target  # type: ignore[union-attr]  # accepted
+    return meter.reading(events)
+
+
+def _load() -> Reading:
+    lines = ["machine: large", "version: 1", "initial: s0", "states:", "  done: {type: final}"]
+    for number in range(LARGE - 1):
+        following = f"s{(number + 1) % (LARGE - 1)}"
+        lines += [f"  s{number}:", f"    on: {{next: {following}, stop: done}}", "    entry: work"]
+    with Meter() as meter:
+        parse("\n".join(lines))
+    return meter.reading(LARGE)
 
 
 def _bare(events: int) -> Reading:

@@ -93,6 +93,16 @@ def test_named_machines(project: Project) -> None:
     assert "none.yaml:1:1" in answer.out
 
 
+def test_explain_says_what_a_code_means(project: Project) -> None:
+    """With an example; a code that is none is refused with those that there are."""
+    said = project.done("check", "--explain", "e208")
+    assert "E208: States without a way to an end" in said.out
+    assert project.done("check", "--explain", "E208", "--json").json["code"] == "E208"
+    refused = project.run("check", "--explain", "E999")
+    assert refused.code == 2
+    assert "E308" in refused.err
+
+
 def test_paths_are_written_as_from_here(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Places in machines and in plugins are both told from the working directory on."""
     monkeypatch.chdir(project.root)

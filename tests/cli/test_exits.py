@@ -28,7 +28,17 @@ KINDS = [
     for _, kind in inspect.getmembers(errors, inspect.isclass)
     if issubclass(kind, EventCenterError)
 ]
-LOG = {"LogError", "LogUnavailable", "LogInUse", "NotCommitted", "Unknown", "Fenced", "FormatError"}
+LOG = {
+    "LogError",
+    "LogUnavailable",
+    "LogRefused",
+    "LogInUse",
+    "DataLost",
+    "NotCommitted",
+    "Unknown",
+    "Fenced",
+    "FormatError",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

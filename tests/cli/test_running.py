@@ -70,7 +70,7 @@ def test_a_second_signal_ends_at_once(project: Project, number: signal.Signals) 
 def test_sigterm_lets_what_runs_end_and_begins_nothing_more(project: Project) -> None:
     """The callback ends, its result is kept, and the events behind it are the next daemon's."""
     plugin = (project.root / "machines/task.py").read_text()
-    project.write("machines/task.py", plugin.replace("sleep(60)", "sleep(1)"))
+    project.write("machines/task.py", plugin.replace("Event().wait()", "sleep(1)"))
     project.write("machines/mended", "")
     with project.daemon() as daemon:
         project.done("publish", *SLOW)

@@ -157,6 +157,13 @@ THREAD = "the callback is not this thread's: run.1.started and run.2.returned di
 TABLE = {
     "engine/member.py Member.until_idle: owner.quiet()": "it only asks",
     "engine/member.py Member.until_idle: anyio.sleep(IDLE_POLL_S)": "it only asks",
+    "engine/member.py Member.quiet: owner.quiet()": "it only asks",
+    "engine/member.py Member._follow_on: former.gone()": (
+        "it only waits: the former ownership dies at steps of its own"
+    ),
+    "engine/cutting.py Cutting.until_stopped: lease.open_gate(parts.entry.offsets)": (
+        "a gate is in memory: the next owner opens it anew, and takeover.4.opened dies there"
+    ),
     "engine/run.py Runners._work: self._in_thread(run)": THREAD,
     "engine/run.py Runners._in_thread: self._threads.slot()": THREAD,
     "engine/run.py Runners._in_thread: self._threads.call(partial(_called, run))": THREAD,
@@ -170,6 +177,7 @@ TABLE = {
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"
     ),
     "log/memory/log.py MemoryLog.create: self.faults.at('create')": OUTSIDE,
+    "log/memory/log.py MemoryLog.describe: self.faults.at('describe')": OUTSIDE,
     "log/memory/log.py MemoryLog.publish: self.faults.at('publish.begun')": OUTSIDE,
     "log/memory/log.py MemoryLog.publish: self.faults.at('publish.written')": OUTSIDE,
     "log/memory/log.py MemoryLog.read: self.faults.at('read')": OUTSIDE,

@@ -201,6 +201,7 @@ async def test_no_record_is_a_timer() -> None:
         backoff_rate=st.floats(1, 2.0**64),
         max_delay_ms=st.integers(0, 2**53),
         jitter=st.sampled_from(["none", "full"]),
+        errors=st.just(()),
     ),
 )
 def test_every_attempt_has_a_delay(attempt: int, retry: Retry) -> None:
@@ -229,6 +230,15 @@ def test_every_attempt_has_a_delay(attempt: int, retry: Retry) -> None:
 def test_retry_later_takes_seconds_or_a_timedelta(asked: Any, ms: int) -> None:
     """Both mean the same; the longest delay is a year."""
     assert delay_ms(Retry(), 1, RetryLater(asked), "k") == ms
+
+
+def test_only_the_named_errors_are_tried_again() -> None:
+    """A policy with `errors` gives up at once on others; what asks for another try itself gets it."""
+    retry = Retry(errors=("TimeoutError",))
+    assert delay_ms(retry, 1, TimeoutError(), "k") == retry.interval_ms
+    assert delay_ms(retry, 1, KeyError("x"), "k") is None
+    assert delay_ms(Retry(), 1, KeyError("x"), "k") == retry.interval_ms
+    assert delay_ms(retry, 1, RetryLater(2), "k") == 2_000
 
 
 def test_retry_later_says_what_it_takes() -> None:

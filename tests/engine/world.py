@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from dataclasses import replace
 from textwrap import dedent
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +51,8 @@ OWN = OwnTopics(
     history="app.history",
     dead_letters="app.dead-letters",
 )
+WARM = 2
+"""Workflows that stay live with nothing to do: so few that every test makes bytes of some."""
 PATIENCE_S = 3_600.0
 """How long, by the event loop's clock, a world may take until nothing happens in it."""
 
@@ -125,7 +128,7 @@ class World:
         """The process dies when it reaches this step next."""
         self.audits = True
         self._options: dict[str, Any] = {
-            "limits": limits or EngineLimits(),
+            "limits": replace(limits or EngineLimits(), warm=WARM),
             "dead_letter_strays": frozenset(dead_letter_strays),
             "publishable": frozenset(publishable),
             "every_outcome": every_outcome,

@@ -138,7 +138,7 @@ def test_private_names_are_listed() -> None:
             match node:
                 case ast.Attribute(value=ast.Name(id="self" | "cls")):
                     continue
-                case ast.Attribute(attr=name) if name[0] == "_" and name != "_asdict":
+                case ast.Attribute(attr=name) if name[0] == "_" and name not in {"_asdict", "_replace"}:
                     used.add(name)
                 case ast.Call(
                     func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]

@@ -88,6 +88,9 @@ def test_values(value: str, expected: object) -> None:
         ("retries: {slow: {interval: 1m, max_delay: 1h, jitter: full, backoff_rate: 1.5}}",
          "{do: x, retry: slow}", Retry(3, 60_000, 1.5, 3_600_000, "full")),
         ("", "{do: x, retry: {max_attempts: 2, interval: 0s}}", Retry(2, 0)),
+        ("", "{do: x, retry: {errors: [TimeoutError, Busy]}}",
+         Retry(errors=("TimeoutError", "Busy"))),
+        ("", "{do: x, retry: {errors: Busy}}", Retry(errors=("Busy",))),
     ],
 )  # fmt: skip
 def test_retries(retries: str, call: str, expected: Retry) -> None:
@@ -142,6 +145,8 @@ def test_words_for_readers() -> None:
     assert (machine.definition.title, machine.definition.description) == ("T", "D")
     assert machine.on_failure is OnFailure.DEAD_LETTER
     assert machine.unhandled("A") is Unhandled.DEFER
+    spoken = made("title: {en: Draft, zh: 草稿}, on: {go: B}").definition.states["A"]
+    assert spoken.title == {"en": "Draft", "zh": "草稿"}
     assert made("tags: human, on: {go: B}").definition.states["A"].tags == ("human",)
 
 
@@ -191,6 +196,11 @@ OTHER = [
     ("go: B", "go: {target: B, before: a}"),
     ("go: B", "go: {target: B, before: {do: a, timeout: 5s}}"),
     ("go: B", "go: {target: B, before: {do: a, retry: none}}"),
+    ("go: B", "go: {target: B, raise: y}"),
+    ("go: B", "go: {target: B, raise: {event: y, payload: =now}}"),
+    ("go: B", "go: {target: B, before: {do: a, retry: {errors: E}}}"),
+    ("go: B", "go: {target: B, guard: {in: A}}"),
+    ("go: B", "go: B, '*': B"),
     ("go: B", "go: B, x: {}"),
     ("go: B", "go: B, x: A"),
     ("go: B", "go: B, x: {target: A, reenter: true}"),
@@ -203,6 +213,15 @@ OTHER = [
     ("also: B}", "also: B}, entry: a, on_done: C"),
     ("also: B}", "also: B}, exit: a"),
     ("also: B}", "also: B}, on_error: C"),
+    ("also: B}", "also: B}, on_error: {target: C, errors: E}"),
+    ("back: A}", "back: A}, always: {target: C, guard: g}"),
+    ("also: B}", "also: B}, defer: x"),
+    ("also: B}", "also: B}, after: {=now: C}"),
+    ("also: B}", "also: B, h: H}, initial: D, states: {D: , H: {type: history}}"),
+    ("also: B}", "also: B, h: H}, initial: D, states: {D: , H: {type: history, history: deep}}"),
+    ("also: B}", "also: B}, type: parallel, states: {D: , E: }"),
+    ("also: B}", "also: B}, type: parallel, states: {E: , D: }"),
+    ("initial: A\n", "initial: A\ntimeout: {1d: C}\n"),
     ("also: B}", "also: B}, unhandled: ignore"),
     ("also: B}", "also: B}, perpetual: true"),
     ("type: final", "type: final, result: failure"),

@@ -55,8 +55,10 @@ def way(draw: Any, *, timer: bool = False) -> Any:
     if draw(st.integers(0, 3)) == 0:
         return draw(st.sampled_from(STATES))
     guarded = draw(st.integers(0, 2))
-    branches = [branch(draw, timer=timer, guarded=True) for _ in range(guarded)]
-    branches.append(branch(draw, timer=timer, guarded=draw(BOOLS)))
+    drawn = [branch(draw, timer=timer, guarded=True) for _ in range(guarded)]
+    drawn.append(branch(draw, timer=timer, guarded=draw(BOOLS)))
+    # The same guard a second time is refused: such a branch could never be taken.
+    branches = list({one.get("guard"): one for one in drawn}.values())
     return branches[0] if len(branches) == 1 and draw(BOOLS) else branches
 
 
@@ -175,9 +177,9 @@ machine: order # one
 version: 1
 initial: new
 data: {reason: null, "n": 0}
-events: {go: {missing: create}, stop: , halt: }
+events: {go: {missing: create}, stop: , halt: , twice: }
 retries: {default: {max_attempts: 5, interval: 1s, jitter: full}}
-on: {halt: {target: done, guard: {not: {and: [g, =data.n > 1]}}}}
+on: {twice: both, halt: {target: done, guard: {not: {and: [g, =data.n > 1]}}}}
 states:
   new: {on: {go: run}}
   run: &run
@@ -187,12 +189,25 @@ states:
     after: {24h: done, 5s: {actions: ping, repeat: true}}
     on_error: done
   done: {type: final, result: failure, tags: [a, 'b'], meta: {x: [1, 2.5, ~]}}
+  both:
+    type: parallel
+    defer: [stop]
+    states:
+      left:
+        initial: l1
+        states: {l1: {on: {stop: l2}}, l2: {type: final}, back: {type: history, history: deep}}
+      right: {initial: r1, states: {r1: {always: {target: r2, guard: {in: l2}}}, r2: {type: final}}}
+    on_done: pick
+  pick: {type: choice, always: [{target: back, guard: g, raise: go}, done]}
+timeout: {90d: done}
 """
 PIECES = st.sampled_from(
     ["[", "]", "{", "}", ": ", ", ", "- ", "&a ", "*a ", "*run", "<<: ", "!!str ", "!", "|", ">",
      "%", "?", "'", '"', "\\", "\n", "\n  ", "\t", "---\n", "...\n", "#", " #", "@", "`", "=", "==",
      "0x", "1e9", "-", "null", "true", "\0", "\x85", "\u2028", "\ufeff", "\ud800", "\u00e9",
-     "\U0001f600", "\x07", "type: ", "invoke: ", "target: ", "guard: ", "=payload.__class__", "=(",
+     "\U0001f600", "\x07", "type: ", "invoke: ",
+     "states: ", "initial: ", "history: ", "parallel", "l1", "both", "in: ",
+     "target: ", "guard: ", "=payload.__class__", "=(",
      "30", ".inf", "9" * 30]
 )  # fmt: skip
 EDITS = st.lists(
@@ -242,6 +257,16 @@ def test_any_value_at_any_key(key: str, value: Any) -> None:
         name, colon, _ = line.partition(":")
         lines.append(f"{name}{colon} {written}" if name.strip() == key else line)
     only_definition_errors("\n".join(lines))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(EDITS)
+def test_any_edit(edits: list[tuple[int, int, str]]) -> None:
+    """A machine with some of its text replaced is read or refused with problems."""
+    text = TEXT
+    for start, size, piece in edits:
+        text = text[:start] + piece + text[start + size :]
+    only_definition_errors(text)
 
 
 @settings(max_examples=200, deadline=None)

@@ -59,6 +59,8 @@ PARTS: dict[str, st.SearchStrategy[Any]] = {
     "refusals": st.lists(st.builds(Refusal, NUMBER, TEXT, TEXT, TEXT), max_size=2).map(tuple),
     "loop": NUMBER,
     "parked": st.none() | NAME,
+    "memory": st.none() | st.dictionaries(NAME, NAME, min_size=1, max_size=2),
+    "earlier": st.none() | st.dictionaries(NUMBER, EVENT, min_size=1, max_size=2),
     "failure": st.none() | st.builds(Failure, TEXT, TEXT, TEXT, NUMBER, NUMBER),
 }
 OWED = st.lists(st.builds(Owed, TEXT, NUMBER, NUMBER, NUMBER, NUMBER), min_size=1, max_size=2)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import IllegalOperation, KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError, for_code
 
 from event_center.errors import LogRefused, LogUnavailable
 from event_center.log.kafka.diagnosis import diagnosed
@@ -28,6 +28,8 @@ ResultT = TypeVar("ResultT")
 
 STOP_S = 3.0
 """How long a client may take to stop before its connections are closed under it."""
+AGAIN_S = 0.1
+"""Between two questions to a cluster that is not ready to answer."""
 LOOK_S = 1.0
 """Between two looks for a cluster that is not there yet."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
@@ -119,6 +121,40 @@ class Clients:
         )
         await self._started(made)
         return made
+
+    async def members(self) -> list[str]:
+        """
+        Who is in the group, by the client's name and host.
+
+        Raises:
+            LogUnavailable: nobody answers.
+        """
+        admin = await self.admin()
+        try:
+            async with asyncio.timeout(self.options.call_s):
+                while True:
+                    described = await self._described(admin)
+                    if described is not None:
+                        break
+                    await asyncio.sleep(AGAIN_S)
+        except FAILURES as error:
+            raise self.unavailable(error) from error
+        finally:
+            self.dispose(admin)
+        return [f"{client} at {host.lstrip('/')}" for _, client, host, *_ in described]
+
+    async def _described(self, admin: Any) -> list[Any] | None:
+        """The members of the group; None while the cluster is not ready to tell, as a new one."""
+        try:
+            (answer,) = await admin.describe_consumer_groups([self.options.group_id])
+            ((code, _, _, _, _, members, *_),) = answer.groups
+            if code:
+                raise for_code(code)(f"group {self.options.group_id}")
+        except KafkaError as error:
+            if error.retriable:
+                return None
+            raise
+        return list(members)
 
     async def plain(self) -> Any:
         """Start a client for requests that the others do not know."""

@@ -135,6 +135,10 @@ class KafkaLog:
         await group.enter()
         return group
 
+    async def members(self) -> list[str]:
+        """Who is in the group now; one that was killed stays until its session timeout."""
+        return await self._clients.members()
+
     async def describe(self) -> list[TopicDetail]:
         """All topics as an administrator sees them."""
         return await inspect(self._clients, self._catalog, self._cluster.reading)

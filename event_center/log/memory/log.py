@@ -80,6 +80,10 @@ class MemoryLog:
         self._groups.append(group)
         return group
 
+    async def members(self) -> list[str]:
+        """Who is in the group now."""
+        return [f"member {number}" for number in range(len(self._broker.members))]
+
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         """Append records outside any lease, all or nothing."""
         await self.faults.at("publish.begun")

@@ -48,6 +48,9 @@ class Members:
         self._revoked: set[tuple[Shard, Token]] = set()
         self._token = 0
 
+    def __len__(self) -> int:
+        return len(self._members)
+
     def join(self, member: Member) -> None:
         """
         Let a member in; shards come to it from the others.

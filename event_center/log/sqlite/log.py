@@ -22,7 +22,7 @@ from event_center.log.ownership import check_topic
 from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Entry, TopicInfo
 from event_center.log.sqlite.group import OpenFile, SqliteGroup
-from event_center.log.sqlite.presence import Presence
+from event_center.log.sqlite.presence import Presence, is_alive
 from event_center.log.sqlite.reader import Reader
 from event_center.log.sqlite.retention import Retention, Sweep
 from event_center.log.sqlite.schema import connect_reader, connect_writer
@@ -147,6 +147,10 @@ class SqliteLog:
         if self._timer is None:
             self._poll()
         return group
+
+    async def members(self) -> list[str]:
+        """Who is in the group now; a member that crashed is none any more."""
+        return self._file.reader.live_members(is_alive)
 
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         """Append records outside any lease, all or nothing; durable when it returns."""

@@ -140,8 +140,14 @@ class Reader:
 
     def dead_members(self, is_alive: Callable[[str, str], bool]) -> list[str]:
         """The members of the group that are not alive, by name."""
-        names = [row[0] for row in self._all("SELECT name FROM members ORDER BY id")]
-        return [name for name in names if not is_alive(self._path, name)]
+        return [name for name in self._members() if not is_alive(self._path, name)]
+
+    def live_members(self, is_alive: Callable[[str, str], bool]) -> list[str]:
+        """The members of the group that are alive, by name."""
+        return [name for name in self._members() if is_alive(self._path, name)]
+
+    def _members(self) -> list[str]:
+        return [row[0] for row in self._all("SELECT name FROM members ORDER BY id")]
 
     def epoch(self, shard: Shard) -> int:
         """The epoch of the last lease of the shard."""

@@ -17,7 +17,7 @@ from tests.log.harness import (
     numbered,
     puts,
 )
-from tests.waiting import PATIENCE_S, turns, until
+from tests.waiting import PATIENCE_S, turns, until, until_true
 
 
 class TestGroup:
@@ -208,3 +208,21 @@ class TestGroup:
                 late = await owner.fetched(10)
         found = flat([*early, *late], "orders", 1)
         assert [record.offset for record in found] == list(range(50))
+
+    async def test_members(self, harness: Harness, log: Log) -> None:
+        """Everybody who opens the log can ask who is in the group; who has left is not."""
+        looker = await harness.open()
+        assert await looker.members() == []
+        async with await joined(log, ["orders"], 4) as member:
+            await member.has(0, 1, 2, 3)
+            assert len(await looker.members()) == 1
+            async with await joined(await harness.open(), ["orders"], 4) as second:
+                await second.owns(2)
+                assert len(await looker.members()) == 2
+                await second.group.leave()
+            await member.group.leave()
+
+        async def empty() -> bool:
+            return await looker.members() == []
+
+        await until_true(empty)
