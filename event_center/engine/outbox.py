@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from event_center.engine.attempt import failure_of
-from event_center.engine.home import Home
 from event_center.engine.ledger import Ledger
+from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError
 from event_center.model import Event, Outgoing
@@ -29,15 +29,12 @@ WRONG = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, Ru
 class Outbox:
     """Sends for the callbacks of one shard."""
 
-    def __init__(
-        self, ledger: Ledger, inbox: str, home: Home, *, max_bytes: int, named: bool
-    ) -> None:
+    def __init__(self, ledger: Ledger, plan: Plan) -> None:
         self._ledger = ledger
-        self._inbox = inbox
-        self._home = home
-        self._max_bytes = max_bytes
-        """What the log can hold of one record."""
-        self._named = named
+        self._inbox = plan.topics.inbox
+        self._home = plan.home
+        self._max_bytes = plan.limits.record_bytes
+        self._named = plan.at_least_once
         """Give every event an id: the log may hold it twice, and its workflow has to see that."""
 
     def returned(self, run: Run, value: Any) -> Event | PluginError | None:

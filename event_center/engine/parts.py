@@ -67,13 +67,7 @@ class Parts:
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         letters = Letters(plan, ledger)
-        outbox = Outbox(
-            ledger,
-            plan.topics.inbox,
-            plan.home,
-            max_bytes=plan.limits.record_bytes,
-            named=plan.at_least_once,
-        )
+        outbox = Outbox(ledger, plan)
         waiting = WaitingRoom(plan, workflows, ledger)
         self.turn = turn = Turn(
             plan,

@@ -7,7 +7,7 @@ import itertools
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,44 +84,62 @@ class Dies(Exception):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("after", range(5))
-@pytest.mark.parametrize("large", [False, True])
-async def test_entries_are_whole(
-    harness: KafkaHarness,
-    log: KafkaLog,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    after: int,
-    large: bool,
-) -> None:
-    """A cut that was begun is there whole or not at all, whatever it was too large for."""
-    value = b"x" * (400_000 if large else 10)
-    first = {b"%d" % n: b"1" + value for n in range(4)} | {b"gone": b"1"}
-    second: dict[bytes, bytes | None] = {b"%d" % n: b"2" + value * n for n in range(1, 5)}
-    second[b"gone"] = None
+VALUE = b"x" * 400_000
+FIRST = {b"%d" % n: b"1" + VALUE for n in range(4)} | {b"gone": b"1"}
+SECOND = {b"%d" % n: b"2" + VALUE * n for n in range(1, 5)} | {b"gone": None}
+SMALL = {b"0": b"2", b"4": b"2", b"gone": None}
+
+
+async def dying(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Mapping[bytes, bytes | None]
+) -> list[dict[bytes, bytes]]:
+    """A cut is begun and its process dies in the step after so many; what is found then, and later."""
     async with await joined(log, ["orders"], 1) as member:
         await member.has(0)
         lease: Any = member.leases[Shard(0)]
-        await lease.commit(puts(first))
+        await lease.commit(puts(FIRST))
         left = itertools.count(after, -1)
         sent = lease._delivery._sent
 
         async def dies(packed: Any) -> Any:
             if next(left) <= 0:
+                if len(packed) > 1:
+                    await sent(packed[:1])
                 raise Dies
             return await sent(packed)
 
         monkeypatch.setattr(lease._delivery, "_sent", dies)
         with contextlib.suppress(Dies):
-            await lease.commit(puts(second, Outgoing("history", b"k", b"x", partition=0)))
+            await lease.commit(puts(cut, Outgoing("history", b"k", b"x", partition=0)))
         newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
-        written = after > 1  # of a large cut the journal counts, of others the only batch
-        whole = {k: v for k, v in (first | (second if written else {})).items() if v is not None}
-        assert await entries_of(log, 0) == whole
-        assert await restored(newer) == whole
-        assert await entries_of(log, 0) == await restored(newer) == whole
+        found = [await entries_of(log, 0), await restored(newer), await entries_of(log, 0)]
         await newer.commit(puts({b"1": b"3"}))
-        assert await restored(newer) == whole | {b"1": b"3"}
+        last = await restored(newer)
+        assert last.pop(b"1") == b"3"
+        return [*found, last | {b"1": found[0][b"1"]}]
+
+
+def after_both(cut: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+    """The entries after both cuts."""
+    return {key: value for key, value in (FIRST | cut).items() if value is not None}
+
+
+@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("cut", [SMALL, SECOND], ids=["small", "large"])
+async def test_entries_are_whole(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Mapping[bytes, bytes | None]
+) -> None:
+    """A cut that was begun is there whole or not at all, whatever it was too large for."""
+    found = await dying(log, monkeypatch, after, cut)
+    # After its records, of a large cut the journal counts, and of others the only batch.
+    assert found == [after_both(cut) if after > 1 else FIRST] * 4
+
+
+async def test_entries_without_a_journal(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: where nobody looks at the journal, a part of the cut is there."""
+    monkeypatch.setattr("event_center.log.kafka.store.journaled", lambda _: {})
+    found = await dying(log, monkeypatch, 2, SECOND)
+    assert found[0] not in (FIRST, after_both(SECOND))
 
 
 RELAYS = 3_000
