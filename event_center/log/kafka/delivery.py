@@ -22,11 +22,9 @@ from event_center.errors import Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
 from event_center.log.kafka.client import FAILURES
-from event_center.log.kafka.packing import Line, Packer, Parcel, parcels
+from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.store import JOURNAL, journal
 from event_center.log.kafka.transaction import Landed, send, transact
-
-Lines = Mapping[Place, Sequence[Line]]
 
 
 class Delivery(Protocol):
@@ -36,11 +34,11 @@ class Delivery(Protocol):
         self,
         own: Place,
         entries: Mapping[bytes, bytes | None],
-        lines: Sequence[Line],
-        others: Lines,
+        packed: Sequence[Parcel],
+        records: Sequence[Parcel],
     ) -> list[Landed]:
         """
-        Write the entries, whose records are `lines`, to the shard's own place, and all other lines.
+        Write entries of the shard's own place, whose batches are `packed`, and those of its records.
 
         Raises:
             Fenced: somebody else has started a producer of the same name; nothing was written.
@@ -61,14 +59,13 @@ class ExactlyOnce:
         self,
         own: Place,
         entries: Mapping[bytes, bytes | None],
-        lines: Sequence[Line],
-        others: Lines,
+        packed: Sequence[Parcel],
+        records: Sequence[Parcel],
     ) -> list[Landed]:
         """Write everything and commit."""
-        del entries
-        filled = [(own, lines), *others.items()] if lines else list(others.items())
-        packed = parcels(self._producer, filled)
-        return await transact(self._producer, packed, self._prefix, self._limit_s)
+        del own, entries
+        both = [*packed, *records]
+        return await transact(self._producer, both, self._prefix, self._limit_s)
 
 
 class AtLeastOnce:
@@ -84,22 +81,23 @@ class AtLeastOnce:
         self,
         own: Place,
         entries: Mapping[bytes, bytes | None],
-        lines: Sequence[Line],
-        others: Lines,
+        packed: Sequence[Parcel],
+        records: Sequence[Parcel],
     ) -> list[Landed]:
         """Write records first and the entries last, which makes them count."""
         reach(Step.LOG_BEGUN)
-        landed = await self._sent(parcels(self._producer, others.items()))
-        packed = parcels(self._producer, [(own, lines)] if lines else [])
+        landed = await self._sent(records)
         if len(packed) > 1:
-            noted, _ = self._packer.entries({JOURNAL: journal(entries)}, {})
-            landed += await self._sent(parcels(self._producer, [(own, noted)]))
+            landed += await self._sent(self._packed(own, journal(entries)))
         landed += await self._sent(packed)
         if len(packed) > 1:
-            removed, _ = self._packer.entries({JOURNAL: None}, {})
-            landed += await self._sent(parcels(self._producer, [(own, removed)]))
+            landed += await self._sent(self._packed(own, None))
         reach(Step.LOG_COMMITTED)
         return landed
+
+    def _packed(self, own: Place, value: bytes | None) -> list[Parcel]:
+        """The batches of a journal."""
+        return self._packer.pack_entries(self._producer, own, {JOURNAL: value}, {})[0]
 
     async def _sent(self, packed: Sequence[Parcel]) -> list[Landed]:
         if not packed:

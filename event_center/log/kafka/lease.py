@@ -12,19 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, NamedTuple, TypeGuard
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.gates import Place
 from event_center.log.kafka.client import Clients
-from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce, Lines
+from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from event_center.log.kafka.intake import truncated
-from event_center.log.kafka.packing import Packer
+from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.store import JOURNAL, Store
 from event_center.log.kafka.transaction import Landed
 from event_center.log.port import Cut, Entry, Kept
+from event_center.log.right import Right, check, unanswered
 from event_center.model import Shard, Token
 
 KEPT_S = 3_600.0
@@ -36,15 +36,6 @@ class Mark(NamedTuple):
 
     offset: int
     at: float
-
-
-class Standing(Enum):
-    """Whether a lease can still write. Only a held one becomes another."""
-
-    HELD = "held"
-    RELEASED = "released"
-    FENCED = "fenced"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +72,7 @@ class KafkaLease:
     ) -> None:
         self.shard = shard
         self.token = token
-        self.standing = Standing.HELD
+        self.right = Right.VALID
         self._clients = cluster.clients
         self._packer = cluster.packer
         self._reading = cluster.reading
@@ -112,21 +103,17 @@ class KafkaLease:
         """
         self._check()
         place = self._own
-        try:
-            begin = (await self._reading.begins([place]))[place]
-            stop = (await self._reading.highs([place]))[place]
-            store = Store()
-            if kept is not None and self._continues(kept.mark, begin, stop):
-                store = Store(kept.entries)
-                begin = kept.mark.offset
-            await self._reading.fill(store, place, begin, stop)
-        except LogUnavailable as error:
-            self._end(Standing.UNKNOWN)
-            raise Unknown(f"shard {self.shard} can not be restored: {error}") from error
+        begin = (await self._reading.begins([place]))[place]
+        stop = (await self._reading.highs([place]))[place]
+        store = Store()
+        if kept is not None and self._continues(kept.mark, begin, stop):
+            store = Store(kept.entries)
+            begin = kept.mark.offset
+        await self._reading.fill(store, place, begin, stop)
         self._wide = store.wide
         if store.unwritten:
             self._check()
-            await self._write(store.unwritten | {JOURNAL: None}, {})
+            await self._write(store.unwritten | {JOURNAL: None}, [])
         for piece in pieces(store.entries):
             self._check()
             yield piece
@@ -144,12 +131,8 @@ class KafkaLease:
         """Let `fetch` deliver the shard's records from these offsets on."""
         self._check()
         places = self._places()
-        try:
-            begins = await self._reading.begins(places.values())
-            highs = await self._reading.highs(places.values())
-        except LogUnavailable as error:
-            self._end(Standing.UNKNOWN)
-            raise Unknown(f"the gate of shard {self.shard} can not be opened: {error}") from error
+        begins = await self._reading.begins(places.values())
+        highs = await self._reading.highs(places.values())
         self._check()
         for name, place in places.items():
             if offsets.get(name, 0) > highs[place]:
@@ -159,31 +142,35 @@ class KafkaLease:
     async def commit(self, cut: Cut) -> None:
         """Make the whole cut durable and visible, or nothing of it."""
         self._check()
+        packer, producer = self._packer, self._producer
         try:
-            lines, _ = await self._packer.lines(cut.records)
+            places = await packer.places(cut.records)
             await self._confirm()
         except (UnknownTopic, LogUnavailable) as error:
             raise NotCommitted(
                 f"nothing of the cut of shard {self.shard} was written: {error}"
             ) from error
         self._check()
-        if cut.entries or lines:
-            await self._write(cut.entries, lines)
+        records = packer.pack(producer, cut.records, places)
+        if cut.entries or records:
+            await self._write(cut.entries, records)
         self._committed(self, cut.offsets)
 
-    async def _write(self, entries: Mapping[bytes, bytes | None], lines: Lines) -> None:
-        """Write entries, and lines of records; after any end but a clean one the lease is over."""
-        own, changed = self._packer.entries(entries, self._wide)
+    async def _write(
+        self, entries: Mapping[bytes, bytes | None], records: Sequence[Parcel]
+    ) -> None:
+        """Write entries, and batches of records; after any end but a clean one the lease is over."""
+        packed, changed = self._packer.pack_entries(self._producer, self._own, entries, self._wide)
         self._unheard = True
         try:
-            landed = await self._delivery.write(self._own, entries, own, lines)
+            landed = await self._delivery.write(self._own, entries, packed, records)
         except Fenced as error:
-            self._end(Standing.FENCED)
+            self._end(Right.FENCED)
             raise Fenced(f"shard {self.shard} was leased again: {error}") from error
         except Unknown as error:
-            self._end(Standing.UNKNOWN)
+            self._end(Right.UNKNOWN)
             said = self._clients.said(error.__cause__ or error)
-            raise Unknown(f"{self._explain()} ({said})") from error
+            raise unanswered(self.shard, f" ({said})") from error
         self._unheard = False
         for key, count in changed.items():
             self._wide[key] = count
@@ -199,33 +186,20 @@ class KafkaLease:
 
     async def release(self) -> None:
         """Give the right up; the gate closes."""
-        self._end(Standing.RELEASED)
+        self._end(Right.RELEASED)
 
     def supersede(self) -> None:
         """The shard is leased anew by this process: this lease can write no more."""
         if self._unheard:
-            self._end(Standing.UNKNOWN)
+            self._end(Right.UNKNOWN)
         else:
-            self._end(Standing.FENCED)
+            self._end(Right.FENCED)
 
     def _check(self) -> None:
-        lost = self.standing is Standing.HELD and self._unheard
-        if lost or self.standing is Standing.UNKNOWN:
-            raise Unknown(self._explain())
-        if self.standing is not Standing.HELD:
-            raise Fenced(
-                f"the lease of shard {self.shard} is {self.standing.value}: discard what this "
-                "process holds of the shard and wait for the next Assigned"
-            )
+        check(self.shard, self.right, unheard=self._unheard)
 
-    def _explain(self) -> str:
-        return (
-            f"nobody knows whether the last cut of shard {self.shard} was written: lease the shard "
-            "again and restore it"
-        )
-
-    def _end(self, standing: Standing) -> None:
-        if self.standing is Standing.HELD:
-            self.standing = standing
+    def _end(self, right: Right) -> None:
+        if self.right is Right.VALID:
+            self.right = right
             self.ending = self._clients.stopping(self._producer)
             self._ended(self)

@@ -25,7 +25,7 @@ PART = "__event_center.part"
 """The header of a part: which value it is of, its number, and how many there are."""
 _LENGTHS = struct.Struct(">Iq")
 _REMOVED = -1
-Part = tuple[bytes, bytes, Headers]
+Part = tuple[bytes, bytes | None, Headers]
 """Key, value and headers of one record of a value in parts."""
 
 
