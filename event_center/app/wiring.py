@@ -24,7 +24,7 @@ from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
 from event_center.errors import ConfigurationError, DefinitionError, Problem
 from event_center.log.detail import Use
-from event_center.log.kafka import KafkaOptions, open_kafka
+from event_center.log.kafka import MAX_EVENT_BYTES, KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
 from event_center.log.sqlite import Retention, open_sqlite
@@ -35,6 +35,8 @@ from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
 YAML = frozenset({".yaml", ".yml"})
+MAX_BLOB_BYTES = 512 * 1024**2
+"""SQLite holds about twice as much in one value."""
 Kept = Mapping[str, tuple[float | None, int | None]]
 """How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
 
@@ -181,6 +183,7 @@ def _kafka_options(
         app=settings.app,
         group=kafka.group,
         topic_prefix=kafka.topic_prefix,
+        at_least_once=kafka.delivery == "at_least_once",
         replication_factor=kafka.replication_factor,
         topic_configs={own_topics(settings).dead_letters: _kept(None, None, 1)} | kept,
         transaction_timeout_s=kafka.transaction_timeout,
@@ -342,6 +345,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
     bound = bind(settings, load_machines(settings))
     machines = {name: one.machine for name, one in bound.items()}
     _check_topics(settings, machines)
+    kafka = settings.log.kind == "kafka"
     return Plan(
         app=settings.app,
         bound=bound,
@@ -358,12 +362,14 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
+            record_bytes=MAX_EVENT_BYTES if kafka else MAX_BLOB_BYTES,
             warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,
         ),
         continue_after_loss=settings.log.on_data_loss == "continue",
         owner=f"{socket.gethostname()}/{os.getpid()}",
+        at_least_once=kafka and settings.log.kafka.delivery == "at_least_once",
         every_outcome=settings.engine.history == "all",
     )
 
