@@ -30,11 +30,12 @@ from event_center.log.port import Log
 from event_center.log.sqlite import Retention, open_sqlite
 from event_center.machine import Machine, load
 from event_center.machine.spelling import hint
-from event_center.plugins.discovery import discover
+from event_center.plugins.discovery import blueprints, discover
 from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
 YAML = frozenset({".yaml", ".yml"})
+PYTHON = ".py"
 Kept = Mapping[str, tuple[float | None, int | None]]
 """How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
 
@@ -224,7 +225,7 @@ async def _make_topics(log: Log, settings: Settings) -> None:
 
 def machine_files(settings: Settings) -> list[Path]:
     """
-    The YAML files that `machines` names, directories looked into.
+    The files that `machines` names, directories looked into for those in YAML.
 
     Raises:
         ConfigurationError: a file or directory does not exist, or none holds a machine.
@@ -252,6 +253,23 @@ def _no_machines_at(path: Path, settings: Settings) -> str:
     )
 
 
+def load_file(path: Path) -> tuple[list[Machine], list[Problem]]:
+    """
+    The machine of a YAML file, or those of a module of Python; and all problems that there are.
+
+    Raises:
+        PluginError: the module can not be imported, or has no machine.
+    """
+    machines: list[Machine] = []
+    problems: list[Problem] = []
+    for definition in blueprints(path) if path.suffix == PYTHON else [path]:
+        try:
+            machines.append(load(definition))
+        except DefinitionError as error:
+            problems += error.problems
+    return machines, problems
+
+
 def load_machines(settings: Settings) -> dict[str, Machine]:
     """
     Every machine by its name.
@@ -263,18 +281,16 @@ def load_machines(settings: Settings) -> dict[str, Machine]:
     machines: dict[str, Machine] = {}
     problems: list[Problem] = []
     for path in machine_files(settings):
-        try:
-            machine = load(path)
-        except DefinitionError as error:
-            problems += error.problems
-            continue
-        if machine.name in machines:
-            msg = (
-                f"{path} and {machines[machine.name].source} both define machine {machine.name!r}; "
-                "rename one of them"
-            )
-            raise ConfigurationError(msg)
-        machines[machine.name] = machine
+        found, wrong = load_file(path)
+        problems += wrong
+        for machine in found:
+            if machine.name in machines:
+                msg = (
+                    f"{path} and {machines[machine.name].source} both define machine "
+                    f"{machine.name!r}; rename one of them"
+                )
+                raise ConfigurationError(msg)
+            machines[machine.name] = machine
     if problems:
         raise DefinitionError(problems)
     return machines
