@@ -114,6 +114,7 @@ class Nested(Blueprint, version=1):
                 two = State(final=True)
                 go = one.to(two, raises={"event": "told", "payload": {"n": "=payload"}})
 
+            left.on_done("pause")
             right = State(defer="later", unhandled="ignore")
 
         fork = State(type="choice")
@@ -122,7 +123,6 @@ class Nested(Blueprint, version=1):
         pause = State(initial=True)
         back = State(type="history", history="deep", target="pause")
         split = pause.to(fork)
-        both.on_done("end")
 
     end = State(final=True, result="failure")
     rest = State(name="a rest", perpetual=True)
@@ -148,10 +148,10 @@ states:
     states:
       both:
         type: parallel
-        on_done: end
         states:
           left:
             initial: one
+            on_done: pause
             states:
               one: {on: {go: {target: two, raise: {event: told, payload: {n: =payload}}}}}
               two: {type: final}
