@@ -8,6 +8,7 @@ those of docs/glossary.md.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any, NamedTuple, NewType
 
@@ -20,6 +21,22 @@ Token = NewType("Token", int)
 Headers = tuple[tuple[str, bytes], ...]
 Json = Any
 """What `json.loads` can return. Payloads and data are the user's: nothing more is known of them."""
+
+
+RESERVED = "@"
+"""What the names of the center's own events begin with: timers, `@done`, `@error`."""
+
+MAX_ID = 512
+"""Bytes of a workflow_id: it is a key in every topic of the app."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def is_workflow_id(text: str) -> bool:
+    """Whether a workflow can be called so: 1 to `MAX_ID` bytes, no control characters."""
+    if text.isascii():
+        return text.isprintable() and 0 < len(text) <= MAX_ID
+    return len(text.encode("utf-8", "replace")) <= MAX_ID and not _CONTROL.search(text)
 
 
 class Position(NamedTuple):

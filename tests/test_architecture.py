@@ -34,6 +34,8 @@ BROAD_EXCEPTS = {
     "event_center/plugins/signatures.py": "a guard is the user's code",
     "event_center/engine/attempt.py": "the text of an error is the user's code",
     "event_center/cli/__init__.py": "the top of the daemon",
+    "event_center/log/kafka/log.py": "only a clean return of a publish says that all is written",
+    "event_center/log/kafka/transaction.py": "only a clean return of a commit is a commit",
 }
 """The files that may catch everything, each with its reason."""
 
@@ -52,6 +54,8 @@ SLEEPS = {
     "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
     "tests/crash/machines/parcel.py": "callbacks that take their time, in a real process",
     "tests/bench/waiting.py": "callbacks that wait are what is measured",
+    "tests/bench/kafka.py": "callbacks that wait, and a system that is idle between two events",
+    "tests/bench/members.py": "a member that is killed, in real time",
 }
 """The files of the tests that may sleep, each with its reason."""
 

@@ -17,9 +17,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     StringConstraints,
@@ -29,9 +26,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from event_center.app.kafka_settings import KafkaSettings
+from event_center.app.log_settings import LogSettings
 from event_center.app.problems import described
-from event_center.app.quantity import Bytes, BytesOrUnlimited, Seconds, SecondsOrUnlimited
+from event_center.app.quantity import Bytes, Seconds
+from event_center.app.section import FilePath, Limit, Section
 from event_center.app.sources import PREFIX, environment, flags, overlaid, settings_file
 from event_center.errors import ConfigurationError
 
@@ -39,10 +37,6 @@ OWN_TOPICS = ("inbox", "commands", "snapshots", "history", "dead-letters")
 """The center's own topics; the name of the app stands before each."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
-_OTHER_ENGINES = {
-    "memory": 'is "memory", which forgets everything when the process ends and serves tests only; '
-    'write "sqlite"',
-}
 
 
 def _plain_name(name: str) -> str:
@@ -69,110 +63,9 @@ def _name_or_expression(text: str) -> str:
     return _expression(text) if text.startswith("=") else _plain_name(text)
 
 
-def _engine(kind: object) -> object:
-    if isinstance(kind, str) and kind in _OTHER_ENGINES:
-        raise ValueError(_OTHER_ENGINES[kind])
-    return kind
-
-
-def _path(text: object) -> object:
-    if text == "":
-        raise ValueError("is empty; write a path")
-    return text
-
-
 Name = Annotated[str, AfterValidator(_plain_name)]
 Expression = Annotated[str, AfterValidator(_expression)]
-FilePath = Annotated[Path, BeforeValidator(_path)]
 Text = Annotated[str, StringConstraints(min_length=1)]
-Limit = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A table of the settings file: unknown keys are problems, and nothing changes it later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Keep(Section):
-    """How long consumed events stay in the log."""
-
-    max_age: SecondsOrUnlimited = Field(
-        default=7 * 86_400.0,
-        description='Older records go: a duration, or "unlimited". A week lets a bug of last Friday'
-        " be looked at on Monday.",
-    )
-    max_bytes: BytesOrUnlimited = Field(
-        default=4 * 1024**3,
-        description='The oldest records of a topic that is larger go: a size, or "unlimited".'
-        " It keeps a busy center from filling the disk within the age.",
-    )
-
-
-class KeepHistory(Keep):
-    """How long history stays in the log."""
-
-    max_age: SecondsOrUnlimited = Field(
-        default=30 * 86_400.0,
-        description='Older records go: a duration, or "unlimited". History answers why a workflow'
-        " is where it is, and people ask late.",
-    )
-
-
-class Retention(Section):
-    """What leaves the log by itself; dead letters and what is not consumed yet never do."""
-
-    events: Keep = Field(
-        default=Keep(),
-        description="Of the topics that the center consumes: records it is done with.",
-    )
-    history: KeepHistory = Field(
-        default=KeepHistory(), description="Of the topic `<app>.history`: every outcome."
-    )
-
-
-class LogSettings(Section):
-    """Where the log lies: events, snapshots and history."""
-
-    kind: Annotated[Literal["sqlite", "kafka"], BeforeValidator(_engine)] = Field(
-        default="sqlite",
-        description="The engine of the log. `sqlite` is one file on this machine; `kafka` is a"
-        " cluster, for more than one daemon.",
-    )
-    path: FilePath = Field(
-        default=Path("event-center.db"),
-        description="The file of the log, relative to the project's root. Put it on a local disk:"
-        " file locks of network file systems do not hold.",
-    )
-    partitions: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default=1,
-        description="Partitions of the center's own topics, and so the number of shards, 1 to 1024."
-        " They are made with the topics and never change; one process needs one.",
-    )
-    on_data_loss: Literal["stop", "continue"] = Field(
-        default="stop",
-        description="When records are gone before they were read, or a topic was made anew: `stop`"
-        " and say so, or `continue` with what is there, counted and told in the history.",
-    )
-    keep_cuts: bool = Field(
-        default=False,
-        description="Also keep every cut in a table that only grows, for audits. It doubles what is"
-        " written, so it is off.",
-    )
-    poll_interval: Annotated[Seconds, Field(ge=0.001, le=10)] = Field(
-        default=0.01,
-        description="How often to look for events that other processes have published: a duration"
-        " from 1ms to 10s. Shorter wakes sooner, longer idles cheaper.",
-    )
-    busy_timeout: Annotated[Seconds, Field(ge=0.001, le=3_600)] = Field(
-        default=30.0,
-        description="How long a write waits while another process holds the file: a duration from"
-        " 1ms to 1h. Then nothing of it was written, and it is said so.",
-    )
-    retention: Retention = Field(default=Retention(), description="What leaves the log by itself.")
-    kafka: KafkaSettings = Field(
-        default=KafkaSettings(), description="Where the cluster is, if `kind` is `kafka`."
-    )
 
 
 class EngineSettings(Section):

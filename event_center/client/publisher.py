@@ -18,15 +18,13 @@ import orjson
 
 from event_center.errors import InvariantError, LogError, Unknown
 from event_center.log.port import Log
-from event_center.model import Json, Outgoing, Position
+from event_center.model import MAX_ID, RESERVED, Json, Outgoing, Position, is_workflow_id
 from event_center.wire.history import rfc3339
 
 BATCH = 500
 """
 Records of one write: enough to share the cost of a commit, few enough to keep writers taking turns.
 """
-MAX_ID = 512
-"""Bytes of a workflow_id, as the center takes it in."""
 
 
 def event_record(
@@ -66,7 +64,7 @@ def check_event_name(event: str) -> None:
     Raises:
         ValueError: it begins with `@`.
     """
-    if event.startswith("@"):
+    if event.startswith(RESERVED):
         raise ValueError(
             f"event {event[:80]!r}: names that begin with @ are the center's own; name an event that "
             "the machine accepts"
@@ -80,9 +78,8 @@ def check_workflow_id(workflow_id: str) -> None:
     Raises:
         ValueError: the id is empty, too long, or has control characters.
     """
-    size = len(workflow_id.encode("utf-8", "replace"))
-    control = any(character < " " or character == "\x7f" for character in workflow_id)
-    if not 0 < size <= MAX_ID or control:
+    if not is_workflow_id(workflow_id):
+        size = len(workflow_id.encode("utf-8", "replace"))
         raise ValueError(
             f"workflow_id {workflow_id[:80]!r} has {size} bytes; write 1 to {MAX_ID}, without "
             "control characters"
@@ -108,7 +105,7 @@ class EventPublisher:
         self._log = log
         self._clock = clock
         self._calls: deque[_Call] = deque()
-        self._turn = anyio.Lock()
+        self._writing = anyio.Lock()
 
     async def publish(
         self,
@@ -150,7 +147,7 @@ class EventPublisher:
         call = _Call(records)
         self._calls.append(call)
         try:
-            async with self._turn:
+            async with self._writing:
                 if not call.taken:
                     await self._write()
         finally:

@@ -181,9 +181,7 @@ class Commands:
         self._timers.arm(snapshot)
         if snapshot.deciding_due_ms:
             self._timers.due(snapshot.workflow_id, snapshot.deciding_due_ms)
-        result, mailbox.result = mailbox.result, None
-        if result is not None:
-            result()
+        mailbox.finish()
 
     # -- giving up -----------------------------------------------------------------------------
 
@@ -248,10 +246,10 @@ class Commands:
     def _drop_run(self, snapshot: Snapshot) -> None:
         """Cancel the run under way, if there is one: its result will not count."""
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
-        mailbox.result = None
+        mailbox.unfinished = None
         item, mailbox.deciding = mailbox.deciding, None
         if item is not None and (item.record is not None or item.timer is not None):
-            item.first = None
+            item.closes = None
             mailbox.queue.appendleft(item)
         run = self._workflows.runs.pop(snapshot.workflow_id, None)
         if run is not None:

@@ -4,7 +4,7 @@ Decide callbacks: `before`, `exit` and `actions` of one transition, awaited one 
 The event stays its workflow's `deciding` meanwhile, and waits like any other: a cut gives it an entry,
 and after a crash it is decided anew, with the same idempotency keys. What the callbacks emit leaves
 with the accept. The turn begins this and gets the event back, to accept it or to deal with the failure.
-The third of a run's numbered steps (`run`), decided, is the end of `_settled` here.
+The third of a run's numbered steps (`run`), decided, is the end of `_heard` here.
 """
 
 from __future__ import annotations
@@ -90,15 +90,13 @@ class Deciding:
         del runs[snapshot.workflow_id]
         if isinstance(error, Interrupted):
             return
-        settle = partial(self._settled, hearing, run, value, error)
+        decided = partial(self._heard, hearing, run, value, error)
         if snapshot.status in STOPPED:
-            self._workflows.mailbox(snapshot.workflow_id).result = settle
+            self._workflows.mailbox(snapshot.workflow_id).unfinished = decided
         else:
-            settle()
+            decided()
 
-    def _settled(
-        self, hearing: _Hearing, run: Run, value: Any, error: BaseException | None
-    ) -> None:
+    def _heard(self, hearing: _Hearing, run: Run, value: Any, error: BaseException | None) -> None:
         snapshot = hearing.snapshot
         returned = None if error is not None else self._outbox.returned(run, value)
         if isinstance(returned, PluginError):

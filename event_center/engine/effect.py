@@ -5,7 +5,7 @@ A run starts once the cut that owes it is durable (an eager one with its accept)
 workflow. Its result is decided in the cut that marks it done, so that after a crash either both are
 there or the run happens again with the same key. Attempts are counted in the snapshot.
 
-A run's numbered steps are those of `run`; its third, decided, is the end of `_settled` here.
+A run's numbered steps are those of `run`; its third, decided, is the end of `_decided` here.
 """
 
 from __future__ import annotations
@@ -148,11 +148,11 @@ class Effects:
         if error is not None and isinstance(error, Interrupted):
             return
         if run.snapshot.status in STOPPED:
-            workflows.mailbox(workflow_id).result = partial(self._settled, run, value, error)
+            workflows.mailbox(workflow_id).unfinished = partial(self._decided, run, value, error)
         else:
-            self._settled(run, value, error)
+            self._decided(run, value, error)
 
-    def _settled(self, run: EffectRun, value: Any, error: BaseException | None) -> None:
+    def _decided(self, run: EffectRun, value: Any, error: BaseException | None) -> None:
         """Decide the result of a run."""
         ledger, snapshot = self._ledger, run.snapshot
         ledger.tick()

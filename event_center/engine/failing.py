@@ -43,7 +43,7 @@ class Decider(Protocol):
     def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
         """Decide one event."""
 
-    def settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
+    def waits_no_more(self, snapshot: Snapshot, item: Waiting | None) -> None:
         """What waited waits no more."""
 
     def drop_timer(self, snapshot: Snapshot, timer: Timer) -> None:
@@ -105,7 +105,7 @@ class Failing:
             self._later(snapshot, event, item, failure, due_ms=failure.at_ms + delay)
         elif machine.has(snapshot.state, ERROR) and not event.name.startswith(ERROR):
             carrier = item if item.record is not None else Waiting(event)
-            carrier.first = partial(self._given_up, snapshot, event, item, failure)
+            carrier.closes = partial(self._given_up, snapshot, event, item, failure)
             snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
             self._ledger.dirty[snapshot.workflow_id] = snapshot
             self._decider.stand(snapshot)
@@ -117,8 +117,8 @@ class Failing:
                 snapshot
             )  # they are younger than this event: it may not follow them
         ):
-            item.first = None
-            self._decider.settle(snapshot, item)
+            item.closes = None
+            self._decider.waits_no_more(snapshot, item)
             self._letters.failed(snapshot, item.event or event, item, failure)
             self._decider.stand(snapshot)
             self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
@@ -145,8 +145,8 @@ class Failing:
 
     def _given_up(self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure) -> None:
         """The failed event gets its outcome, right before that of its `on_error`."""
-        if item.record is None and item.first is not None:
-            item.first()
+        if item.record is None and item.closes is not None:
+            item.closes()
         if item.timer is not None:
             self._decider.drop_timer(snapshot, item.timer)
         detail = f"{failure.type}: {failure.message}"
@@ -155,9 +155,9 @@ class Failing:
     def _put_back(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
         """Keep what could not be decided where it is taken up again, ahead of everything else."""
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
-        if item.first is not None:
+        if item.closes is not None:
             mailbox.deciding = item
-            mailbox.result = partial(self._again, snapshot, event, item)
+            mailbox.unfinished = partial(self._again, snapshot, event, item)
         elif item.timer is None or not snapshot.owed:
             mailbox.queue.appendleft(item)
         # Else: a timer between two attempts of a run. It stays due, so it is found again.
@@ -172,10 +172,12 @@ class Failing:
         self._ledger.dirty[snapshot.workflow_id] = snapshot
         self._decider.stand(snapshot)
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
-        if mailbox is not None and mailbox.result is not None:
-            result, mailbox.result = mailbox.result, None
-            result()
-        elif snapshot.deciding_event and not (snapshot.owed or (mailbox and mailbox.queue)):
+        finished = mailbox is not None and mailbox.finish()
+        if (
+            not finished
+            and snapshot.deciding_event
+            and not (snapshot.owed or (mailbox and mailbox.queue))
+        ):
             # A replay that a former owner tried; its letter is still open, and can be replayed again.
             snapshot.deciding_attempt = 0
             snapshot.failure = None

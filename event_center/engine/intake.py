@@ -9,7 +9,6 @@ calls `take` for each batch; commands go to `commands` from here.
 
 from __future__ import annotations
 
-import re
 from hashlib import blake2b
 
 import structlog
@@ -20,13 +19,14 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
-from event_center.engine.workflow import Waiting, Workflows
+from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import TOO_LARGE, Batch
 from event_center.machine.decision import accepted_text
 from event_center.machine.definition import Missing
 from event_center.machine.step import Machine
 from event_center.model import (
+    MAX_ID,
     Event,
     Outcome,
     Position,
@@ -34,6 +34,7 @@ from event_center.model import (
     Record,
     Shard,
     Snapshot,
+    is_workflow_id,
 )
 from event_center.wire import history
 
@@ -41,9 +42,6 @@ log = structlog.get_logger()
 
 IDS = 64
 """Event ids that a workflow remembers to find duplicates."""
-MAX_ID = 512
-"""Bytes of a workflow_id: it is a key in every topic of the app."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def id_hash(event_id: str) -> int:
@@ -92,7 +90,7 @@ class Intake:
         renewed = entry.renewed.get(topic)
         # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
         mark = source if renewed is None else f"{source}~{renewed}"
-        held_of, mailboxes, decide = workflows.held.get, workflows.mailboxes, self._turn.decide
+        workflow_of, mailboxes, decide = workflows.by_id.get, workflows.mailboxes, self._turn.decide
         redelivered = 0
         self._ledger.tick()
         for record in batch.records:
@@ -101,7 +99,7 @@ class Intake:
             except Undecodable as error:
                 self._unread(record, Position(topic, partition, record.offset), error)
                 continue
-            snapshot = held_of(workflow_id)
+            snapshot = workflow_of(workflow_id)
             if type(snapshot) is not Snapshot:
                 if snapshot is None:
                     snapshot = self._create(workflow_id, machine, record, event)
@@ -145,11 +143,11 @@ class Intake:
         log.error("intake.redelivered", shard=self._shard, source=source, records=count)
 
     def _wake(
-        self, workflow_id: str, held: bytes | Snapshot, record: Record, event: Event
+        self, workflow_id: str, workflow: Workflow, record: Record, event: Event
     ) -> Snapshot | None:
         """An idle workflow becomes live; None if its snapshot can not be read."""
         try:
-            return self._workflows.wake(workflow_id, held)  # type: ignore[arg-type]  # bytes here
+            return self._workflows.wake(workflow_id, workflow)  # type: ignore[arg-type]  # bytes here
         except FormatError as error:
             position = Position(event.topic, event.partition, event.offset)
             self._letters.stray(
@@ -195,7 +193,7 @@ class Intake:
     ) -> Snapshot | None:
         """A workflow for this event; None if there is none, and the record has its outcome."""
         position = Position(event.topic, event.partition, event.offset)
-        if len(workflow_id.encode("utf-8", "replace")) > MAX_ID or _CONTROL.search(workflow_id):
+        if not is_workflow_id(workflow_id):
             message = f"a workflow_id has up to {MAX_ID} bytes and no control characters"
             self._letters.stray(record, position, Reason.BAD_WORKFLOW_ID, message)
             return None
@@ -224,7 +222,7 @@ class Intake:
             )
             return None
         snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
-        self._workflows.held[workflow_id] = snapshot
+        self._workflows.by_id[workflow_id] = snapshot
         birth = definition.birth(self._ledger.now_ms)
         snapshot.data = birth.data or {}
         self._turn.enter(snapshot, event, birth)

@@ -52,8 +52,8 @@ class KeptShards:
 def entries_of(parts: Parts) -> dict[bytes, bytes]:
     """The entries that a takeover would restore to exactly these parts, whose last cut is durable."""
     found: dict[bytes, bytes] = {}
-    for workflow_id, held in parts.workflows.held.items():
-        value = held if isinstance(held, bytes) else wire.encode(held)[0]
+    for workflow_id, workflow in parts.workflows.by_id.items():
+        value = workflow if isinstance(workflow, bytes) else wire.encode(workflow)[0]
         found[entries.snapshot_key(workflow_id)] = value
     for workflow_id, mailbox in parts.workflows.mailboxes.items():
         for item in mailbox.items():

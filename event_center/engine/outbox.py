@@ -17,8 +17,8 @@ from event_center.engine.home import Home
 from event_center.engine.ledger import Ledger
 from event_center.engine.run import Run
 from event_center.errors import PluginError
-from event_center.model import Event, Outgoing
-from event_center.plugins.context import RESERVED, Context, Emitted
+from event_center.model import RESERVED, Event, Outgoing
+from event_center.plugins.context import Context, Emitted
 from event_center.plugins.signatures import checked_result
 from event_center.wire.envelope import inbox_record
 

@@ -123,14 +123,14 @@ class Parts:
             self._commands.take(batch)
         else:
             self._intake.take(batch)
-        if self.timers.held:
+        if self.timers.behind:
             self.fire_released()
 
     def _pass_over(self, batch: Batch, following: int) -> None:
         """The log has removed what was to be read next: go on behind it."""
         if batch.after > following:
             self.losses.passed(Gap(batch.topic, batch.partition, following, batch.after))
-        if self.timers.held:
+        if self.timers.behind:
             self.fire_released()
 
     def _without_repeated(self, batch: Batch, following: int) -> Batch:
@@ -163,9 +163,9 @@ class Parts:
             if snapshot is not None:
                 self.effects.start(snapshot)
                 self.turn.advance(snapshot)
-        for held in list(self.workflows.held.values()):
-            if isinstance(held, Snapshot) and held.owed:
-                self.effects.start(held)
+        for workflow in list(self.workflows.by_id.values()):
+            if isinstance(workflow, Snapshot) and workflow.owed:
+                self.effects.start(workflow)
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than one slice."""
@@ -225,7 +225,7 @@ class Parts:
     def idle(self) -> bool:
         """Nothing is under way, waits for its turn or is not durable yet."""
         workflows = self.workflows
-        if workflows.runs or not self.ledger.clean or self.timers.held or self.turn.again:
+        if workflows.runs or not self.ledger.clean or self.timers.behind or self.turn.again:
             return False
         if self._retrying():
             return False
@@ -244,8 +244,8 @@ class Parts:
             return False
         workflows = self.workflows
         return not workflows.unreadable or any(
-            isinstance(held, Snapshot) and held.status is Status.RETRYING
-            for held in workflows.held.values()
+            isinstance(workflow, Snapshot) and workflow.status is Status.RETRYING
+            for workflow in workflows.by_id.values()
         )
 
     def totals(self) -> dict[str, int]:

@@ -50,14 +50,14 @@ async def restore(
     """
     waiting: dict[str, list[tuple[int, bytes]]] = {}
     busy: list[str] = []
-    held = parts.workflows.held
+    by_id = parts.workflows.by_id
     async for batch in batches:
         count = 0
         for key, value in batch:
             try:
                 if entries.is_snapshot(key):
                     workflow_id = entries.workflow_of(key)
-                    held[workflow_id] = value
+                    by_id[workflow_id] = value
                     count += 1
                     if value[1:2] != _IDLE:
                         busy.append(workflow_id)
@@ -97,7 +97,7 @@ def _copy(source: ShardEntry, target: ShardEntry) -> None:
 
 def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -> None:
     """A workflow whose first line says that it needs its shard."""
-    value = parts.workflows.held[workflow_id]
+    value = parts.workflows.by_id[workflow_id]
     if type(value) is not bytes:
         return
     try:
@@ -108,7 +108,7 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting))
     except FormatError as error:
-        parts.workflows.held[workflow_id] = value
+        parts.workflows.by_id[workflow_id] = value
         _stands_still(workflow_id, parts, error)
         return
     parts.timers.arm(snapshot)
@@ -130,7 +130,7 @@ def _all_too_many(waiting: Mapping[str, list[tuple[int, bytes]]], parts: Parts) 
 
 def _too_many(workflow_id: str, parts: Parts, found: int) -> None:
     """Events wait for a workflow that is idle, or that is not there: it must not be made anew."""
-    value = parts.workflows.held.setdefault(workflow_id, b"")
+    value = parts.workflows.by_id.setdefault(workflow_id, b"")
     try:
         waiting_wire.check_count(workflow_id, found, 0 if value else None)
     except FormatError as error:

@@ -199,7 +199,7 @@ class Owner:
             return
         self._parts = parts
         self._move(Phase.SERVING)
-        log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.held))
+        log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.by_id))
         parts.resume()
         self._stop.wake()
         self._on_room()

@@ -94,6 +94,6 @@ class Timers:
         return free
 
     @property
-    def held(self) -> bool:
+    def behind(self) -> bool:
         """Whether timers are due and wait for the intake."""
         return bool(self._behind)

@@ -5,6 +5,15 @@ One workflow's turn: decide an event, await its decide callbacks, accept, and go
 synchronous block. With them the event stays at the head of its workflow's mailbox until they are done,
 and nothing else of the workflow is decided meanwhile except commands. `advance` takes the next thing
 that waits. The intake, `effect`, `timers` and `commands` call in here; the ledger notes the outcome.
+
+What goes on, in this order:
+    1. commands, when they are read (`commands`)
+    2. what is unfinished (`Mailbox.unfinished`), once the workflow may go on
+    3. deferred events that the state accepts, then the queue (`WaitingRoom.next`), unless it is busy
+    4. the runs that it owes (`on_free`)
+
+Two parts know the turn as their `Decider`: `deciding` gets an event from `decide` and hands it back to
+`accept`; `failing` gets what could not be decided and hands back what follows, now or after a wait.
 """
 
 from __future__ import annotations
@@ -139,12 +148,12 @@ class Turn:
         snapshot.version = machine.version
         return True
 
-    def settle(self, snapshot: Snapshot, item: Waiting | None) -> None:
+    def waits_no_more(self, snapshot: Snapshot, item: Waiting | None) -> None:
         """What waited waits no more: its outcome follows in the same block."""
         if item is not None:
             self._ledger.decided(snapshot, item)
-            if item.first is not None:
-                item.first()
+            if item.closes is not None:
+                item.closes()
         if snapshot.deciding_attempt:
             snapshot.deciding_attempt = 0
             snapshot.deciding_due_ms = 0
@@ -152,7 +161,7 @@ class Turn:
         snapshot.failure = None
 
     def _finished(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
-        self.settle(snapshot, item)
+        self.waits_no_more(snapshot, item)
         self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
 
     def _refuse(
@@ -173,7 +182,7 @@ class Turn:
         if unhandled is Unhandled.DEFER:
             self._waiting.defer(snapshot, event, item, record)
             return
-        self.settle(snapshot, item)
+        self.waits_no_more(snapshot, item)
         reason = refused.reason
         if unhandled is Unhandled.IGNORE:
             self._ledger.outcome(snapshot, event, Outcome.IGNORED, reason, detail=refused.detail)
@@ -198,7 +207,7 @@ class Turn:
     ) -> None:
         """Swap in what was decided. Nothing is evaluated here: it can not fail."""
         if item is not None or snapshot.deciding_attempt or snapshot.failure is not None:
-            self.settle(snapshot, item)
+            self.waits_no_more(snapshot, item)
         before = snapshot.state
         snapshot.seq += 1
         if decision.data is not None:
@@ -320,7 +329,7 @@ class Turn:
             self.again.append(snapshot)
             self._ledger.wake()
             return
-        if not mailbox.deferred and mailbox.result is None and mailbox.deciding is None:
+        if not mailbox.deferred and mailbox.unfinished is None and mailbox.deciding is None:
             del self._workflows.mailboxes[workflow_id]
             self._ledger.dirty[workflow_id] = snapshot
 
@@ -329,17 +338,17 @@ class Turn:
             return  # it belongs to a state that was left meanwhile, or has fired
         event = self._plan.event_of(item)
         if event is None:
-            self.settle(snapshot, item)
+            self.waits_no_more(snapshot, item)
             self._letters.unreadable(snapshot, item)
             return
         self.decide(snapshot, event, item)
 
     def internal(
-        self, snapshot: Snapshot, event: Event, first: Callable[[], None] | None = None
+        self, snapshot: Snapshot, event: Event, closes: Callable[[], None] | None = None
     ) -> None:
         """Decide an event that is no record now: the result of a run, ahead of the queue."""
         item = Waiting(event)
-        item.first = first
+        item.closes = closes
         self.decide(snapshot, event, item)
 
     # -- timers ----------------------------------------------------------------------------------
@@ -354,7 +363,7 @@ class Turn:
         if (
             snapshot.owed
             and snapshot.status is Status.RETRYING
-            and mailbox.result is None
+            and mailbox.unfinished is None
             and workflow_id not in self._workflows.runs
         ):
             self._take(snapshot, item)

@@ -51,7 +51,7 @@ class WaitingRoom:
             or snapshot.status in STOPPED
             or snapshot.deciding_due_ms > self._ledger.now_ms
             or snapshot.workflow_id in self._workflows.runs
-            or (mailbox is not None and mailbox.result is not None)
+            or (mailbox is not None and mailbox.unfinished is not None)
         )
 
     def next(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:

@@ -17,18 +17,18 @@ from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
 from event_center.wire.snapshot import STOPPED
 
-__all__ = ["STOPPED", "Held", "Mailbox", "Waiting", "Workflows", "standing"]
+__all__ = ["STOPPED", "Mailbox", "Waiting", "Workflow", "Workflows", "standing"]
 
-Held = bytes | Snapshot
+Workflow = bytes | Snapshot
 
 
 class Waiting:
     """One thing that waits for its turn: a record's event, a due timer, or the result of a run."""
 
     __slots__ = (
+        "closes",
         "deferred",
         "event",
-        "first",
         "gone",
         "number",
         "partition",
@@ -51,8 +51,11 @@ class Waiting:
         self.topic = topic
         self.partition = partition
         self.timer: Timer | None = None
-        self.first: Callable[[], None] | None = None
-        """Of a run's result: marks the run as done, right before its event is accepted or refused."""
+        self.closes: Callable[[], None] | None = None
+        """
+        What ends with this event, in the same block right before its outcome: of a run's result the run
+        (`effect`), of an `on_error` the event that failed (`failing`), of a replay its letter (`commands`).
+        """
         self.number = -1
         """Of its waiting entry; -1 while it has none."""
         self.deferred = False
@@ -63,7 +66,7 @@ class Waiting:
 class Mailbox:
     """What waits for one workflow."""
 
-    __slots__ = ("deciding", "deferred", "looked_at", "queue", "recheck", "result")
+    __slots__ = ("deciding", "deferred", "looked_at", "queue", "recheck", "unfinished")
 
     def __init__(self) -> None:
         self.queue: deque[Waiting] = deque()
@@ -75,8 +78,19 @@ class Mailbox:
         """The state changed since the deferred events were looked at."""
         self.looked_at = 0
         """How many of the deferred events, from the oldest on, this state has set aside."""
-        self.result: Callable[[], None] | None = None
-        """What goes on first: the end of a run of a stopped workflow, or what failed to be decided."""
+        self.unfinished: Callable[[], None] | None = None
+        """
+        What goes on before all that waits, through `finish`: the end of a run that came while its workflow
+        was stopped (`effect`, `deciding`), or an event to be tried again that no queue holds (`failing`).
+        """
+
+    def finish(self) -> bool:
+        """Go on with what is unfinished; whether anything was."""
+        unfinished, self.unfinished = self.unfinished, None
+        if unfinished is None:
+            return False
+        unfinished()
+        return True
 
     def items(self) -> list[Waiting]:
         """Everything that waits here."""
@@ -90,9 +104,9 @@ class Workflows:
     __slots__ = (
         "_cooling",
         "_where",
+        "by_id",
         "closed",
         "gone",
-        "held",
         "mailboxes",
         "runs",
         "unreadable",
@@ -102,7 +116,7 @@ class Workflows:
     def __init__(self, where: str) -> None:
         self._where = where
         """What messages call the shard and its log."""
-        self.held: dict[str, Held] = {}
+        self.by_id: dict[str, Workflow] = {}
         self.warm: dict[str, bytes] = {}
         """Live ones with nothing to do, with their bytes of the last cut: they may be busy again soon."""
         self._cooling: dict[str, bytes] = {}
@@ -124,10 +138,10 @@ class Workflows:
         Raises:
             FormatError: its snapshot can not be read.
         """
-        held = self.held.get(workflow_id)
-        if isinstance(held, bytes):
-            return self.wake(workflow_id, held)
-        return held
+        workflow = self.by_id.get(workflow_id)
+        if isinstance(workflow, bytes):
+            return self.wake(workflow_id, workflow)
+        return workflow
 
     def wake(self, workflow_id: str, value: bytes) -> Snapshot:
         """Decode an idle workflow; it stays live while it is busy or warm."""
@@ -138,7 +152,7 @@ class Workflows:
             snapshot = wire.decode(workflow_id, value)
         except FormatError as error:
             raise self.damaged(workflow_id, error) from error
-        self.held[workflow_id] = snapshot
+        self.by_id[workflow_id] = snapshot
         return snapshot
 
     def cool(self) -> None:
@@ -148,9 +162,9 @@ class Workflows:
         The ledger calls it right after a dump, when no live workflow has changes that are not in its
         bytes: who was dumped meanwhile is in `warm` again, or is busy.
         """
-        held, warm, mailboxes, runs = self.held, self.warm, self.mailboxes, self.runs
+        by_id, warm, mailboxes, runs = self.by_id, self.warm, self.mailboxes, self.runs
         for workflow_id, value in self._cooling.items():
-            snapshot = held.get(workflow_id)
+            snapshot = by_id.get(workflow_id)
             if (
                 isinstance(snapshot, Snapshot)
                 and not snapshot.owed
@@ -158,7 +172,7 @@ class Workflows:
                 and workflow_id not in mailboxes
                 and workflow_id not in runs
             ):
-                held[workflow_id] = value
+                by_id[workflow_id] = value
         self._cooling, self.warm = warm, {}
 
     def damaged(self, workflow_id: str, error: FormatError) -> FormatError:
@@ -167,9 +181,9 @@ class Workflows:
         return FormatError(told)
 
     def pending(self, workflow_id: str) -> bool:
-        """Whether a result is kept that has to be decided before anything else."""
+        """Whether something is unfinished that goes on before all that waits."""
         mailbox = self.mailboxes.get(workflow_id)
-        return mailbox is not None and mailbox.result is not None
+        return mailbox is not None and mailbox.unfinished is not None
 
     def mailbox(self, workflow_id: str) -> Mailbox:
         """The workflow's mailbox, made if it has none."""

@@ -47,7 +47,7 @@ class Gates:
         self.shards = shards
         self.topics = [name for name, _ in topics]
         self._open: dict[Shard, tuple[Token, list[Tap]]] = {}
-        self._turn = 0
+        self._round = 0
 
     def open(self, shard: Shard, token: Token, offsets: Mapping[str, int]) -> None:
         """Let the shard be read from these offsets on, from the oldest where none is named."""
@@ -76,7 +76,7 @@ class Gates:
             for q in partitions_of(shard, partitions, self.shards)
         ]
 
-    def turns(
+    def portions(
         self,
         ready: Mapping[Shard, Token],
         tail: Tail,
@@ -100,22 +100,22 @@ class Gates:
                         urgent.append(tap)
                     elif shard not in paused:
                         waiting.append(tap)
-        self._turn += 1
-        turns = self._shares(urgent, tail, limit)
-        left = limit - sum(count for _, count in turns)
-        return turns + self._shares(waiting, tail, left)
+        self._round += 1
+        portions = self._portions(urgent, tail, limit)
+        left = limit - sum(count for _, count in portions)
+        return portions + self._portions(waiting, tail, left)
 
-    def _shares(self, waiting: list[Tap], tail: Tail, limit: int) -> list[tuple[Tap, int]]:
+    def _portions(self, waiting: list[Tap], tail: Tail, limit: int) -> list[tuple[Tap, int]]:
         if not waiting or limit < 1:
             return []
         if len(waiting) > limit:
             waiting = sorted(waiting, key=attrgetter("served"))[:limit]
         # Shortest backlog first: what it leaves of its equal part goes to those behind it.
         backlogs = sorted((tail(tap.place) - tap.next, rank) for rank, tap in enumerate(waiting))
-        turns = []
+        portions = []
         for done, (backlog, rank) in enumerate(backlogs):
             count = min(backlog, limit // (len(backlogs) - done))
             limit -= count
-            waiting[rank].served = self._turn
-            turns.append((waiting[rank], count))
-        return turns
+            waiting[rank].served = self._round
+            portions.append((waiting[rank], count))
+        return portions

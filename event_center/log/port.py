@@ -21,6 +21,8 @@ from event_center.model import Outgoing, Position, Record, Shard, Token
 
 TOO_LARGE = "__event_center.too_large"
 """The only header of a record that is larger than the log could write again; its value is left out."""
+FETCH_WAIT_S = 1.0
+"""How long a fetch waits for records before it returns none."""
 Entry = tuple[bytes, bytes]
 """Key and value of the keyed store; a removed key is absent."""
 
@@ -174,6 +176,8 @@ class Group(Protocol):
 
         Raises:
             LogInUse: another process says that it is this member; the group can not serve both.
+            InvariantError: this package is wrong. Whatever else comes out of here is a mistake too, of
+                an asyncio task of the log that nobody waits for.
         """
         ...
 
@@ -188,12 +192,13 @@ class Group(Protocol):
 
         Records of one partition come in order and without gaps, from the offset that the gate was
         opened at; across calls each record comes once (a faulty log may repeat some). Returns an empty
-        list after a bounded wait (about a second) or when an assignment changed. Partitions take
+        list after a bounded wait (`FETCH_WAIT_S`) or when an assignment changed. Partitions take
         turns: a long backlog of one does not starve the others. Shards that are not named stay where
         they are. A batch without records says that retention has removed all up to `Batch.after`.
 
         Raises:
             LogUnavailable: the log can not be read now; no record is lost, call again later.
+            DataLost: a partition ends before the offset that is to be read next.
         """
         ...
 

@@ -28,6 +28,7 @@ from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.scope import ROOTS
 from event_center.machine.spelling import hint, quoted
 from event_center.machine.value import Value
+from event_center.model import RESERVED
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Fields = dict[str, Node]
@@ -117,7 +118,7 @@ class Reader:
             return None
         if not name.strip() or len(name) > _LONGEST_NAME:
             self.wrong(node, f"the name of {what} has 1 to {_LONGEST_NAME} characters")
-        elif name.startswith("@") or "|" in name or not name.isprintable():
+        elif name.startswith(RESERVED) or "|" in name or not name.isprintable():
             message = "does not begin with '@' and has no '|', tabs or control characters"
             self.wrong(node, f"the name of {what} {message}: {quoted(name)}")
         else:

@@ -36,7 +36,17 @@ from event_center.machine.table import Row, Table
 from event_center.machine.timing import armed
 from event_center.machine.value import copied
 from event_center.machine.writing import yaml_of
-from event_center.model import Event, Json, Owed, Reason, Result, Snapshot, Timer, Unhandled
+from event_center.model import (
+    RESERVED,
+    Event,
+    Json,
+    Owed,
+    Reason,
+    Result,
+    Snapshot,
+    Timer,
+    Unhandled,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -92,7 +102,7 @@ class Machine:
                     return ready or self._transition(taken, snapshot, event, now_ms)
         row = self._table.row(snapshot.state)
         if move is None:
-            if row.any is None or event.name in row.deferred or event.name.startswith("@"):
+            if row.any is None or event.name in row.deferred or event.name.startswith(RESERVED):
                 return self._not_accepted(row, event.name)
             move = row.any
         return self._among(row, move, snapshot, event, now_ms=now_ms)
@@ -115,7 +125,7 @@ class Machine:
     def _not_accepted(self, row: Row, name: str) -> Refused:
         if name in row.deferred:
             return row.set_aside
-        known = name in self.events or name.startswith("@")
+        known = name in self.events or name.startswith(RESERVED)
         return row.not_accepted if known else row.unknown
 
     def _transition(
@@ -225,7 +235,7 @@ class Machine:
         if declared is not None and declared.missing is not None:
             return declared.missing
         row = self._table.row(self._table.arrival(self.initial).configuration)
-        accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != "@")
+        accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != RESERVED)
         return Missing.CREATE if accepted else Missing.REJECT
 
     def creating(self) -> tuple[str, ...]:
@@ -291,7 +301,7 @@ class Machine:
         row = self._table.row(state)
         if event_name in row.moves:
             return True
-        return row.any is not None and event_name[:1] != "@" and event_name not in row.deferred
+        return row.any is not None and event_name[:1] != RESERVED and event_name not in row.deferred
 
     def position(self, kind: str, name: str) -> str:
         """

@@ -31,7 +31,7 @@ from event_center.machine.microstep import Microsteps, actions_of, own_event
 from event_center.machine.moves import Choice, Move
 from event_center.machine.timing import Arm, again, timer_id, whole_id
 from event_center.machine.value import expressions
-from event_center.model import Reason, Result, Snapshot, Timer, Unhandled
+from event_center.model import RESERVED, Reason, Result, Snapshot, Timer, Unhandled
 
 Chain = tuple[Move, ...]
 
@@ -145,7 +145,7 @@ class Table:
         final = len(active) == 1 and active[0].final
         lines = self._lines(chart.active(configuration))
         chains = {} if final else self._chains(configuration, active, lines)
-        accepts = tuple(sorted(name for name in chains if not name.startswith("@")))
+        accepts = tuple(sorted(name for name in chains if not name.startswith(RESERVED)))
         unhandled = self._unhandled(lines)
         entries = [(call.action, state) for state in active for call in state.entry]
         row = Row(

@@ -17,10 +17,8 @@ from structlog.typing import FilteringBoundLogger
 
 from event_center.errors import PluginError
 from event_center.machine.value import copied
-from event_center.model import Event, Headers, Json, Snapshot
+from event_center.model import RESERVED, Event, Headers, Json, Snapshot
 
-RESERVED = "@"
-"""What the names of the center's own events begin with: timers, `@done`, `@error`."""
 NOT_RESERVED = "names that begin with @ are the center's own; give the event another name"
 
 

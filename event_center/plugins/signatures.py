@@ -18,8 +18,8 @@ from typing import Any
 from event_center.errors import GuardFailed, PluginError
 from event_center.machine.decision import Guard
 from event_center.machine.spelling import meant
-from event_center.model import Event, Snapshot
-from event_center.plugins.context import NOT_RESERVED, RESERVED, Context, checked_payload
+from event_center.model import RESERVED, Event, Snapshot
+from event_center.plugins.context import NOT_RESERVED, Context, checked_payload
 
 Call = Callable[[Context], Any]
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]

@@ -17,7 +17,7 @@ import orjson
 
 from event_center.errors import ExpressionError, Undecodable
 from event_center.machine.expression import compile_expression
-from event_center.model import Event, Headers, Json, Outgoing, Reason, Record
+from event_center.model import RESERVED, Event, Headers, Json, Outgoing, Reason, Record
 
 ROOTS = frozenset({"body", "key", "headers", "topic"})
 """What the expressions of a topic's rules can name."""
@@ -86,7 +86,7 @@ class Envelope:
                 and type(name) is str
                 and workflow_id
                 and name
-                and name[0] != "@"
+                and name[0] != RESERVED
                 and "specversion" not in body
                 and (event_id is None or type(event_id) is str or type(event_id) is int)
                 and (not record.headers or "ce_specversion" not in dict(record.headers))
@@ -122,7 +122,7 @@ class Envelope:
         if not name:
             msg = "no event name: neither `event` in the body nor the type of a CloudEvent"
             raise Undecodable(Reason.UNDECODABLE, msg)
-        if name.startswith("@"):
+        if name.startswith(RESERVED):
             msg = f"event {name[:80]!r}: names that begin with @ are the center's own; publish another"
             raise Undecodable(Reason.UNDECODABLE, msg)
         if "\ufffd" in workflow_id:

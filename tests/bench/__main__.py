@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tests.bench.cases import CASES
+from tests.bench.cases import CASES, ON_REQUEST
 from tests.bench.report import Row, as_json, as_table
 from tests.bench.work import Size, silence
 
 ROUNDS = 5
+ALL = CASES | ON_REQUEST
 WIDTH = 120
 """Columns of the table where the output is no terminal."""
 
@@ -34,15 +35,19 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="Benchmarks, each beside a bare loop or its peers."
     )
-    parser.add_argument("names", nargs="*", help=f"cases to run: {', '.join(CASES)} (default: all)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help=f"cases to run: {', '.join(CASES)} (default: these), {', '.join(ON_REQUEST)}",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--rounds", type=_positive, default=ROUNDS, help=f"rounds of each case (default: {ROUNDS})"
     )
     parser.add_argument("--events", type=_positive, help="events of each side and round")
     found = parser.parse_args(arguments)
-    if unknown := sorted(set(found.names) - set(CASES)):
-        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}")
+    if unknown := sorted(set(found.names) - set(ALL)):
+        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(ALL)}")
     return found
 
 
@@ -55,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with silence():
         for name in asked.names or CASES:
             with progress.status(f"{name}, {size.rounds} rounds"):
-                rows += CASES[name](size)
+                rows += ALL[name](size)
     if asked.json:
         print(json.dumps(as_json(rows), indent=2))
     else:

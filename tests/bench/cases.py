@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.bench import memory, peers, sqlite, step, waiting
+from tests.bench import kafka, members, memory, peers, restoring, sqlite, step, waiting
 from tests.bench.report import Row
 from tests.bench.work import Size
 
@@ -19,3 +19,10 @@ CASES: dict[str, Callable[[Size], list[Row]]] = {
     "sqlite": sqlite.run,
     "waiting": waiting.run,
 }
+
+ON_REQUEST: dict[str, Callable[[Size], list[Row]]] = {
+    "kafka": kafka.run,
+    "kafka-restore": restoring.run,
+    "kafka-members": members.run,
+}
+"""Cases that run only when named: they start a Kafka broker and take minutes."""

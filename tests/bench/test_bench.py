@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench import peers
+from tests.bench import kafka, peers
 from tests.bench.__main__ import main
-from tests.bench.cases import CASES
+from tests.bench.cases import CASES, ON_REQUEST
 from tests.bench.measure import Meter, Reading, in_turns
 from tests.bench.report import Row, Target, one_side, two_sides
 from tests.bench.work import Size, silence
@@ -27,15 +27,28 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # What the peers warn of is theirs.
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_measures(name: str) -> None:
     """Each case applies all of its events, and each of its rows has a number or says why not."""
-    rows = CASES[name](Size(rounds=2, events=EVENTS))
+    rows = CASES[name](Size(rounds=1, events=EVENTS))
     assert rows
     assert {row.case for row in rows} == {name}
     assert all(row.note or (row.unit and row.best) for row in rows)
     assert any(row.target is not None or row.note for row in rows)
+
+
+@pytest.mark.parametrize("name", ON_REQUEST)
+def test_every_case_on_kafka_measures(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases with a broker of their own do all of their work too, or say that there is none."""
+    monkeypatch.setattr(kafka, "MANY_SHARDS", kafka.SHARDS)
+    monkeypatch.setattr(kafka, "APART_S", 0.0)
+    rows = ON_REQUEST[name](Size(rounds=1, events=EVENTS))
+    if rows[0].note:
+        pytest.skip(rows[0].note)
+    assert {row.case for row in rows} == {name}
+    assert all(row.unit and row.best for row in rows)
 
 
 def test_a_peer_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

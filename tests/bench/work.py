@@ -8,7 +8,9 @@ returns are the real nouns of the engine, put together as the wiring does.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.log.partitioner import murmur2
 from event_center.log.port import Log
 from event_center.machine import parse
-from event_center.model import Outgoing, Shard
+from event_center.model import Outgoing
 from event_center.plugins.callbacks import callbacks
 from event_center.plugins.context import Context
 from event_center.plugins.registry import Bound, resolve
@@ -59,9 +61,13 @@ def silence() -> Iterator[None]:
     """No log lines: the cases measure the work, not a terminal."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    clients = logging.getLogger("aiokafka")
+    clients_before = clients.level
+    clients.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
+        clients.setLevel(clients_before)
         structlog.configure(**before)
 
 
@@ -94,8 +100,8 @@ def bound(work: Work | None) -> Bound:
     return resolve(parse(machine_text(entry=work is not None)), [plugin])
 
 
-def plan(work: Work | None) -> Plan:
-    """What the engine works with: one topic of events, one shard, history on, default limits."""
+def plan(work: Work | None, shards: int = 1) -> Plan:
+    """What the engine works with: one topic of events, history on, default limits."""
     flow = bound(work)
     own = OwnTopics(
         inbox=f"{APP}.inbox",
@@ -114,16 +120,16 @@ def plan(work: Work | None) -> Plan:
         dead_letter_strays=frozenset(),
         topics=own,
         publishable=frozenset(),
-        home=Home(murmur2, 1),
+        home=Home(murmur2, shards),
         clock=clock,
         limits=EngineLimits(),
     )
 
 
 async def make_topics(log: Log, of: Plan) -> None:
-    """The topics of a plan, with one partition each."""
+    """The topics of a plan, with a partition per shard each."""
     names = [*of.consumed(), of.topics.history, of.topics.dead_letters]
-    await log.create(dict.fromkeys(names, 1))
+    await log.create(dict.fromkeys(names, of.home.shards))
 
 
 def payload(number: int) -> dict[str, int | str]:
@@ -175,9 +181,11 @@ async def member_on(log: Log, of: Plan) -> AsyncIterator[Member]:
 
 
 def totals(member: Member) -> dict[str, int]:
-    """What became of the records so far; empty while the shard is not served."""
-    owner = member.owners.get(Shard(0))
-    return {} if owner is None else owner.totals()
+    """What became of the records of the shards that the member has."""
+    counts: Counter[str] = Counter()
+    for owner in member.owners.values():
+        counts.update(owner.totals())
+    return dict(counts)
 
 
 def check_applied(member: Member, events: int) -> None:

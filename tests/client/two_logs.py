@@ -194,3 +194,25 @@ def snapshots(memory: Memory) -> dict[str, tuple[int, Snapshot]]:
         for key, (shard, value) in memory.store().items()
         if is_snapshot(key)
     }
+
+
+async def crashing(source: Memory, target: Memory, at: int) -> bool:
+    """Migrate with a process that is killed at its so-manieth wait for the target; whether it was."""
+    log, count = target.log, 0
+
+    async def kill(_place: str) -> None:
+        nonlocal count
+        count += 1
+        if count == at:
+            log.crash()
+            raise KeyboardInterrupt
+
+    log.faults.on_await = kill
+    try:
+        await moved(source, target)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        log.faults.on_await = None
+        target.log = target.opened()
+    return False

@@ -111,9 +111,9 @@ def unseen() -> None:
 
     def forgetful(self: Owner, batch: Batch) -> None:
         parts: Any = self._parts
-        for held in [] if parts is None else parts.workflows.held.values():
-            if isinstance(held, Snapshot):
-                held.seen = {}
+        for workflow in [] if parts is None else parts.workflows.by_id.values():
+            if isinstance(workflow, Snapshot):
+                workflow.seen = {}
         take(self, batch)
 
     Owner.take = forgetful  # type: ignore[method-assign]

@@ -47,12 +47,12 @@ def differences(memory: Parts, fresh: Parts) -> list[str]:
     """Everything in which memory is not what a takeover would restore."""
     found = _differing("shard entry", _entry(memory.entry), _entry(fresh.entry))
     mine, theirs = memory.workflows, fresh.workflows
-    found += _differing("workflows", sorted(mine.held), sorted(theirs.held))
-    for workflow_id in mine.held.keys() & theirs.held.keys():
-        held, other = mine.held[workflow_id], theirs.held[workflow_id]
-        if held == other:
+    found += _differing("workflows", sorted(mine.by_id), sorted(theirs.by_id))
+    for workflow_id in mine.by_id.keys() & theirs.by_id.keys():
+        workflow, other = mine.by_id[workflow_id], theirs.by_id[workflow_id]
+        if workflow == other:
             continue
-        found += _differing(workflow_id, _facts(workflow_id, held), _facts(workflow_id, other))
+        found += _differing(workflow_id, _facts(workflow_id, workflow), _facts(workflow_id, other))
     nothing = Mailbox()
     for workflow_id in mine.mailboxes.keys() | theirs.mailboxes.keys():
         mailbox = mine.mailboxes.get(workflow_id, nothing)
@@ -78,20 +78,20 @@ def stuck(parts: Parts) -> list[str]:
     found = []
     workflows = parts.workflows
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}
-    for workflow_id, held in workflows.held.items():
-        if isinstance(held, bytes):
+    for workflow_id, workflow in workflows.by_id.items():
+        if isinstance(workflow, bytes):
             continue
         mailbox = workflows.mailboxes.get(workflow_id, Mailbox())
         moves = (
-            held.status in STOPPED
+            workflow.status in STOPPED
             or workflow_id in workflows.runs
             or workflow_id in advanced_again
-            or held.deciding_due_ms > 0
+            or workflow.deciding_due_ms > 0
         )
-        runs = parts.ledger.promised(workflow_id) or (held.owed and held.owed[0].due_ms)
-        if held.owed and not (moves or runs):
-            found.append(f"{workflow_id} owes {held.owed[0]} and nobody runs it")
-        elif mailbox.queue and not (moves or held.owed):
+        runs = parts.ledger.promised(workflow_id) or (workflow.owed and workflow.owed[0].due_ms)
+        if workflow.owed and not (moves or runs):
+            found.append(f"{workflow_id} owes {workflow.owed[0]} and nobody runs it")
+        elif mailbox.queue and not (moves or workflow.owed):
             found.append(f"{workflow_id} has {len(mailbox.queue)} events that nobody decides")
     return found
 
@@ -114,9 +114,9 @@ def _entry(entry: ShardEntry) -> dict[str, Any]:
     return facts
 
 
-def _facts(workflow_id: str, held: bytes | Snapshot) -> dict[str, Any]:
+def _facts(workflow_id: str, workflow: bytes | Snapshot) -> dict[str, Any]:
     """All fields of a snapshot that its bytes have; what begins anew with the next entry or attempt not."""
-    snapshot = wire.decode(workflow_id, held) if isinstance(held, bytes) else held
+    snapshot = wire.decode(workflow_id, workflow) if isinstance(workflow, bytes) else workflow
     facts = {name: getattr(snapshot, name) for name in Snapshot.__slots__ if name != "counted"}
     if not snapshot.waiting:
         facts["waiting_next"] = 0

@@ -302,7 +302,7 @@ def test_a_workflow_whose_waiting_events_are_damaged_stands_alone() -> None:
     workflows = Workflows("shard 0")
     workflows.unreadable["w"] = "its waiting entries do not fit"
     value, _ = encode(Snapshot("w", "deep", 1, "a"))
-    workflows.held["w"] = value
+    workflows.by_id["w"] = value
     with pytest.raises(FormatError, match="do not fit"):
         workflows.live("w")
-    assert workflows.held["w"] == value
+    assert workflows.by_id["w"] == value

@@ -45,7 +45,7 @@ async def test_few_stay_live() -> None:
     """However many workflows there were: live are those of the last two times that some cooled."""
     async with world_with() as world:
         await add_to(world, *[f"w{number}" for number in range(MANY)])
-        live = [name for name, held in workflows_of(world).held.items() if type(held) is not bytes]
+        live = [name for name, one in workflows_of(world).by_id.items() if type(one) is not bytes]
         assert 0 < len(live) <= 2 * (WARM + 1)
         assert f"w{MANY - 1}" in live
         await add_to(world, *[f"w{number}" for number in range(MANY)])
@@ -92,5 +92,5 @@ async def test_without_a_look_at_newer_bytes_state_goes_back(
 
 def _forgetful(self: Workflows) -> None:
     """`cool` without its look at what was dumped meanwhile."""
-    self.held.update(self._cooling)
+    self.by_id.update(self._cooling)
     self._cooling, self.warm = self.warm, {}

@@ -6,6 +6,7 @@ Every harness has topics of its own on the broker, told apart by a prefix, and r
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
-from aiokafka.errors import RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
 from event_center.errors import NotCommitted
 from event_center.log.kafka import KafkaLog, KafkaOptions, open_kafka
@@ -23,6 +24,9 @@ from event_center.log.port import Log
 from event_center.model import Outgoing
 from tests.log.harness import clock
 from tests.waiting import until_true
+
+NOWHERE = "127.0.0.1:1"
+"""A port on which nothing listens."""
 
 
 class FaultyProducer:
@@ -44,6 +48,23 @@ class FaultyProducer:
         return getattr(self._producer, name)
 
 
+class GoneClient:
+    """A client whose brokers do not answer any more."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.client, name)
+        asks = name != "stop" and inspect.iscoroutinefunction(found)
+        return refuse if asks else found
+
+
+async def refuse(*asked: Any, **more: Any) -> None:
+    """What a client says whose brokers do not answer."""
+    raise KafkaConnectionError("made to fail by a test")
+
+
 class FaultyPacker:
     """A packer that finds the next cut too large."""
 
@@ -51,11 +72,11 @@ class FaultyPacker:
         self._packer = packer
         self._armed = True
 
-    async def lines(self, records: Sequence[Outgoing]) -> Any:
+    async def places(self, records: Sequence[Outgoing]) -> Any:
         if self._armed:
             self._armed = False
             raise NotCommitted("made to fail by a test")
-        return await self._packer.lines(records)
+        return await self._packer.places(records)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._packer, name)
@@ -123,6 +144,25 @@ class KafkaHarness:
                 return real not in await admin.list_topics()
 
         await until_true(gone)
+
+    @asynccontextmanager
+    async def away(self, log: Log) -> AsyncIterator[None]:
+        """Whatever is there does not answer, and nothing new can be reached."""
+        assert isinstance(log, KafkaLog)
+        reading, leases = log._cluster.reading, self.leases(log)
+        log._catalog._client = GoneClient(log._client)
+        reading._raw, reading._stable = GoneClient(reading._raw), GoneClient(reading._stable)
+        free, reading._free = reading._free, []
+        reach, log._clients._reach = log._clients._reach, dict(log._clients._reach)
+        log._clients._reach["bootstrap_servers"] = NOWHERE
+        for lease in leases:
+            lease._producer = GoneClient(lease._producer)
+        yield
+        for lease in leases:
+            lease._producer = lease._producer.client
+        log._clients._reach, reading._free = reach, free
+        reading._raw, reading._stable = reading._raw.client, reading._stable.client
+        log._catalog._client = log._client
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:

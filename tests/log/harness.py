@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from event_center.errors import Fenced
+from event_center.errors import Fenced, LogUnavailable, NotCommitted
 from event_center.log.memory import Ending, MemoryBroker, MemoryLog
 from event_center.log.port import Assigned, Batch, Change, Cut, Group, Lease, Log, Lost, Revoked
 from event_center.log.sqlite import SqliteLog, open_sqlite
@@ -62,6 +63,10 @@ class Harness(Protocol):
         """Delete a topic."""
         ...
 
+    def away(self, log: Log) -> AbstractAsyncContextManager[None]:
+        """Inside this block, nothing answers the process; after it the log is as it was."""
+        ...
+
     async def close(self) -> None:
         """Close every log that is open."""
         ...
@@ -99,9 +104,36 @@ class MemoryHarness:
     async def remove(self, topic: str) -> None:
         self.broker.remove(topic)
 
+    @asynccontextmanager
+    async def away(self, log: Log) -> AsyncIterator[None]:
+        assert isinstance(log, MemoryLog)
+        log.faults.on_await = refuse
+        yield
+        log.faults.on_await = None
+
     async def close(self) -> None:
         for log in self.logs:
             await log.close()
+
+
+async def refuse(place: str) -> None:
+    """What a log in memory says that can not be reached; who writes knows that nothing was."""
+    if place in {"commit.begun", "publish.begun"}:
+        raise NotCommitted("made to fail by a test")
+    raise LogUnavailable("made to fail by a test")
+
+
+class GoneConnection:
+    """A connection to a file that can not be read now."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> sqlite3.Cursor:
+        raise sqlite3.OperationalError("made to fail by a test")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 class FaultyConnection:
@@ -185,6 +217,17 @@ class SqliteHarness:
             of = "topic = (SELECT id FROM topics WHERE name = ?)"
             self.write(f"DELETE FROM {table} WHERE {of}", (topic,))
         self.write("DELETE FROM topics WHERE name = ?", (topic,))
+
+    @asynccontextmanager
+    async def away(self, log: Log) -> AsyncIterator[None]:
+        assert isinstance(log, SqliteLog)
+        reader, writer = log._file.reader, log._file.writer
+        transaction = await writer.submit(lambda transaction: transaction)
+        read, written = reader._connection, transaction.connection
+        reader._connection = GoneConnection(read)  # type: ignore[assignment]
+        transaction.connection = GoneConnection(written)  # type: ignore[assignment]
+        yield
+        reader._connection, transaction.connection = read, written
 
     def write(self, statement: str, arguments: Sequence[Any]) -> None:
         """Change the file as another process does."""

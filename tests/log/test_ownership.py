@@ -64,9 +64,9 @@ def test_turns(backlogs: list[int], limit: int) -> None:
     waiting = {shard for shard, backlog in left.items() if backlog}
     for _ in range(-(-shards // limit)):
         total = sum(left.values())
-        turns = gates.turns(ready, lambda place: backlogs[place[1]], limit)
-        assert sum(count for _, count in turns) == min(limit, total)
-        for tap, count in turns:
+        portions = gates.portions(ready, lambda place: backlogs[place[1]], limit)
+        assert sum(count for _, count in portions) == min(limit, total)
+        for tap, count in portions:
             tap.next += count
             left[tap.partition] -= count
             served.add(tap.partition)
@@ -124,9 +124,9 @@ class GatesBesideLists(RuleBasedStateMachine):
             for place in self._places(shard)
             if place[0] == "urgent" or shard not in paused
         }
-        turns = self.gates.turns(ready, self.tails.__getitem__, limit, paused)
+        portions = self.gates.portions(ready, self.tails.__getitem__, limit, paused)
         counts: Counter[tuple[str, int]] = Counter()
-        for tap, count in turns:
+        for tap, count in portions:
             assert tap.next == self.read[tap.place], "in order, and without gaps"
             assert 0 < count <= allowed[tap.place]
             counts[tap.place] += count

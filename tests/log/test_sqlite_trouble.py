@@ -59,24 +59,24 @@ async def test_a_member_looks_again_after_a_change_that_failed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A change of hands that could not be written is said, and tried again until shards are shared."""
-    settle = assignment.settle
+    share_out = assignment.share_out
     failures = iter([True, True])
 
     def sometimes(transaction: Transaction, wish: assignment.Wish) -> assignment.View:
         if next(failures, False):
             raise NotCommitted(ASKED_FOR)
-        return settle(transaction, wish)
+        return share_out(transaction, wish)
 
     async with await joined(sqlite_log, ["orders"], 2) as first:
         await first.has(0, 1)
         other = await sqlite_harness.open()
         async with await joined(other, ["orders"], 2) as second:
-            monkeypatch.setattr(assignment, "settle", sometimes)
+            monkeypatch.setattr(assignment, "share_out", sometimes)
             await first.owns(1)
             await second.owns(1)
     assert next(failures, None) is None
     said = capsys.readouterr().out
-    assert "log.settle_failed" in said
+    assert "log.sharing_failed" in said
     assert ASKED_FOR in said
 
 

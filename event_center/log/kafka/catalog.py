@@ -16,7 +16,7 @@ from typing import Any
 from aiokafka.admin import NewTopic
 from aiokafka.errors import for_code
 
-from event_center.errors import ConfigurationError, LogInUse, UnknownTopic
+from event_center.errors import ConfigurationError, LogInUse, LogUnavailable, UnknownTopic
 from event_center.log.kafka.client import FAILURES, Clients, bounded
 from event_center.log.kafka.metadata import TopicsRequest
 from event_center.log.kafka.permission import DENIED, hidden, unseen
@@ -25,7 +25,7 @@ from event_center.log.ownership import check_topic
 from event_center.log.port import TopicInfo
 
 LOOK_S = 0.02
-"""Between two looks whether new topics have leaders."""
+"""Between two looks whether new topics have leaders, which takes a broker some tens of ms."""
 NO_LEADER = -1
 EXISTS = 36
 """Kafka's code for a topic that is there already."""
@@ -156,12 +156,16 @@ class Catalog:
         )
 
     async def _wait_for_leaders(self, names: set[str]) -> None:
-        async with asyncio.timeout(self.options.call_s):
-            while True:
-                await self._look()
-                if names <= self._led:
-                    return
-                await asyncio.sleep(LOOK_S)
+        deadline = asyncio.get_running_loop().time() + self.options.call_s
+        while not names <= self._led:
+            if asyncio.get_running_loop().time() > deadline:
+                raise LogUnavailable(
+                    f"the Kafka cluster at {self.options.bootstrap} has made the topics "
+                    f"{', '.join(sorted(names - self._led))}, but gives them no leader within "
+                    f"{self.options.call_s:g} s: look whether its brokers run, then start again"
+                )
+            await asyncio.sleep(LOOK_S)
+            await self._look()
 
     async def _look(self) -> dict[str, TopicInfo]:
         """

@@ -9,7 +9,8 @@ asyncio task of its own. The other modules of this room call it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -27,11 +28,14 @@ log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
 
 STOP_S = 3.0
-"""How long a client may take to stop before its connections are closed under it."""
+"""
+How long a client may take to stop before its connections are closed under it: one that stops well takes
+milliseconds, one that hangs hangs for ever.
+"""
 AGAIN_S = 0.1
 """Between two questions to a cluster that is not ready to answer."""
 LOOK_S = 1.0
-"""Between two looks for a cluster that is not there yet."""
+"""Between two looks for a cluster that is not there yet: each writes a line that people read."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
 """
 What a client of a cluster in trouble raises. The assertions are aiokafka's: "Did we not perform
@@ -43,9 +47,20 @@ Client = AIOKafkaClient | AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminCli
 
 
 async def bounded(waited: Awaitable[ResultT], limit_s: float) -> ResultT:
-    """Await this for so long at most, else TimeoutError."""
-    async with asyncio.timeout(limit_s):
-        return await waited
+    """
+    Await this for so long at most, else TimeoutError.
+
+    A client may end what it was asked by a cancellation of its own. That is a failure: only who
+    awaits this here can be cancelled.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            return await waited
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise KafkaError("the client has given up what it was asked") from error
 
 
 class Clients:
@@ -228,18 +243,37 @@ class Clients:
         """Get rid of a client aside, to be waited for."""
         return self.aside(self._stop(client), "stop a client")
 
-    def aside(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start an asyncio task that belongs to this log and ends by itself or is cancelled."""
+    def aside(
+        self,
+        work: Coroutine[Any, Any, None],
+        name: str,
+        broken: Callable[[BaseException], None] | None = None,
+    ) -> asyncio.Task[None]:
+        """
+        Start an asyncio task that belongs to this log and ends by itself or is cancelled.
+
+        Args:
+            work: what it does.
+            name: what messages call it.
+            broken: hears the error that it ends by; without it the log of this process does.
+        """
         # A log lives between `open` and `close`, not inside one block: it has no task group.
         task = asyncio.get_running_loop().create_task(work, name=f"kafka: {name}")
         self._asides.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, broken))
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(
+        self, broken: Callable[[BaseException], None] | None, task: asyncio.Task[None]
+    ) -> None:
         self._asides.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("log.task_failed", task=task.get_name(), error=repr(task.exception()))
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        if broken is not None:
+            broken(error)
+        else:
+            log.error("log.task_failed", task=task.get_name(), error=repr(error))
 
     async def disposed(self) -> None:
         """Wait until everything aside has ended; what takes too long is cancelled."""

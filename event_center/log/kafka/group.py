@@ -13,28 +13,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
-import structlog
-
-from event_center.errors import Fenced, LogInUse, LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.assignor import Claim, Share
 from event_center.log.kafka.client import FAILURES
 from event_center.log.kafka.intake import Intake
-from event_center.log.kafka.lease import Cluster, KafkaLease, Standing
+from event_center.log.kafka.lease import Cluster, KafkaLease
 from event_center.log.kafka.membership import Membership
-from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
+from event_center.log.port import FETCH_WAIT_S, Assigned, Batch, Change, Lost, Revoked
+from event_center.log.right import Right, outdated
 from event_center.model import Shard, Token
-
-log = structlog.get_logger(__name__)
-
-FETCH_WAIT_S = 1.0
-"""How long a fetch waits for records before it returns none."""
-RETRY_S = 0.1
-RETRY_MAX_S = 2.0
-"""A cluster that does not answer is asked again between these distances."""
 
 
 class KafkaGroup:
@@ -47,7 +36,8 @@ class KafkaGroup:
         self._options = cluster.clients.options
         self._bell = Bell()
         self._intake = Intake(cluster.clients, cluster.packer.catalog, gates, self._bell)
-        self._changes: asyncio.Queue[Change | LogInUse] = asyncio.Queue()
+        self._changes: asyncio.Queue[Change | BaseException] = asyncio.Queue()
+        """What the owner is told; an error that nothing in here can mend comes out of `changes` too."""
         self._changed = 0
         self._name = uuid.uuid4().hex
         self._epoch = 0
@@ -69,18 +59,18 @@ class KafkaGroup:
             self.shards,
             claim=self._claim,
             shared=self.shared,
-            doubled=self._changes.put_nowait,
+            broken=self._changes.put_nowait,
         )
 
     async def enter(self) -> None:
         """Become a member; what it gives at once is told at once."""
         await self._membership.enter(self._offsets)
-        self._intake.start()
+        self._intake.start(self._changes.put_nowait)
 
     async def changes(self) -> Change:
         """Wait for the next change of assignment."""
         change = await self._changes.get()
-        if isinstance(change, LogInUse):
+        if isinstance(change, BaseException):
             raise change
         return change
 
@@ -103,11 +93,7 @@ class KafkaGroup:
             await self._bell.wait(left)
 
     async def lease(self, shard: Shard, token: Token) -> KafkaLease:
-        """
-        Become the one writer of the shard.
-
-        A cluster that does not answer is waited for, as long as the assignment stands.
-        """
+        """Become the one writer of the shard."""
         self._check(shard, token)
         self._intake.close(shard)
         former = self._leases.pop(shard, None)
@@ -116,8 +102,10 @@ class KafkaGroup:
         self._leasing.add(shard)
         try:
             # Somebody who was asleep learns here that the group has gone on without him.
-            await self._membership.settled(2 * self._options.heartbeat_s)
-            producer = await self._fence(shard, token)
+            await self._membership.at_rest(2 * self._options.heartbeat_s)
+            self._check(shard, token)
+            name = self._options.transactional_id(shard)
+            producer = await self._cluster.clients.producer(name)
         finally:
             self._leasing.discard(shard)
             self._give_up_later()
@@ -140,20 +128,8 @@ class KafkaGroup:
     async def watermarks(self, shard: Shard) -> Mapping[str, int]:
         """The offset after the newest committed record of each topic of the shard."""
         places = self._places(shard)
-        delay = RETRY_S
-        while True:
-            try:
-                ends = await self._cluster.reading.ends(places.values())
-                return {
-                    name: await self._watermark(place, ends[place])
-                    for name, place in places.items()
-                }
-            except LogUnavailable as error:
-                if self._left:
-                    raise
-                log.warning("log.watermarks_trouble", shard=shard, error=str(error))
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, RETRY_MAX_S)
+        ends = await self._cluster.reading.ends(places.values())
+        return {name: await self._watermark(place, ends[place]) for name, place in places.items()}
 
     async def look(self) -> bool:
         """Look at the topics anew."""
@@ -234,7 +210,7 @@ class KafkaGroup:
         """Give up what was called back and can not be written any more."""
         for shard, token in list(self._revoked.items()):
             lease = self._leases.get(shard)
-            writes = lease is not None and lease.standing is Standing.HELD
+            writes = lease is not None and lease.right is Right.VALID
             if not writes and shard not in self._leasing:
                 self._give_up(shard, token)
 
@@ -259,26 +235,12 @@ class KafkaGroup:
 
     # -- leases --------------------------------------------------------------------------------
 
-    async def _fence(self, shard: Shard, token: Token) -> Any:
-        delay = RETRY_S
-        while True:
-            self._check(shard, token)
-            try:
-                return await self._cluster.clients.producer(self._options.transactional_id(shard))
-            except LogUnavailable as error:
-                log.warning("log.lease_trouble", shard=shard, error=str(error))
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, RETRY_MAX_S)
-
     def _stands(self, shard: Shard, token: Token) -> bool:
         return not self._left and self._tokens.get(shard) == token and shard not in self._revoked
 
     def _check(self, shard: Shard, token: Token) -> None:
         if not self._stands(shard, token):
-            raise Fenced(
-                f"assignment {token} of shard {shard} is not the current one: wait for "
-                "the next Assigned"
-            )
+            raise outdated(shard, token)
 
     def _places(self, shard: Shard) -> dict[str, Place]:
         return {name: (topic, q) for name, topic, q in self._intake.gates.topics_of(shard)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -34,14 +34,20 @@ log = structlog.get_logger(__name__)
 _SIZE = attrgetter("serialized_value_size")
 
 AHEAD = 4_000
-"""Records of one partition that may lie ready before it is read no further."""
+"""
+Records of one partition that may lie ready before it is read no further: four fetches of the engine.
+This is what bounds the memory of the intake, with `MAX_EVENT_BYTES` for each record at the worst.
+"""
 POLL_S = 1.0
-FETCH_WAIT_S = 0.1
+"""How long one read waits where nothing is; a change of what is to be read cuts it short."""
+HOLD_S = 0.1
 """How long a broker may hold an answer back; a partition that is new waits for it."""
 RETRY_S = 0.2
+"""After trouble: much less than the second that a fetch waits, so that it seldom brings nothing."""
 FIRST_LOOK_S = 0.25
+"""How long a fetch waits for the first answer about a gate that was just opened: two held ones."""
 LOOK_S = 0.005
-"""How long a fetch waits for the first answer about a gate that was just opened, and how often it looks."""
+"""Between two looks for it: short beside a read on loopback, and of no weight for so short a while."""
 
 
 def _fitting(record: Record) -> Record:
@@ -127,9 +133,9 @@ class Intake:
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to read."""
-        self._pump = self._clients.aside(self._run(), "intake")
+    def start(self, broken: Callable[[BaseException], None]) -> None:
+        """Begin to read; a mistake, after which nothing is read, is told to `broken`."""
+        self._pump = self._clients.aside(self._run(), "intake", broken)
 
     def stop(self) -> None:
         """Read no more."""
@@ -184,7 +190,7 @@ class Intake:
         """What lies ready of these shards, in turns."""
         return [
             self._batch(tap, count, ready[tap.shard])
-            for tap, count in self.gates.turns(ready, self._tail, limit, paused)
+            for tap, count in self.gates.portions(ready, self._tail, limit, paused)
         ]
 
     async def reached(self, place: Place) -> Reached | None:
@@ -252,7 +258,7 @@ class Intake:
 
     async def _read(self) -> None:
         if self._consumer is None:
-            self._consumer = await self._clients.reader(wait_s=FETCH_WAIT_S)
+            self._consumer = await self._clients.reader(wait_s=HOLD_S)
             self._stale = True
         if self._stale:
             self._point()
@@ -264,9 +270,10 @@ class Intake:
         got: Mapping[Any, list[Any]] = {}
         try:
             with anyio.CancelScope() as self._waiting:
-                got = await self._consumer.getmany(
+                asked = self._consumer.getmany(
                     *wanted, timeout_ms=round(POLL_S * 1000), max_records=AHEAD
                 )
+                got = await bounded(asked, self._clients.options.call_s)
         except OffsetOutOfRangeError:
             await self._overtaken()
         finally:

@@ -12,17 +12,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, NamedTuple, TypeGuard
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.gates import Place
 from event_center.log.kafka.client import Clients
 from event_center.log.kafka.intake import truncated
-from event_center.log.kafka.packing import Packer, parcels
+from event_center.log.kafka.packing import Packer
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.transaction import Landed, transact
 from event_center.log.port import Cut, Entry, Kept
+from event_center.log.right import Right, check, unanswered
 from event_center.model import Shard, Token
 
 KEPT_S = 3_600.0
@@ -34,15 +34,6 @@ class Mark(NamedTuple):
 
     offset: int
     at: float
-
-
-class Standing(Enum):
-    """Whether a lease can still write. Only a held one becomes another."""
-
-    HELD = "held"
-    RELEASED = "released"
-    FENCED = "fenced"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +62,7 @@ class KafkaLease:
     ) -> None:
         self.shard = shard
         self.token = token
-        self.standing = Standing.HELD
+        self.right = Right.VALID
         self._clients = cluster.clients
         self._packer = cluster.packer
         self._reading = cluster.reading
@@ -95,17 +86,13 @@ class KafkaLease:
         """
         self._check()
         place = self._own
-        try:
-            begin = (await self._reading.begins([place]))[place]
-            stop = (await self._reading.highs([place]))[place]
-            found: dict[bytes, bytes] = {}
-            if kept is not None and self._continues(kept.mark, begin, stop):
-                found.update(kept.entries)
-                begin = kept.mark.offset
-            await self._reading.gather(place, begin, stop, found)
-        except LogUnavailable as error:
-            self._end(Standing.UNKNOWN)
-            raise Unknown(f"shard {self.shard} can not be restored: {error}") from error
+        begin = (await self._reading.begins([place]))[place]
+        stop = (await self._reading.highs([place]))[place]
+        found: dict[bytes, bytes] = {}
+        if kept is not None and self._continues(kept.mark, begin, stop):
+            found.update(kept.entries)
+            begin = kept.mark.offset
+        await self._reading.gather(place, begin, stop, found)
         for piece in pieces(found):
             self._check()
             yield piece
@@ -123,12 +110,8 @@ class KafkaLease:
         """Let `fetch` deliver the shard's records from these offsets on."""
         self._check()
         places = self._places()
-        try:
-            begins = await self._reading.begins(places.values())
-            highs = await self._reading.highs(places.values())
-        except LogUnavailable as error:
-            self._end(Standing.UNKNOWN)
-            raise Unknown(f"the gate of shard {self.shard} can not be opened: {error}") from error
+        begins = await self._reading.begins(places.values())
+        highs = await self._reading.highs(places.values())
         self._check()
         for name, place in places.items():
             if offsets.get(name, 0) > highs[place]:
@@ -138,29 +121,29 @@ class KafkaLease:
     async def commit(self, cut: Cut) -> None:
         """Make the whole cut durable and visible, or nothing of it."""
         self._check()
+        packer, producer = self._packer, self._producer
         try:
-            lines, _ = await self._packer.lines(cut.records)
-            entries = self._packer.entries(cut.entries)
+            places = await packer.places(cut.records)
         except (UnknownTopic, LogUnavailable) as error:
             raise NotCommitted(
                 f"nothing of the cut of shard {self.shard} was written: {error}"
             ) from error
         self._check()
-        options = self._clients.options
-        filled = [(self._own, entries), *lines.items()] if entries else list(lines.items())
-        if filled:
+        packed = packer.pack_entries(producer, self._own, cut.entries)
+        packed += packer.pack(producer, cut.records, places)
+        if packed:
             self._unheard = True
+            options = self._clients.options
             try:
-                packed = parcels(self._producer, filled)
                 prefix, limit_s = options.topic_prefix, options.call_s
-                landed = await transact(self._producer, packed, prefix, limit_s)
+                landed = await transact(producer, packed, prefix, limit_s)
             except Fenced as error:
-                self._end(Standing.FENCED)
+                self._end(Right.FENCED)
                 raise Fenced(f"shard {self.shard} was leased again: {error}") from error
             except Unknown as error:
-                self._end(Standing.UNKNOWN)
+                self._end(Right.UNKNOWN)
                 said = self._clients.said(error.__cause__ or error)
-                raise Unknown(f"{self._explain()} ({said})") from error
+                raise unanswered(self.shard, f" ({said})") from error
             self._unheard = False
             self._advance(landed)
         self._committed(self, cut.offsets)
@@ -173,33 +156,20 @@ class KafkaLease:
 
     async def release(self) -> None:
         """Give the right up; the gate closes."""
-        self._end(Standing.RELEASED)
+        self._end(Right.RELEASED)
 
     def supersede(self) -> None:
         """The shard is leased anew by this process: this lease can write no more."""
         if self._unheard:
-            self._end(Standing.UNKNOWN)
+            self._end(Right.UNKNOWN)
         else:
-            self._end(Standing.FENCED)
+            self._end(Right.FENCED)
 
     def _check(self) -> None:
-        lost = self.standing is Standing.HELD and self._unheard
-        if lost or self.standing is Standing.UNKNOWN:
-            raise Unknown(self._explain())
-        if self.standing is not Standing.HELD:
-            raise Fenced(
-                f"the lease of shard {self.shard} is {self.standing.value}: discard what this "
-                "process holds of the shard and wait for the next Assigned"
-            )
+        check(self.shard, self.right, unheard=self._unheard)
 
-    def _explain(self) -> str:
-        return (
-            f"nobody knows whether the last cut of shard {self.shard} was written: lease the shard "
-            "again and restore it"
-        )
-
-    def _end(self, standing: Standing) -> None:
-        if self.standing is Standing.HELD:
-            self.standing = standing
+    def _end(self, right: Right) -> None:
+        if self.right is Right.VALID:
+            self.right = right
             self._clients.dispose(self._producer)
             self._ended(self)

@@ -21,17 +21,17 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import Fenced, LogError, LogUnavailable, NotCommitted, Unknown
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.catalog import Catalog
-from event_center.log.kafka.client import FAILURES, Clients
+from event_center.log.kafka.client import Clients
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.kafka.inspection import inspect
 from event_center.log.kafka.intake import headers_of
 from event_center.log.kafka.lease import Cluster
 from event_center.log.kafka.options import CUT_DISTANCE_S, CUTS_PER_S, KafkaOptions
-from event_center.log.kafka.packing import Line, Packer, parcels
+from event_center.log.kafka.packing import Packer
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.transaction import Landed, send, transact
 from event_center.log.kafka.wanted import flaws
@@ -46,8 +46,11 @@ REFUSED = (
     TopicAuthorizationFailedError,
 )
 """Answers of a broker by which it has taken nothing of a batch."""
-BUSY_S = 1.0
-"""A shard is busy that has made a cut within this time, or twice the distance of cuts if that is more."""
+BUSY_S = 0.2
+"""
+A shard is busy that has made a cut within this time, or twice the distance of cuts if that is more.
+Longer would let a few events a second, each in another shard, slow the cuts of all of them.
+"""
 
 
 async def open_kafka(
@@ -132,7 +135,11 @@ class KafkaLog:
         gates = Gates(list(counts.items()), shards, urgent)
         group = KafkaGroup(self._cluster, gates, paced=self.pace)
         self._groups.append(group)
-        await group.enter()
+        try:
+            await group.enter()
+        except (LogError, asyncio.CancelledError):
+            self._groups.remove(group)
+            raise
         return group
 
     async def members(self) -> list[str]:
@@ -151,19 +158,21 @@ class KafkaLog:
         """Append records outside any lease, all or nothing; durable when it returns."""
         if not records:
             return []
-        lines, places = await self._cluster.packer.lines(records)
-        landed = await self._alone(lines) if len(lines) == 1 else None
+        places = await self._cluster.packer.places(records)
+        landed = await self._alone(records, places) if len(set(places)) == 1 else None
         if landed is None:
-            landed = await self._together(lines)
+            landed = await self._together(records, places)
         return _positions(places, landed)
 
-    async def _alone(self, lines: Mapping[Place, list[Line]]) -> list[Landed] | None:
+    async def _alone(
+        self, records: Sequence[Outgoing], places: Sequence[Place]
+    ) -> list[Landed] | None:
         """Write what fits one batch, which is whole by itself; None if it does not."""
         async with self._publishing:
             if self._publisher is None:
                 self._publisher = await self._clients.producer()
             producer = self._publisher
-        packed = parcels(producer, lines.items())
+        packed = self._cluster.packer.pack(producer, records, places)
         if len(packed) > 1:
             return None
         options = self._options
@@ -172,11 +181,11 @@ class KafkaLog:
         except REFUSED as error:
             self._discard_publisher(producer)
             raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
-        except FAILURES as error:
+        except Exception as error:  # as of a cut: only a clean return says that all is written
             self._discard_publisher(producer)
             raise self._unheard(error) from error
 
-    async def _together(self, lines: Mapping[Place, list[Line]]) -> list[Landed]:
+    async def _together(self, records: Sequence[Outgoing], places: Sequence[Place]) -> list[Landed]:
         """Write several batches in one transaction, under a name that nobody else has."""
         options = self._options
         async with self._transacting:
@@ -184,9 +193,9 @@ class KafkaLog:
                 name = f"{options.group_id}.publisher.{uuid.uuid4().hex}"
                 self._transactor = await self._clients.producer(name)
             producer = self._transactor
+            packed = self._cluster.packer.pack(producer, records, places)
             clean = False
             try:
-                packed = parcels(producer, lines.items())
                 landed = await transact(producer, packed, options.topic_prefix, options.call_s)
                 clean = True
             except (Fenced, Unknown) as error:
@@ -252,7 +261,7 @@ class KafkaLog:
         if self._closed:
             return
         self._closed = True
-        for group in self._groups:
+        for group in list(self._groups):
             await group.leave()
             group.drop_leases()
         for client in (self._publisher, self._transactor, self._client):

@@ -46,16 +46,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         *,
         claim: Callable[[], Claim],
         shared: Callable[[Share, int], None],
-        doubled: Callable[[LogInUse], None],
+        broken: Callable[[BaseException], None],
     ) -> None:
         self._clients = clients
         self._topics = list(topics)
         self._shared = shared
-        self._doubled = doubled
+        self._broken = broken
         self._share: Share | None = None
         self._assignor = KeepPlace(shards, claim, self._received)
         self._consumer = clients.member(self._assignor)
-        self._settled = asyncio.Event()
+        self._at_rest = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._lag: Callable[[], Mapping[Place, int]] = dict
@@ -76,7 +76,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         except (LogUnavailable, asyncio.CancelledError):
             _ = self.vanish()
             raise
-        self._tending = self._clients.aside(self._tend(), "tend the membership")
+        self._tending = self._clients.aside(self._tend(), "tend the membership", self._broken)
 
     async def _start(self) -> None:
         options = self._clients.options
@@ -93,12 +93,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             # is in the middle of joining with the old claim.
             self._consumer.subscribe(self._topics, listener=self)
 
-    async def settled(self, limit_s: float) -> None:
+    async def at_rest(self, limit_s: float) -> None:
         """Wait while the group changes hands, for a bounded time."""
         try:
-            await bounded(self._settled.wait(), limit_s)
+            await bounded(self._at_rest.wait(), limit_s)
         except TimeoutError:
-            log.debug("log.group_unsettled", waited_s=limit_s)
+            log.debug("log.group_moving", waited_s=limit_s)
 
     async def leave(self) -> None:
         """Leave the group, and wait until the others can know it."""
@@ -115,7 +115,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     def on_partitions_revoked(self, revoked: object) -> None:
         """Aiokafka joins anew; who keeps which shard is told after it."""
         del revoked
-        self._settled.clear()
+        self._at_rest.clear()
 
     def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
         """Aiokafka has joined: keep its own intake shut, then tell our share."""
@@ -123,7 +123,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._consumer.pause(*assigned)
             for partition in assigned:
                 self._consumer.seek(partition, 0)  # so that it looks for no offset by itself
-        self._settled.set()
+        self._at_rest.set()
         if self._share is not None and self._leaving is None:
             # The generation of the group has no public name in aiokafka.
             self._shared(self._share, self._consumer._coordinator.generation)  # noqa: SLF001
@@ -137,29 +137,36 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         due = loop.time() + options.lag_interval_s
         while True:
             await asyncio.sleep(TEND_S)
-            coordination = self._consumer._coordinator._coordination_task  # noqa: SLF001 - as above
-            if coordination.done():
-                await self._renew(coordination)
+            if self._ended():
+                await self._renew()
                 continue
             try:
                 # It delivers nothing; it hears what went wrong, so that the coordination goes on.
-                await self._consumer.getmany(timeout_ms=0)
+                await bounded(self._consumer.getmany(timeout_ms=0), options.call_s)
                 if loop.time() >= due:
                     due = loop.time() + options.lag_interval_s
                     await self._show_lag()
             except FAILURES as error:
                 if options.instance_id and FENCED_INSTANCE in str(error):
-                    self._doubled(self._twin())
-                    return
+                    raise self._twin() from error
                 log.warning("log.group_trouble", error=self._clients.said(error))
                 if isinstance(error, GroupAuthorizationFailedError):
                     # Aiokafka's heartbeat has ended with it, and begins again with a new joining.
                     self.rejoin()
 
-    async def _renew(self, ended: asyncio.Task[None]) -> None:
-        """Join anew, for the consumer has given the group up; what we hold is claimed again."""
-        why = "cancelled" if ended.cancelled() else repr(ended.exception())
-        log.warning("log.group_trouble", error=f"the coordination has ended: {why}")
+    def _ended(self) -> bool:
+        """Whether the consumer has given the group up, or did not come so far as to join it."""
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - it has no public name
+        if coordinator is None:
+            return True
+        ended = coordinator._coordination_task  # noqa: SLF001 - as above
+        if ended.done():
+            why = "cancelled" if ended.cancelled() else repr(ended.exception())
+            log.warning("log.group_trouble", error=f"the coordination has ended: {why}")
+        return bool(ended.done())
+
+    async def _renew(self) -> None:
+        """Join anew; what we hold is claimed again."""
         self._clients.dispose(self._consumer)
         self._consumer = self._clients.member(self._assignor)
         try:

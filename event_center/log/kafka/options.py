@@ -21,7 +21,7 @@ MAX_RECORD_BYTES = 1_000_000
 MAX_EVENT_BYTES = 900_000
 """Larger events of topics with a greater limit could not wait, be forwarded or become letters."""
 MAX_BATCH_BYTES = 900_000
-"""A batch is closed before it grows above this."""
+"""A batch is closed before it grows above this; below MAX_RECORD_BYTES, on which `packing` relies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,14 +1,15 @@
 """
-From records and entries to the batches that go to Kafka, one line of records per partition.
+From records and entries to the batches that go to Kafka, one line of batches per partition.
 
 Promises: records of one partition keep their order; what has no place, or is too large for a broker,
 is found before anything is sent, because a batch that the broker refuses poisons its producer.
-Leases and publishers call it; `transaction.py` sends the batches.
+Every record goes straight into its batch: nothing is kept per record. Leases and publishers call
+this; `transaction.py` sends the batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from event_center.errors import NotCommitted
@@ -19,8 +20,8 @@ from event_center.log.ownership import remembering
 from event_center.log.partitioner import Partitioner
 from event_center.model import Headers, Outgoing
 
-Line = tuple[bytes | None, bytes | None, Headers, int]
-"""Key, value, headers and timestamp of one record."""
+_NONE: list[tuple[str, bytes]] = []
+"""The headers of records without any: aiokafka wants a list, and does not change it."""
 
 
 class Parcel(NamedTuple):
@@ -29,6 +30,22 @@ class Parcel(NamedTuple):
     place: Place
     first: int
     builder: Any
+
+
+class _Line:
+    """The batches of one place; the last one is open."""
+
+    __slots__ = ("add", "count", "place")
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.count = 0
+        self.add: Callable[..., object] = _full
+        """Appends to the open batch; None says that there is no room for this record."""
+
+
+def _full(**_: object) -> None:
+    """There is no batch yet."""
 
 
 class Packer:
@@ -42,49 +59,69 @@ class Packer:
         self._clock = clock
         self._keyless = 0
 
-    async def lines(
-        self, records: Sequence[Outgoing]
-    ) -> tuple[dict[Place, list[Line]], list[Place]]:
+    async def places(self, records: Sequence[Outgoing]) -> list[Place]:
         """
-        The records by their places, and the place of each.
+        Where each record goes; what goes to the same place has the same object.
 
         Raises:
             UnknownTopic: a record names a topic or partition that does not exist.
+        """
+        found: list[Place] = []
+        known: dict[str, list[Place]] = {}
+        for topic, key, _, _, partition, _ in records:
+            places = known.get(topic)
+            if places is None:
+                count = await self.catalog.partitions(topic)
+                places = known[topic] = [(topic, number) for number in range(count)]
+            home = self._home(key, len(places)) if partition is None else partition
+            if not 0 <= home < len(places):
+                raise self.catalog.unknown(topic, home)
+            found.append(places[home])
+        return found
+
+    def pack(
+        self, producer: Any, records: Sequence[Outgoing], places: Sequence[Place]
+    ) -> list[Parcel]:
+        """
+        Batches of this producer with these records, in order per place.
+
+        Raises:
             NotCommitted: a record is larger than a broker takes.
         """
-        lines: dict[Place, list[Line]] = {}
-        places: list[Place] = []
-        counts: dict[str, int] = {}
+        packed: list[Parcel] = []
+        lines: dict[Place, _Line] = {}
         now = self._clock()
-        for topic, key, value, headers, partition, stamp in records:
-            if topic not in counts:
-                counts[topic] = await self.catalog.partitions(topic)
-            count = counts[topic]
-            home = self._home(key, count) if partition is None else partition
-            if not 0 <= home < count:
-                raise self.catalog.unknown(topic, home)
-            size = len(key or b"") + len(value or b"")
-            if headers:
-                size += sum(len(name) + len(content) for name, content in headers)
-            if size > MAX_RECORD_BYTES:
-                raise _too_large(f"a record for {topic}/{home}", size)
-            place = (topic, home)
-            places.append(place)
-            lines.setdefault(place, []).append((key, value, headers, stamp or now))
-        return lines, places
+        for (_, key, value, given, _, stamp), place in zip(records, places, strict=True):
+            line = lines.get(place)
+            if line is None:
+                line = lines[place] = _Line(place)
+            headers = list(given) if given else _NONE
+            if line.add(timestamp=stamp or now, key=key, value=value, headers=headers) is None:
+                _check_size(line.place, key, value, given)
+                packed.append(_begin(line, producer))
+                line.add(timestamp=stamp or now, key=key, value=value, headers=headers)
+            line.count += 1
+        return packed
 
-    def entries(self, entries: Mapping[bytes, bytes | None]) -> list[Line]:
+    def pack_entries(
+        self, producer: Any, place: Place, entries: Mapping[bytes, bytes | None]
+    ) -> list[Parcel]:
         """
-        Entries as records of the compacted topic; a removed one has no value.
+        Batches with entries as records of the compacted topic; a removed one has no value.
 
         Raises:
             NotCommitted: an entry is larger than a broker takes.
         """
+        packed: list[Parcel] = []
+        line = _Line(place)
         now = self._clock()
         for key, value in entries.items():
-            if value is not None and len(key) + len(value) > MAX_RECORD_BYTES:
-                raise _too_large(f"the entry {key[:80]!r}", len(key) + len(value))
-        return [(key, value, (), now) for key, value in entries.items()]
+            if line.add(timestamp=now, key=key, value=value) is None:
+                _check_size(f"entry {key[:80]!r}", key, value)
+                packed.append(_begin(line, producer))
+                line.add(timestamp=now, key=key, value=value)
+            line.count += 1
+        return packed
 
     def _home(self, key: bytes | None, partitions: int) -> int:
         if key is not None and partitions:
@@ -93,22 +130,29 @@ class Packer:
         return self._keyless % max(1, partitions)
 
 
-def parcels(producer: Any, lines: Iterable[tuple[Place, Sequence[Line]]]) -> list[Parcel]:
-    """Batches of this producer with all of these lines, in order per place."""
-    packed: list[Parcel] = []
-    for place, line in lines:
-        builder = producer.create_batch()
-        packed.append(Parcel(place, 0, builder))
-        for number, (key, value, headers, stamp) in enumerate(line):
-            if builder.append(timestamp=stamp, key=key, value=value, headers=list(headers)) is None:
-                builder = producer.create_batch()
-                builder.append(timestamp=stamp, key=key, value=value, headers=list(headers))
-                packed.append(Parcel(place, number, builder))
-    return packed
+def _begin(line: _Line, producer: Any) -> Parcel:
+    """Open a new batch; its first record always fits."""
+    builder = producer.create_batch()
+    line.add = builder.append
+    return Parcel(line.place, line.count, builder)
 
 
-def _too_large(what: str, size: int) -> NotCommitted:
-    return NotCommitted(
-        f"nothing was written: {what} has {size} bytes, and a Kafka broker takes batches of "
-        f"1 MiB; keep a record below {MAX_RECORD_BYTES} bytes"
-    )
+def _check_size(
+    what: Place | str, key: bytes | None, value: bytes | None, headers: Headers = ()
+) -> None:
+    """
+    Would a broker take a batch with this record alone? Only such can be too large.
+
+    A batch is closed long before the limit, so that what fits beside others needs no look.
+
+    Raises:
+        NotCommitted: it would not.
+    """
+    size = len(key or b"") + len(value or b"")
+    size += sum(len(name) + len(content) for name, content in headers)
+    if size > MAX_RECORD_BYTES:
+        named = what if isinstance(what, str) else f"record for {what[0]}/{what[1]}"
+        raise NotCommitted(
+            f"nothing was written: the {named} has {size} bytes, and a Kafka broker takes batches of "
+            f"1 MiB; keep a record below {MAX_RECORD_BYTES} bytes"
+        )

@@ -27,17 +27,20 @@ POLL_MAX_MS = 64
 MARKERS_S = 1.0
 """How long to wait for the markers of transactions that seem to be open."""
 LOOK_S = 0.005
+"""Between two looks for the markers; they come some milliseconds after a commit has returned."""
+FREE = 4
+"""Consumers kept for the next read; a takeover of many shards needs more, and only for a moment."""
 
 
 class Reading:
-    """Consumers without a group, lent for one read each and used again."""
+    """Consumers without a group, borrowed for one read each and used again."""
 
     def __init__(self, clients: Clients, catalog: Catalog) -> None:
         self._clients = clients
         self._catalog = catalog
         self._limit_s = clients.options.call_s
         self._free: list[Any] = []
-        self._lent: set[Any] = set()
+        self._borrowed: set[Any] = set()
         self._raw: Any = None
         self._stable: Any = None
         self._closed = False
@@ -50,11 +53,11 @@ class Reading:
     def close(self) -> None:
         """Let go of every client."""
         self._closed = True
-        for client in (self._raw, self._stable, *self._free, *self._lent):
+        for client in (self._raw, self._stable, *self._free, *self._borrowed):
             if client is not None:
                 self._clients.dispose(client)
         self._free.clear()
-        self._lent.clear()
+        self._borrowed.clear()
 
     async def begins(self, places: Iterable[Place]) -> dict[Place, int]:
         """The offset of the oldest record of each place, or where the next would lie."""
@@ -122,7 +125,7 @@ class Reading:
         if start >= stop:
             return
         limit_s = self._clients.options.stall_s if stall_s is None else stall_s
-        consumer = await self._lend()
+        consumer = await self._borrow()
         clean = False
         try:
             (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
@@ -130,7 +133,8 @@ class Reading:
             consumer.seek(partition, start)
             at, moved, poll_ms = start, asyncio.get_running_loop().time(), POLL_MS
             while at < stop:
-                got = await consumer.getmany(partition, timeout_ms=poll_ms, max_records=BATCH)
+                asked = consumer.getmany(partition, timeout_ms=poll_ms, max_records=BATCH)
+                got = await bounded(asked, self._limit_s)
                 records = [one for one in got.get(partition, ()) if one.offset < stop]
                 if records:
                     yield records
@@ -198,18 +202,18 @@ class Reading:
             stop, width = start, width * 16
         return None
 
-    async def _lend(self) -> Any:
+    async def _borrow(self) -> Any:
         if self._closed:
             raise LogUnavailable("this log is closed; open it again")
         consumer = self._free.pop() if self._free else await self._clients.reader()
-        self._lent.add(consumer)
+        self._borrowed.add(consumer)
         return consumer
 
     def _give_back(self, consumer: Any, *, clean: bool) -> None:
-        if consumer not in self._lent:
+        if consumer not in self._borrowed:
             return
-        self._lent.discard(consumer)
-        if clean and not self._closed:
+        self._borrowed.discard(consumer)
+        if clean and not self._closed and len(self._free) < FREE:
             consumer.unsubscribe()
             self._free.append(consumer)
         else:

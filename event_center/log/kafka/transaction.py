@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced
 
 from event_center.errors import Fenced, Unknown
 from event_center.failpoint import Step, reach
@@ -49,11 +49,11 @@ async def transact(
         raise Fenced(
             "another producer of this name was started, or its transaction timed out"
         ) from error
-    except FAILURES as error:
+    except Exception as error:  # whatever a client raises, nothing says that all of it was written
         raise Unknown(_said(error)) from error
     try:
         await bounded(producer.commit_transaction(), limit_s)
-    except FAILURES as error:
+    except Exception as error:  # as above; only a clean return is a commit
         raise Unknown(_said(error)) from error
     reach(Step.LOG_COMMITTED)
     return landed
@@ -74,6 +74,8 @@ async def send(
         _, late = await asyncio.wait(futures, timeout=limit_s)
         if late:
             raise TimeoutError(f"{len(late)} batches were not answered within {limit_s:g} s")
+        if any(future.cancelled() for future in futures):
+            raise KafkaError("the client has dropped a batch")  # our own cancellation is another
         taken = [future.result() for future in futures]
     except FAILURES as error:
         # A producer that was fenced says so once; what is asked of it after that fails in other ways.

@@ -11,17 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from event_center.errors import Fenced
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates
 from event_center.log.memory.broker import MemoryBroker
 from event_center.log.memory.faults import Faults
-from event_center.log.memory.lease import MemoryLease, Standing
-from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
+from event_center.log.memory.lease import MemoryLease
+from event_center.log.port import FETCH_WAIT_S, Assigned, Batch, Change, Lost, Revoked
+from event_center.log.right import Right, outdated
 from event_center.model import Shard, Token
-
-FETCH_WAIT_S = 1.0
-"""How long a fetch waits for records before it returns none."""
 
 
 class MemoryGroup:
@@ -77,7 +74,7 @@ class MemoryGroup:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         batches = []
-        for tap, count in self._gates.turns(ready, self._broker.tail, limit, paused):
+        for tap, count in self._gates.portions(ready, self._broker.tail, limit, paused):
             line = self._broker.line(tap.place)
             batch = Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, (), len(line))
             first = self._broker.first(tap.place)
@@ -106,10 +103,7 @@ class MemoryGroup:
         """Become the one writer of the shard."""
         await self._faults.at("lease")
         if not self._broker.members.current(self, shard, token):
-            raise Fenced(
-                f"assignment {token} of shard {shard} is not the current one: wait for "
-                "the next Assigned"
-            )
+            raise outdated(shard, token)
         self._gates.close(shard)
         lease = MemoryLease(
             self._broker,
@@ -163,7 +157,7 @@ class MemoryGroup:
     def writes(self, shard: Shard) -> bool:
         """There is a lease of the shard that can still commit."""
         lease = self._leases.get(shard)
-        return lease is not None and lease.standing is Standing.HELD
+        return lease is not None and lease.right is Right.VALID
 
     def ring(self) -> None:
         """Wake the fetches."""

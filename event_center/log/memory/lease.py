@@ -10,27 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from enum import Enum
 
-from event_center.errors import Fenced, NotCommitted, Unknown
+from event_center.errors import Fenced, NotCommitted
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Gates
 from event_center.log.memory.broker import InFlight, MemoryBroker
 from event_center.log.memory.faults import Ending, Faults
 from event_center.log.port import Cut, Entry, Kept
+from event_center.log.right import Right, check, unanswered
 from event_center.model import Shard, Token
 
 BATCH = 10_000
 """Entries in one batch of a restore."""
-
-
-class Standing(Enum):
-    """Whether a lease can still write. Only a held one becomes another."""
-
-    HELD = "held"
-    RELEASED = "released"
-    FENCED = "fenced"
-    UNKNOWN = "unknown"
 
 
 class MemoryLease:
@@ -50,7 +41,7 @@ class MemoryLease:
         self.shard = shard
         self.token = token
         self.epoch = broker.fence(shard)
-        self.standing = Standing.HELD
+        self.right = Right.VALID
         self._broker = broker
         self._gates = gates
         self._clock = clock
@@ -120,13 +111,13 @@ class MemoryLease:
         try:
             await self._faults.at("release")
         finally:
-            self._end(Standing.RELEASED)
+            self._end(Right.RELEASED)
 
     def _apply(self, cut: Cut) -> None:
         try:
             self._broker.apply(self.shard, self.epoch, cut, self._clock())
         except Fenced:
-            self._end(Standing.FENCED)
+            self._end(Right.FENCED)
             raise
 
     def _fail(self, cut: Cut, ending: Ending) -> None:
@@ -141,27 +132,18 @@ class MemoryLease:
             written = ending is Ending.WRITTEN_LATER
             flight = InFlight(cut, self.epoch, self._clock(), written)
             self._broker.leave_in_flight(self.shard, flight)
-        self._end(Standing.UNKNOWN)
-        raise Unknown(self._explain())
+        self._end(Right.UNKNOWN)
+        raise unanswered(self.shard)
 
     def _check(self) -> None:
-        if self.standing is Standing.UNKNOWN or self._unheard:
-            raise Unknown(self._explain())
-        if self.standing is Standing.RELEASED:
-            raise Fenced(f"the lease of shard {self.shard} was released: take the shard over again")
+        check(self.shard, self.right, unheard=self._unheard)
         try:
             self._broker.check(self.shard, self.epoch)
         except Fenced:
-            self._end(Standing.FENCED)
+            self._end(Right.FENCED)
             raise
 
-    def _explain(self) -> str:
-        return (
-            f"nobody knows whether the last cut of shard {self.shard} was written: lease the shard "
-            "again and restore it"
-        )
-
-    def _end(self, standing: Standing) -> None:
-        if self.standing in {Standing.HELD, Standing.UNKNOWN}:
-            self.standing = standing
+    def _end(self, right: Right) -> None:
+        if self.right in {Right.VALID, Right.UNKNOWN}:
+            self.right = right
             self._ended(self)

@@ -65,7 +65,7 @@ class Members:
                     f"{member.shards}: stop the other members first, or ask for {other.shards}"
                 )
         self._members.append(member)
-        self._settle()
+        self._share_out()
 
     def leave(self, member: Member) -> None:
         """Let a member go, by its own will or because it crashed; it is told nothing."""
@@ -74,7 +74,7 @@ class Members:
         for shard, (holder, _) in list(self._held.items()):
             if holder is member:
                 del self._held[shard]
-        self._settle()
+        self._share_out()
 
     def expel(self, member: Member) -> None:
         """Throw a live member out, as after a session timeout: it is told Lost."""
@@ -99,7 +99,7 @@ class Members:
         for member in self._members:
             member.ring()
 
-    def _settle(self) -> None:
+    def _share_out(self) -> None:
         if not self._members:
             return
         shards = self._members[0].shards
@@ -129,4 +129,4 @@ class Members:
         if shard in self._held and self._held[shard][1] == token:
             self._revoked.discard((shard, token))
             del self._held[shard]
-            self._settle()
+            self._share_out()

@@ -64,10 +64,10 @@ def join(transaction: Transaction, wish: Wish, topics: Sequence[str]) -> View:
     for shard in range(wish.shards):
         execute("INSERT INTO shards(shard) VALUES (?) ON CONFLICT DO NOTHING", (shard,))
     execute(RISE)
-    return settle(transaction, wish)
+    return share_out(transaction, wish)
 
 
-def settle(transaction: Transaction, wish: Wish) -> View:
+def share_out(transaction: Transaction, wish: Wish) -> View:
     """Do what a member wishes, give it what is free and due to it, and say how things stand."""
     connection = transaction.connection
     before = connection.total_changes

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 import structlog
 
 from event_center.errors import (
-    Fenced,
     InvariantError,
     LogError,
     LogUnavailable,
@@ -25,10 +24,11 @@ from event_center.errors import (
 )
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
-from event_center.log.port import Assigned, Batch, Change, Lost, Revoked
+from event_center.log.port import FETCH_WAIT_S, Assigned, Batch, Change, Lost, Revoked
+from event_center.log.right import Right, outdated
 from event_center.log.sqlite import assignment
 from event_center.log.sqlite.assignment import View, Wish
-from event_center.log.sqlite.lease import SqliteLease, Standing
+from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.presence import Presence, forget, is_alive
 from event_center.log.sqlite.reader import Reader
 from event_center.log.sqlite.transaction import Transaction
@@ -37,8 +37,6 @@ from event_center.model import Shard, Token
 
 log = structlog.get_logger(__name__)
 
-FETCH_WAIT_S = 1.0
-"""How long a fetch waits for records before it returns none."""
 PROBE_S = 0.1
 """The time between two looks whether the other members live."""
 
@@ -77,7 +75,7 @@ class SqliteGroup:
         self._leasing: set[Shard] = set()
         self._awaited: set[tuple[Shard, Token]] = set()
         self._overdue: set[tuple[Shard, Token]] = set()
-        self._settling: asyncio.Future[View] | None = None
+        self._sharing: asyncio.Future[View] | None = None
         self._again = False
         self._probe_s = 0.0
         self._left = False
@@ -116,14 +114,14 @@ class SqliteGroup:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         tails = self._file.tails
-        turns = self._gates.turns(ready, lambda place: tails.get(place, 0), limit, paused)
+        portions = self._gates.portions(ready, lambda place: tails.get(place, 0), limit, paused)
         # All is read before anything moves on: a read that fails must not lose what came before it.
         read = [
             self._file.reader.records(tap.place, tap.next, tails[tap.place], limit=count)
-            for tap, count in turns
+            for tap, count in portions
         ]
         batches = []
-        for (tap, _), (records, after) in zip(turns, read, strict=True):
+        for (tap, _), (records, after) in zip(portions, read, strict=True):
             token, tail = ready[tap.shard], tails[tap.place]
             batch = Batch(tap.shard, token, tap.topic, tap.partition, records, tail)
             found = records[0].offset if records else after
@@ -138,10 +136,7 @@ class SqliteGroup:
     async def lease(self, shard: Shard, token: Token) -> SqliteLease:
         """Become the one writer of the shard."""
         if self._tokens.get(shard) != token or shard in self._revoked:
-            raise Fenced(
-                f"assignment {token} of shard {shard} is not the current one: wait for "
-                "the next Assigned"
-            )
+            raise outdated(shard, token)
         self._gates.close(shard)
         self._leasing.add(shard)
         try:
@@ -212,12 +207,12 @@ class SqliteGroup:
             self._probe_s = now_s + PROBE_S
             dead = [name for name in others if not is_alive(self._file.path, name)]
         if dead or self._again or generation != self._view.generation:
-            self._settle(dead)
+            self._share_out(dead)
 
-    def _settle(self, dead: Sequence[str] = ()) -> None:
+    def _share_out(self, dead: Sequence[str] = ()) -> None:
         if self._left:
             return
-        if self._settling is not None:
+        if self._sharing is not None:
             self._again = True
             return
         self._again = False
@@ -229,14 +224,16 @@ class SqliteGroup:
             tuple(self._overdue),
         )
         try:
-            self._settling = self._file.writer.send(functools.partial(assignment.settle, wish=wish))
+            self._sharing = self._file.writer.send(
+                functools.partial(assignment.share_out, wish=wish)
+            )
         except (LogError, InvariantError) as error:
             self._broken(error)
             return
-        self._settling.add_done_callback(functools.partial(self._settled, dead))
+        self._sharing.add_done_callback(functools.partial(self._shared, dead))
 
-    def _settled(self, dead: Sequence[str], ended: asyncio.Future[View]) -> None:
-        self._settling = None
+    def _shared(self, dead: Sequence[str], ended: asyncio.Future[View]) -> None:
+        self._sharing = None
         if self._left:
             ended.exception()  # Nobody waits for it any more.
             return
@@ -245,14 +242,14 @@ class SqliteGroup:
             self._broken(error)
             return
         if isinstance(error, LogError):
-            log.warning("log.settle_failed", path=self._file.path, error=str(error))
+            log.warning("log.sharing_failed", path=self._file.path, error=str(error))
             self._again = True
             return
         self._forget(dead)
         self._overdue.clear()
         self._apply(ended.result())
         if self._again:
-            self._settle()
+            self._share_out()
         else:
             self._give_up()
 
@@ -292,8 +289,8 @@ class SqliteGroup:
         """Others took this member for dead, because its lock file was removed: start anew."""
         self._presence.remove()
         self._presence = Presence(self._file.path)
-        self._settling = self._file.writer.send(self._joining(()))
-        self._settling.add_done_callback(functools.partial(self._settled, ()))
+        self._sharing = self._file.writer.send(self._joining(()))
+        self._sharing.add_done_callback(functools.partial(self._shared, ()))
 
     def _forget(self, dead: Sequence[str]) -> None:
         for name in dead:
@@ -316,7 +313,7 @@ class SqliteGroup:
         holder, now = self._view.held.get(shard, (None, Token(0)))
         if holder not in {self._presence.name, None} and now == token:
             self._overdue.add((shard, token))
-            self._settle()
+            self._share_out()
 
     def _tell(self, change: Change) -> None:
         self._changes.put_nowait(change)
@@ -325,12 +322,12 @@ class SqliteGroup:
 
     def _writes(self, shard: Shard) -> bool:
         lease = self._leases.get(shard)
-        held = lease is not None and lease.standing is Standing.HELD
+        held = lease is not None and lease.right is Right.VALID
         return held or shard in self._leasing
 
     def _give_up(self) -> None:
         if any(not self._writes(shard) for shard in self._revoked):
-            self._settle()
+            self._share_out()
 
     def _gate_opened(self, lease: SqliteLease, offsets: Mapping[str, int]) -> None:
         if self._tokens.get(lease.shard) == lease.token and lease.shard not in self._revoked:

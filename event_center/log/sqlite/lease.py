@@ -11,23 +11,14 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping
-from enum import Enum
 
 from event_center.errors import Fenced, NotCommitted, Unknown
 from event_center.log.port import Cut, Entry, Kept
+from event_center.log.right import Right, check
 from event_center.log.sqlite.reader import Reader, following
 from event_center.log.sqlite.transaction import Transaction
 from event_center.log.sqlite.writer import Writer
 from event_center.model import Shard, Token
-
-
-class Standing(Enum):
-    """Whether a lease can still write. Only a held one becomes another."""
-
-    HELD = "held"
-    RELEASED = "released"
-    FENCED = "fenced"
-    UNKNOWN = "unknown"
 
 
 class SqliteLease:
@@ -47,7 +38,7 @@ class SqliteLease:
         self.shard = shard
         self.token = token
         self.epoch = epoch
-        self.standing = Standing.HELD
+        self.right = Right.VALID
         self.mark: object | None = None
         self._reader = reader
         self._writer = writer
@@ -64,7 +55,7 @@ class SqliteLease:
         first write, so that a piece under the old epoch has nothing of theirs.
         """
         del kept
-        self._check_standing()
+        self._check()
         key = b""
         while True:
             piece = self._reader.entries_from(self.shard, key)
@@ -74,17 +65,17 @@ class SqliteLease:
             yield piece
             key = following(piece[-1][0])
             await asyncio.sleep(0)
-            self._check_standing()
+            self._check()
 
     async def open_gate(self, offsets: Mapping[str, int]) -> None:
         """Let `fetch` deliver the shard's records from these offsets on."""
-        self._check_standing()
+        self._check()
         self._check_epoch()
         self._opened(self, offsets)
 
     async def commit(self, cut: Cut) -> None:
         """Make the whole cut durable and visible, or nothing of it."""
-        self._check_standing()
+        self._check()
         self._unheard = True
         try:
             await self._writer.submit(
@@ -94,42 +85,32 @@ class SqliteLease:
             self._unheard = False
             raise
         except Fenced:
-            self._end(Standing.FENCED)
+            self._end(Right.FENCED)
             raise
         except Unknown:
-            self._end(Standing.UNKNOWN)
+            self._end(Right.UNKNOWN)
             raise
         self._unheard = False
 
     async def release(self) -> None:
         """Give the right up; the gate closes."""
-        self._end(Standing.RELEASED)
+        self._end(Right.RELEASED)
 
-    def _check_standing(self) -> None:
-        lost = self.standing is Standing.HELD and self._unheard
-        if lost or self.standing is Standing.UNKNOWN:
-            raise Unknown(
-                f"nobody knows whether the last cut of shard {self.shard} was written: lease the "
-                "shard again and restore it"
-            )
-        if self.standing is not Standing.HELD:
-            raise Fenced(
-                f"the lease of shard {self.shard} is {self.standing.value}: discard what this "
-                "process holds of the shard and wait for the next Assigned"
-            )
+    def _check(self) -> None:
+        check(self.shard, self.right, unheard=self._unheard)
 
     def _check_epoch(self) -> None:
         now = self._reader.epoch(self.shard)
         if now != self.epoch:
-            self._end(Standing.FENCED)
+            self._end(Right.FENCED)
             raise Fenced(
                 f"shard {self.shard} was leased again (epoch {now}; this lease has {self.epoch}): "
                 "discard what this process holds of the shard"
             )
 
-    def _end(self, standing: Standing) -> None:
-        if self.standing in {Standing.HELD, Standing.UNKNOWN}:
-            self.standing = standing
+    def _end(self, right: Right) -> None:
+        if self.right in {Right.VALID, Right.UNKNOWN}:
+            self.right = right
             self._ended(self)
 
 

@@ -38,6 +38,7 @@ APPLICATION_ID = 0x45764374
 FORMAT = 1
 OLDEST_SQLITE = (3, 35, 0)
 CACHE_KIB = 65_536
+"""64 MiB of pages in memory: what a busy log writes and reads again within some minutes."""
 CHECKPOINT_PAGES = 4_000
 """The write-ahead log is copied back after some 16 MB: it stays small, and the pieces are big."""
 STATEMENTS = 256

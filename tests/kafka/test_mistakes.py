@@ -1,0 +1,150 @@
+"""Clients that end in ways nobody foresaw: whoever has to know hears of it, and nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from event_center.errors import LogUnavailable, Unknown
+from event_center.log.kafka import KafkaLog
+from event_center.log.kafka.client import bounded
+from event_center.log.kafka.packing import Parcel
+from event_center.log.kafka.transaction import transact
+from event_center.model import Shard
+from tests.kafka.harness import NOWHERE
+from tests.log.harness import joined, restored
+from tests.waiting import turns
+
+
+async def mistaken(*_: object, **__: object) -> None:
+    """What a mistake of this package does, or of its client."""
+    raise KeyError("made to fail by a test")
+
+
+class TestTasks:
+    @pytest.mark.parametrize("part", ["intake", "membership"])
+    async def test_a_mistake_is_heard(self, kafka_log: KafkaLog, part: str) -> None:
+        """A mistake beside the rest comes out of `changes`: the process ends, it does not go deaf."""
+        group = await kafka_log.join(["orders"], 1)
+        await group.changes()
+        if part == "intake":
+            group._intake._read = mistaken  # type: ignore[method-assign]
+            group._intake._interrupt()
+        else:
+            group._membership._consumer.getmany = mistaken
+        async with asyncio.timeout(15):
+            with pytest.raises(KeyError):
+                await group.changes()
+
+    async def test_a_join_that_failed_leaves_nothing(self, kafka_log: KafkaLog) -> None:
+        """A log that is joined again and again, while the group does not answer, does not grow."""
+        await (await kafka_log.join(["orders"], 1)).leave()
+        before = len(kafka_log._groups)
+        reach = kafka_log._clients._reach
+        kafka_log._clients._reach = {**reach, "bootstrap_servers": NOWHERE}
+        for _ in range(2):
+            with pytest.raises(LogUnavailable):
+                await kafka_log.join(["orders"], 1)
+        kafka_log._clients._reach = reach
+        assert len(kafka_log._groups) == before
+
+    async def test_a_member_that_could_not_join_anew_tries_again(self, kafka_log: KafkaLog) -> None:
+        """A group that is lost while its cluster is away is joined when the cluster is back."""
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            membership: Any = member.group._membership  # type: ignore[attr-defined]
+            reach = kafka_log._clients._reach
+            kafka_log._clients._reach = {**reach, "bootstrap_servers": NOWHERE}
+            await membership._renew()
+            assert membership._ended()
+            kafka_log._clients._reach = reach
+            await membership._renew()
+            assert not membership._ended()
+            lease = await member.group.lease(Shard(0), member.tokens[Shard(0)])
+            assert await restored(lease) == {}
+
+    async def test_topics_without_a_leader(self, kafka_log: KafkaLog) -> None:
+        """A cluster that makes a topic and gives it no leader is named, in an error of the catalog."""
+        catalog = kafka_log._catalog
+        catalog.options = replace(catalog.options, request_timeout_s=0.02)
+        with pytest.raises(LogUnavailable, match="nobody, but gives them no leader"):
+            await catalog._wait_for_leaders({"nobody"})
+
+    async def test_no_more_consumers_are_kept_than_are_needed(self, kafka_log: KafkaLog) -> None:
+        """After many reads side by side only some of their consumers stay."""
+        reading = kafka_log._cluster.reading
+        borrowed = [await reading._borrow() for _ in range(6)]
+        for consumer in borrowed:
+            reading._give_back(consumer, clean=True)
+        assert len(reading._free) == 4
+
+
+class TestBounded:
+    async def test_a_client_that_cancels_itself(self) -> None:
+        """What a client cancels by itself is a failure, not our own end."""
+        waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waited.cancel()
+        with pytest.raises(KafkaError, match="given up"):
+            await bounded(waited, 1.0)
+
+    async def test_our_own_cancellation(self) -> None:
+        """Who is cancelled while it waits for a client ends by that."""
+        waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.get_running_loop().create_task(bounded(waited, 60.0), name="waits")
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def test_too_long(self) -> None:
+        """The limit ends it with TimeoutError."""
+        with pytest.raises(TimeoutError):
+            await bounded(asyncio.get_running_loop().create_future(), 0.0)
+
+
+class StrangeProducer:
+    """A producer that ends one step of a transaction in a way of its own."""
+
+    def __init__(self, at: str, *, dropped: bool) -> None:
+        self._at = at
+        self._dropped = dropped
+
+    async def begin_transaction(self) -> None:
+        await self._step("begin")
+
+    async def send_batch(self, *_: object, **__: object) -> asyncio.Future[Any]:
+        sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._at == "send" and self._dropped:
+            sent.cancel()
+        elif self._at == "send":
+            sent.set_exception(KeyError("made to fail by a test"))
+        else:
+            sent.set_result(SimpleNamespace(offset=0))
+        return sent
+
+    async def commit_transaction(self) -> None:
+        await self._step("commit")
+
+    async def _step(self, name: str) -> None:
+        if self._at != name:
+            return
+        if not self._dropped:
+            raise KeyError("made to fail by a test")
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("at", ["begin", "send", "commit"])
+async def test_only_a_clean_return_is_a_commit(at: str, dropped: bool) -> None:
+    """An error that is in no list, and a cancellation that nobody asked for, end Unknown."""
+    parcels = [Parcel(("orders", 0), 0, None)]
+    why = "KafkaError" if dropped else "KeyError"
+    with pytest.raises(Unknown, match=why):
+        await transact(StrangeProducer(at, dropped=dropped), parcels, "", 5.0)
