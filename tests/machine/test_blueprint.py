@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from event_center import AnyState, Blueprint, Compound, Do, Parallel, State, load, parse
+from event_center.app.settings import load_settings
+from event_center.app.wiring import load_machines
 from event_center.errors import DefinitionError, PluginError
 from event_center.machine.decision import Transition
 from event_center.machine.writing import yaml_of
@@ -242,6 +244,19 @@ def test_a_traffic_light() -> None:
     assert seen == [("green", True), ("yellow", True), ("red", True), ("green", False)]
     assert set(bound.callbacks) == {"stop", "blink"}
     assert bound.warnings == ()
+
+
+def test_settings_may_name_a_module(tmp_path: Path) -> None:
+    """`machines` takes modules of Python: their machines are loaded, and their problems reported."""
+    file = tmp_path / "lamp.py"
+    head = "from event_center import Blueprint, State\nclass Lamp(Blueprint, version=1):\n"
+    file.write_text(head + "    lit = State(initial=True, entri='x')\n")
+    settings = tmp_path / "event-center.toml"
+    settings.write_text(f"machines = [{str(MACHINES / 'traffic.py')!r}]\n")
+    assert list(load_machines(load_settings(settings))) == ["traffic"]
+    settings.write_text("machines = ['lamp.py']\n")
+    with pytest.raises(DefinitionError, match=r"lamp\.py:3:11 E104"):
+        load_machines(load_settings(settings))
 
 
 def test_the_sample_lights() -> None:
