@@ -6,7 +6,7 @@ The settings of a log on Kafka: the table `[log.kafka]`, which counts where `[lo
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -47,6 +47,12 @@ class KafkaSettings(BaseModel):
         default="",
         description="Stands before the name of every topic, group and producer in the cluster, so"
         " that several systems can share it.",
+    )
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        default="exactly_once",
+        description="`exactly_once` writes each cut in a transaction. `at_least_once` is for clusters"
+        " without transactions: after a crash, history and emitted events may be there twice, and a"
+        " daemon that stood still is kept from writing by its group alone.",
     )
     replication_factor: Annotated[int, Field(ge=1, le=32)] = Field(
         default=3,

@@ -16,26 +16,26 @@ from math import inf
 from pathlib import Path
 
 from event_center.app.kafka_access import access_of
+from event_center.app.machines import load_machines
 from event_center.app.settings import Settings
-from event_center.app.sources import DEFAULT_FILES
 from event_center.client.app import App
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
-from event_center.errors import ConfigurationError, DefinitionError, Problem
+from event_center.errors import ConfigurationError
 from event_center.log.detail import Use
-from event_center.log.kafka import KafkaOptions, open_kafka
+from event_center.log.kafka import MAX_EVENT_BYTES, KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
 from event_center.log.sqlite import Retention, open_sqlite
-from event_center.machine import Machine, load
+from event_center.machine import Machine
 from event_center.machine.spelling import hint
-from event_center.plugins.discovery import blueprints, discover
+from event_center.plugins.discovery import discover
 from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
-YAML = frozenset({".yaml", ".yml"})
-PYTHON = ".py"
+MAX_BLOB_BYTES = 512 * 1024**2
+"""SQLite holds about twice as much in one value."""
 Kept = Mapping[str, tuple[float | None, int | None]]
 """How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
 
@@ -182,6 +182,7 @@ def _kafka_options(
         app=settings.app,
         group=kafka.group,
         topic_prefix=kafka.topic_prefix,
+        at_least_once=kafka.delivery == "at_least_once",
         replication_factor=kafka.replication_factor,
         topic_configs={own_topics(settings).dead_letters: _kept(None, None, 1)} | kept,
         transaction_timeout_s=kafka.transaction_timeout,
@@ -221,79 +222,6 @@ async def _make_topics(log: Log, settings: Settings) -> None:
     await log.create(wanted)
     # Sizes are checked again: of new topics, whose settings may not fit together.
     sizes_of(settings).check(await log.topics())
-
-
-def machine_files(settings: Settings) -> list[Path]:
-    """
-    The files that `machines` names, directories looked into for those in YAML.
-
-    Raises:
-        ConfigurationError: a file or directory does not exist, or none holds a machine.
-    """
-    files: list[Path] = []
-    for named in settings.machines:
-        path = settings.under_root(named)
-        if path.is_dir():
-            files += sorted(one for one in path.iterdir() if one.suffix in YAML)
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise ConfigurationError(_no_machines_at(path, settings))
-    return files
-
-
-def _no_machines_at(path: Path, settings: Settings) -> str:
-    """What to say of a file or folder that `machines` names and that is not there."""
-    if settings.file is not None:
-        return f"machines names {path}, which does not exist; create it, or correct the settings"
-    places = " and ".join(str(file.absolute()) for file in DEFAULT_FILES)
-    return (
-        f"no settings file was found: {places} do not exist; name one with --config, or go to the "
-        f"project's folder. Without one, `machines` names {path}, which does not exist either"
-    )
-
-
-def load_file(path: Path) -> tuple[list[Machine], list[Problem]]:
-    """
-    The machine of a YAML file, or those of a module of Python; and all problems that there are.
-
-    Raises:
-        PluginError: the module can not be imported, or has no machine.
-    """
-    machines: list[Machine] = []
-    problems: list[Problem] = []
-    for definition in blueprints(path) if path.suffix == PYTHON else [path]:
-        try:
-            machines.append(load(definition))
-        except DefinitionError as error:
-            problems += error.problems
-    return machines, problems
-
-
-def load_machines(settings: Settings) -> dict[str, Machine]:
-    """
-    Every machine by its name.
-
-    Raises:
-        DefinitionError: with all problems of all files.
-        ConfigurationError: two files define a machine of one name.
-    """
-    machines: dict[str, Machine] = {}
-    problems: list[Problem] = []
-    for path in machine_files(settings):
-        found, wrong = load_file(path)
-        problems += wrong
-        for machine in found:
-            if machine.name in machines:
-                msg = (
-                    f"{path} and {machines[machine.name].source} both define machine "
-                    f"{machine.name!r}; rename one of them"
-                )
-                raise ConfigurationError(msg)
-            machines[machine.name] = machine
-    if problems:
-        raise DefinitionError(problems)
-    return machines
 
 
 def bind(settings: Settings, machines: Mapping[str, Machine]) -> dict[str, Bound]:
@@ -358,6 +286,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
     bound = bind(settings, load_machines(settings))
     machines = {name: one.machine for name, one in bound.items()}
     _check_topics(settings, machines)
+    kafka = settings.log.kind == "kafka"
     return Plan(
         app=settings.app,
         bound=bound,
@@ -374,12 +303,14 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
+            record_bytes=MAX_EVENT_BYTES if kafka else MAX_BLOB_BYTES,
             warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,
         ),
         continue_after_loss=settings.log.on_data_loss == "continue",
         owner=f"{socket.gethostname()}/{os.getpid()}",
+        at_least_once=kafka and settings.log.kafka.delivery == "at_least_once",
         every_outcome=settings.engine.history == "all",
     )
 

@@ -15,8 +15,9 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from event_center.app.machines import load_file, machine_files
 from event_center.app.settings import Settings
-from event_center.app.wiring import envelopes, load_file, machine_files, make_plan
+from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.exits import Exit
 from event_center.cli.options import AsJson, Config
 from event_center.cli.output import Output

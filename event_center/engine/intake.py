@@ -42,6 +42,8 @@ log = structlog.get_logger()
 
 IDS = 64
 """Event ids that a workflow remembers to find duplicates."""
+MAX_NAME = 10_000
+"""Characters of an event's name: history and letters repeat it, and have to fit the log."""
 
 
 def id_hash(event_id: str) -> int:
@@ -81,7 +83,7 @@ class Intake:
         self._waiting = waiting
         self._turn = turn
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: Batch) -> None:  # noqa: C901 - the checks of a record, in their order
         """Take a batch of events in; afterwards the next cut covers all of it."""
         topic, partition = batch.topic, batch.partition
         source = topic if partition == self._shard else f"{topic}/{partition}"
@@ -98,6 +100,9 @@ class Intake:
                 workflow_id, machine, event = read(record, partition)
             except Undecodable as error:
                 self._unread(record, Position(topic, partition, record.offset), error)
+                continue
+            if len(event.name) > MAX_NAME:
+                self._misnamed(record, Position(topic, partition, record.offset))
                 continue
             snapshot = workflow_of(workflow_id)
             if type(snapshot) is not Snapshot:
@@ -136,6 +141,11 @@ class Intake:
             log.warning("intake.too_large", position=str(position), size=size)
             return
         self._letters.stray(record, position, Reason(error.reason), str(error))
+
+    def _misnamed(self, record: Record, position: Position) -> None:
+        """An event whose name is too long to be told of becomes a letter."""
+        message = f"an event's name has up to {MAX_NAME} characters"
+        self._letters.stray(record, position, Reason.UNDECODABLE, message)
 
     def _redelivered(self, source: str, count: int) -> None:
         """With atomic cuts this never happens: the log has delivered records that a cut covers."""
@@ -257,6 +267,10 @@ class Intake:
                 record, position, Reason.WRONG_PARTITION, message, workflow_id=workflow_id
             )
             return
-        self._outbox.to(workflow_id, machine, event)
         told = {"workflow_id": workflow_id, "event": event.name}
+        if not self._outbox.forward(workflow_id, machine, event):
+            detail = "written anew for its home, it is larger than this log can hold"
+            told |= {"reason": Reason.TOO_LARGE, "detail": detail}
+            self._ledger.stray(Outcome.REJECTED, position, told)
+            return
         self._ledger.stray(Outcome.FORWARDED, position, told)

@@ -25,8 +25,11 @@ from event_center.model import Shard, Token
 
 log = structlog.get_logger()
 
-FETCH = 1_000
-"""Records of one fetch: enough to make large cuts, few enough to leave the event loop free."""
+FETCH = 500
+"""
+Records of one fetch: enough to make large cuts, and few enough to leave the event loop free, and that
+what they make of objects is still in the processor's cache when their cut is built.
+"""
 TOPICS_S = 10.0
 """Between two looks whether somebody has changed the topics, which is rare."""
 IDLE_POLL_S = 0.02

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from event_center.engine.attempt import failure_of
-from event_center.engine.home import Home
 from event_center.engine.ledger import Ledger
+from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError
 from event_center.model import RESERVED, Event, Outgoing
@@ -29,10 +29,13 @@ WRONG = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, Ru
 class Outbox:
     """Sends for the callbacks of one shard."""
 
-    def __init__(self, ledger: Ledger, inbox: str, home: Home) -> None:
+    def __init__(self, ledger: Ledger, plan: Plan) -> None:
         self._ledger = ledger
-        self._inbox = inbox
-        self._home = home
+        self._inbox = plan.topics.inbox
+        self._home = plan.home
+        self._max_bytes = plan.limits.record_bytes
+        self._named = plan.at_least_once
+        """Give every event an id: the log may hold it twice, and its workflow has to see that."""
 
     def returned(self, run: Run, value: Any) -> Event | PluginError | None:
         """
@@ -43,13 +46,13 @@ class Outbox:
         context = run.context
         try:
             if context.emitted is not None or context.published is not None:
-                _keep_sent(context)
+                _keep_sent(context, self._max_bytes)
             if value is None:
                 return None
             if type(value) is str and value and value.isascii() and value[0] != RESERVED:
                 return Event(value)
             event = checked_result(run.callback, value)
-            return None if event is None else _as_read_back(event)
+            return None if event is None else _as_read_back(event, self._max_bytes)
         except PluginError as error:
             return error
         except WRONG as error:
@@ -63,37 +66,65 @@ class Outbox:
     def send(self, context: Context) -> None:
         """Everything that the callback emitted and published leaves with the next cut."""
         if context.emitted is not None:
-            for emitted in context.emitted:
-                event = Event(emitted.event, emitted.payload, emitted.id)
-                self.to(emitted.workflow_id, emitted.machine, event)
+            for number, emitted in enumerate(context.emitted):
+                event_id = emitted.id
+                if self._named and event_id is None:
+                    event_id = f"{context.idempotency_key}/{number}"
+                event = Event(emitted.event, emitted.payload, event_id)
+                self._ledger.records.append(self._to(emitted.workflow_id, emitted.machine, event))
         if context.published is not None:
             for topic, key, value, headers in context.published:
                 self._ledger.records.append(Outgoing(topic, key, value, headers))
 
-    def to(self, workflow_id: str, machine: str | None, event: Event) -> None:
-        """One event to a workflow's home."""
-        home = self._home.of(workflow_id)
-        record = inbox_record(self._inbox, home, workflow_id, machine, event)
+    def forward(self, workflow_id: str, machine: str | None, event: Event) -> bool:
+        """Send an event to its workflow's home; False if it is larger so than the log can hold."""
+        if self._named and event.id is None:
+            event.id = event.origin
+        record = self._to(workflow_id, machine, event)
+        if record.value is not None and len(record.value) > self._max_bytes:
+            return False
         self._ledger.records.append(record)
+        return True
+
+    def _to(self, workflow_id: str, machine: str | None, event: Event) -> Outgoing:
+        """The record of an event for a workflow's home."""
+        home = self._home.of(workflow_id)
+        return inbox_record(self._inbox, home, workflow_id, machine, event)
 
 
-def _keep_sent(context: Context) -> None:
+def _keep_sent(context: Context, max_bytes: int) -> None:
     """
     Copies take the place of what was emitted: callbacks may hold it, and change it until it leaves.
 
     Raises:
         TypeError: a part of what was emitted or published is not JSON.
+        PluginError: it is larger than the log can hold.
     """
     if context.emitted is not None:
-        context.emitted = [
-            Emitted._make(orjson.loads(orjson.dumps(tuple(one)))) for one in context.emitted
-        ]
+        kept = []
+        for one in context.emitted:
+            sent = orjson.dumps(tuple(one))
+            _check_size(len(sent), max_bytes, f"the event {one.event!r} that was emitted")
+            kept.append(Emitted._make(orjson.loads(sent)))
+        context.emitted = kept
     for published in context.published or ():
         orjson.dumps([name for name, _ in published.headers])
+        size = sum(len(name) + len(value) for name, value in published.headers)
+        size += len(published.key or b"") + len(published.value or b"")
+        _check_size(size, max_bytes, f"the record that was published to {published.topic!r}")
 
 
-def _as_read_back(event: Event) -> Event:
+def _as_read_back(event: Event, max_bytes: int) -> Event:
     """The event as a restart would find it: a copy that its callback can not change any more."""
     parts = orjson.dumps((event.name, event.payload, event.id))
+    _check_size(len(parts), max_bytes, f"the event {event.name!r} that was returned")
     name, payload, event_id = orjson.loads(parts)
     return Event(name, payload, None if event_id is None else str(event_id))
+
+
+def _check_size(size: int, max_bytes: int, what: str) -> None:
+    if size > max_bytes:
+        raise PluginError(
+            f"{what} has {size} bytes, and a record of this log at most {max_bytes}: keep what is "
+            "large elsewhere, and send its name"
+        )

@@ -67,7 +67,7 @@ class Parts:
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         letters = Letters(plan, ledger)
-        outbox = Outbox(ledger, plan.topics.inbox, plan.home)
+        outbox = Outbox(ledger, plan)
         waiting = WaitingRoom(plan, workflows, ledger)
         self.turn = turn = Turn(
             plan,

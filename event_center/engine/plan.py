@@ -44,6 +44,8 @@ class EngineLimits:
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000
     """Records that a shard may take in before a cut covers them."""
+    record_bytes: int = 512 * 1024**2
+    """What the log can hold of one record that callbacks send, or that is forwarded."""
     warm: int = 20_000
     """Workflows that stay decoded after their last event: these, and up to as many before them."""
     kept_bytes: int = 256 * 1024**2
@@ -74,6 +76,8 @@ class Plan:
     """Go on without records that are gone before they were read; False: stop and say so."""
     owner: str = ""
     """What the shard entries call this process: host and process id."""
+    at_least_once: bool = False
+    """The log may hold the records of a cut twice after a crash: events get ids by which that is seen."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""
 

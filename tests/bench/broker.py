@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -42,7 +43,9 @@ def broker() -> Broker:
     Raises:
         NoBroker: there is no Java, or no Kafka to run; it says what to do.
     """
-    started = Broker(Path(tempfile.mkdtemp(prefix="event-center-bench-")) / "broker")
+    folder = Path(tempfile.mkdtemp(prefix="event-center-bench-"))
+    started = Broker(folder / "broker")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(started.remove)
     started.start()
     return started

@@ -14,7 +14,7 @@ import json
 import statistics
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
@@ -52,7 +52,6 @@ class Process:
             *(options.bootstrap, options.topic_prefix, str(site.shards), what),
             stdin=PIPE,
             stdout=PIPE,
-            stderr=DEVNULL,
         )
         made = cls(process)
         try:
@@ -82,9 +81,7 @@ class Process:
             raise TypeError("the process was started without an output")
         line = await self._process.stdout.readline()
         if not line:
-            raise RuntimeError(
-                "a member of the benchmark ended; run `python -m tests.bench.served`"
-            )
+            raise RuntimeError("a member of the benchmark ended; what it wrote above says why")
         told: dict[str, Any] = json.loads(line)
         return told
 

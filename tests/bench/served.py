@@ -93,7 +93,7 @@ async def _restore(options: KafkaOptions, shards: int) -> None:
         member = Member(log, plan(None, shards))
         running = asyncio.get_running_loop().create_task(member.run())
         await until_true(lambda: _opened(member, shards))
-    held = sum(len(one._parts.workflows.held) for one in member.owners.values() if one._parts)
+    held = sum(len(one._parts.workflows.by_id) for one in member.owners.values() if one._parts)
     _say(**meter.reading(held)._asdict(), resident=_resident() - before)
     await member.stop()
     await running

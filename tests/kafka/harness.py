@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
-from event_center.errors import NotCommitted
+from event_center.errors import NotCommitted, Unknown
 from event_center.log.kafka import KafkaLog, KafkaOptions, open_kafka
 from event_center.log.kafka.lease import KafkaLease
 from event_center.log.kafka.packing import Packer
@@ -46,6 +46,19 @@ class FaultyProducer:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
+
+
+class FaultyDelivery:
+    """A delivery whose next write ends Unknown, after it took place or without it."""
+
+    def __init__(self, delivery: Any, *, after: bool) -> None:
+        self._delivery = delivery
+        self._after = after
+
+    async def write(self, *written: Any) -> None:
+        if self._after:
+            await self._delivery.write(*written)
+        raise Unknown("made to fail by a test")
 
 
 class GoneClient:
@@ -85,8 +98,9 @@ class FaultyPacker:
 class KafkaHarness:
     """The processes are logs on one broker, with connections of their own; topics have a prefix."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, *, at_least_once: bool = False) -> None:
         self.options = KafkaOptions(
+            at_least_once=at_least_once,
             bootstrap=bootstrap,
             app="app",
             group="group",
@@ -114,7 +128,11 @@ class KafkaHarness:
 
     async def lose_next_cut(self, log: Log, *, written: bool) -> None:
         for lease in self.leases(log):
-            lease._producer = FaultyProducer(lease._producer, after=written)
+            if self.options.at_least_once:
+                lease._delivery = FaultyDelivery(lease._delivery, after=written)
+                continue
+            delivery: Any = lease._delivery
+            delivery._producer = FaultyProducer(delivery._producer, after=written)
 
     async def trim(self, topic: str, offset: int) -> None:
         place = TopicPartition(self.options.topic_prefix + topic, 0)

@@ -56,6 +56,7 @@ class Project:
         partitions: int = 4,
     ) -> None:
         self.folder = folder
+        self.timeout_s = TIMEOUT_S
         self.bootstrap = at or bootstrap()
         self.prefix = f"t{uuid.uuid4().hex[:12]}."
         self.settings = folder / "event-center.toml"
@@ -79,7 +80,7 @@ class Project:
             command,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=self.timeout_s,
             check=False,
             env=self.environment,
         )

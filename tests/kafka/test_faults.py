@@ -193,7 +193,7 @@ async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None
         await member.has(0)
         old: Any = member.leases[Shard(0)]
         await old.commit(puts({b"a": b"1"}))
-        old._producer = Slow(old._producer, seconds=4.0)
+        old._delivery._producer = Slow(old._delivery._producer, seconds=4.0)
         with pytest.raises((Fenced, Unknown)):
             await old.commit(puts({b"a": b"2"}))
         newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])

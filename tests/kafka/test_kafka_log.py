@@ -20,6 +20,7 @@ from event_center.errors import (
     Unknown,
 )
 from event_center.log.kafka import KafkaLog, open_kafka
+from event_center.log.port import Kept
 from event_center.model import Outgoing, Shard
 from tests.kafka.harness import KafkaHarness
 from tests.log.harness import (
@@ -31,6 +32,7 @@ from tests.log.harness import (
     joined,
     numbered,
     puts,
+    restored,
     values_of,
 )
 from tests.waiting import until_true
@@ -168,13 +170,40 @@ class TestRanges:
 
 
 class TestSizes:
-    async def test_of_a_cut(self, kafka_log: KafkaLog) -> None:
+    async def test_of_entries(self, kafka_harness: KafkaHarness, kafka_log: KafkaLog) -> None:
+        """A value of any size is there whole, for a restore and for others, until it is removed."""
+        large, larger, small = bytes(range(256)) * 10_000, b"y" * 5_000_000, b"small"
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            values: list[dict[bytes, bytes | None]] = [
+                {b"k": large, b"other": b"1", b"two": larger},
+                {b"k": larger, b"other": b"2"},
+                {b"k": large},
+                {b"k": small, b"two": None},
+            ]
+            there: dict[bytes, bytes | None] = {}
+            for puts_now in values:
+                there |= puts_now
+                wanted = {key: value for key, value in there.items() if value is not None}
+                lease = member.leases[Shard(0)]
+                await lease.commit(puts(puts_now))
+                assert await restored(lease) == wanted
+                assert await restored(lease, Kept(wanted, lease.mark)) == wanted
+                assert await entries_of(kafka_log, 0) == wanted
+                for key in (b"k", b"two"):
+                    assert await kafka_log.entry(Shard(0), key) == wanted.get(key)
+        place = ("app.snapshots", 0)
+        reading = kafka_log._cluster.reading
+        keys = {}
+        async for records in reading.records(place, 0, (await reading.ends([place]))[place]):
+            keys.update({record.key: record.value for record in records})
+        assert {key for key, value in keys.items() if value is not None} == {b"k", b"other"}
+
+    async def test_of_records(self, kafka_log: KafkaLog) -> None:
         """What no broker would take is found before it is sent, and the lease stands."""
         async with await joined(kafka_log, ["orders"], 1) as member:
             await member.has(0)
             lease = member.leases[Shard(0)]
-            with pytest.raises(NotCommitted, match="1200001 bytes"):
-                await lease.commit(puts({b"k": b"x" * 1_200_000}))
             large = Outgoing("history", b"k", b"x" * 1_200_000, partition=0)
             with pytest.raises(NotCommitted, match="history/0"):
                 await lease.commit(puts({b"a": b"1"}, large))

@@ -66,7 +66,7 @@ RULES = {
     ),
     "R10 sizes are checked before anything is sent": (
         "packing.py:pack",
-        "kafka/test_kafka_log.py:test_of_a_cut",
+        "kafka/test_kafka_log.py:test_of_records",
     ),
 }
 """Rule → (module and function that keep it, file and test that show it)."""

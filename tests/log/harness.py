@@ -18,7 +18,18 @@ from typing import Any, Protocol, Self
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted
 from event_center.log.memory import Ending, MemoryBroker, MemoryLog
-from event_center.log.port import Assigned, Batch, Change, Cut, Group, Lease, Log, Lost, Revoked
+from event_center.log.port import (
+    Assigned,
+    Batch,
+    Change,
+    Cut,
+    Group,
+    Kept,
+    Lease,
+    Log,
+    Lost,
+    Revoked,
+)
 from event_center.log.sqlite import SqliteLog, open_sqlite
 from event_center.model import Outgoing, Record, Shard, Token
 from tests.waiting import PATIENCE_S, until
@@ -325,10 +336,10 @@ async def joined(
     return Member(log, await log.join(topics, shards, urgent))
 
 
-async def restored(lease: Lease) -> dict[bytes, bytes]:
+async def restored(lease: Lease, kept: Kept | None = None) -> dict[bytes, bytes]:
     """All entries that a lease restores; each key comes once."""
     entries: dict[bytes, bytes] = {}
-    async for batch in lease.restore():
+    async for batch in lease.restore(kept):
         for key, value in batch:
             assert key not in entries
             entries[key] = value

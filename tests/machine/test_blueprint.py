@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from event_center import AnyState, Blueprint, Compound, Do, Parallel, State, load, parse
+from event_center.app.machines import load_machines
 from event_center.app.settings import load_settings
-from event_center.app.wiring import load_machines
 from event_center.errors import DefinitionError, PluginError
 from event_center.machine.decision import Transition
 from event_center.machine.writing import yaml_of

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from event_center.log.kafka.access import Access
 from event_center.log.kafka.log import KafkaLog, open_kafka
-from event_center.log.kafka.options import KafkaOptions
+from event_center.log.kafka.options import MAX_EVENT_BYTES, KafkaOptions
 
-__all__ = ["Access", "KafkaLog", "KafkaOptions", "open_kafka"]
+__all__ = ["MAX_EVENT_BYTES", "Access", "KafkaLog", "KafkaOptions", "open_kafka"]

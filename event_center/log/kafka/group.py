@@ -103,9 +103,13 @@ class KafkaGroup:
         try:
             # Somebody who was asleep learns here that the group has gone on without him.
             await self._membership.at_rest(2 * self._options.heartbeat_s)
-            self._check(shard, token)
             name = self._options.transactional_id(shard)
-            producer = await self._cluster.clients.producer(name)
+            if self._options.at_least_once:
+                name = ""  # which fences nobody
+                if former is not None and former.ending is not None:
+                    await asyncio.wait([former.ending])  # no broker cuts its last words off
+            self._check(shard, token)
+            producer = await self._cluster.clients.producer(name or None)
         finally:
             self._leasing.discard(shard)
             self._give_up_later()
@@ -118,6 +122,7 @@ class KafkaGroup:
             shard=shard,
             token=token,
             places=lambda: self._places(shard),
+            confirm=self._confirm,
             opened=self._gate_opened,
             committed=self._cut_committed,
             ended=self._lease_ended,
@@ -190,6 +195,8 @@ class KafkaGroup:
 
     def _lose(self, shard: Shard) -> None:
         del self._tokens[shard]
+        if self._options.at_least_once and shard in self._leases:
+            self._leases[shard].supersede()  # no broker refuses what it would write
         if self._revoked.pop(shard, None) is None:
             self._intake.close(shard)
             self._tell(Lost(shard=shard))
@@ -235,6 +242,16 @@ class KafkaGroup:
 
     # -- leases --------------------------------------------------------------------------------
 
+    async def _confirm(self) -> None:
+        """
+        Without fences: ask the group now and then whether we are still one of it, before we write.
+
+        Raises:
+            LogUnavailable: it does not say so.
+        """
+        if self._options.at_least_once:
+            await self._membership.confirm()
+
     def _stands(self, shard: Shard, token: Token) -> bool:
         return not self._left and self._tokens.get(shard) == token and shard not in self._revoked
 
@@ -249,14 +266,19 @@ class KafkaGroup:
         self, lease: KafkaLease, offsets: Mapping[str, int], begins: Mapping[Place, int]
     ) -> None:
         if self._stands(lease.shard, lease.token):
+            self._note(lease.shard, offsets)
             self._intake.open(lease.shard, lease.token, offsets, begins)
             self._bell.ring()
 
     def _cut_committed(self, lease: KafkaLease, offsets: Mapping[str, int]) -> None:
-        places = self._places(lease.shard)
-        self._durable.update((places[name], at) for name, at in offsets.items() if name in places)
+        self._note(lease.shard, offsets)
         self._last_cuts[lease.shard] = asyncio.get_running_loop().time()
         self._paced()
+
+    def _note(self, shard: Shard, offsets: Mapping[str, int]) -> None:
+        """These offsets are durable."""
+        places = self._places(shard)
+        self._durable.update((places[name], at) for name, at in offsets.items() if name in places)
 
     def _lease_ended(self, lease: KafkaLease) -> None:
         if self._leases.get(lease.shard) is lease:

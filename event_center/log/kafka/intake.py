@@ -26,18 +26,21 @@ from event_center.log.gates import Gates, Place, Tap
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
 from event_center.log.kafka.options import MAX_EVENT_BYTES
+from event_center.log.kafka.packing import size_of
 from event_center.log.port import TOO_LARGE, Batch
 from event_center.model import Headers, Record, Shard, Token
 
 log = structlog.get_logger(__name__)
 
-_SIZE = attrgetter("serialized_value_size")
+_SIZE, _HEADERS = attrgetter("serialized_value_size"), attrgetter("headers")
 
 AHEAD = 4_000
 """
 Records of one partition that may lie ready before it is read no further: four fetches of the engine.
 This is what bounds the memory of the intake, with `MAX_EVENT_BYTES` for each record at the worst.
 """
+NEAR_BYTES = MAX_EVENT_BYTES - 100_000
+"""A value above this is looked at with its key."""
 POLL_S = 1.0
 """How long one read waits where nothing is; a change of what is to be read cuts it short."""
 HOLD_S = 0.1
@@ -52,7 +55,7 @@ LOOK_S = 0.005
 
 def _fitting(record: Record) -> Record:
     """The record, or a note of its size in its place: a cut could not hold it."""
-    size = len(record.value or b"")
+    size = size_of(record.key, record.value, record.headers)
     if size <= MAX_EVENT_BYTES:
         return record
     return record._replace(value=b"\xff", headers=((TOO_LARGE, b"%d" % size),))
@@ -316,12 +319,13 @@ class Intake:
         new, record_type = tuple.__new__, Record
         for partition, records in got.items():
             line = self._reads[partition.topic[prefix:], partition.partition]
-            line.ready.extend(
+            come = (
                 new(record_type, (r.offset, r.timestamp, r.key, r.value, headers_of(r)))
                 for r in records
             )
-            if max(map(_SIZE, records)) > MAX_EVENT_BYTES:
-                line.ready = deque(map(_fitting, line.ready))
+            # Of most topics no record has headers, and none is near the limit: that is seen at once.
+            plain = max(map(_SIZE, records)) < NEAR_BYTES and not any(map(_HEADERS, records))
+            line.ready.extend(come if plain else map(_fitting, come))
             line.after = line.cursor = records[-1].offset + 1
             line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
             line.seen = await bounded(self._consumer.position(partition), POLL_S)

@@ -10,17 +10,19 @@ leases, the engine room holds them; `transaction.py` numbers the steps of a cut.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeGuard
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.gates import Place
 from event_center.log.kafka.client import Clients
+from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from event_center.log.kafka.intake import truncated
-from event_center.log.kafka.packing import Packer
+from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.reading import Reading, pieces
-from event_center.log.kafka.transaction import Landed, transact
+from event_center.log.kafka.store import JOURNAL, Store
+from event_center.log.kafka.transaction import Landed
 from event_center.log.port import Cut, Entry, Kept
 from event_center.log.right import Right, check, unanswered
 from event_center.model import Shard, Token
@@ -44,6 +46,13 @@ class Cluster:
     packer: Packer
     reading: Reading
 
+    def delivery(self, producer: Any) -> Delivery:
+        """How this log's leases write."""
+        options = self.clients.options
+        if options.at_least_once:
+            return AtLeastOnce(producer, self.packer, options.topic_prefix, options.call_s)
+        return ExactlyOnce(producer, options.topic_prefix, options.call_s)
+
 
 class KafkaLease:
     """One producer's hold of one shard."""
@@ -56,6 +65,7 @@ class KafkaLease:
         shard: Shard,
         token: Token,
         places: Callable[[], Mapping[str, Place]],
+        confirm: Callable[[], Awaitable[None]],
         opened: Callable[[KafkaLease, Mapping[str, int], Mapping[Place, int]], None],
         committed: Callable[[KafkaLease, Mapping[str, int]], None],
         ended: Callable[[KafkaLease], None],
@@ -67,13 +77,20 @@ class KafkaLease:
         self._packer = cluster.packer
         self._reading = cluster.reading
         self._producer = producer
+        self._delivery = cluster.delivery(producer)
+        self._confirm = confirm
+        """Makes sure that the shard is still ours, where no broker sees to it."""
         self._places = places
         """Says the shard's partitions by the names of their offsets."""
         self._opened = opened
         self._committed = committed
         self._ended = ended
         self._own = (cluster.clients.options.snapshots, int(shard))
+        self._wide: dict[bytes, int] = {}
+        """Of how many parts the values are that do not fit one record."""
         self.mark: Mark | None = None
+        self.ending: asyncio.Task[None] | None = None
+        """The producer is being stopped: what it still has may be written until this is done."""
         self._unheard = False
         """A commit was begun, and its caller has not heard how it ended."""
 
@@ -88,12 +105,16 @@ class KafkaLease:
         place = self._own
         begin = (await self._reading.begins([place]))[place]
         stop = (await self._reading.highs([place]))[place]
-        found: dict[bytes, bytes] = {}
+        store = Store()
         if kept is not None and self._continues(kept.mark, begin, stop):
-            found.update(kept.entries)
+            store = Store(kept.entries)
             begin = kept.mark.offset
-        await self._reading.gather(place, begin, stop, found)
-        for piece in pieces(found):
+        await self._reading.fill(store, place, begin, stop)
+        self._wide = store.wide
+        if store.unwritten:
+            self._check()
+            await self._write(store.unwritten | {JOURNAL: None}, [])
+        for piece in pieces(store.entries):
             self._check()
             yield piece
         self._check()
@@ -124,35 +145,44 @@ class KafkaLease:
         packer, producer = self._packer, self._producer
         try:
             places = await packer.places(cut.records)
+            await self._confirm()
         except (UnknownTopic, LogUnavailable) as error:
             raise NotCommitted(
                 f"nothing of the cut of shard {self.shard} was written: {error}"
             ) from error
         self._check()
-        packed = packer.pack_entries(producer, self._own, cut.entries)
-        packed += packer.pack(producer, cut.records, places)
-        if packed:
-            self._unheard = True
-            options = self._clients.options
-            try:
-                prefix, limit_s = options.topic_prefix, options.call_s
-                landed = await transact(producer, packed, prefix, limit_s)
-            except Fenced as error:
-                self._end(Right.FENCED)
-                raise Fenced(f"shard {self.shard} was leased again: {error}") from error
-            except Unknown as error:
-                self._end(Right.UNKNOWN)
-                said = self._clients.said(error.__cause__ or error)
-                raise unanswered(self.shard, f" ({said})") from error
-            self._unheard = False
-            self._advance(landed)
+        records = packer.pack(producer, cut.records, places)
+        if cut.entries or records:
+            await self._write(cut.entries, records)
         self._committed(self, cut.offsets)
 
+    async def _write(
+        self, entries: Mapping[bytes, bytes | None], records: Sequence[Parcel]
+    ) -> None:
+        """Write entries, and batches of records; after any end but a clean one the lease is over."""
+        packed, changed = self._packer.pack_entries(self._producer, self._own, entries, self._wide)
+        self._unheard = True
+        try:
+            landed = await self._delivery.write(self._own, entries, packed, records)
+        except Fenced as error:
+            self._end(Right.FENCED)
+            raise Fenced(f"shard {self.shard} was leased again: {error}") from error
+        except Unknown as error:
+            self._end(Right.UNKNOWN)
+            said = self._clients.said(error.__cause__ or error)
+            raise unanswered(self.shard, f" ({said})") from error
+        self._unheard = False
+        for key, count in changed.items():
+            self._wide[key] = count
+            if count == 1:
+                del self._wide[key]
+        self._advance(landed)
+
     def _advance(self, landed: Sequence[Landed]) -> None:
-        """Where our last batch begins: to read it once more does no harm, it says the same again."""
+        """Where our last cut begins: to read it once more does no harm, it says the same again."""
         own = [offset for place, _, offset in landed if place == self._own]
         if own and self.mark is not None:
-            self.mark = Mark(max(own), asyncio.get_running_loop().time())
+            self.mark = Mark(min(own), asyncio.get_running_loop().time())
 
     async def release(self) -> None:
         """Give the right up; the gate closes."""
@@ -171,5 +201,5 @@ class KafkaLease:
     def _end(self, right: Right) -> None:
         if self.right is Right.VALID:
             self.right = right
-            self._clients.dispose(self._producer)
+            self.ending = self._clients.stopping(self._producer)
             self._ended(self)

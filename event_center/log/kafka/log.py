@@ -159,7 +159,8 @@ class KafkaLog:
         if not records:
             return []
         places = await self._cluster.packer.places(records)
-        landed = await self._alone(records, places) if len(set(places)) == 1 else None
+        alone = self._options.at_least_once or len(set(places)) == 1
+        landed = await self._alone(records, places) if alone else None
         if landed is None:
             landed = await self._together(records, places)
         return _positions(places, landed)
@@ -167,19 +168,25 @@ class KafkaLog:
     async def _alone(
         self, records: Sequence[Outgoing], places: Sequence[Place]
     ) -> list[Landed] | None:
-        """Write what fits one batch, which is whole by itself; None if it does not."""
+        """
+        Write what fits one batch, which is whole by itself; None if it does not.
+
+        Where there are no transactions, several batches are written one after the other.
+        """
         async with self._publishing:
             if self._publisher is None:
                 self._publisher = await self._clients.producer()
             producer = self._publisher
         packed = self._cluster.packer.pack(producer, records, places)
-        if len(packed) > 1:
-            return None
         options = self._options
+        if len(packed) > 1 and not options.at_least_once:
+            return None
         try:
             return await send(producer, packed, options.topic_prefix, options.call_s)
         except REFUSED as error:
             self._discard_publisher(producer)
+            if len(packed) > 1:
+                raise self._unheard(error) from error
             raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
         except Exception as error:  # as of a cut: only a clean return says that all is written
             self._discard_publisher(producer)

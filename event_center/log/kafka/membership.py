@@ -58,6 +58,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._at_rest = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._confirmed = float("-inf")
         self._lag: Callable[[], Mapping[Place, int]] = dict
 
     async def enter(self, lag: Callable[[], Mapping[Place, int]]) -> None:
@@ -99,6 +100,33 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await bounded(self._at_rest.wait(), limit_s)
         except TimeoutError:
             log.debug("log.group_moving", waited_s=limit_s)
+
+    async def confirm(self) -> None:
+        """
+        Make sure, by an answer that is no older than a heartbeat, that we are in the group.
+
+        Raises:
+            LogUnavailable: the group says that we are not, or does not answer.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._confirmed < self._clients.options.heartbeat_s:
+            return
+        if self._leaving is not None:
+            raise LogUnavailable(
+                f"this process has left the group {self._clients.options.group_id}"
+            )
+        assigned = self._consumer.assignment()
+        known = {one: offset for one, offset in self._durable().items() if one in assigned}
+        try:
+            # An offset of 0 is what the group has as long as nothing is durable.
+            offsets = known or dict.fromkeys(list(assigned)[:1], 0)
+            await bounded(self._consumer.commit(offsets), self._clients.options.session_timeout_s)
+        except FAILURES as error:
+            raise LogUnavailable(
+                f"the group {self._clients.options.group_id} does not confirm that this process is a "
+                f"member ({type(error).__name__}: {error}); nothing is written until it does"
+            ) from error
+        self._confirmed = now
 
     async def leave(self) -> None:
         """Leave the group, and wait until the others can know it."""
@@ -183,14 +211,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             "each other for ever: give every process an id of its own, or none"
         )
 
-    async def _show_lag(self) -> None:
-        """Commit the offsets that are durable, for the tools that show lag; nobody restores them."""
-        offsets = {
+    def _durable(self) -> dict[Any, int]:
+        """The durable offsets by the clients' names."""
+        return {
             partition: offset
             for (topic, number), offset in self._lag().items()
             for partition in partitions(topic, [number])
-            if partition in self._consumer.assignment()
         }
+
+    async def _show_lag(self) -> None:
+        """Commit the offsets that are durable, for the tools that show lag; nobody restores them."""
+        assigned = self._consumer.assignment()
+        offsets = {one: offset for one, offset in self._durable().items() if one in assigned}
         if not offsets:
             return
         try:

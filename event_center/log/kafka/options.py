@@ -22,6 +22,8 @@ MAX_EVENT_BYTES = 900_000
 """Larger events of topics with a greater limit could not wait, be forwarded or become letters."""
 MAX_BATCH_BYTES = 900_000
 """A batch is closed before it grows above this; below MAX_RECORD_BYTES, on which `packing` relies."""
+MAX_PART_BYTES = 800_000
+"""An entry with a larger value is written in parts: with its key and header each is within a batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +40,8 @@ class KafkaOptions:
     """How long opening waits for a cluster that does not answer."""
     topic_prefix: str = ""
     """Stands before the name of every topic in the cluster, and nowhere else."""
+    at_least_once: bool = False
+    """Write without transactions, and fence nobody but by the group: weaker, as docs/guarantees.md says."""
     replication_factor: int = 3
     topic_configs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Kafka's own settings for topics that this log makes, by plain name."""

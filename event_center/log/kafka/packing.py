@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from event_center.errors import NotCommitted
 from event_center.log.gates import Place
 from event_center.log.kafka.catalog import Catalog
-from event_center.log.kafka.options import MAX_RECORD_BYTES
+from event_center.log.kafka.options import MAX_PART_BYTES, MAX_RECORD_BYTES
+from event_center.log.kafka.store import part_key, parts_of
 from event_center.log.ownership import remembering
 from event_center.log.partitioner import Partitioner
 from event_center.model import Headers, Outgoing
@@ -42,6 +43,10 @@ class _Line:
         self.count = 0
         self.add: Callable[..., object] = _full
         """Appends to the open batch; None says that there is no room for this record."""
+
+
+Line = tuple[bytes, bytes | None, Headers, int]
+"""Key, value, headers and timestamp of one record."""
 
 
 def _full(**_: object) -> None:
@@ -104,30 +109,69 @@ class Packer:
         return packed
 
     def pack_entries(
-        self, producer: Any, place: Place, entries: Mapping[bytes, bytes | None]
-    ) -> list[Parcel]:
+        self,
+        producer: Any,
+        place: Place,
+        entries: Mapping[bytes, bytes | None],
+        wide: Mapping[bytes, int],
+    ) -> tuple[list[Parcel], dict[bytes, int]]:
         """
         Batches with entries as records of the compacted topic; a removed one has no value.
 
-        Raises:
-            NotCommitted: an entry is larger than a broker takes.
+        A large value that does not fit beside others is several records.
+
+        Args:
+            producer: whose batches these are.
+            place: the shard's partition of the topic.
+            entries: puts and removals.
+            wide: of how many parts those values are that are there now and do not fit one record.
+
+        Returns:
+            The batches, and what of `wide` is another number then; 1 is of a value that fits.
         """
         packed: list[Parcel] = []
         line = _Line(place)
         now = self._clock()
+        changed: dict[bytes, int] = {}
         for key, value in entries.items():
             if line.add(timestamp=now, key=key, value=value) is None:
-                _check_size(f"entry {key[:80]!r}", key, value)
-                packed.append(_begin(line, producer))
-                line.add(timestamp=now, key=key, value=value)
-            line.count += 1
-        return packed
+                if value is not None and len(value) > MAX_PART_BYTES:
+                    parts = parts_of(key, value)
+                    changed[key] = len(parts)
+                else:
+                    parts = [(key, value, ())]
+                for part in parts:
+                    _put(line, producer, packed, (*part, now))
+            else:
+                line.count += 1
+            if wide and key in wide:
+                count = changed.setdefault(key, 1)
+                for number in range(count, wide[key]):
+                    _put(line, producer, packed, (part_key(key, number), None, (), now))
+        return packed, changed
 
     def _home(self, key: bytes | None, partitions: int) -> int:
         if key is not None and partitions:
             return self._partitioner(key) % partitions
         self._keyless += 1
         return self._keyless % max(1, partitions)
+
+
+def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """The bytes of a record, without those that Kafka adds."""
+    size = len(key or b"") + len(value or b"")
+    if headers:
+        size += sum(len(name) + len(content) for name, content in headers)
+    return size
+
+
+def _put(line: _Line, producer: Any, packed: list[Parcel], record: Line) -> None:
+    """One more record of a line, in a new batch if the last one is full."""
+    key, value, headers, stamp = record
+    if line.add(timestamp=stamp, key=key, value=value, headers=list(headers)) is None:
+        packed.append(_begin(line, producer))
+        line.add(timestamp=stamp, key=key, value=value, headers=list(headers))
+    line.count += 1
 
 
 def _begin(line: _Line, producer: Any) -> Parcel:
@@ -138,7 +182,7 @@ def _begin(line: _Line, producer: Any) -> Parcel:
 
 
 def _check_size(
-    what: Place | str, key: bytes | None, value: bytes | None, headers: Headers = ()
+    place: Place, key: bytes | None, value: bytes | None, headers: Headers = ()
 ) -> None:
     """
     Would a broker take a batch with this record alone? Only such can be too large.
@@ -148,11 +192,9 @@ def _check_size(
     Raises:
         NotCommitted: it would not.
     """
-    size = len(key or b"") + len(value or b"")
-    size += sum(len(name) + len(content) for name, content in headers)
+    size = size_of(key, value, headers)
     if size > MAX_RECORD_BYTES:
-        named = what if isinstance(what, str) else f"record for {what[0]}/{what[1]}"
         raise NotCommitted(
-            f"nothing was written: the {named} has {size} bytes, and a Kafka broker takes batches of "
-            f"1 MiB; keep a record below {MAX_RECORD_BYTES} bytes"
+            f"nothing was written: the record for {place[0]}/{place[1]} has {size} bytes, and a Kafka "
+            f"broker takes batches of 1 MiB; keep a record below {MAX_RECORD_BYTES} bytes"
         )

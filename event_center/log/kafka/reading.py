@@ -17,6 +17,7 @@ from event_center.errors import LogUnavailable
 from event_center.log.gates import Place
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.kafka.store import Store
 from event_center.log.port import Entry
 
 BATCH = 10_000
@@ -158,30 +159,15 @@ class Reading:
 
     async def store(self, place: Place, stop: int, prefix: bytes = b"") -> dict[bytes, bytes]:
         """The last value of every key of a compacted partition, as of this offset."""
-        found: dict[bytes, bytes] = {}
-        begin = (await self.begins([place]))[place]
-        await self.gather(place, begin, stop, found, prefix=prefix)
-        return found
+        store = Store(prefix=prefix)
+        await self.fill(store, place, (await self.begins([place]))[place], stop)
+        return store.entries
 
-    async def gather(
-        self,
-        place: Place,
-        start: int,
-        stop: int,
-        found: dict[bytes, bytes],
-        *,
-        prefix: bytes = b"",
-    ) -> None:
+    async def fill(self, store: Store, place: Place, start: int, stop: int) -> None:
         """Bring what is known of a compacted partition as of `start` to what it is as of `stop`."""
         async for records in self.records(place, start, stop):
-            for record in records:
-                key, value = record.key, record.value
-                if not key.startswith(prefix):
-                    continue
-                if value is None:
-                    found.pop(key, None)
-                else:
-                    found[key] = value
+            store.take(records)
+        store.complete(place[0])
 
     async def newest(self, place: Place, stop: int, key: bytes) -> bytes | None:
         """
@@ -190,12 +176,14 @@ class Reading:
         Looks backwards, each time further: the shard entry, last in every cut, is found at once.
         """
         begin = (await self.begins([place]))[place]
-        width = 2
+        width, end = 2, stop
         while stop > begin:
             start = max(begin, stop - width)
             newest = None
             async for records in self.records(place, start, stop):
                 newest = next((one for one in reversed(records) if one.key == key), newest)
+            if newest is not None and newest.headers:
+                return (await self.store(place, end, key)).get(key)
             if newest is not None:
                 value: bytes | None = newest.value
                 return value

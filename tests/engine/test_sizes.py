@@ -1,0 +1,99 @@
+"""What the log can not hold in one record never comes into a cut: its sender hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from event_center.engine.intake import MAX_NAME
+from event_center.engine.plan import EngineLimits
+from event_center.model import Event, Reason
+from event_center.plugins.context import Context
+from tests.engine.script import Script
+from tests.engine.world import World
+
+MACHINE = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+states:
+  idle: {on: {go: busy}}
+  busy:
+    entry: work
+    on: {done: idle, told: idle}
+    on_error: {target: idle}
+"""
+LIMIT = 1_000
+LARGE = "x" * LIMIT
+
+
+def emits(ctx: Context) -> None:
+    """An event to another workflow."""
+    ctx.emit("go", LARGE, workflow_id="v", machine="m")
+
+
+def publishes(ctx: Context) -> None:
+    """A record to a topic outside."""
+    ctx.publish("outside", LARGE)
+
+
+def returns(_ctx: Context) -> Event:
+    """An event for the workflow itself."""
+    return Event("done", LARGE)
+
+
+def world_with(*steps: Any, limit: int = LIMIT, shards: int = 1) -> World:
+    """A world whose log holds so much in a record."""
+    limits = EngineLimits(record_bytes=limit)
+    machine = (MACHINE, {"work": Script(*steps)})
+    return World(machine, limits=limits, publishable=["outside"], shards=shards)
+
+
+@pytest.mark.parametrize("sends", [emits, publishes, returns])
+async def test_what_a_callback_sends(sends: Callable[[Context], Any]) -> None:
+    """Too large, it is the callback's failure, which says both sizes; nothing of it leaves."""
+    async with world_with(sends, sends, sends) as world:
+        world.send("w", "go")
+        await world.rest(60)
+        assert world.state() == "idle"
+        [*_, failed] = world.history("w", "run")
+        assert "1000" in failed["message"]
+        assert failed["outcome"] == "failed"
+        assert world.records("app.inbox") == world.records("outside") == []
+
+
+@pytest.mark.parametrize("sends", [emits, publishes, returns])
+async def test_a_log_that_holds_more(sends: Callable[[Context], Any]) -> None:
+    """The twin: with a greater limit the same leaves."""
+    async with world_with(sends, limit=10 * LIMIT) as world:
+        world.send("w", "go")
+        await world.rest(2)
+        assert {told["outcome"] for told in world.history("w", "run")} == {"done"}
+
+
+async def test_what_is_forwarded() -> None:
+    """An event that its home's inbox could not hold is rejected, and those behind it go on."""
+    async with world_with(shards=2) as world:
+        wrong = 1 - world.home("w")
+        world.send("w", "go", LARGE, partition=wrong)
+        world.send("w", "go", "small", partition=wrong)
+        await world.rest(2)
+        outcomes = world.entry(wrong).outcomes
+        assert (outcomes["rejected"], outcomes["forwarded"]) == (1, 1)
+        [told] = [one for one in world.history() if one.get("reason") == Reason.TOO_LARGE]
+        assert told["workflow_id"] == "w"
+        assert world.snapshot("w").seq >= 1
+
+
+async def test_a_name_that_is_no_name() -> None:
+    """An event with an endless name becomes a letter that does not repeat it."""
+    async with world_with() as world:
+        world.send("w", "g" * (MAX_NAME + 1))
+        world.send("w", "go")
+        await world.rest(2)
+        [letter] = world.letters()
+        assert (letter.reason, letter.event) == (Reason.UNDECODABLE, None)
+        assert world.snapshot("w").seq >= 1

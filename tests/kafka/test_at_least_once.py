@@ -1,0 +1,208 @@
+"""Without transactions: the tests of the contract that need none, and a kill between any two steps."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from event_center.client.workflows import show
+from event_center.errors import NotCommitted
+from event_center.log.kafka import KafkaLog
+from event_center.model import Outgoing, Shard
+from tests.kafka.audit import read_cluster, violations
+from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
+from tests.kafka.looking import looking
+from tests.kafka.project import ROOT, TIMEOUT_S, Project
+from tests.log.contract import test_cut, test_fetch, test_lease, test_restore_and_read
+from tests.log.harness import entries_of, joined, puts, restored
+
+
+@pytest_asyncio.fixture
+async def harness() -> AsyncIterator[KafkaHarness]:
+    """Processes that write without transactions."""
+    made = KafkaHarness(bootstrap(), at_least_once=True)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def log(harness: KafkaHarness) -> KafkaLog:
+    """One process that has the log open, with the topics of the contract."""
+    opened = await harness.open()
+    await opened.create({"orders": 4, "history": 4})
+    return opened
+
+
+class TestCut(test_cut.TestCut):
+    # Records are written before the entries of their cut: not at the same moment.
+    test_a_reader_never_sees_a_part = None
+    test_cancelled = None
+
+
+class TestFetch(test_fetch.TestFetch):
+    """All of it."""
+
+
+class TestLease(test_lease.TestLease):
+    async def test_fences_the_former_owner(
+        self, harness: test_lease.Harness, log: test_lease.Log
+    ) -> None:
+        """Who is not in the group any more writes nothing."""
+        async with await joined(log, ["orders"], 1) as zombie:
+            await zombie.has(0)
+            lease = zombie.leases[Shard(0)]
+            zombie.stop()
+            await lease.commit(puts({b"a": b"1"}))
+            await harness.crash(log)
+            other = await harness.open()
+            async with await joined(other, ["orders"], 1) as owner:
+                await owner.has(0)
+                assert owner.state[Shard(0)] == {b"a": b"1"}
+
+                with pytest.raises(NotCommitted):
+                    await lease.commit(puts({b"a": b"2"}))
+                await owner.leases[Shard(0)].commit(puts({b"b": b"1"}))
+            assert await entries_of(other, 0) == {b"a": b"1", b"b": b"1"}
+
+
+class TestRestore(test_restore_and_read.TestRestore):
+    """All of it."""
+
+
+class Dies(Exception):
+    """Stands for the end of the process."""
+
+
+VALUE = b"x" * 400_000
+FIRST = {b"%d" % n: b"1" + VALUE for n in range(4)} | {b"gone": b"1"}
+SECOND = {b"%d" % n: b"2" + VALUE * n for n in range(1, 5)} | {b"gone": None}
+SMALL = {b"0": b"2", b"4": b"2", b"gone": None}
+
+
+async def dying(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Mapping[bytes, bytes | None]
+) -> list[dict[bytes, bytes]]:
+    """A cut is begun and its process dies in the step after so many; what is found then, and later."""
+    async with await joined(log, ["orders"], 1) as member:
+        await member.has(0)
+        lease: Any = member.leases[Shard(0)]
+        await lease.commit(puts(FIRST))
+        left = itertools.count(after, -1)
+        sent = lease._delivery._sent
+
+        async def dies(packed: Any) -> Any:
+            if next(left) <= 0:
+                if len(packed) > 1:
+                    await sent(packed[:1])
+                raise Dies
+            return await sent(packed)
+
+        monkeypatch.setattr(lease._delivery, "_sent", dies)
+        with contextlib.suppress(Dies):
+            await lease.commit(puts(cut, Outgoing("history", b"k", b"x", partition=0)))
+        newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
+        found = [await entries_of(log, 0), await restored(newer), await entries_of(log, 0)]
+        await newer.commit(puts({b"1": b"3"}))
+        last = await restored(newer)
+        assert last.pop(b"1") == b"3"
+        return [*found, last | {b"1": found[0][b"1"]}]
+
+
+def after_both(cut: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+    """The entries after both cuts."""
+    return {key: value for key, value in (FIRST | cut).items() if value is not None}
+
+
+@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("cut", [SMALL, SECOND], ids=["small", "large"])
+async def test_entries_are_whole(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Mapping[bytes, bytes | None]
+) -> None:
+    """A cut that was begun is there whole or not at all, whatever it was too large for."""
+    found = await dying(log, monkeypatch, after, cut)
+    # After its records, of a large cut the journal counts, and of others the only batch.
+    assert found == [after_both(cut) if after > 1 else FIRST] * 4
+
+
+async def test_entries_without_a_journal(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: where nobody looks at the journal, a part of the cut is there."""
+    monkeypatch.setattr("event_center.log.kafka.store.journaled", lambda _: {})
+    found = await dying(log, monkeypatch, 2, SECOND)
+    assert found[0] not in (FIRST, after_both(SECOND))
+
+
+RELAYS = 3_000
+"""Their snapshots do not fit one batch: the cut goes through the journal."""
+MACHINE = Path(__file__).parent / "machines" / "relay.yaml"
+TOPICS = """
+delivery = "at_least_once"
+[publish]
+topics = ["mail"]
+[topics.pings]
+machine = "relay"
+"""
+
+
+@pytest.fixture
+def relays(tmp_path: Path) -> Iterator[Project]:
+    """A ring of relays in one shard, so that a cut is large."""
+    made = Project(tmp_path, machines=str(MACHINE), topics=TOPICS, partitions=1)
+    yield made
+    made.close()
+
+
+async def ping_all(relays: Project) -> None:
+    """One ping for every relay, without an id."""
+    async with looking(relays) as look:
+        names = [f"relay-{number}" for number in range(RELAYS)]
+        body = {"event": "ping"}
+        await look.log.publish(
+            [
+                Outgoing("pings", name.encode(), orjson.dumps({"workflow_id": name} | body))
+                for name in names
+            ]
+        )
+
+
+def run(relays: Project, *arguments: str) -> int:
+    """A daemon that ends by itself, or is killed at its step; how it ended."""
+    command = [sys.executable, "-m", "tests.crash.daemon", str(relays.settings), *arguments]
+    environment = relays.environment | {"PYTHONPATH": str(ROOT)}
+    with (relays.folder / "daemon.log").open("ab") as output:
+        return subprocess.run(
+            command, stdout=output, stderr=output, timeout=TIMEOUT_S, check=False, env=environment
+        ).returncode
+
+
+async def test_killed_between_the_steps(relays: Project) -> None:
+    """Whatever step a process dies after, each event moves its workflow once, emitted ones too."""
+    kills = [("cut.3.begun", 1), *(("cut.4.written", nth) for nth in (1, 3))]
+    for step, nth in kills:
+        await ping_all(relays)
+        assert run(relays, "--step", step, "--nth", str(nth)) == -signal.SIGKILL, relays.said()
+    assert run(relays) == 0, relays.said()
+    async with looking(relays) as look:
+        last = await look.stats()
+        shown = [await show(look.log, look.app, f"relay-{n}") for n in range(0, RELAYS, 97)]
+    assert (last["lag"], last["events"]["waiting"]) == (0, 0)
+    assert last["events"]["duplicate"] > 0  # emitted again, and recognised by their ids
+    assert last["events"]["applied"] == 2 * len(kills) * RELAYS
+    counted = [one["data"] for one in shown if one]
+    assert counted == [{"pings": len(kills), "pongs": len(kills)}] * len(shown)
+    evidence = read_cluster(relays.bootstrap, relays.prefix)
+    # Of a cut that was lost the history may tell what was then decided once more.
+    again = [one for one in violations(evidence, ["pings"]) if not one.endswith("outcomes")]
+    assert again == []
+    records = len(evidence.topics["pings"]) + len(evidence.own("inbox"))
+    assert last["events"]["read"] == records
