@@ -25,17 +25,31 @@ from event_center.errors import (
     Unknown,
     UnknownTopic,
 )
-from event_center.machine import Machine, load, parse
+from event_center.machine import (
+    AnyState,
+    Blueprint,
+    Compound,
+    Do,
+    Machine,
+    Parallel,
+    State,
+    load,
+    parse,
+)
 from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
 
 __all__ = [
+    "AnyState",
+    "Blueprint",
     "Callbacks",
     "Center",
+    "Compound",
     "ConfigurationError",
     "Context",
     "DefinitionError",
+    "Do",
     "Event",
     "EventCenterError",
     "LogError",
@@ -43,10 +57,12 @@ __all__ = [
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Parallel",
     "PermanentError",
     "PluginError",
     "Publisher",
     "RetryLater",
+    "State",
     "SyncPublisher",
     "Unknown",
     "UnknownTopic",

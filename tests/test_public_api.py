@@ -11,11 +11,15 @@ import event_center
 from event_center import testing
 
 PUBLIC = [
+    "AnyState",
+    "Blueprint",
     "Callbacks",
     "Center",
+    "Compound",
     "ConfigurationError",
     "Context",
     "DefinitionError",
+    "Do",
     "Event",
     "EventCenterError",
     "LogError",
@@ -23,10 +27,12 @@ PUBLIC = [
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Parallel",
     "PermanentError",
     "PluginError",
     "Publisher",
     "RetryLater",
+    "State",
     "SyncPublisher",
     "Unknown",
     "UnknownTopic",

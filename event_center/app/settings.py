@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     machines: tuple[FilePath, ...] = Field(
         default=(Path("machines"),),
         description="Machine files, or folders of them, relative to the project's root. A Python"
-        " module beside a file is its plugin.",
+        " module beside a file is its plugin; one that is named here has machines as classes.",
     )
     plugins: tuple[Text, ...] = Field(
         default=(),

@@ -16,25 +16,24 @@ from math import inf
 from pathlib import Path
 
 from event_center.app.kafka_access import access_of
+from event_center.app.machines import load_machines
 from event_center.app.settings import Settings
-from event_center.app.sources import DEFAULT_FILES
 from event_center.client.app import App
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
-from event_center.errors import ConfigurationError, DefinitionError, Problem
+from event_center.errors import ConfigurationError
 from event_center.log.detail import Use
 from event_center.log.kafka import MAX_EVENT_BYTES, KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
 from event_center.log.sqlite import Retention, open_sqlite
-from event_center.machine import Machine, load
+from event_center.machine import Machine
 from event_center.machine.spelling import hint
 from event_center.plugins.discovery import discover
 from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
-YAML = frozenset({".yaml", ".yml"})
 MAX_BLOB_BYTES = 512 * 1024**2
 """SQLite holds about twice as much in one value."""
 Kept = Mapping[str, tuple[float | None, int | None]]
@@ -223,64 +222,6 @@ async def _make_topics(log: Log, settings: Settings) -> None:
     await log.create(wanted)
     # Sizes are checked again: of new topics, whose settings may not fit together.
     sizes_of(settings).check(await log.topics())
-
-
-def machine_files(settings: Settings) -> list[Path]:
-    """
-    The YAML files that `machines` names, directories looked into.
-
-    Raises:
-        ConfigurationError: a file or directory does not exist, or none holds a machine.
-    """
-    files: list[Path] = []
-    for named in settings.machines:
-        path = settings.under_root(named)
-        if path.is_dir():
-            files += sorted(one for one in path.iterdir() if one.suffix in YAML)
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise ConfigurationError(_no_machines_at(path, settings))
-    return files
-
-
-def _no_machines_at(path: Path, settings: Settings) -> str:
-    """What to say of a file or folder that `machines` names and that is not there."""
-    if settings.file is not None:
-        return f"machines names {path}, which does not exist; create it, or correct the settings"
-    places = " and ".join(str(file.absolute()) for file in DEFAULT_FILES)
-    return (
-        f"no settings file was found: {places} do not exist; name one with --config, or go to the "
-        f"project's folder. Without one, `machines` names {path}, which does not exist either"
-    )
-
-
-def load_machines(settings: Settings) -> dict[str, Machine]:
-    """
-    Every machine by its name.
-
-    Raises:
-        DefinitionError: with all problems of all files.
-        ConfigurationError: two files define a machine of one name.
-    """
-    machines: dict[str, Machine] = {}
-    problems: list[Problem] = []
-    for path in machine_files(settings):
-        try:
-            machine = load(path)
-        except DefinitionError as error:
-            problems += error.problems
-            continue
-        if machine.name in machines:
-            msg = (
-                f"{path} and {machines[machine.name].source} both define machine {machine.name!r}; "
-                "rename one of them"
-            )
-            raise ConfigurationError(msg)
-        machines[machine.name] = machine
-    if problems:
-        raise DefinitionError(problems)
-    return machines
 
 
 def bind(settings: Settings, machines: Mapping[str, Machine]) -> dict[str, Bound]:

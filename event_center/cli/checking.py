@@ -15,20 +15,20 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from event_center.app.machines import load_file, machine_files
 from event_center.app.settings import Settings
-from event_center.app.wiring import envelopes, machine_files, make_plan
+from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.exits import Exit
 from event_center.cli.options import AsJson, Config
 from event_center.cli.output import Output
 from event_center.cli.session import Where
 from event_center.errors import (
     ConfigurationError,
-    DefinitionError,
     EventCenterError,
     ExpressionError,
     PluginError,
 )
-from event_center.machine import Machine, load
+from event_center.machine import Machine
 from event_center.machine.explanations import EXPLANATIONS, explained_plainly
 from event_center.machine.problems import Code
 from event_center.plugins.callbacks import Callbacks
@@ -87,9 +87,12 @@ class _Check:
     def _load(self, files: list[Path]) -> None:
         for path in files:
             try:
-                self.machines.append(load(path))
-            except DefinitionError as error:
-                self.problems += [Found(shown(one.source), *one[1:]) for one in error.problems]
+                found, problems = load_file(path)
+            except PluginError as error:
+                self._lines("plugin", str(error))
+                continue
+            self.machines += found
+            self.problems += [Found(shown(one.source), *one[1:]) for one in problems]
 
     def _bind(self, settings: Settings) -> None:
         files = [Path(machine.source) for machine in self.machines]
@@ -149,7 +152,7 @@ def check(
     machines: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="MACHINE.yaml",
+            metavar="MACHINE",
             help="Check only these machines and their plugins. Default: the settings and all that "
             "they name.",
             show_default=False,

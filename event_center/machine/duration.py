@@ -1,7 +1,7 @@
 """
 Durations as machines write them: a whole number and a unit, `500ms`, `30s`, `5m`, `24h`, `3d`.
 
-Called when a definition is read; from then on a duration is a number of milliseconds.
+Called when a definition is read or written; in between a duration is a number of milliseconds.
 """
 
 from __future__ import annotations
@@ -32,3 +32,9 @@ def duration_ms(text: str) -> int:
         message = f"{quoted(text)} is longer than a hundred years (36500d)"
         raise ValueError(message)
     return result
+
+
+def in_words(milliseconds: int) -> str:
+    """A duration as machines write it, in the largest unit that it is whole in."""
+    units = [one for one, ms in _UNITS_MS.items() if milliseconds % ms == 0]
+    return f"{milliseconds // _UNITS_MS[units[-1]]}{units[-1]}" if milliseconds else "0ms"

@@ -1,5 +1,5 @@
 """
-A file or text → a machine, or one DefinitionError with every problem that it has.
+A file, a text or a class → a machine, or one DefinitionError with every problem that it has.
 
 The only place of this room that reads a file. Called by the app's wiring, the CLI and tests
 through `event_center.machine.load` and `parse`; the machine that comes out goes to the plugins
@@ -11,25 +11,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from event_center.errors import ExpressionError
+from event_center.machine.blueprint import Blueprint
+from event_center.machine.builder import built
 from event_center.machine.checks import check
-from event_center.machine.document import read_document
+from event_center.machine.document import Node, read_document
 from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.reader import Reader
 from event_center.machine.reading import read_definition
 from event_center.machine.step import Machine, build
 
 
-def load(path: Path | str) -> Machine:
+def load(definition: Path | str | type[Blueprint]) -> Machine:
     """
-    The machine that a YAML file defines.
+    The machine that a YAML file, or a class of Python, defines.
 
     Raises:
         DefinitionError: the file can not be read, or the definition has problems: all of them.
     """
-    source = str(path)
+    if not isinstance(definition, Path | str):
+        drawn = built(definition)
+        return _machine(drawn.root, drawn.problems)
+    path, source = Path(definition), str(definition)
     problems = Problems(source)
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         problems.add(Place(1, 1), Code.SYNTAX, f"can not be read: {error.strerror or error}")
         raise problems.error() from error
@@ -52,6 +57,11 @@ def parse(text: str, source: str = "<text>") -> Machine:
     root = read_document(text, problems)
     if root is None:
         raise problems.error()
+    return _machine(root, problems)
+
+
+def _machine(root: Node, problems: Problems) -> Machine:
+    """The machine that nodes describe, wherever they come from."""
     definition = read_definition(Reader(problems), root)
     check(definition, problems)
     if len(problems):

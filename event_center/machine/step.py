@@ -35,6 +35,7 @@ from event_center.machine.problems import Code
 from event_center.machine.table import Row, Table
 from event_center.machine.timing import armed
 from event_center.machine.value import copied
+from event_center.machine.writing import yaml_of
 from event_center.model import (
     RESERVED,
     Event,
@@ -74,6 +75,10 @@ class Machine:
     definition: Definition = field(repr=False)
     _table: Table = field(repr=False)
     _moves: Mapping[str, Mapping[str, Transition | Choice]] = field(repr=False)
+
+    def to_yaml(self) -> str:
+        """The machine in YAML, without comments; reading it gives a machine with the same hash."""
+        return yaml_of(self.definition)
 
     def step(self, snapshot: Snapshot, event: Event, now_ms: int) -> Decision:
         """

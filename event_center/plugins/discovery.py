@@ -3,7 +3,8 @@ Where plugins are found: named in the settings, as entry points, and beside the 
 
 A file is loaded once however often it is named, under a module name of its own, so that two files
 called `order.py` do not meet. What fails while it is imported becomes a PluginError with the line
-that failed. The wiring of a center calls `discover`, then `registry.resolve` for each machine.
+that failed. The wiring of a center calls `blueprints` for machines that are classes, `discover`,
+then `registry.resolve` for each machine.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from event_center.errors import PluginError
-from event_center.plugins.callbacks import Callbacks
+from event_center.machine.blueprint import Blueprint
+from event_center.machine.builder import built
+from event_center.plugins.callbacks import Callbacks, Implementation, Role
 
 T = TypeVar("T")
 
 NAMED = "or take it out of `plugins` in the settings"
 """What else helps where a plugin that is named there can not be imported."""
+
+MACHINE = "or take it out of `machines` in the settings"
+"""The same of a module that is named there."""
 
 ENTRY_POINTS = "event_center.plugins"
 """The group of entry points: each names a module, or a Callbacks object in one."""
@@ -40,7 +46,8 @@ def discover(
     Load every plugin, and return the callbacks in them, each once.
 
     Args:
-        machine_files: their YAML files; the module of the same name beside each is loaded, if any.
+        machine_files: where they come from; the module of the same name beside each is loaded, if
+            any, and a module of Python itself if `blueprints` has not loaded it.
         configured: names of modules (`pkg.mod`), and paths of files (`plugins/foo.py`).
         root: the directory that such paths start from.
 
@@ -55,10 +62,31 @@ def discover(
             search.named(search.module(one), f"plugins = [{one!r}]")
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         search.entry_point(point)
-    for beside in (path.with_suffix(".py") for path in machine_files):
-        if beside.is_file():
+    for path in machine_files:
+        beside = path.with_suffix(".py")
+        if beside == path:
+            # The functions of a class must be those of the class that its machine was made of.
+            search.add(sys.modules.get(_name_of(path.resolve())) or search.file(path, MACHINE))
+        elif beside.is_file():
             search.add(search.file(beside, f"it lies beside {beside.stem}.yaml"))
     return search.found
+
+
+def blueprints(path: Path) -> list[type[Blueprint]]:
+    """
+    The machines that a module of Python defines as classes, in the order of the file.
+
+    Raises:
+        PluginError: the module cannot be imported, or defines none.
+    """
+    module = _Search().file(path, MACHINE)
+    found = _blueprints(module)
+    if not found:
+        raise PluginError(
+            f"{path}: named by `machines` in the settings, but it defines no machine; begin with "
+            "`class Order(Blueprint, version=1)`"
+        )
+    return found
 
 
 def function_named(named: str, root: Path, source: str) -> Callable[[], Any]:
@@ -93,6 +121,9 @@ class _Search:
     def add(self, module: ModuleType) -> int:
         """Take in the callbacks of a module that are new; returns how many it has in all."""
         inside = [value for value in vars(module).values() if isinstance(value, Callbacks)]
+        inside += [
+            found for one in _blueprints(module) if (found := _in_class(one)).implementations
+        ]
         for callbacks in inside:
             if not any(callbacks is known for known in self.found):
                 self.found.append(callbacks)
@@ -153,9 +184,31 @@ class _Search:
             )
 
 
-def _loaded(path: Path) -> ModuleType:
+def _blueprints(module: ModuleType) -> list[type[Blueprint]]:
+    """The machines that the module itself defines; those that it imports are another's."""
+    classes = (value for value in vars(module).values() if isinstance(value, type))
+    return [
+        one for one in classes if issubclass(one, Blueprint) and one.__module__ == module.__name__
+    ]
+
+
+def _in_class(blueprint: type[Blueprint]) -> Callbacks:
+    """The functions that stand in a machine's class."""
+    drawn = built(blueprint)
+    found = Callbacks(drawn.name)
+    for role, functions in ((Role.ACTION, drawn.callbacks), (Role.GUARD, drawn.guards)):
+        found.implementations += [Implementation(role, *one) for one in functions.items()]
+    return found
+
+
+def _name_of(path: Path) -> str:
+    """The name of a file's module."""
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    name = f"event_center_plugin_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
+    return f"event_center_plugin_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
+
+
+def _loaded(path: Path) -> ModuleType:
+    name = _name_of(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path}: not a Python source file; a plugin's name ends in .py")
