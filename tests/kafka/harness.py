@@ -167,17 +167,18 @@ class KafkaHarness:
     async def away(self, log: Log) -> AsyncIterator[None]:
         """Whatever is there does not answer, and nothing new can be reached."""
         assert isinstance(log, KafkaLog)
-        reading, leases = log._cluster.reading, self.leases(log)
+        reading = log._cluster.reading
+        deliveries: list[Any] = [lease._delivery for lease in self.leases(log)]
         log._catalog._client = GoneClient(log._client)
         reading._raw, reading._stable = GoneClient(reading._raw), GoneClient(reading._stable)
         free, reading._free = reading._free, []
         reach, log._clients._reach = log._clients._reach, dict(log._clients._reach)
         log._clients._reach["bootstrap_servers"] = NOWHERE
-        for lease in leases:
-            lease._producer = GoneClient(lease._producer)
+        for delivery in deliveries:
+            delivery._producer = GoneClient(delivery._producer)
         yield
-        for lease in leases:
-            lease._producer = lease._producer.client
+        for delivery in deliveries:
+            delivery._producer = delivery._producer.client
         log._clients._reach, reading._free = reach, free
         reading._raw, reading._stable = reading._raw.client, reading._stable.client
         log._catalog._client = log._client
