@@ -78,6 +78,9 @@ class PluginError(EventCenterError):
 class ExpressionError(EventCenterError):
     """An expression is not in the language, or failed on the values it was given."""
 
+    where: str = ""
+    """Of one in a machine: its file:line:column."""
+
 
 class GuardFailed(EventCenterError):
     """A guard of a plugin raised; `__cause__` is what it raised."""

@@ -154,12 +154,16 @@ def _next_step(shown: dict[str, Any]) -> str:
     """What an operator can do about a parked workflow."""
     named = shlex.quote(shown["workflow_id"])
     what = {
-        "failed": "Mend the cause; run.failed in the center's log has file and line of the callback.",
+        "failed": "Mend the cause; run.failed in the center's log has the file and line of what failed.",
         "no_place": "Load a version of its machine that has its state and its callbacks.",
         "loop": "Mend the machine: it went in a circle without an event from outside.",
     }.get(shown["parked"], "Mend the cause.")
+    others = {
+        "failed": f"If no attempt can succeed, as with wrong data: event-center skip {named}\n",
+        "no_place": f"Or put it into a state: event-center set-state {named} STATE --reason WHY\n",
+    }.get(shown["parked"], "")
     return (
-        f"{what}\nThen: event-center retry {named}\n"
+        f"{what}\nThen: event-center retry {named}\n{others}"
         f"Or end it: event-center cancel {named}\n"
         f"What led here: event-center history {named}"
     )

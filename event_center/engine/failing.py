@@ -20,7 +20,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
 from event_center.engine.waiting import attempts, unheld
 from event_center.engine.workflow import Waiting, Workflows
-from event_center.errors import GuardFailed
+from event_center.errors import ExpressionError, GuardFailed
 from event_center.machine.decision import ERROR, Action, Transition, accepted_text
 from event_center.machine.step import Machine
 from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status, Timer
@@ -92,13 +92,15 @@ class Failing:
         """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
         attempt = attempts(snapshot, event, item) + 1
         machine = self._machines[snapshot.machine]
-        where, line, delay = "guard", "", None
+        where, line, delay = "step", "", None
         if action is not None:
             where, line = action.name, self._plan.callback(machine.name, action.name).file_line
             delay = delay_ms(action.retry, attempt, error, event.origin)
         elif isinstance(error, GuardFailed):
             where, line = f"guard {error.name}", error.file_line
             error = error.__cause__ or error
+        elif isinstance(error, ExpressionError):
+            where, line = "expression", error.where
         failure = failure_of(where, error, self._ledger.now_ms, attempt)
         say_failed(snapshot, failure, delay, line)
         if delay is not None:

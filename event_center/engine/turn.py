@@ -30,6 +30,7 @@ from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.waiting import WaitingRoom, with_record
 from event_center.engine.workflow import STOPPED, Waiting, Workflows, standing
+from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
 from event_center.machine.step import Machine
 from event_center.model import (
@@ -52,6 +53,8 @@ SLICE = 256
 """Waiting events of one workflow that are decided in a row before others get their turn."""
 ACTIVE = Status.ACTIVE
 """Looked up once: to read a member of an enumeration costs as much as a call."""
+STEP_FAILED = (GuardFailed, ExpressionError, DefinitionError)
+"""What the machine or its guards do wrong: this event failed. Any other error is a mistake of ours."""
 LOOP = 1_000
 """Transitions of a workflow without a record from outside: more of them park it."""
 
@@ -129,7 +132,7 @@ class Turn:
             return
         try:
             decision = machine.step(snapshot, event, self._ledger.now_ms)
-        except BaseException as error:  # noqa: BLE001 - guards are user code: this event failed, not we
+        except STEP_FAILED as error:
             queued = self._waiting.queued(snapshot, event, item, record)
             self.failing.failed(snapshot, event, queued, error)
             return

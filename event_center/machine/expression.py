@@ -129,7 +129,9 @@ def compile_expression(text: str, roots: frozenset[str], where: str) -> Expressi
 
 
 def _error(where: str, source: str, message: str) -> ExpressionError:
-    return ExpressionError(f"{where}: {quoted('=' + source)}: {message}")
+    error = ExpressionError(f"{where}: {quoted('=' + source)}: {message}")
+    error.where = where
+    return error
 
 
 def _compiled(source: str, names: _Names, *, explain: bool) -> Callable[[Mapping[str, Any]], Any]:

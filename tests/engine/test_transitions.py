@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
+from event_center.machine.step import Machine
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
@@ -272,7 +274,7 @@ async def test_an_expression_that_fails_is_an_error_too() -> None:
         await world.idle()
         failure = world.snapshot("w").failure
         assert failure is not None
-        assert (failure.type, failure.callback) == ("ExpressionError", "guard")
+        assert (failure.type, failure.callback) == ("ExpressionError", "expression")
         assert "payload has no key 'n'" in failure.message
 
 
@@ -307,3 +309,39 @@ async def test_a_workflow_that_moves_by_itself_is_parked_in_the_end() -> None:
         spin.let_go("go")
         await world.idle()
         assert world.outcomes("w")[-2:] == ["go applied", "rest applied"]
+
+
+async def test_a_mistake_of_ours_parks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that neither a guard nor an expression made ends the daemon: it is not the user's."""
+
+    def mistaken(*_: object) -> None:
+        raise RuntimeError("a mistake in the machine room")
+
+    monkeypatch.setattr(Machine, "step", mistaken)
+    expected = pytest.RaisesExc(RuntimeError, match="machine room")
+    with pytest.RaisesGroup(expected, flatten_subgroups=True):
+        async with World((guarded(), {"wild": wild})) as world:
+            world.send("w", "go", {"n": 1})
+            await world.rest(1.0)
+
+
+async def test_an_assign_that_fails_is_told_with_its_place() -> None:
+    """What is logged and kept of an expression is the expression and its line, not a guard."""
+    text = """
+        machine: m
+        version: 1
+        initial: a
+        perpetual: true
+        data: {n: 0}
+        states:
+          a: {on: {add: {assign: {n: =data.n + payload.x}}}}
+    """
+    with capture_logs() as logged:
+        async with World((text, {})) as world:
+            world.send("w", "add", {"x": "one"})
+            await world.idle()
+            failure = world.snapshot("w").failure
+    assert failure is not None
+    assert failure.callback == "expression"
+    [failed] = [line for line in logged if line["event"] == "run.failed"]
+    assert failed["where"].endswith(":8:30")
