@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 
+import pytest
+import structlog
 from hypothesis import settings
 
 settings.register_profile("desk", max_examples=30, deadline=None)
@@ -26,3 +29,11 @@ def pytest_configure() -> None:
     the asking, which nobody closes.
     """
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command that a test ran in this process has set logging up: the next test begins as ever."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
