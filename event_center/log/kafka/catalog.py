@@ -10,11 +10,13 @@ unknown one instead of saying so.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.admin import NewTopic
-from aiokafka.errors import for_code
+from aiokafka.errors import NodeNotReadyError, for_code
 
 from event_center.errors import ConfigurationError, LogInUse, LogUnavailable, UnknownTopic
 from event_center.log.kafka.client import FAILURES, Clients, bounded
@@ -167,6 +169,16 @@ class Catalog:
             await asyncio.sleep(LOOK_S)
             await self._look()
 
+    async def _ask_anyone(self) -> Any:
+        """Ask one broker, and the others if it is gone: the client may not have heard of that yet."""
+        nodes = [broker.nodeId for broker in self._client.cluster.brokers()]
+        random.shuffle(nodes)
+        for node in nodes[1:]:
+            with suppress(NodeNotReadyError):
+                return await bounded(self._client.send(node, TopicsRequest()), self.options.call_s)
+        node = nodes[0] if nodes else self._client.get_random_node()
+        return await bounded(self._client.send(node, TopicsRequest()), self.options.call_s)
+
     async def _look(self) -> dict[str, TopicInfo]:
         """
         Ask the cluster.
@@ -175,8 +187,7 @@ class Catalog:
             LogUnavailable: nobody answers.
         """
         try:
-            node = self._client.get_random_node()
-            answer = await bounded(self._client.send(node, TopicsRequest()), self.options.call_s)
+            answer = await self._ask_anyone()
         except FAILURES as error:
             raise await self._clients.explained(error) from error
         prefix = self.options.topic_prefix
