@@ -183,7 +183,7 @@ class Failing:
             # A replay that a former owner tried; its letter is still open, and can be replayed again.
             snapshot.deciding_attempt = 0
             snapshot.failure = None
-        self._decider.advance(snapshot)
+        self._decider.go_on(snapshot)
 
 
 def say_failed(snapshot: Snapshot, failure: Failure, delay: int | None, where: str) -> None:

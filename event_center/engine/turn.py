@@ -9,8 +9,9 @@ that waits. The intake, `effect`, `timers` and `commands` call in here; the ledg
 What goes on, in this order:
     1. commands, when they are read (`commands`)
     2. what is unfinished (`Mailbox.unfinished`), once the workflow may go on
-    3. deferred events that the state accepts, then the queue (`WaitingRoom.next`), unless it is busy
-    4. the runs that it owes (`on_free`)
+    3. between two attempts of a run, timers that are due (`WaitingRoom.between_attempts`)
+    4. deferred events that the state accepts, then the queue (`WaitingRoom.next`), unless it is busy
+    5. the runs that it owes (`on_free`)
 
 Two parts know the turn as their `Decider`: `deciding` gets an event from `decide` and hands it back to
 `accept`; `failing` gets what could not be decided and hands back what follows, now or after a wait.
@@ -310,6 +311,7 @@ class Turn:
     def go_on(self, snapshot: Snapshot) -> None:
         """Take the next thing that waits, and what the state owes."""
         self.stand(snapshot)
+        self.timers_ahead(snapshot)
         self.advance(snapshot)
         self.on_free(snapshot)
 
@@ -361,28 +363,21 @@ class Turn:
         item = self._waiting.timer(snapshot, timer)
         if item is None:
             return
-        workflow_id = snapshot.workflow_id
-        mailbox = self._workflows.mailbox(workflow_id)
-        if (
-            snapshot.owed
-            and snapshot.status is Status.RETRYING
-            and mailbox.unfinished is None
-            and workflow_id not in self._workflows.runs
-        ):
+        if self._waiting.between_attempts(snapshot):
             self._take(snapshot, item)
             self.on_free(snapshot)
         else:
-            mailbox.queue.append(item)
+            self._workflows.mailbox(snapshot.workflow_id).queue.append(item)
         self.advance(snapshot)
 
     def timers_ahead(self, snapshot: Snapshot) -> None:
-        """An attempt failed and the next is not due: timers that queued meanwhile go first."""
+        """Timers that queued while something ran go first, if it is to be tried again later."""
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         if mailbox is None:
             return
         timers = [item for item in mailbox.queue if item.timer is not None]
         for item in timers:
-            if snapshot.workflow_id in self._workflows.runs:
+            if not self._waiting.between_attempts(snapshot):
                 return
             mailbox.queue.remove(item)
             self._take(snapshot, item)

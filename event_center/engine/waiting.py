@@ -10,7 +10,7 @@ from __future__ import annotations
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows
-from event_center.model import Event, Record, Snapshot, Timer
+from event_center.model import Event, Record, Snapshot, Status, Timer
 
 
 class WaitingRoom:
@@ -44,10 +44,17 @@ class WaitingRoom:
 
     def busy(self, snapshot: Snapshot) -> bool:
         """Whether events have to wait: for a run, or as the workflow is stopped or its shard closed."""
+        return bool(snapshot.owed) or self._held_up(snapshot)
+
+    def between_attempts(self, snapshot: Snapshot) -> bool:
+        """Whether due timers go ahead of what waits: a run is tried later, nothing is under way."""
+        retrying = bool(snapshot.owed) and snapshot.status is Status.RETRYING
+        return retrying and not self._held_up(snapshot)
+
+    def _held_up(self, snapshot: Snapshot) -> bool:
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         return bool(
-            snapshot.owed
-            or self._workflows.closed
+            self._workflows.closed
             or snapshot.status in STOPPED
             or snapshot.deciding_due_ms > self._ledger.now_ms
             or snapshot.workflow_id in self._workflows.runs
