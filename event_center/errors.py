@@ -122,7 +122,7 @@ class LogRefused(LogUnavailable):
 
 
 class LogInUse(LogError):
-    """Another daemon runs on this log; the message names its process and host."""
+    """Somebody else is here: another daemon, another number of shards, or one more of an instance_id."""
 
 
 class UnknownTopic(LogError):

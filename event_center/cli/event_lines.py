@@ -27,6 +27,7 @@ from event_center.model import Outgoing, Reason, Record
 from event_center.wire.envelope import Envelope
 
 CHUNK = 1 << 16
+"""Bytes of one read: what a pipe holds."""
 STDIN = Path("-")
 
 

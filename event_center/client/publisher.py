@@ -105,6 +105,7 @@ class EventPublisher:
         self._log = log
         self._clock = clock
         self._calls: deque[_Call] = deque()
+        """Bounded by the callers: each waits until what it published is durable."""
         self._writing = anyio.Lock()
 
     async def publish(

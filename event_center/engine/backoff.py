@@ -15,7 +15,10 @@ log = structlog.get_logger()
 
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 5.0
-"""What the log refused (a full disk) is tried again between these distances."""
+"""
+What the log refused is tried again between these distances: soon, for most troubles are over at once;
+and no more than 5 s late once a long one is over.
+"""
 
 
 class Backoff:

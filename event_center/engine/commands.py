@@ -38,7 +38,7 @@ from event_center.wire import command as wire
 from event_center.wire import history
 from event_center.wire.command import Command, Verb
 
-Refusal = str
+Misfit = str
 """Why a command does not fit; empty: it was carried out."""
 
 
@@ -67,7 +67,7 @@ class Commands:
         self._turn = turn
         self._effects = effects
         self._runners = runners
-        self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Refusal]] = {
+        self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {
             Verb.PAUSE: self._pause,
             Verb.RESUME: self._resume,
             Verb.RETRY: self._retry,
@@ -119,7 +119,7 @@ class Commands:
         self._effects.start(snapshot)
 
     def _tell(
-        self, snapshot: Snapshot, command: Command, position: Position, refusal: Refusal
+        self, snapshot: Snapshot, command: Command, position: Position, refusal: Misfit
     ) -> None:
         outcome = Outcome.REJECTED if refusal else Outcome.APPLIED
         self._ledger.entry.outcomes[outcome] += 1
@@ -144,7 +144,7 @@ class Commands:
 
     # -- stopping and going on -----------------------------------------------------------------
 
-    def _pause(self, snapshot: Snapshot, _command: Command, _position: Position) -> Refusal:
+    def _pause(self, snapshot: Snapshot, _command: Command, _position: Position) -> Misfit:
         if snapshot.status == Status.PAUSED:
             return "it is paused already"
         if snapshot.result is not None:
@@ -153,7 +153,7 @@ class Commands:
         self._ledger.status(snapshot, Status.PAUSED, mailbox)
         return ""
 
-    def _resume(self, snapshot: Snapshot, _command: Command, _position: Position) -> Refusal:
+    def _resume(self, snapshot: Snapshot, _command: Command, _position: Position) -> Misfit:
         if snapshot.status != Status.PAUSED:
             return f"it is not paused but {snapshot.status}"
         if snapshot.parked is not None:
@@ -163,7 +163,7 @@ class Commands:
         self._go_on(snapshot)
         return ""
 
-    def _retry(self, snapshot: Snapshot, _command: Command, _position: Position) -> Refusal:
+    def _retry(self, snapshot: Snapshot, _command: Command, _position: Position) -> Misfit:
         if snapshot.status not in {Status.PARKED, Status.RETRYING}:
             return f"nothing of it failed: it is {snapshot.status}"
         if snapshot.owed and snapshot.workflow_id not in self._workflows.runs:
@@ -185,7 +185,7 @@ class Commands:
 
     # -- giving up -----------------------------------------------------------------------------
 
-    def _skip(self, snapshot: Snapshot, command: Command, _position: Position) -> Refusal:
+    def _skip(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
         """Give the owed run up, or the event that can not be decided."""
         why = f"skipped by {command.by or 'an operator'}"
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
@@ -227,7 +227,7 @@ class Commands:
         event = self._plan.event_of(tried) or Event("", None, None, 0, (), tried.topic)
         self._ledger.outcome(snapshot, event, Outcome.DISCARDED, Reason.BY_OPERATOR, detail=why)
 
-    def _cancel(self, snapshot: Snapshot, command: Command, _position: Position) -> Refusal:
+    def _cancel(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
         """End the workflow where it is: what waits is refused, what it owes is given up."""
         if snapshot.result is not None:
             return "it is finished"
@@ -255,7 +255,7 @@ class Commands:
         if run is not None:
             self._runners.cancel(run, Interrupted())
 
-    def _set_state(self, snapshot: Snapshot, command: Command, position: Position) -> Refusal:
+    def _set_state(self, snapshot: Snapshot, command: Command, position: Position) -> Misfit:
         """Put the workflow into a state, as if a transition had led there."""
         state = command.args.get("state")
         machine = self._plan.machines.get(snapshot.machine)
@@ -289,7 +289,7 @@ class Commands:
 
     # -- letters -------------------------------------------------------------------------------
 
-    def _number(self, snapshot: Snapshot, command: Command) -> Refusal:
+    def _number(self, snapshot: Snapshot, command: Command) -> Misfit:
         """Whether the command names the letter whose turn it is."""
         number = command.args.get("number")
         if not open_letters(snapshot):
@@ -298,13 +298,13 @@ class Commands:
             return f"letter {snapshot.letters_next} comes first, not {number!r}"
         return ""
 
-    def _discard(self, snapshot: Snapshot, command: Command, _position: Position) -> Refusal:
+    def _discard(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
         refusal = self._number(snapshot, command)
         if not refusal:
             snapshot.letters_next += 1
         return refusal
 
-    def _replay(self, snapshot: Snapshot, command: Command, position: Position) -> Refusal:
+    def _replay(self, snapshot: Snapshot, command: Command, position: Position) -> Misfit:
         """Decide the event of the next open letter, as if it came now."""
         refusal = self._number(snapshot, command)
         name = command.args.get("event")

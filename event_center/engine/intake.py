@@ -3,8 +3,8 @@ The intake of one shard: a batch of records in, each with an outcome or a place 
 
 The order of checks: decodable; if the shard holds no such workflow: a good id, home, a known machine,
 missing; then redelivered, duplicate, another machine, and the workflow's own status and step (`turn`).
-Everything here is synchronous, so the offsets of a cut always tell exactly what was taken in. The shard
-calls `take` for each batch; commands go to `commands` from here.
+Everything here is synchronous, so the offsets of a cut always tell exactly what was taken in. The shard's
+`parts` call `take` for each batch of events; batches of commands go to `commands` instead.
 """
 
 from __future__ import annotations

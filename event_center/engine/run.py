@@ -38,9 +38,9 @@ log = structlog.get_logger()
 SWEEP_S = 0.05
 """How often callbacks under way are looked at: a timeout is late by at most twice this."""
 ABANDON_S = 5.0
-"""How long a cancelled callback may take to end before its workflow goes on without it."""
+"""How long a cancelled callback may take to end before its workflow goes on: time to clear up."""
 SLICE = 256
-"""Runs that one runner does before other asyncio tasks get their turn."""
+"""Runs that one runner does before other asyncio tasks get their turn: a few milliseconds of short ones."""
 SPARE = 64
 """Idle runners that are kept: making one costs more than waking one."""
 

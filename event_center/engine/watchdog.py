@@ -24,8 +24,12 @@ import structlog
 log = structlog.get_logger()
 
 ASK_S = 0.25
+"""Between two questions: each wakes the loop, and four a second cost an idle daemon nothing to speak of."""
 BLOCKED_S = 1.0
-"""The loop is told to be blocked after this, or after a quarter of the time that the group waits."""
+"""
+The loop is told to be blocked after this, or after a quarter of the time that the group waits: no honest
+computation between two awaits takes so long.
+"""
 OURS = str(Path(__file__).parents[1])
 
 

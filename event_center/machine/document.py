@@ -56,6 +56,7 @@ _SPECIAL = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
 _LONGEST_INTEGER = 40
+"""Digits: 64 bits have 20, and what is far longer is a mistake that would only take time to read."""
 
 Plain = str | int | float | bool | None
 

@@ -20,6 +20,7 @@ Edges = Mapping[str, Mapping[str, str]]
 """From each state to the states it leads to, with the event that leads there."""
 
 LONGEST_PATH = 6
+"""States of a way in a message: longer ones are cut in the middle, for they are read by people."""
 
 
 def check_graph(definition: Definition, chart: Chart, problems: Problems) -> None:

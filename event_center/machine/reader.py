@@ -34,6 +34,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 Fields = dict[str, Node]
 
 _LONGEST_NAME = 200
+"""Characters: names stand in keys of runs, in first lines of snapshots and in terminals."""
 
 
 def noun_of(node: Node) -> str:

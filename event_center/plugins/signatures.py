@@ -229,7 +229,7 @@ def _with_truth(read: Guard, name: str, function: Callable[..., Any]) -> Guard:
             if answer is True or answer is False:
                 return answer
             return _truth(answer, function)
-        except BaseException as error:
+        except BaseException as error:  # user code: whatever it raises is its failure, not ours
             raise GuardFailed(name, where) from error
 
     return truth

@@ -40,6 +40,7 @@ NOT_OFFERED = 33
 """Its code for a mechanism that it does not have; where it asks for none, the code is another."""
 NOBODY = b"NONE"
 LARGEST = 65_536
+"""Bytes of an answer that is read: what is longer is no answer to such a question."""
 CORRELATION = 7
 TLS_SETTINGS = "[log.kafka.tls]"
 SASL_SETTINGS = "[log.kafka.sasl]"

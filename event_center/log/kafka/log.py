@@ -82,7 +82,7 @@ async def open_kafka(
     )
     try:
         await reading.open()
-    except BaseException:
+    except BaseException:  # whatever it was goes on, and no connection is left open
         await log.close()
         raise
     return log

@@ -39,7 +39,7 @@ class Uuid(AbstractType[str]):  # type: ignore[misc]  # aiokafka has no types
         return str(uuid.UUID(bytes=data.read(16)))
 
 
-class TopicsResponse(Response):  # type: ignore[misc]
+class TopicsResponse(Response):  # type: ignore[misc]  # aiokafka has no types
     """Brokers, and topics with their partitions."""
 
     API_KEY = 3
@@ -87,7 +87,7 @@ class TopicsResponse(Response):  # type: ignore[misc]
     )
 
 
-class TopicsStruct(RequestStruct):  # type: ignore[misc]
+class TopicsStruct(RequestStruct):  # type: ignore[misc]  # aiokafka has no types
     """All topics, and no new ones."""
 
     FLEXIBLE_VERSION = True
@@ -103,7 +103,7 @@ class TopicsStruct(RequestStruct):  # type: ignore[misc]
     )
 
 
-class TopicsRequest(Request[TopicsStruct]):  # type: ignore[misc]
+class TopicsRequest(Request[TopicsStruct]):  # type: ignore[misc]  # aiokafka has no types
     """Asks for all topics."""
 
     API_KEY = 3

@@ -87,6 +87,7 @@ class Writer:
         self._chore = chore
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        """Bounded by those who ask: each awaits its job before it asks again."""
         self._taken: list[Job] = []
         self._over = False
         self._death: Exception | None = None
