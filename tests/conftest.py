@@ -33,7 +33,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _log_as_before() -> Iterator[None]:
-    """A command that a test ran in this process has set logging up: the next test begins as ever."""
-    before = structlog.get_config()
+    """Whatever has set logging up in this process, a command or a fixture: each test begins as ever."""
+    structlog.reset_defaults()
     yield
-    structlog.configure(**before)
+    structlog.reset_defaults()
