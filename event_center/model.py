@@ -106,6 +106,8 @@ class Reason(StrEnum):
     NOT_APPLICABLE = "not_applicable"
     UNREADABLE_SNAPSHOT = "unreadable_snapshot"
     TOO_LARGE = "too_large"
+    EXPIRED = "expired"
+    HELD_FULL = "held_full"
 
 
 class Status(StrEnum):
@@ -116,6 +118,8 @@ class Status(StrEnum):
     PARKED = "parked"
     PAUSED = "paused"
     FINAL = "final"
+    EXPECTED = "expected"
+    """There is no such workflow yet: events are held for it."""
 
 
 class Result(StrEnum):
@@ -251,6 +255,7 @@ class Snapshot:
         "loop",
         "machine",
         "memory",
+        "over_ms",
         "owed",
         "parked",
         "refusals",
@@ -278,6 +283,8 @@ class Snapshot:
         self.entered_at_ms = 0
         self.result: str | None = None
         self.closed_at_ms = 0
+        self.over_ms = 0
+        """Since when it is finished and nothing of it is owed, waits, or is an open letter; else 0."""
         self.owed: tuple[Owed, ...] = ()
         self.memory: dict[str, str] | None = None
         """What the machine's history states bring back: leaves joined by `|`, by their names."""
@@ -325,4 +332,7 @@ class Snapshotted(NamedTuple):
     due_ms: int
     """When this workflow next needs its shard: the least due time of timers and retries, or 0."""
     needs: str
-    """`t` has timers, `o` owes a run, `w` has waiting entries, `s` is stopped (parked or paused)."""
+    """
+    `t` has timers, `o` owes a run, `w` has waiting entries, `s` is stopped (parked, paused, expected),
+    `e` has ended, and due is since when.
+    """

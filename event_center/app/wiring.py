@@ -287,6 +287,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
     machines = {name: one.machine for name, one in bound.items()}
     _check_topics(settings, machines)
     kafka = settings.log.kind == "kafka"
+    keep_s = settings.engine.keep_finished
     return Plan(
         app=settings.app,
         bound=bound,
@@ -299,6 +300,9 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         clock=clock,
         limits=EngineLimits(
             max_waiting=settings.engine.max_waiting,
+            max_held=settings.engine.max_held,
+            max_held_in_shard=settings.engine.max_held_in_shard,
+            keep_finished_ms=None if keep_s is None else round(keep_s * 1000),
             callbacks=settings.engine.callbacks,
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,

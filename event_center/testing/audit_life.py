@@ -243,6 +243,12 @@ class Life:
             accepts = f"the machine accepts it in {snapshot.state!r}"
             yield Promise.ONCE, f"{told.origin} ({event.name}) was refused ({reason}), {accepts}"
 
+    def ends(self) -> Iterator[Complaint]:
+        """It is removed as all of it is said to be over."""
+        snapshot = self.snapshot
+        if snapshot.result is None or snapshot.owed or self._open:
+            yield Promise.NEVER_BACK, "it was removed before all of it was over"
+
     # -- timers --------------------------------------------------------------------------------
 
     def _pending(self, told: Told) -> Timer | None:

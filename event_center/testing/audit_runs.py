@@ -8,7 +8,7 @@ after the shards were replayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from event_center.machine import Machine
 from event_center.model import Position
@@ -52,13 +52,16 @@ class Starts:
         return ""
 
     def phantoms(
-        self, lives: Mapping[str, Life], events: Events, machines: Sequence[Machine]
+        self, lives: Iterable[Life], events: Events, machines: Sequence[Machine]
     ) -> Iterator[Violation]:
         """Starts that nothing on record explains."""
+        debts: dict[str, set[tuple[str, int]]] = {}
+        for life in lives:
+            debts.setdefault(life.snapshot.workflow_id, set()).update(life.debts)
         eager = {name for machine in machines for name in _eager(machine)}
         for key, starts in self._by_key.items():
             one = starts[0]
-            life = lives.get(one.workflow_id)
+            owed = debts.get(one.workflow_id)
             origin, _, name = key.removeprefix(f"{one.workflow_id}/").rpartition("/")
             if name != one.name:
                 story = f"callback {one.name} was given the key {key!r} of another"
@@ -67,9 +70,9 @@ class Starts:
                 if _is_event_of(one.workflow_id, origin, events):
                     continue
                 story = f"{key} was started, and names no event of this workflow"
-            elif life is None:
+            elif owed is None:
                 story = f"{key} was started, and there is no such workflow"
-            elif (name, int(origin)) in life.debts or name in eager:
+            elif (name, int(origin)) in owed or name in eager:
                 continue
             else:
                 story = f"{key} was started, and was never owed"
