@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,8 +20,8 @@ from event_center.errors import ConfigurationError, Undecodable
 from event_center.wire.envelope import Envelope, Rules
 
 
-async def _read(path: Path) -> list[tuple[int, bytes]]:
-    return [tuple(line) async for lines in read_lines(path) for line in lines]
+async def _read(path: Path) -> list[Line]:
+    return [line async for lines in read_lines(path) for line in lines]
 
 
 @pytest.mark.parametrize("name", ["lines.jsonl", "lines.jsonl.gz"])
@@ -53,7 +54,7 @@ def test_chunks_of_any_size_make_the_same_lines(texts: list[bytes]) -> None:
         assert _chunked(b"\n".join(texts), chunk) == whole
 
 
-def _chunked(content: bytes, chunk: int) -> list[tuple[int, bytes]]:
+def _chunked(content: bytes, chunk: int) -> list[Line]:
     """What `read_lines` makes of chunks of this size."""
     stream = io.BytesIO(content)
 
@@ -63,7 +64,7 @@ def _chunked(content: bytes, chunk: int) -> list[tuple[int, bytes]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_lines, "_chunk", next_chunk)
         lines = _read(Path(__file__))
-        found: list[tuple[int, bytes]] = []
+        found: list[Line] = []
         try:
             lines.send(None)
         except StopIteration as ended:
@@ -75,7 +76,7 @@ async def test_a_pipe_gives_its_lines_as_they_come(monkeypatch: pytest.MonkeyPat
     """A line that is whole is there before the pipe ends: a pipe can feed a center for days."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stdin:
-        monkeypatch.setattr(event_lines.sys, "stdin", io.TextIOWrapper(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
         lines = read_lines(STDIN)
         os.write(writing, b"one\ntw")
         assert await anext(lines) == [(1, b"one")]

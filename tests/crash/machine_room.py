@@ -75,7 +75,7 @@ class Day:
         return self
 
     async def __aexit__(self, *ended: object) -> None:
-        await self.world.__aexit__(*ended)  # type: ignore[arg-type]
+        await self.world.__aexit__(*ended)  # type: ignore[arg-type]  # what `async with` gives
 
     @staticmethod
     async def _others_come_between(place: str) -> None:

@@ -259,7 +259,7 @@ async def test_a_damaged_snapshot_stands_still_alone(value: bytes) -> None:
         world.audits = False
         store = world.broker.store(Shard(0))
         whole = store[snapshot_key("w")]
-        store[snapshot_key("w")] = value
+        world.damage(snapshot_key("w"), value)
         await world.start()
         await world.leap(seconds=61)
         await world.idle()
@@ -268,7 +268,7 @@ async def test_a_damaged_snapshot_stands_still_alone(value: bytes) -> None:
         await world.stop()
         # As a newer release would have written it: the first line can be read, the rest can not.
         head, _, _ = whole.partition(b"\n")
-        store[snapshot_key("w")] = head + b"\n{"
+        world.damage(snapshot_key("w"), head + b"\n{")
         await world.start()
         await world.leap(seconds=61)
         world.send("v", "add")
@@ -287,7 +287,7 @@ async def test_a_damaged_workflow_between_two_attempts_keeps_nobody_waiting() ->
         await world.stop()
         world.audits = False
         store = world.broker.store(Shard(0))
-        store[snapshot_key("w")] = store[snapshot_key("w")][:-7]
+        world.damage(snapshot_key("w"), store[snapshot_key("w")][:-7])
         await world.start()
         await world.rest(1)
         assert not await world.processes[0].owner(0).quiet()

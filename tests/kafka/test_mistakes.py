@@ -30,10 +30,10 @@ class TestTasks:
     @pytest.mark.parametrize("part", ["intake", "membership"])
     async def test_a_mistake_is_heard(self, kafka_log: KafkaLog, part: str) -> None:
         """A mistake beside the rest comes out of `changes`: the process ends, it does not go deaf."""
-        group = await kafka_log.join(["orders"], 1)
+        group: Any = await kafka_log.join(["orders"], 1)
         await group.changes()
         if part == "intake":
-            group._intake._read = mistaken  # type: ignore[method-assign]
+            group._intake._read = mistaken
             group._intake._interrupt()
         else:
             group._membership._consumer.getmany = mistaken
@@ -57,7 +57,8 @@ class TestTasks:
         """A group that is lost while its cluster is away is joined when the cluster is back."""
         async with await joined(kafka_log, ["orders"], 1) as member:
             await member.has(0)
-            membership: Any = member.group._membership  # type: ignore[attr-defined]
+            group: Any = member.group
+            membership = group._membership
             reach = kafka_log._clients._reach
             kafka_log._clients._reach = {**reach, "bootstrap_servers": NOWHERE}
             await membership._renew()

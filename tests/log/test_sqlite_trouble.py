@@ -41,7 +41,7 @@ async def test_fetches_say_that_the_file_can_not_be_read(sqlite_log: SqliteLog) 
         await member.has(0)
         file = sqlite_log._file
         whole = file.reader
-        file.reader = BrokenReader(whole)  # type: ignore[assignment]
+        file.reader = BrokenReader(whole)  # type: ignore[assignment]  # a fake
         await until(lambda: file.trouble is not None)
         with pytest.raises(LogUnavailable, match=ASKED_FOR):
             await member.group.fetch(member.tokens, 10)

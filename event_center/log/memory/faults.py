@@ -35,8 +35,8 @@ class Ending(StrEnum):
 class Faults:
     """The faults of a broker, or of one log where it was given its own."""
 
-    commits: deque[Ending] = field(default_factory=deque)
-    """The endings of the next commits of cuts, the next one first."""
+    commits: deque[Ending | None] = field(default_factory=deque)
+    """The endings of the next commits of cuts, the next one first; None is well."""
     publishes: deque[Ending] = field(default_factory=deque)
     """The endings of the next calls of publish: not_committed, written or lost."""
     repeats: int = 0
