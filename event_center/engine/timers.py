@@ -78,11 +78,11 @@ class Timers:
                 due[workflow_id] = None
         return list(due)
 
-    def hold(self, workflow_ids: list[str], watermarks: Watermarks) -> None:
+    def put_behind(self, workflow_ids: list[str], watermarks: Watermarks) -> None:
         """Timers of these are due; they fire once everything below the watermarks is decided."""
         self._behind.append((watermarks, workflow_ids))
 
-    def release(self, offsets: Mapping[str, int]) -> list[str]:
+    def caught_up(self, offsets: Mapping[str, int]) -> list[str]:
         """The workflows whose timers may fire now that the shard has read up to these offsets."""
         free: list[str] = []
         while self._behind:

@@ -55,7 +55,7 @@ def world_with(work: Script | None = None, check: Script | None = None, shards: 
 def refuse(world: World, place: str, error: type[LogError], times: int = 3) -> deque[LogError]:
     """Let the next calls at a place fail."""
     errors: deque[LogError] = deque(error("asked for by a test") for _ in range(times))
-    world.faults.refusals[place] = errors
+    world.faults.troubles[place] = errors
     return errors
 
 
@@ -160,7 +160,7 @@ async def test_a_stop_during_a_takeover_may_fail_to_release(error: type[LogError
         await world.stop()
         await world.rest()
         assert not errors
-        world.faults.refusals.clear()
+        world.faults.troubles.clear()
         await world.start()
         await world.idle()
         assert world.snapshot("w").data["n"] == 1

@@ -294,7 +294,7 @@ class Clients:
             if not stopping.cancelled() and stopping.exception() is not None:
                 log.debug("log.stop_failed", error=repr(stopping.exception()))
             return
-        heard(stopping)
+        look_at_end(stopping)
         stopping.cancel()
         sender = getattr(getattr(client, "_sender", None), "_sender_task", None)
         if sender is not None:
@@ -302,7 +302,7 @@ class Clients:
         connections = getattr(client, "client", None) or getattr(client, "_client", None)
         if connections is not None:
             closing = asyncio.get_running_loop().create_task(connections.close())
-            heard(closing)
+            look_at_end(closing)
             await asyncio.wait([stopping, closing], timeout=STOP_S)
 
 
@@ -315,14 +315,14 @@ def _hush(client: Any) -> None:
     """
     transaction = getattr(getattr(client, "_txn_manager", None), "_transaction_waiter", None)
     if transaction is not None:
-        heard(transaction)
+        look_at_end(transaction)
     accumulator = getattr(client, "_message_accumulator", None)
     for batches in getattr(accumulator, "_batches", {}).values():
         for batch in batches:
-            heard(batch._drain_waiter)  # noqa: SLF001 - it has no public name
+            look_at_end(batch._drain_waiter)  # noqa: SLF001 - it has no public name
 
 
-def heard(future: asyncio.Future[Any]) -> None:
+def look_at_end(future: asyncio.Future[Any]) -> None:
     """Look at the end of a future that nobody may wait for any more."""
     future.add_done_callback(_look)
 

@@ -9,7 +9,7 @@ aiokafka says the same of every failure ("Unable to bootstrap"). So each address
     4. be let in by SASL, if we use it; if we do not, see that the broker does not ask for it
 
 Promises: every step is bounded; each reason has a sentence of its own, with what to do next; nothing
-secret is in it. A refusal (`LogRefused`) will be the same again until somebody changes something;
+secret is in it. `LogRefused` will be the same again until somebody changes something;
 anything else may pass by itself. `client.py` asks when a client did not start.
 """
 
@@ -53,14 +53,14 @@ async def diagnosed(bootstrap: str, access: Access) -> LogUnavailable | None:
     """
     Try every address; None if one of them is as it should be.
 
-    A refusal says more than a silence, so it is told first.
+    Being refused says more than silence, so it is told first.
     """
     found: list[LogUnavailable] = []
     for address in bootstrap.split(","):
         try:
             await _tried(address, access)
-        except LogRefused as refusal:
-            return refusal
+        except LogRefused as refused:
+            return refused
         except LogUnavailable as silence:
             found.append(silence)
         else:

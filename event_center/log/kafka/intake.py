@@ -43,7 +43,7 @@ NEAR_BYTES = MAX_EVENT_BYTES - 100_000
 """A value above this is looked at with its key."""
 POLL_S = 1.0
 """How long one read waits where nothing is; a change of what is to be read cuts it short."""
-HOLD_S = 0.1
+ANSWER_S = 0.1
 """How long a broker may hold an answer back; a partition that is new waits for it."""
 RETRY_S = 0.2
 """After trouble: much less than the second that a fetch waits, so that it seldom brings nothing."""
@@ -261,7 +261,7 @@ class Intake:
 
     async def _read(self) -> None:
         if self._consumer is None:
-            self._consumer = await self._clients.reader(wait_s=HOLD_S)
+            self._consumer = await self._clients.reader(wait_s=ANSWER_S)
             self._stale = True
         if self._stale:
             self._point()

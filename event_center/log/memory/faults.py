@@ -43,15 +43,15 @@ class Faults:
     """So many of the next fetches deliver the last batches once more."""
     fetch_delay_s: float = 0.0
     """Every fetch waits so long before it looks."""
-    refusals: dict[str, deque[LogError]] = field(default_factory=dict)
+    troubles: dict[str, deque[LogError]] = field(default_factory=dict)
     """By the name of a place: what the next calls raise there, as a log that can not be reached does."""
     on_await: Callable[[str], Awaitable[None]] | None = None
     """Awaited, with the name of the place, wherever the log could let other asyncio tasks run."""
 
     async def at(self, name: str) -> None:
         """One place at which others may come between, and which may fail."""
-        if self.refusals and self.refusals.get(name):
-            raise self.refusals[name].popleft()
+        if self.troubles and self.troubles.get(name):
+            raise self.troubles[name].popleft()
         if self.on_await is not None:
             await self.on_await(name)
 
