@@ -22,7 +22,9 @@ from event_center.model import Outgoing, Position, Record, Shard, Token
 TOO_LARGE = "__event_center.too_large"
 """The only header of a record that is larger than the log could write again; its value is left out."""
 FETCH_WAIT_S = 1.0
-"""How long a fetch waits for records before it returns none."""
+"""
+How long a fetch waits for records before it returns none: its caller looks at other things then.
+"""
 Entry = tuple[bytes, bytes]
 """Key and value of the keyed store; a removed key is absent."""
 

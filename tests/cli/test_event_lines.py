@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_center.cli import event_lines
-from event_center.cli.event_lines import CHUNK, STDIN, Line, line_record, read_lines
+from event_center.cli.event_lines import CHUNK_BYTES, STDIN, Line, line_record, read_lines
 from event_center.errors import ConfigurationError, Undecodable
 from event_center.wire.envelope import Envelope, Rules
 
@@ -28,7 +28,7 @@ async def _read(path: Path) -> list[Line]:
 @pytest.mark.parametrize("last", [b"\n", b""])
 async def test_lines_that_span_chunks(tmp_path: Path, name: str, last: bytes) -> None:
     """Lines come whole and numbered, wherever a chunk ends; blank ones only count."""
-    sizes = [1, CHUNK - 3, 0, CHUNK, 3 * CHUNK + 1, 0, 5]
+    sizes = [1, CHUNK_BYTES - 3, 0, CHUNK_BYTES, 3 * CHUNK_BYTES + 1, 0, 5]
     texts = [b"x" * size for size in sizes]
     path = tmp_path / name
     content = b"\n".join(texts) + last
@@ -50,7 +50,7 @@ async def test_a_long_line_is_read_in_linear_time(tmp_path: Path) -> None:
 def test_chunks_of_any_size_make_the_same_lines(texts: list[bytes]) -> None:
     """However a stream is cut into chunks, its lines are the same, with the same numbers."""
     whole = [(n, text) for n, text in enumerate(texts, 1) if text.strip()]
-    for chunk in (1, 2, 5, CHUNK):
+    for chunk in (1, 2, 5, CHUNK_BYTES):
         assert _chunked(b"\n".join(texts), chunk) == whole
 
 

@@ -33,7 +33,9 @@ How long a client may take to stop before its connections are closed under it: o
 milliseconds, one that hangs hangs for ever.
 """
 AGAIN_S = 0.1
-"""Between two questions to a cluster that is not ready to answer."""
+"""
+Between two questions to a cluster that is not ready to answer: it takes some tenths of a second.
+"""
 LOOK_S = 1.0
 """Between two looks for a cluster that is not there yet: each writes a line that people read."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)

@@ -33,15 +33,21 @@ from event_center.errors import ConfigurationError, LogRefused, LogUnavailable
 from event_center.log.kafka.access import Access
 
 STEP_S = 3.0
-"""How long one step may take."""
+"""
+How long one step may take: a broker that answers does so within a second, also across an ocean.
+"""
 VERSIONS, HANDSHAKE, AUTHENTICATE = 18, 17, 36
 """Kafka's numbers of the requests for the versions that a broker speaks, and to be let in."""
 NOT_OFFERED = 33
 """Its code for a mechanism that it does not have; where it asks for none, the code is another."""
 NOBODY = b"NONE"
-LARGEST = 65_536
+ANSWER_BYTES = 65_536
 """Bytes of an answer that is read: what is longer is no answer to such a question."""
 CORRELATION = 7
+"""
+Any number: the broker sends it back with its answer, and each connection asks one question at a
+time.
+"""
 TLS_SETTINGS = "[log.kafka.tls]"
 SASL_SETTINGS = "[log.kafka.sasl]"
 CERTIFICATE = (
@@ -296,7 +302,7 @@ async def _asked(host: str, port: int, tls: ssl.SSLContext | None, *requests: by
             for request in requests:
                 writer.write(request)
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
-                answers.append(await reader.readexactly(min(max(size, 0), LARGEST)))
+                answers.append(await reader.readexactly(min(max(size, 0), ANSWER_BYTES)))
         finally:
             writer.close()
     return answers

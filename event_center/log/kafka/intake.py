@@ -40,7 +40,10 @@ Records of one partition that may lie ready before it is read no further: four f
 This is what bounds the memory of the intake, with `MAX_EVENT_BYTES` for each record at the worst.
 """
 NEAR_BYTES = MAX_EVENT_BYTES - 100_000
-"""A value above this is looked at with its key."""
+"""
+A value above this is looked at with its key and headers: 100,000 bytes of these are more than
+enough.
+"""
 POLL_S = 1.0
 """How long one read waits where nothing is; a change of what is to be read cuts it short."""
 ANSWER_S = 0.1

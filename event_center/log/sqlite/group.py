@@ -38,7 +38,10 @@ from event_center.model import Shard, Token
 log = structlog.get_logger(__name__)
 
 PROBE_S = 0.1
-"""The time between two looks whether the other members live."""
+"""
+Between two looks whether the other members live: a lock is asked for each, some 10 us, and a shard
+of a dead one stands still as long.
+"""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -30,6 +30,9 @@ LARGEST_GROUP = 256
 """Jobs in one transaction at most: keeps the wait of the first of them short."""
 
 LEND_EVERY_S = 0.001
+"""
+Between two sleeps of `LEND_S`: with these it is 5 percent of the time, while a job is under way.
+"""
 LEND_S = 0.00005
 """
 While a job is under way a busy event loop sleeps this long, this often. Else the thread may wait for
