@@ -199,8 +199,9 @@ class Group(Protocol):
         they are. A batch without records says that retention has removed all up to `Batch.after`.
 
         Raises:
-            LogUnavailable: the log can not be read now; no record is lost, call again later.
-            DataLost: a partition ends before the offset that is to be read next.
+            LogUnavailable: the log can not be read now, or one partition of these shards can not; no
+                record is lost, and the next call brings what others have.
+            DataLost: a partition of these shards ends before the offset that is to be read next.
         """
         ...
 

@@ -84,8 +84,7 @@ class KafkaGroup:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FETCH_WAIT_S
         while True:
-            if self._intake.trouble is not None:
-                raise self._intake.trouble
+            self._intake.complain(ready)
             batches = self._intake.take(ready, limit, paused)
             left = deadline - loop.time()
             if batches or left <= 0 or self._changed != changed:
