@@ -25,7 +25,7 @@ from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.looking import looking
 from tests.kafka.project import ROOT, TIMEOUT_S, Project
-from tests.log.contract import test_cut, test_fetch, test_lease, test_restore_and_read
+from tests.log.contract import test_cut, test_fetch, test_kept, test_lease, test_restore_and_read
 from tests.log.harness import Harness, entries_of, joined, puts, restored
 
 
@@ -74,6 +74,10 @@ class TestLease(test_lease.TestLease):
 
 
 class TestRestore(test_restore_and_read.TestRestore):
+    """All of it."""
+
+
+class TestKept(test_kept.TestKept):
     """All of it."""
 
 
