@@ -228,9 +228,9 @@ class KafkaGroup:
     def _rejoin_soon(self) -> None:
         if not self._rejoining:
             self._rejoining = True
-            asyncio.get_running_loop().call_soon(self._rejoin)
+            _ = self._cluster.clients.aside(self._rejoin(), "join again", self._changes.put_nowait)
 
-    def _rejoin(self) -> None:
+    async def _rejoin(self) -> None:
         self._rejoining = False
         self._membership.rejoin()
 

@@ -21,7 +21,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from event_center.errors import Fenced, LogError, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.catalog import Catalog
@@ -137,7 +137,7 @@ class KafkaLog:
         self._groups.append(group)
         try:
             await group.enter()
-        except (LogError, asyncio.CancelledError):
+        except BaseException:  # whatever it was goes on, and nothing of the member stays behind
             self._groups.remove(group)
             raise
         return group
