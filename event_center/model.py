@@ -26,17 +26,17 @@ Json = Any
 RESERVED = "@"
 """What the names of the center's own events begin with: timers, `@done`, `@error`."""
 
-MAX_ID = 512
+MAX_ID_BYTES = 512
 """Bytes of a workflow_id: it is a key in every topic of the app."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def is_workflow_id(text: str) -> bool:
-    """Whether a workflow can be called so: 1 to `MAX_ID` bytes, no control characters."""
+    """Whether a workflow can be called so: 1 to `MAX_ID_BYTES` bytes, no control characters."""
     if text.isascii():
-        return text.isprintable() and 0 < len(text) <= MAX_ID
-    return len(text.encode("utf-8", "replace")) <= MAX_ID and not _CONTROL.search(text)
+        return text.isprintable() and 0 < len(text) <= MAX_ID_BYTES
+    return len(text.encode("utf-8", "replace")) <= MAX_ID_BYTES and not _CONTROL.search(text)
 
 
 class Position(NamedTuple):

@@ -35,7 +35,10 @@ from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
 MAX_BLOB_BYTES = 512 * 1024**2
-"""SQLite holds about twice as much in one value."""
+"""
+What a record on SQLite may have: half of what one value can be there, as headers and names come on
+top.
+"""
 Kept = Mapping[str, tuple[float | None, int | None]]
 """How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
 

@@ -37,7 +37,7 @@ from event_center.wire.migration import MIGRATION_KEY
 from event_center.wire.snapshot import STOPPED
 
 SHOWN = 5
-"""Problems that a message names one by one."""
+"""Problems that a message names one by one: who mends these has most likely mended all."""
 
 
 class Kind(StrEnum):

@@ -119,18 +119,18 @@ class Commands:
             self._ledger.stray(Outcome.DUPLICATE, position, told)
             return
         snapshot.ids = (*snapshot.ids[1 - IDS :], number)
-        refusal = self._verbs[command.verb](snapshot, command, position)
-        self._tell(snapshot, command, position, refusal)
-        if command.verb is Verb.FORGET and not refusal:
+        misfit = self._verbs[command.verb](snapshot, command, position)
+        self._tell(snapshot, command, position, misfit)
+        if command.verb is Verb.FORGET and not misfit:
             self._retention.remove(snapshot, "forgotten")
             return
         self._turn.advance(snapshot)
         self._effects.start(snapshot)
 
     def _tell(
-        self, snapshot: Snapshot, command: Command, position: Position, refusal: Misfit
+        self, snapshot: Snapshot, command: Command, position: Position, misfit: Misfit
     ) -> None:
-        outcome = Outcome.REJECTED if refusal else Outcome.APPLIED
+        outcome = Outcome.REJECTED if misfit else Outcome.APPLIED
         self._ledger.entry.outcomes[outcome] += 1
         self._ledger.dirty[snapshot.workflow_id] = snapshot
         data = {
@@ -147,8 +147,8 @@ class Commands:
             "outcome": outcome,
             **position._asdict(),
         }
-        if refusal:
-            data |= {"reason": Reason.NOT_APPLICABLE, "detail": refusal}
+        if misfit:
+            data |= {"reason": Reason.NOT_APPLICABLE, "detail": misfit}
         self._ledger.tell(history.COMMAND, snapshot.workflow_id, str(position), data)
 
     # -- stopping and going on -----------------------------------------------------------------
@@ -327,19 +327,19 @@ class Commands:
         return ""
 
     def _discard(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
-        refusal = self._number(snapshot, command)
-        if not refusal:
+        misfit = self._number(snapshot, command)
+        if not misfit:
             snapshot.letters_next += 1
-        return refusal
+        return misfit
 
     def _replay(self, snapshot: Snapshot, command: Command, position: Position) -> Misfit:
         """Decide the event of the next open letter, as if it came now."""
-        refusal = self._number(snapshot, command)
+        misfit = self._number(snapshot, command)
         name = command.args.get("event")
-        if not refusal and not isinstance(name, str):
-            refusal = "the replay names no event"
-        if refusal:
-            return refusal
+        if not misfit and not isinstance(name, str):
+            misfit = "the replay names no event"
+        if misfit:
+            return misfit
         if self._waiting.busy(snapshot):
             return "a run of it is under way, or it is stopped: replay when it is idle"
         origin = f"letter/{snapshot.letters_next}/{position}"

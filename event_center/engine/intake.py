@@ -27,7 +27,7 @@ from event_center.machine.decision import accepted_text
 from event_center.machine.definition import Missing
 from event_center.machine.step import Machine
 from event_center.model import (
-    MAX_ID,
+    MAX_ID_BYTES,
     Event,
     Outcome,
     Position,
@@ -43,7 +43,7 @@ from event_center.wire import history
 log = structlog.get_logger()
 
 IDS = 64
-"""Event ids that a workflow remembers to find duplicates."""
+"""Event ids that a workflow remembers to find duplicates: 8 bytes each, in every snapshot."""
 MAX_NAME = 10_000
 """Characters of an event's name: history and letters repeat it, and have to fit the log."""
 
@@ -213,7 +213,7 @@ class Intake:
         """A workflow for this event; None if there is none, and the record has its outcome."""
         position = Position(event.topic, event.partition, event.offset)
         if not is_workflow_id(workflow_id):
-            message = f"a workflow_id has up to {MAX_ID} bytes and no control characters"
+            message = f"a workflow_id has up to {MAX_ID_BYTES} bytes and no control characters"
             self._letters.stray(record, position, Reason.BAD_WORKFLOW_ID, message)
             return None
         if self._plan.home.of(workflow_id) != self._shard:

@@ -226,7 +226,7 @@ class Parts:
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
         now = self.ledger.tick()
-        for workflow_id in self.timers.release(self.entry.offsets):
+        for workflow_id in self.timers.caught_up(self.entry.offsets):
             snapshot = self._readable(workflow_id)
             if snapshot is None:
                 continue

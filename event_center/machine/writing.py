@@ -48,6 +48,7 @@ from event_center.machine.value import Value
 from event_center.model import Result, Unhandled
 
 _WIDTH = 100
+"""Columns of a line of YAML: as long as lines of our own code."""
 Plain = dict[str, Any]
 
 

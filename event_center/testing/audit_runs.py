@@ -42,7 +42,7 @@ class Starts:
 
     def _broken(self, key: str, debt: Debt) -> str:
         starts = self._by_key.get(key, [])
-        if debt.settled == "done" and not starts:
+        if debt.ended == "done" and not starts:
             return f"{key} is done on record, and was never started"
         for one in starts:
             early = one.time_ns and one.time_ns // NS_PER_MS < debt.at_ms
@@ -84,12 +84,12 @@ def _eager(machine: Machine) -> Iterator[str]:
 
 
 def _is_event_of(workflow_id: str, origin: str, events: Events) -> bool:
-    """Whether a decide callback's key names an event that this workflow heard."""
+    """Whether a decide callback's key names an event that this workflow written."""
     topic, _, rest = origin.partition("/")
     if topic in {"timer", "run", "error", "letter", "command"}:
         return True
     partition, _, offset = rest.partition("/")
     if not (partition.isdigit() and offset.isdigit()):
         return False
-    heard = events.heard(Position(topic, int(partition), int(offset)))
-    return heard is not None and heard.workflow_id == workflow_id
+    written = events.written(Position(topic, int(partition), int(offset)))
+    return written is not None and written.workflow_id == workflow_id

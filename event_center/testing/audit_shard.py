@@ -182,15 +182,15 @@ class ShardAudit:
         return order
 
     def _ordered(self, told: Told, position: Position, life: Life | None) -> Iterator[Complaint]:
-        heard = self._events.heard(position)
-        if heard is None:
+        written = self._events.written(position)
+        if written is None:
             return
         topic, partition, _ = position
 
         def may(offset: int) -> bool:
             return self._may(life, told, Position(topic, partition, offset))
 
-        order = self._order(heard.workflow_id, topic, partition)
+        order = self._order(written.workflow_id, topic, partition)
         yield from order.take(position, told, may)
 
     def _may(self, life: Life | None, told: Told, position: Position) -> bool:

@@ -29,7 +29,7 @@ STOPPED = frozenset({Status.PARKED, Status.PAUSED, Status.EXPECTED})
 
 _Heads = dict[bytes, tuple[str, Counted]]
 _heads: _Heads = {}
-"""First lines without their due time, decoded once: needs and place."""
+"""First lines without their due time, decoded once: needs and place; as many as states and statuses."""
 _prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, Counted]] = {}
 _places: dict[Counted, Counted] = {}
 """Each place once, so that the ledger can compare them by identity."""

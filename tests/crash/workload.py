@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
@@ -22,12 +23,12 @@ TOPICS = {"parcels": 'machine = "parcel"', "claims": 'machine = "claim"'}
 MACHINES = HERE / "machines"
 
 
-def event(topic: str, workflow_id: str, name: str, **parts: object) -> Outgoing:
+def event(topic: str, workflow_id: str, name: str, **parts: Any) -> Outgoing:
     """One event in the plain form; `partition` puts it on that partition."""
     partition = parts.pop("partition", None)
     body = {"workflow_id": workflow_id, "event": name, **parts}
     key, value = workflow_id.encode(), orjson.dumps(body)
-    return Outgoing(topic, key, value, (), partition)  # type: ignore[arg-type]  # an int or None
+    return Outgoing(topic, key, value, (), partition)
 
 
 def parcel(number: int) -> list[Outgoing]:

@@ -208,6 +208,14 @@ class World:
         await self.start()
         await self.served()
 
+    def damage(self, key: bytes, value: bytes | None) -> None:
+        """Change an entry of the first shard, or remove it, as no cut would."""
+        store = self.broker._stores[Shard(0)]
+        if value is None:
+            del store[key]
+        else:
+            store[key] = value
+
     # -- time ----------------------------------------------------------------------------------
 
     def clock(self) -> int:
