@@ -8,6 +8,7 @@ first three of `TWINS` break nothing by themselves: they make the trouble that a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.parts import Parts
 from event_center.engine.shard import Owner
+from event_center.log.kafka.group import KafkaGroup
 from event_center.log.port import Batch, Cut
 from event_center.log.sqlite import DaemonLock, group
 from event_center.log.sqlite.lease import SqliteLease
@@ -119,7 +121,16 @@ def unseen() -> None:
     Owner.take = forgetful  # type: ignore[method-assign]
 
 
+def uncertain() -> None:
+    """Without transactions: whoever was once in the group writes, whatever became of it since."""
+
+    async def confirm(self: KafkaGroup, shard: Shard) -> float:
+        return math.inf
+
+    KafkaGroup._confirm = confirm  # type: ignore[method-assign]
+
+
 TWINS: dict[str, Callable[[], None]] = {
     one.__name__: one
-    for one in (second, again, late, torn, unfenced, early, unwaited, unordered, unseen)
+    for one in (second, again, late, torn, unfenced, early, unwaited, unordered, unseen, uncertain)
 }

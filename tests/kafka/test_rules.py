@@ -74,7 +74,8 @@ RULES = {
 PRIVATE = {
     "producer": {"_sender._sender_task", "_txn_manager._transaction_waiter"}
     | {"_message_accumulator._batches"},
-    "consumer": {"_coordinator.generation", "_coordinator._coordination_task", "_client"},
+    "consumer": {"_coordinator.generation", "_coordinator.member_id", "_client"}
+    | {"_coordinator._coordination_task"},
 }
 """What this room uses of aiokafka that has no public name; `_drain_waiter` is of a producer's batch."""
 

@@ -60,6 +60,7 @@ class KafkaGroup:
             self.shards,
             claim=self._claim,
             shared=self.shared,
+            returned=self.returned,
             broken=self._changes.put_nowait,
         )
 
@@ -194,6 +195,16 @@ class KafkaGroup:
         for number in share.called_back:
             if number in self._tokens and number not in self._revoked:
                 self._revoke(Shard(number))
+
+    def returned(self) -> None:
+        """
+        We were out of the group, and others may have had what we still claim.
+
+        Without fences nobody would find out: everything is lost, and taken over anew if it is ours again.
+        """
+        if self._options.at_least_once:
+            for shard in list(self._tokens):
+                self._lose(shard)
 
     def _claim(self) -> Claim:
         return Claim(self._name, self._epoch, tuple(self._tokens))

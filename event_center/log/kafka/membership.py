@@ -47,11 +47,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         *,
         claim: Callable[[], Claim],
         shared: Callable[[Share, int], None],
+        returned: Callable[[], None],
         broken: Callable[[BaseException], None],
     ) -> None:
         self._clients = clients
         self._topics = list(topics)
         self._shared = shared
+        self._returned = returned
+        """Hears, before the share is told, that this process has been out of the group."""
         self._broken = broken
         self._share: Share | None = None
         self._assignor = KeepPlace(shards, claim, self._received)
@@ -59,6 +62,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._at_rest = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._member = ""
+        """What the group calls this process; who was put out has another name when he is back."""
         self._told = -1
         """The generation of the group whose share was told last."""
         self._confirmed = -math.inf
@@ -170,6 +175,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 self._consumer.seek(partition, 0)  # so that it looks for no offset by itself
         self._at_rest.set()
         if self._share is not None and self._leaving is None:
+            member = self._consumer._coordinator.member_id  # noqa: SLF001 - as of `_generation`
+            if member != self._member:
+                self._member = member
+                self._returned()
             self._told = self._generation()
             self._shared(self._share, self._told)
 
