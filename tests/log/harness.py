@@ -312,6 +312,11 @@ class Member:
         self.tokens[shard] = token
         self.leases[shard] = lease
 
+    async def take_over_again(self, shard: Shard) -> None:
+        """After a cut of unknown end, do as the engine does: lease, restore and open the shard anew."""
+        if shard in self.tokens:
+            await self._take_over(shard, self.tokens[shard])
+
     async def has(self, *shards: int) -> None:
         """Wait until exactly these shards are taken over."""
         await until(lambda: set(self.leases) == set(shards) == set(self.tokens))
