@@ -47,15 +47,22 @@ class Busy:
 
     async def _cut(self) -> None:
         while not self._over:
-            for shard, lease in list(self.member.leases.items()):
-                try:
-                    await lease.commit(puts({b"n": b"%d" % self.cuts[shard]}))
-                except (Fenced, NotCommitted):
-                    continue
-                except Unknown:
-                    await self.member.take_over_again(shard)
-                self.cuts[shard] += 1
+            for shard in list(self.member.leases):
+                async with self.member.cutting:
+                    await self._cut_one(shard)
             await asyncio.sleep(0.01)
+
+    async def _cut_one(self, shard: Shard) -> None:
+        lease = self.member.leases.get(shard)
+        if lease is None:
+            return
+        try:
+            await lease.commit(puts({b"n": b"%d" % self.cuts[shard]}))
+            self.cuts[shard] += 1
+        except (Fenced, NotCommitted):
+            return
+        except Unknown:
+            await self.member.take_over_again(shard)
 
     async def _fetch(self) -> None:
         while not self._over:
@@ -70,7 +77,7 @@ class Busy:
             [record for q in shards for record in numbered("many", 5, partition=int(q))]
         )
         await until(lambda: all(self.cuts[one] >= cuts[one] + CUTS for one in shards))
-        await until(lambda: all(self.read[one] == read[one] + 5 for one in shards))
+        await until(lambda: all(self.read[one] >= read[one] + 5 for one in shards))
 
 
 async def test_shards_that_stay_go_on_during_a_rebalance(
