@@ -165,7 +165,7 @@ class TestInstances:
         for _ in range(2):
             log = await named(kafka_harness, "same")
             groups.append(await log.join(["orders"], 4))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             refused = await heard_by(groups)
         assert "instance_id 'same'" in str(refused)
         del kafka_log
