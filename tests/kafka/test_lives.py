@@ -60,6 +60,9 @@ TABLE = {
     "client.py Clients.members: self.admin()": OUTSIDE,
     "client.py _cut_off: asyncio.wait([closing], timeout=STOP_S)": TROUBLE,
     "client.py bounded: asyncio.timeout(limit_s)": "to enter and to leave a limit waits for nothing",
+    "delivery.py AtLeastOnce._sent: self._confirm()": (
+        "the group was asked before the cut: it is again only in a cut longer than a heartbeat"
+    ),
     "group.py KafkaGroup._watermark: self._intake.reached(place)": RARE,
     "group.py KafkaGroup.lease: asyncio.wait([former.ending])": TROUBLE,
     "group.py KafkaGroup.lease: self._membership.at_rest(2 * self._options.heartbeat_s)": (
