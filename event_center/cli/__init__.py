@@ -16,6 +16,7 @@ import typer
 
 from event_center.cli import (
     checking,
+    drawing,
     letters,
     looking,
     migrating,
@@ -57,8 +58,10 @@ def _about(
 
 
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
+DESIGN = "Design"
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
+app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)
