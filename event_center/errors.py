@@ -8,6 +8,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
+    ├── ExchangeError               a file of another tool is not what it should be
     ├── MigrationError              a migration can not begin, or go on, or ended with other contents
     ├── ProcessFailed               a process that `run --processes` started can not be kept alive
     ├── Undecodable                 a record carries no event that its topic's rules can find
@@ -94,6 +95,10 @@ class GuardFailed(EventCenterError):
 
 class FormatError(EventCenterError):
     """Bytes are not in a known format: damaged, or written by a newer release."""
+
+
+class ExchangeError(EventCenterError):
+    """A file of another tool can not be read as a machine; the message says what was expected."""
 
 
 class MigrationError(EventCenterError):

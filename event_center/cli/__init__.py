@@ -17,6 +17,7 @@ import typer
 from event_center.cli import (
     checking,
     drawing,
+    exchanging,
     letters,
     looking,
     migrating,
@@ -62,6 +63,8 @@ DESIGN = "Design"
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
+app.command("export", rich_help_panel=DESIGN)(exchanging.export)
+app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)

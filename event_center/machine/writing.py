@@ -52,13 +52,18 @@ Plain = dict[str, Any]
 
 def yaml_of(definition: Definition) -> str:
     """The definition as YAML."""
+    return yaml_text(plain_of(definition))
+
+
+def yaml_text(said: Plain) -> str:
+    """A machine that is plain mappings, lists and texts, as YAML."""
     # Its default style is the one of people: what has no collections inside stands on a line.
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # typed as None there
     yaml.width = _WIDTH
     text = StringIO()
-    yaml.dump(_machine(definition), text)
+    yaml.dump(said, text)
     return text.getvalue()
 
 
@@ -85,7 +90,8 @@ def _said(pairs: Plain) -> Plain:
     }
 
 
-def _machine(definition: Definition) -> Plain:
+def plain_of(definition: Definition) -> Plain:
+    """The definition as the mappings, lists and texts that its YAML is made of."""
     top = [state for state in definition.states.values() if state.parent is None]
     head = {
         "machine": definition.name,
