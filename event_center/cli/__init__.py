@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from event_center.cli import (
+    casework,
     checking,
     drawing,
     exchanging,
@@ -63,6 +64,7 @@ DESIGN = "Design"
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
+app.command("cases", rich_help_panel=DESIGN)(casework.cases)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)

@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
 from event_center.machine.branches import NO_POLICY, ONCE
+from event_center.machine.cases import plain_cases
 from event_center.machine.decision import Action, Retry
 from event_center.machine.definition import (
     Branch,
@@ -110,7 +111,8 @@ def plain_of(definition: Definition) -> Plain:
         said["events"] = {name: _event(one) for name, one in definition.events.items()}
     ways = {"on": _table(definition.on), "timeout": _table(definition.timeout)}
     said |= _said(ways) | _ways(on_error=definition.on_error)
-    return said | {"states": {state.name: _state(definition, state) for state in top}}
+    said["states"] = {state.name: _state(definition, state) for state in top}
+    return said | _said({"tests": _value(plain_cases(definition.tests))})
 
 
 def _state(definition: Definition, state: State) -> Plain:
