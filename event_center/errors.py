@@ -4,6 +4,8 @@ Every error that this package raises, in one tree; the docstring says what it me
     EventCenterError
     ├── ConfigurationError          the settings file, an environment variable or a flag
     ├── DefinitionError             a machine's YAML: carries every problem found, in one pass
+    ├── EventRefused                a bound record refuses an event, and its caller wants to hear of it
+    ├── RecordChanged               a bound record was moved by somebody else while an event was decided
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
@@ -70,6 +72,21 @@ class DefinitionError(EventCenterError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class EventRefused(EventCenterError):
+    """A bound record refuses an event; `reason` and `accepted` say why, as data."""
+
+    def __init__(self, message: str, reason: str, accepted: tuple[str, ...]) -> None:
+        self.reason = reason
+        """One of `model.Reason`."""
+        self.accepted = accepted
+        """The events that its state accepts."""
+        super().__init__(message)
+
+
+class RecordChanged(EventCenterError):
+    """A bound record was moved while an event was decided; nothing of the event was written."""
 
 
 class PluginError(EventCenterError):
