@@ -25,6 +25,7 @@ from event_center.cli import (
     publishing,
     repairing,
     running,
+    stubbing,
     topics,
 )
 from event_center.cli.exits import CODES, Exit
@@ -65,6 +66,7 @@ app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
 app.command("cases", rich_help_panel=DESIGN)(casework.cases)
+app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
