@@ -286,6 +286,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
     bound = bind(settings, load_machines(settings))
     machines = {name: one.machine for name, one in bound.items()}
     _check_topics(settings, machines)
+    _check_emits(settings, machines)
     kafka = settings.log.kind == "kafka"
     return Plan(
         app=settings.app,
@@ -313,6 +314,20 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         at_least_once=kafka and settings.log.kafka.delivery == "at_least_once",
         every_outcome=settings.engine.history == "all",
     )
+
+
+def _check_emits(settings: Settings, machines: Mapping[str, Machine]) -> None:
+    """A topic that a machine emits to is declared, as for callbacks."""
+    declared = sorted(settings.publish.topics)
+    for machine in machines.values():
+        for emit in machine.definition.emits():
+            if emit.topic is not None and emit.topic not in declared:
+                msg = (
+                    f"{emit.where}: machine {machine.name!r} emits to the topic {emit.topic!r}, "
+                    "which is not declared; add it to `[publish] topics` of the settings"
+                    f"{hint(emit.topic, declared, 'topics')}"
+                )
+                raise ConfigurationError(msg)
 
 
 def _check_topics(settings: Settings, machines: Iterable[str]) -> None:

@@ -139,7 +139,7 @@ class Turn:
             return
         if isinstance(decision, Refused):
             self._refuse(snapshot, event, item, refused=decision, record=record)
-        elif decision.decide:
+        elif decision.decide or decision.emits:
             queued = self._waiting.queued(snapshot, event, item, record)
             self._deciding.begin(snapshot, event, queued, decision)
         else:

@@ -57,6 +57,7 @@ class _BranchOptions(TypedDict, total=False):
     actions: Callbacks
     assign: Mapping[str, Any]
     raises: Raised | Sequence[Raised]
+    emit: Mapping[str, object] | Sequence[Mapping[str, object]]
     reenter: bool
     description: Text
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from event_center.machine.decision import ANY, Action, Retry
+from event_center.machine.decision import Action, Retry
 from event_center.machine.definition import (
     NOWHERE,
     After,
@@ -18,7 +18,6 @@ from event_center.machine.definition import (
     Calls,
     On,
     Phase,
-    Raise,
     Text,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
@@ -28,7 +27,6 @@ from event_center.machine.grammar import (
     CALL,
     ENTRY_CALL,
     GUARD,
-    RAISE,
     RETRY,
     TIMED_BRANCH,
     Grammar,
@@ -46,6 +44,7 @@ from event_center.machine.guard import (
 from event_center.machine.problems import Code
 from event_center.machine.reader import Fields, Reader, noun_of
 from event_center.machine.scope import TIMER_ROOTS
+from event_center.machine.sending import read_emits, read_raises
 from event_center.machine.spelling import hint, quoted
 
 ONCE = Retry(max_attempts=1)
@@ -151,7 +150,8 @@ def _branch(reader: Reader, node: Node, grammar: Grammar) -> Branch | None:
         before=read_calls(reader, fields.get("before"), Phase.BEFORE),
         actions=read_calls(reader, fields.get("actions"), Phase.ACTION),
         assign=_assign(reader, fields.get("assign")),
-        raises=_raises(reader, fields.get("raise")),
+        raises=read_raises(reader, fields.get("raise")),
+        emits=read_emits(reader, fields.get("emit")),
         reenter=reader.flag(fields.get("reenter"), "reenter"),
         repeat=reader.flag(fields.get("repeat"), "repeat"),
         description=read_text(reader, fields, "description"),
@@ -196,24 +196,6 @@ def read_errors(reader: Reader, node: Node | None) -> tuple[str, ...]:
         reader.wrong(node, "this list of errors is empty; leave it out for all errors")
     names = (_identifier(reader, item, "class of errors") for item in nodes)
     return tuple(name for name in names if name is not None)
-
-
-def _raises(reader: Reader, node: Node | None) -> tuple[Raise, ...]:
-    if node is None:
-        return ()
-    nodes = node.items if isinstance(node, SequenceNode) else (node,)
-    raised = []
-    for item in nodes:
-        plain = isinstance(item, ScalarNode)
-        fields = {} if plain else reader.fields(item, RAISE)
-        where = item if plain else fields.get("event")
-        name = None if where is None else reader.name(where, "an event")
-        payload = reader.value(fields["payload"], computed=True) if "payload" in fields else None
-        if name == ANY:
-            reader.wrong(item, "'*' stands for events that are heard; name the one that is raised")
-        elif name is not None:
-            raised.append(Raise(place=item.place, event=name, payload=payload))
-    return tuple(raised)
 
 
 def _assign(reader: Reader, node: Node | None) -> dict[str, object]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from event_center.machine.decision import Action
-from event_center.machine.definition import Branch, Calls, Definition, Kind, On, State
+from event_center.machine.definition import Branch, Calls, Definition, Emit, Kind, On, State
 from event_center.machine.expression import Expression
 from event_center.machine.guard import (
     Computed,
@@ -99,7 +99,9 @@ def _on(on: On | None) -> list[dict[str, Any]] | None:
 
 def _branch(branch: Branch) -> dict[str, Any]:
     raises = [[one.event, _value(one.payload)] for one in branch.raises]
-    more = {"raise": raises} if raises else {}
+    more: dict[str, Any] = {"raise": raises} if raises else {}
+    if branch.emits:
+        more["emit"] = [_emit(emit) for emit in branch.emits]
     return more | {
         "target": branch.target,
         "guard": None if branch.guard is None else _condition(branch.guard),
@@ -109,6 +111,11 @@ def _branch(branch: Branch) -> dict[str, Any]:
         "reenter": branch.reenter,
         "repeat": branch.repeat,
     }
+
+
+def _emit(emit: Emit) -> list[Any]:
+    to = [emit.topic, emit.machine, _value(emit.workflow_id)]
+    return [emit.event, *to, _value(emit.payload)]
 
 
 def _calls(calls: Calls) -> list[list[Any]]:

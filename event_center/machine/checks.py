@@ -133,7 +133,10 @@ def _keys_read(branch: Branch) -> Iterator[tuple[Place, str, str]]:
         if isinstance(leaf, Computed):
             for root, key in sorted(leaf.expression.attributes):
                 yield leaf.place, root, key
-    for value in (*branch.assign.values(), *(one.payload for one in branch.raises)):
+    sent = [one.payload for one in branch.raises]
+    for emit in branch.emits:
+        sent += [emit.workflow_id, emit.payload]
+    for value in (*branch.assign.values(), *sent):
         for expression in expressions(value):
             line, column = expression.where.rsplit(":", 2)[1:]
             for root, key in sorted(expression.attributes):

@@ -85,6 +85,22 @@ class Raise:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Emit:
+    """An event that a branch sends out: to a workflow through the inbox, or to a topic."""
+
+    place: Place
+    where: str
+    event: str
+    topic: str | None = None
+    """None: to the workflow, through the inbox of its home."""
+    workflow_id: Value = None
+    """None: the own one, as the event of a topic has it."""
+    machine: str | None = None
+    """The machine of the workflow that this event makes, if there is none yet."""
+    payload: Value = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Branch:
     """One way that an event can take."""
 
@@ -97,6 +113,7 @@ class Branch:
     actions: Calls = ()
     assign: Mapping[str, Value] = field(default_factory=dict)
     raises: tuple[Raise, ...] = ()
+    emits: tuple[Emit, ...] = ()
     reenter: bool = False
     repeat: bool = False
     description: Text = ""
@@ -239,6 +256,12 @@ class Definition:
             for branch in on.branches:
                 yield from ((Phase.BEFORE, call) for call in branch.before)
                 yield from ((Phase.ACTION, call) for call in branch.actions)
+
+    def emits(self) -> Iterator[Emit]:
+        """Everything that branches send out."""
+        for _, on in self.everything():
+            for branch in on.branches:
+                yield from branch.emits
 
     def conditions(self) -> Iterator[Condition]:
         """The guards of all branches."""

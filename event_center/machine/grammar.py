@@ -31,7 +31,7 @@ MACHINE = Grammar(
         " on_failure unhandled states timeout"
     ),
     ("machine", "version", "initial", "states"),
-    _words("migrate tests invoke always defer emit raise after context_type"),
+    _words("migrate tests invoke always defer after context_type"),
 )
 STATE = Grammar(
     "a state",
@@ -40,7 +40,7 @@ STATE = Grammar(
         " unhandled states initial always defer history target"
     ),
     (),
-    _words("invoke emit raise timeout on_timeout"),
+    _words("invoke timeout on_timeout"),
 )
 _READERS = _words("type title description tags meta")
 KEYS_OF = {
@@ -55,12 +55,13 @@ KEYS_OF = {
 EVENT = Grammar("an event", _words("description missing"), (), _words("schema dedupe expiry"))
 BRANCH = Grammar(
     "a branch",
-    _words("target guard before actions assign raise reenter description"),
+    _words("target guard before actions assign raise emit reenter description"),
     (),
-    _words("emit invoke with"),
+    _words("invoke with"),
 )
 ERROR_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"errors"})
 RAISE = Grammar("a raised event", _words("event payload"), ("event",))
+EMIT = Grammar("an emitted event", _words("event topic workflow_id machine payload"), ("event",))
 TIMED_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"repeat"})
 CALL = Grammar(
     "a callback", _words("do retry timeout"), ("do",), _words("with heartbeat reconcile")
@@ -78,6 +79,10 @@ ELSEWHERE = {
     ("a branch", "repeat"): "it is for branches of `after`",
     ("a branch", "errors"): "it is for branches of `on_error`, and for retry policies",
     ("a callback", "eager"): "it is for entry callbacks",
+    ("a state", "emit"): "it is for branches",
+    ("a state", "raise"): "it is for branches",
+    ("a machine", "emit"): "it is for branches",
+    ("a machine", "raise"): "it is for branches",
     ("a state", "on_failure"): "it is for the machine",
     ("a state", "retries"): "it is for the machine",
     ("a state", "data"): "it is for the machine",

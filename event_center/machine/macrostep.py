@@ -13,7 +13,7 @@ from collections import deque
 
 from event_center.errors import DefinitionError, Problem
 from event_center.machine.chart import NOTHING
-from event_center.machine.decision import AFTER, Action, Transition
+from event_center.machine.decision import AFTER, Action, Emitted, Transition
 from event_center.machine.microstep import once
 from event_center.machine.moves import Choice, Taken
 from event_center.machine.problems import Code
@@ -39,6 +39,7 @@ class Macrostep:
         self._memory = dict(snapshot.memory or NOTHING)
         self._data: dict[str, Json] | None = None
         self._decide: list[Action] = []
+        self._emits: list[Emitted] = []
         self._fresh: set[str] = set()
         """Entered within this step, and not left again."""
         self._gone: set[str] = set()
@@ -60,6 +61,7 @@ class Macrostep:
         at = self._at
         for move in taken.moves:
             self._follow += move.raised(at, self._event, self._now_ms)
+            self._emits += move.emitted(at, self._event, self._now_ms)
             data = move.data(at, self._event, self._now_ms)
             if data is not None:
                 self._data = at.data = data
@@ -124,6 +126,7 @@ class Macrostep:
             result=row.result,
             left=None if left else microsteps.entries(self._gone),
             memory=self._memory if self._memory != (before.memory or NOTHING) else None,
+            emits=tuple(self._emits),
         )
 
     def _restless(self) -> DefinitionError:

@@ -313,6 +313,7 @@ class Table:
             actions=actions_of(branch.actions),
             assign=tuple((sys.intern(key), value) for key, value in branch.assign.items()),
             raises=tuple((sys.intern(one.event), one.payload) for one in branch.raises),
+            emits=branch.emits,
             with_event=any("event" in expression.roots for expression in read),
         )
 

@@ -24,6 +24,7 @@ from event_center.machine.definition import (
     Calls,
     Declared,
     Definition,
+    Emit,
     Kind,
     On,
     OnFailure,
@@ -176,6 +177,7 @@ def _branch(branch: Branch) -> object:
             "actions": _calls(branch.actions),
             "assign": {key: _value(value) for key, value in branch.assign.items()},
             "raise": [_raise(one) for one in branch.raises],
+            "emit": _short([_emit(one) for one in branch.emits]),
             "reenter": branch.reenter,
             "repeat": branch.repeat,
             "description": _text(branch.description),
@@ -199,6 +201,12 @@ def _raise(raised: Raise) -> object:
     if raised.payload is None:
         return raised.event
     return {"event": raised.event, "payload": _value(raised.payload)}
+
+
+def _emit(emit: Emit) -> Plain:
+    said = {"event": emit.event, "topic": emit.topic, "machine": emit.machine}
+    said |= {"workflow_id": _value(emit.workflow_id), "payload": _value(emit.payload)}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _condition(condition: Condition) -> object:

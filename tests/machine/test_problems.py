@@ -77,8 +77,6 @@ def test_livelock() -> None:
 
 LATER_IN_STATE = [
     "invoke",
-    "emit",
-    "raise",
     "timeout",
     "on_timeout",
 ]
@@ -88,12 +86,10 @@ LATER_IN_MACHINE = [
     "invoke",
     "always",
     "defer",
-    "emit",
-    "raise",
     "after",
     "context_type",
 ]
-LATER_IN_BRANCH = ["emit", "invoke", "with"]
+LATER_IN_BRANCH = ["invoke", "with"]
 
 
 @pytest.mark.parametrize("key", LATER_IN_STATE)
