@@ -3,8 +3,8 @@ Decide callbacks: `before`, `exit` and `actions` of one transition, awaited one 
 
 The event stays its workflow's `deciding` meanwhile, and waits like any other: a cut gives it an entry,
 and after a crash it is decided anew, with the same idempotency keys. What the callbacks emit, and what
-the machine itself emits, leaves with the accept. The turn begins this and gets the event back, to accept it or
-to deal with the failure. The third of a run's numbered steps (`run`), decided, is the end of
+the machine itself emits, leaves with the accept. The turn begins this and gets the event back, to
+accept it or to deal with the failure. The third of a run's numbered steps (`run`), decided, is the end of
 `_heard` here.
 """
 

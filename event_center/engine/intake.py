@@ -34,6 +34,7 @@ from event_center.model import (
     Record,
     Shard,
     Snapshot,
+    Unhandled,
     is_workflow_id,
 )
 from event_center.wire import history
@@ -221,15 +222,7 @@ class Intake:
                     record, position, Reason.UNKNOWN_MACHINE, message, workflow_id=workflow_id
                 )
             return None
-        missing = definition.missing(event.name)
-        if missing is Missing.REJECT:
-            self._missing(workflow_id, position, event, _not_created(definition, event.name))
-            return None
-        if missing is Missing.DEAD_LETTER:
-            message = _not_created(definition, event.name)
-            self._letters.stray(
-                record, position, Reason.UNKNOWN_WORKFLOW, message, workflow_id=workflow_id
-            )
+        if not self._makes(definition, workflow_id, record, event):
             return None
         snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
         self._workflows.by_id[workflow_id] = snapshot
@@ -238,6 +231,25 @@ class Intake:
         self._turn.enter(snapshot, event, birth)
         self._born(snapshot, event)
         return snapshot
+
+    def _makes(self, definition: Machine, workflow_id: str, record: Record, event: Event) -> bool:
+        """Whether the event makes a workflow; if not, the record has its outcome."""
+        reason, message = Reason.UNKNOWN_WORKFLOW, ""
+        missing = definition.missing(event.name)
+        if missing is not Missing.CREATE:
+            message = _not_created(definition, event.name)
+            letter = missing is Missing.DEAD_LETTER
+        else:
+            reason, message = Reason.INVALID_PAYLOAD, definition.fault(event)
+            letter = definition.definition.unhandled is Unhandled.DEAD_LETTER
+        if not message:
+            return True
+        position = Position(event.topic, event.partition, event.offset)
+        if letter:
+            self._letters.stray(record, position, reason, message, workflow_id=workflow_id)
+        else:
+            self._missing(workflow_id, position, event, message, reason=reason)
+        return False
 
     def _born(self, snapshot: Snapshot, event: Event) -> None:
         self._ledger.dirty[snapshot.workflow_id] = snapshot
@@ -252,9 +264,17 @@ class Intake:
         }
         self._ledger.tell(history.CREATED, snapshot.workflow_id, event.origin, data)
 
-    def _missing(self, workflow_id: str, position: Position, event: Event, detail: str) -> None:
+    def _missing(
+        self,
+        workflow_id: str,
+        position: Position,
+        event: Event,
+        detail: str,
+        *,
+        reason: Reason = Reason.UNKNOWN_WORKFLOW,
+    ) -> None:
         """There is no such workflow, and this event does not make one."""
-        told = {"workflow_id": workflow_id, "event": event.name, "reason": Reason.UNKNOWN_WORKFLOW}
+        told = {"workflow_id": workflow_id, "event": event.name, "reason": reason}
         self._ledger.stray(Outcome.REJECTED, position, told | {"detail": detail})
 
     def _forward(self, workflow_id: str, machine: str | None, record: Record, event: Event) -> None:

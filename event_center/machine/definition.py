@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from event_center.machine.decision import Action
+from event_center.machine.decision import ANY, Action
 from event_center.machine.expression import Expression
-from event_center.machine.guard import Condition
+from event_center.machine.guard import Condition, Named, leaves
 from event_center.machine.problems import Place
+from event_center.machine.schema import Schema
 from event_center.machine.value import Value
 from event_center.model import Json, Result, Unhandled
 
@@ -206,6 +207,9 @@ class Declared:
 
     place: Place
     missing: Missing | None = None
+    schema: Schema | None = None
+    """What its payload has to fit, wherever the event comes from outside."""
+    title: Text = ""
     description: Text = ""
 
 
@@ -262,6 +266,38 @@ class Definition:
         for _, on in self.everything():
             for branch in on.branches:
                 yield from branch.emits
+
+    def heard(self) -> frozenset[str]:
+        """The names of all events in `on`."""
+        tables = (self.on, *(state.on for state in self.states.values()))
+        return frozenset(name for on in tables for name in on if name != ANY)
+
+    def phases(self) -> dict[str, frozenset[str]]:
+        """Every callback by name, with the phases that it runs in."""
+        found: dict[str, set[str]] = {}
+        for phase, call in self.calls():
+            found.setdefault(call.action.name, set()).add(phase)
+        return {name: frozenset(phases) for name, phases in found.items()}
+
+    def named(self) -> list[Named]:
+        """Every place that names a guard which plugins give."""
+        found = [leaf for condition in self.conditions() for leaf in leaves(condition)]
+        return [leaf for leaf in found if isinstance(leaf, Named)]
+
+    def place_of(self, kind: str, name: str) -> Place:
+        """
+        Where a `callback` or `guard` is first named.
+
+        Raises:
+            KeyError: it is not.
+        """
+        if kind == "guard":
+            places = [guard.place for guard in self.named() if guard.name == name]
+        else:
+            places = [call.place for _, call in self.calls() if call.action.name == name]
+        if not places:
+            raise KeyError(name)
+        return min(places)
 
     def conditions(self) -> Iterator[Condition]:
         """The guards of all branches."""

@@ -157,6 +157,16 @@ _TEXTS = {
         "  lit: {type: final}",
         "Expressions are a closed subset of Python's, without calls.",
     ),
+    Code.SCHEMA: (
+        "Not a schema of a payload",
+        _HEAD
+        + "events:\n  press: {schema: {type: object, requird: [hard]}}\nstates:\n"
+        + "  off: {on: {press: lit}}\n  lit: {type: final}",
+        (
+            "A schema is JSON Schema (drafts 4, 6, 7 and 2019-09), written into the machine: misspelt "
+            "keywords and schemas elsewhere are refused, for they would be passed over."
+        ),
+    ),
     Code.UNKNOWN_RETRY: (
         "An unknown retry policy",
         _HEAD + "states:\n  off: {on: {press: lit}}\n"

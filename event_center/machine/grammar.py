@@ -52,7 +52,7 @@ KEYS_OF = {
     "history": _READERS | _words("history target"),
 }
 """What a state of each type may have; `result` is judged apart."""
-EVENT = Grammar("an event", _words("description missing"), (), _words("schema dedupe expiry"))
+EVENT = Grammar("an event", _words("title description missing schema"), (), _words("dedupe expiry"))
 BRANCH = Grammar(
     "a branch",
     _words("target guard before actions assign raise emit reenter description"),

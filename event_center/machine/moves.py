@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from event_center.errors import ExpressionError
 from event_center.machine.arithmetic import noun
 from event_center.machine.decision import Action, Emitted, Guard, Transition
 from event_center.machine.definition import Emit
+from event_center.machine.schema import Schema
 from event_center.machine.scope import values_of
 from event_center.machine.timing import Arm
 from event_center.machine.value import Value, filled
@@ -113,6 +114,15 @@ class Taken:
     """All that was active is left, and all timers of what is entered are plain delays."""
     ready: Transition | None
     """The decision, where it is the same for every event."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Checked:
+    """What an event does in one configuration, once its payload fits the schema."""
+
+    schema: Schema
+    then: Transition | Choice | None
+    options: ClassVar[None] = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

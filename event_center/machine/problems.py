@@ -42,6 +42,7 @@ class Code(StrEnum):
     MISPLACED = "E211"
     NEVER_DONE = "E212"
     EXPRESSION = "E303"
+    SCHEMA = "E304"
     UNKNOWN_RETRY = "E305"
     SAME_CALLBACK = "E306"
     UNKNOWN_DATA = "E308"

@@ -30,6 +30,7 @@ from event_center.machine.document import MappingNode, Node, ScalarNode
 from event_center.machine.grammar import ERROR_BRANCH, EVENT, MACHINE, MISSING_LATER
 from event_center.machine.problems import Code
 from event_center.machine.reader import Fields, Reader, noun_of
+from event_center.machine.schema import read_schema
 from event_center.machine.spelling import quoted
 from event_center.machine.states import read_states, read_unhandled
 from event_center.model import Json, Unhandled
@@ -115,6 +116,8 @@ def _events(reader: Reader, node: Node) -> dict[str, Declared]:
         declared[name] = Declared(
             place=key.place,
             missing=_missing(reader, fields.get("missing")),
+            schema=read_schema(reader, fields.get("schema")),
+            title=read_text(reader, fields, "title"),
             description=read_text(reader, fields, "description"),
         )
     return declared

@@ -17,7 +17,6 @@ from event_center.machine.canonical import content_hash
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import (
     AFTER,
-    ANY,
     DONE,
     ERROR,
     Action,
@@ -27,10 +26,9 @@ from event_center.machine.decision import (
     Transition,
 )
 from event_center.machine.definition import Calls, Definition, Missing, OnFailure
-from event_center.machine.guard import Named, leaves
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
-from event_center.machine.moves import Choice, Taken
+from event_center.machine.moves import Checked, Choice, Taken
 from event_center.machine.problems import Code
 from event_center.machine.table import Row, Table
 from event_center.machine.timing import armed
@@ -74,7 +72,7 @@ class Machine:
     """The names of the guards that plugins give."""
     definition: Definition = field(repr=False)
     _table: Table = field(repr=False)
-    _moves: Mapping[str, Mapping[str, Transition | Choice]] = field(repr=False)
+    _moves: Mapping[str, Mapping[str, Transition | Choice | Checked]] = field(repr=False)
 
     def to_yaml(self) -> str:
         """The machine in YAML, without comments; reading it gives a machine with the same hash."""
@@ -100,12 +98,35 @@ class Machine:
             for guard, taken, ready in move.options:
                 if guard is None or guard(snapshot, event, now_ms):
                     return ready or self._transition(taken, snapshot, event, now_ms)
+        return self._otherwise(move, snapshot, event, now_ms)
+
+    def _otherwise(
+        self, move: Choice | Checked | None, snapshot: Snapshot, event: Event, now_ms: int
+    ) -> Decision:
+        """What is not said by one look-up."""
         row = self._table.row(snapshot.state)
+        if isinstance(move, Checked):
+            fault = move.schema.fault(event.payload)
+            if fault:
+                return self._invalid(row, fault)
+            if isinstance(move.then, Transition):
+                return move.then
+            move = move.then
+            for guard, taken, ready in (move and move.options) or ():
+                if guard is None or guard(snapshot, event, now_ms):
+                    return ready or self._transition(taken, snapshot, event, now_ms)
         if move is None:
             if row.any is None or event.name in row.deferred or event.name.startswith(RESERVED):
                 return self._not_accepted(row, event.name)
             move = row.any
         return self._among(row, move, snapshot, event, now_ms=now_ms)
+
+    @staticmethod
+    def _invalid(row: Row, fault: str) -> Refused:
+        """A payload that does not fit would not fit later: it is no event to ignore or to set aside."""
+        letter = row.unhandled is Unhandled.DEAD_LETTER
+        unhandled = Unhandled.DEAD_LETTER if letter else Unhandled.REJECT
+        return Refused(Reason.INVALID_PAYLOAD, unhandled, fault, row.accepts)
 
     def _among(
         self, row: Row, choice: Choice, snapshot: Snapshot, event: Event, *, now_ms: int
@@ -238,6 +259,12 @@ class Machine:
         accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != RESERVED)
         return Missing.CREATE if accepted else Missing.REJECT
 
+    def fault(self, event: Event) -> str:
+        """Why the payload of an event from outside does not fit its schema; empty: it does."""
+        declared = (self.definition.events or {}).get(event.name)
+        schema = None if declared is None else declared.schema
+        return "" if schema is None else schema.fault(event.payload)
+
     def creating(self) -> tuple[str, ...]:
         """The events that make a workflow where there is none, sorted."""
         known = self.events | (self.definition.events or {}).keys()
@@ -299,7 +326,10 @@ class Machine:
     def has(self, state: str, event_name: str) -> bool:
         """Whether the state has branches for this event; also for `@done`, `@error` and timers."""
         row = self._table.row(state)
-        if event_name in row.moves:
+        move = row.moves.get(event_name)
+        if isinstance(move, Checked):
+            move = move.then
+        if move is not None:
             return True
         return row.any is not None and event_name[:1] != RESERVED and event_name not in row.deferred
 
@@ -314,14 +344,7 @@ class Machine:
         Raises:
             KeyError: the machine names no such callback or guard.
         """
-        if kind == "guard":
-            places = [guard.place for guard in _named(self.definition) if guard.name == name]
-        else:
-            calls = self.definition.calls()
-            places = [call.place for _, call in calls if call.action.name == name]
-        if not places:
-            raise KeyError(name)
-        line, column = min(places)
+        line, column = self.definition.place_of(kind, name)
         return f"{self.source}:{line}:{column}"
 
     def with_guards(self, guards: Mapping[str, Guard]) -> Machine:
@@ -355,13 +378,13 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         hash=content_hash(definition),
         on_failure=definition.on_failure,
         perpetual=definition.perpetual,
-        events=_events(definition),
+        events=definition.heard(),
         states=tuple(states),
         source=definition.source,
-        callbacks=_callbacks(definition),
+        callbacks=definition.phases(),
         entries={name: _names(state.entry) for name, state in states.items()},
         exits={name: _names(state.exit) for name, state in states.items()},
-        guards=frozenset(guard.name for guard in _named(definition)),
+        guards=frozenset(guard.name for guard in definition.named()),
         definition=definition,
         _table=table,
         _moves=table.moves,
@@ -370,20 +393,3 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
 
 def _names(calls: Calls) -> tuple[str, ...]:
     return tuple(call.action.name for call in calls)
-
-
-def _events(definition: Definition) -> frozenset[str]:
-    tables = (definition.on, *(state.on for state in definition.states.values()))
-    return frozenset(name for on in tables for name in on if name != ANY)
-
-
-def _callbacks(definition: Definition) -> dict[str, frozenset[str]]:
-    phases: dict[str, set[str]] = {}
-    for phase, call in definition.calls():
-        phases.setdefault(call.action.name, set()).add(phase)
-    return {name: frozenset(found) for name, found in phases.items()}
-
-
-def _named(definition: Definition) -> list[Named]:
-    found = [leaf for condition in definition.conditions() for leaf in leaves(condition)]
-    return [leaf for leaf in found if isinstance(leaf, Named)]

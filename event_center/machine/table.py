@@ -28,7 +28,7 @@ from event_center.machine.decision import (
 from event_center.machine.definition import Branch, Definition, On, State
 from event_center.machine.guard import compiled, text_of
 from event_center.machine.microstep import Microsteps, actions_of, own_event
-from event_center.machine.moves import Choice, Move
+from event_center.machine.moves import Checked, Choice, Move
 from event_center.machine.timing import Arm, again, timer_id, whole_id
 from event_center.machine.value import expressions
 from event_center.model import RESERVED, Reason, Result, Snapshot, Timer, Unhandled
@@ -40,7 +40,7 @@ Chain = tuple[Move, ...]
 class Row:
     """What a machine knows of one configuration."""
 
-    moves: dict[str, Transition | Choice]
+    moves: dict[str, Transition | Choice | Checked]
     any: Choice | None
     """For events that no active state names (`'*'`)."""
     always: Choice | None
@@ -81,7 +81,7 @@ class Table:
 
     def __init__(self, definition: Definition, guards: Mapping[str, Guard]) -> None:
         self.chart = Chart(definition)
-        self.moves: dict[str, dict[str, Transition | Choice]] = {}
+        self.moves: dict[str, dict[str, Transition | Choice | Checked]] = {}
         """The moves of the rows made so far, by configuration: what a step looks at."""
         self.definition = definition
         self._guards = guards
@@ -170,6 +170,11 @@ class Table:
         for name, found in chains.items():
             if name != ANY:
                 row.moves[sys.intern(name)] = self._ready(configuration, name, found)
+        for name, declared in (self.definition.events or {}).items():
+            if declared.schema is not None and not final:
+                then = row.moves.get(name)
+                assert not isinstance(then, Checked)  # noqa: S101 - made here, once a row
+                row.moves[sys.intern(name)] = Checked(schema=declared.schema, then=then)
         return row
 
     def _unhandled(self, lines: list[tuple[State, ...]]) -> Unhandled:

@@ -146,7 +146,9 @@ def _text(text: str | Mapping[str, str]) -> object:
 
 def _event(declared: Declared) -> Plain:
     missing = _unless(declared.missing, None)
-    return _said({"description": _text(declared.description), "missing": missing})
+    schema = None if declared.schema is None else _value(declared.schema.content)
+    said = {"title": _text(declared.title), "description": _text(declared.description)}
+    return _said(said | {"missing": missing}) | ({} if schema is None else {"schema": schema})
 
 
 def _table(table: Mapping[str, On]) -> Plain:
