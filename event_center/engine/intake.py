@@ -13,11 +13,12 @@ from hashlib import blake2b
 
 import structlog
 
+from event_center.engine.attempt import failure_of
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.turn import Turn
+from event_center.engine.turn import STEP_FAILED, Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
@@ -224,9 +225,13 @@ class Intake:
             return None
         if not self._makes(definition, workflow_id, record, event):
             return None
+        try:
+            birth = definition.birth(self._ledger.now_ms, event, workflow_id)
+        except STEP_FAILED as error:
+            self._unborn(workflow_id, record, event, error)
+            return None
         snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
         self._workflows.by_id[workflow_id] = snapshot
-        birth = definition.birth(self._ledger.now_ms)
         snapshot.data = birth.data or {}
         self._turn.enter(snapshot, event, birth)
         self._born(snapshot, event)
@@ -250,6 +255,14 @@ class Intake:
         else:
             self._missing(workflow_id, position, event, message, reason=reason)
         return False
+
+    def _unborn(self, workflow_id: str, record: Record, event: Event, error: BaseException) -> None:
+        """What the machine asks at a birth failed: there is no workflow that could be parked."""
+        position = Position(event.topic, event.partition, event.offset)
+        failure = failure_of("birth", error.__cause__ or error, self._ledger.now_ms, 1)
+        message = f"{failure.type}: {failure.message}"
+        self._letters.stray(record, position, Reason.FAILED, message, workflow_id=workflow_id)
+        log.error("intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message)
 
     def _born(self, snapshot: Snapshot, event: Event) -> None:
         self._ledger.dirty[snapshot.workflow_id] = snapshot

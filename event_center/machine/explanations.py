@@ -70,10 +70,7 @@ _TEXTS = {
             "machine: lamp\nversion: 1\ninitial: of\nstates:\n  off: {on: {press: lit}}\n"
             "  lit: {type: final}"
         ),
-        (
-            "`initial` names a state of the same level: one that is not final, no history state, and at "
-            "the birth of a workflow none with `always`."
-        ),
+        ("`initial` names a state of the same level: one that is not final, and no history state."),
     ),
     Code.TARGET: (
         "A target is not declared",

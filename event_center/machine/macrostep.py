@@ -10,6 +10,7 @@ run no exit. Called by `step`, where a microstep is not the end of it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from event_center.errors import DefinitionError, Problem
 from event_center.machine.chart import NOTHING
@@ -55,6 +56,11 @@ class Macrostep:
             self._take(taken)
             taken = None if taken.result is not None else self._next()
         raise self._restless()
+
+    def born(self, entered: Iterable[str]) -> Transition:
+        """A birth: these states are entered, and what follows by itself follows."""
+        self._fresh.update(entered)
+        return self.run(self._next())
 
     def _take(self, taken: Taken) -> None:
         states = self._table.chart.states

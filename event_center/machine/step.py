@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from event_center.errors import DefinitionError, Problem
+from event_center.machine.arriving import beginnings, born, put
 from event_center.machine.canonical import content_hash
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import (
@@ -32,12 +33,10 @@ from event_center.machine.moves import Checked, Choice, Taken
 from event_center.machine.problems import Code
 from event_center.machine.table import Row, Table
 from event_center.machine.timing import armed
-from event_center.machine.value import copied
 from event_center.machine.writing import yaml_of
 from event_center.model import (
     RESERVED,
     Event,
-    Json,
     Owed,
     Reason,
     Result,
@@ -72,6 +71,8 @@ class Machine:
     """The names of the guards that plugins give."""
     definition: Definition = field(repr=False)
     _table: Table = field(repr=False)
+    _begins: frozenset[str] = field(repr=False)
+    """Where a workflow can be after its birth."""
     _moves: Mapping[str, Mapping[str, Transition | Choice | Checked]] = field(repr=False)
 
     def to_yaml(self) -> str:
@@ -194,18 +195,19 @@ class Machine:
             memory=memory,
         )
 
-    def birth(self, now_ms: int) -> Transition:
-        """The creation of a workflow, which is its transition number 0."""
-        arrival = self._table.arrival(self.initial)
-        data: dict[str, Json] = copied(dict(self.definition.data))
-        timers: tuple[Timer, ...] = ()
-        if arrival.arms or self._table.whole:
-            snapshot = Snapshot("", self.name, self.version, arrival.configuration)
-            snapshot.data = data
-            timers = armed((*self._table.whole, *arrival.arms), snapshot, 0, now_ms)
-        return Transition(
-            arrival.configuration, entered=True, data=data, timers=timers, owed=arrival.owed
-        )
+    def birth(self, now_ms: int, event: Event | None = None, workflow_id: str = "") -> Transition:
+        """
+        The creation of a workflow, which is its transition number 0.
+
+        Args:
+            now_ms: the time.
+            event: the one that makes the workflow, for a choice or `always` at its beginning.
+            workflow_id: its id, for the same.
+
+        Raises:
+            ExpressionError, GuardFailed, DefinitionError: as of `step`, for the same.
+        """
+        return born(self._table, event or Event(""), now_ms, workflow_id)
 
     def entering(
         self, state: str, seq: int, now_ms: int, snapshot: Snapshot | None = None
@@ -223,20 +225,7 @@ class Machine:
             KeyError: the machine has no such state, or nobody rests in it.
             ExpressionError: a timer's expression fails on the workflow's data.
         """
-        arrival = self._table.arrival(state)
-        after = Snapshot("", self.name, self.version, arrival.configuration)
-        kept: tuple[Timer, ...] = ()
-        if snapshot is not None:
-            after.data = snapshot.data
-            whole = {arm.id for arm in self._table.whole}
-            kept = tuple(timer for timer in snapshot.timers if timer.id in whole)
-        return Transition(
-            arrival.configuration,
-            entered=True,
-            timers=(*kept, *armed(arrival.arms, after, seq, now_ms)),
-            owed=arrival.owed,
-            result=arrival.result,
-        )
+        return put(self._table, state, seq, now_ms, snapshot=snapshot)
 
     def rests(self, configuration: str) -> bool:
         """Whether this is where a workflow of this machine can be between two events."""
@@ -255,9 +244,12 @@ class Machine:
         declared = (self.definition.events or {}).get(event_name)
         if declared is not None and declared.missing is not None:
             return declared.missing
-        row = self._table.row(self._table.arrival(self.initial).configuration)
-        accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != RESERVED)
-        return Missing.CREATE if accepted else Missing.REJECT
+        plain = event_name[:1] != RESERVED
+        for configuration in self._begins:
+            row = self._table.row(configuration)
+            if event_name in row.accepts or (row.any is not None and plain):
+                return Missing.CREATE
+        return Missing.REJECT
 
     def fault(self, event: Event) -> str:
         """Why the payload of an event from outside does not fit its schema; empty: it does."""
@@ -299,6 +291,11 @@ class Machine:
         row = self._table.row(state)
         owner = row.owners.get(name)
         return ERROR if owner is None else own_event(ERROR, owner, single=row.single)
+
+    @property
+    def begins_at_rest(self) -> bool:
+        """Whether a birth is the same for every event: nothing is chosen at it."""
+        return not self._table.begin.restless
 
     @property
     def has_eager(self) -> bool:
@@ -387,6 +384,7 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         guards=frozenset(guard.name for guard in definition.named()),
         definition=definition,
         _table=table,
+        _begins=beginnings(table),
         _moves=table.moves,
     )
 

@@ -76,6 +76,16 @@ class Arrival:
     result: Result | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Begin:
+    """Where a birth begins."""
+
+    configuration: str
+    entered: tuple[str, ...]
+    restless: bool
+    """It goes on by itself: a state in it has `always`."""
+
+
 class Table:
     """The rows of a machine, each made when it is first needed."""
 
@@ -95,6 +105,7 @@ class Table:
         )
         """The timers of the whole workflow."""
         self._arrivals: dict[str, Arrival] = {}
+        self.begin = self._begin(definition.initial)
 
     def row(self, configuration: str) -> Row:
         """
@@ -109,6 +120,15 @@ class Table:
             self._rows[configuration] = found
             self.moves[sys.intern(configuration)] = found.moves
         return found
+
+    def _begin(self, initial: str) -> Begin:
+        names: set[str] = set()
+        self.chart.enter(initial, None, NOTHING, names)
+        return Begin(
+            configuration=self.chart.configuration(names),
+            entered=self.chart.sorted(names),
+            restless=any(self.chart.states[name].always is not None for name in names),
+        )
 
     def arrival(self, state: str) -> Arrival:
         """

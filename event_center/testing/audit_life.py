@@ -53,8 +53,10 @@ class Debt:
 class Life:
     """A workflow as its history tells it."""
 
-    def __init__(self, machine: Machine, told: Told, cut_at_ms: int) -> None:
-        birth = machine.birth(told.at_ms)
+    def __init__(
+        self, machine: Machine, told: Told, cut_at_ms: int, event: Event | None = None
+    ) -> None:
+        birth = machine.birth(told.at_ms, event, told.workflow_id)
         self.machine = machine
         self.snapshot = Snapshot(told.workflow_id, machine.name, machine.version, birth.target)
         self.snapshot.data = birth.data or {}

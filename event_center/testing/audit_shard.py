@@ -124,7 +124,9 @@ class ShardAudit:
             story = f"it is of machine {told.get('machine')} version {told.get('version')}"
             self._complain(workflow_id, f"{story}, which the audit was not given", Promise.ONCE)
         else:
-            self.lives[workflow_id] = Life(machine, told, cut.at_ms)
+            topic, partition, offset = str(told.get("origin")).rsplit("/", 2)
+            event = self._events.event(Position(topic, int(partition), int(offset)))
+            self.lives[workflow_id] = Life(machine, told, cut.at_ms, event)
 
     def _outcome(self, cut: KeptCut, told: Told, position: Position) -> bool:
         """Note the outcome of a record; whether it is its first."""
