@@ -91,6 +91,7 @@ class _StateOptions(_OuterOptions, total=False):
 
 class _MachineOptions(TypedDict, total=False):
     machine: str
+    migrate: Mapping[str, object] | Sequence[Mapping[str, object]]
     title: Text
     description: Text
     data: Mapping[str, Any]

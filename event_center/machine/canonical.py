@@ -24,6 +24,7 @@ from event_center.machine.definition import (
     Kind,
     On,
     State,
+    Upgrade,
 )
 from event_center.machine.expression import Expression
 from event_center.machine.guard import (
@@ -51,8 +52,10 @@ def content_hash(definition: Definition) -> str:
 
 def _machine(definition: Definition) -> dict[str, Any]:
     declared = definition.events
-    timeout = {"timeout": _table(definition.timeout)} if definition.timeout else {}
-    return timeout | {
+    more = {"timeout": _table(definition.timeout)} if definition.timeout else {}
+    if definition.upgrades:
+        more["migrate"] = {str(one.version): _upgrade(one) for one in definition.upgrades}
+    return more | {
         "form": _FORM,
         "machine": definition.name,
         "version": definition.version,
@@ -68,6 +71,11 @@ def _machine(definition: Definition) -> dict[str, Any]:
         "unhandled": definition.unhandled,
         "states": {name: _state(state) for name, state in definition.states.items()},
     }
+
+
+def _upgrade(upgrade: Upgrade) -> dict[str, Any]:
+    data = {key: _value(value) for key, value in upgrade.data.items()}
+    return {"states": upgrade.states, "data": data, "drop": sorted(upgrade.drop)}
 
 
 def _declared(declared: Declared) -> Any:

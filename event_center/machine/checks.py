@@ -19,6 +19,7 @@ from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.scope import EVENT_KEYS
 from event_center.machine.spelling import hint, meant, quoted
 from event_center.machine.structure import check_structure, check_tree
+from event_center.machine.upgrade import check_upgrades
 from event_center.machine.value import expressions
 
 
@@ -30,6 +31,7 @@ def check(definition: Definition, problems: Problems) -> None:
         _branch_order(name, on, problems)
     _inside(definition, problems)
     _events(definition, problems)
+    check_upgrades(definition, problems)
     _expressions(definition, problems)
     for state in definition.states.values():
         _state(state, problems)

@@ -214,6 +214,20 @@ class Declared:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Upgrade:
+    """What is made of the workflows of one older version, on the way to the next one."""
+
+    place: Place
+    version: int
+    states: Mapping[str, str] = field(default_factory=dict)
+    """Old names of states, and their new ones."""
+    data: Mapping[str, Value] = field(default_factory=dict)
+    """New values, worked out from the old data."""
+    drop: tuple[str, ...] = ()
+    """Keys of data that are no more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Definition:
     """A whole machine; `states` has all of them, those inside of others too, as the file has them."""
 
@@ -231,6 +245,8 @@ class Definition:
     on_error: On | None = None
     on_failure: OnFailure = OnFailure.PARK
     unhandled: Unhandled = Unhandled.REJECT
+    upgrades: tuple[Upgrade, ...] = ()
+    """Oldest version first."""
     perpetual: bool = False
     title: Text = ""
     description: Text = ""

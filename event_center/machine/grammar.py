@@ -28,10 +28,10 @@ MACHINE = Grammar(
     "a machine",
     _words(
         "machine version title description initial data perpetual retries events on on_error"
-        " on_failure unhandled states timeout"
+        " on_failure unhandled states timeout migrate"
     ),
     ("machine", "version", "initial", "states"),
-    _words("migrate tests invoke always defer after context_type"),
+    _words("tests invoke always defer after context_type"),
 )
 STATE = Grammar(
     "a state",
@@ -67,6 +67,7 @@ CALL = Grammar(
     "a callback", _words("do retry timeout"), ("do",), _words("with heartbeat reconcile")
 )
 ENTRY_CALL = CALL._replace(keys=CALL.keys | {"eager"})
+UPGRADE = Grammar("a part of `migrate`", _words("from states data drop"), ("from",))
 RETRY = Grammar(
     "a retry policy",
     _words("max_attempts interval backoff_rate max_delay jitter errors"),

@@ -33,6 +33,7 @@ from event_center.machine.reader import Fields, Reader, noun_of
 from event_center.machine.schema import read_schema
 from event_center.machine.spelling import quoted
 from event_center.machine.states import read_states, read_unhandled
+from event_center.machine.upgrade import read_upgrades
 from event_center.model import Json, Unhandled
 
 _MACHINE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -57,6 +58,7 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         on_error=read_way(reader, fields.get("on_error"), ERROR_BRANCH),
         on_failure=_on_failure(reader, fields) or OnFailure.PARK,
         unhandled=read_unhandled(reader, fields) or Unhandled.REJECT,
+        upgrades=read_upgrades(reader, fields.get("migrate")),
         perpetual=reader.flag(fields.get("perpetual"), "perpetual"),
         title=read_text(reader, fields, "title"),
         description=read_text(reader, fields, "description"),

@@ -33,6 +33,7 @@ from event_center.machine.moves import Checked, Choice, Taken
 from event_center.machine.problems import Code
 from event_center.machine.table import Row, Table
 from event_center.machine.timing import armed
+from event_center.machine.upgrade import Upgraded, upgraded
 from event_center.machine.writing import yaml_of
 from event_center.model import (
     RESERVED,
@@ -227,6 +228,15 @@ class Machine:
         """
         return put(self._table, state, seq, now_ms, snapshot=snapshot)
 
+    def upgraded(self, snapshot: Snapshot, now_ms: int) -> Upgraded | None:
+        """
+        A workflow of another version as it is under this one; None if its state has no place here.
+
+        Raises:
+            ExpressionError: a value of `migrate` can not be worked out.
+        """
+        return upgraded(self._table, snapshot, now_ms)
+
     def rests(self, configuration: str) -> bool:
         """Whether this is where a workflow of this machine can be between two events."""
         return self._table.chart.rests(configuration)
@@ -358,8 +368,8 @@ class Machine:
     def _lost(self, snapshot: Snapshot) -> DefinitionError:
         message = (
             f"workflow '{snapshot.workflow_id}' is in state '{snapshot.state}', which version "
-            f"{self.version} of machine '{self.name}' does not have; put the state back, or "
-            "move the workflow with set-state"
+            f"{self.version} of machine '{self.name}' does not have; put the state back, "
+            "map it in `migrate`, or move the workflow with set-state"
         )
         return DefinitionError([Problem(self.source, 1, 1, Code.LOST_STATE, message)])
 

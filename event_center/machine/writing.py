@@ -30,6 +30,7 @@ from event_center.machine.definition import (
     OnFailure,
     Raise,
     State,
+    Upgrade,
 )
 from event_center.machine.document import resolved
 from event_center.machine.duration import in_words
@@ -103,6 +104,7 @@ def _machine(definition: Definition) -> Plain:
     if definition.events is not None:
         # An empty list of events says something: that none may be used.
         said["events"] = {name: _event(one) for name, one in definition.events.items()}
+    said |= _said({"migrate": _short([_upgrade(one) for one in definition.upgrades])})
     ways = {"on": _table(definition.on), "timeout": _table(definition.timeout)}
     said |= _said(ways) | _ways(on_error=definition.on_error)
     return said | {"states": {state.name: _state(definition, state) for state in top}}
@@ -149,6 +151,11 @@ def _event(declared: Declared) -> Plain:
     schema = None if declared.schema is None else _value(declared.schema.content)
     said = {"title": _text(declared.title), "description": _text(declared.description)}
     return _said(said | {"missing": missing}) | ({} if schema is None else {"schema": schema})
+
+
+def _upgrade(upgrade: Upgrade) -> Plain:
+    said = {"states": dict(upgrade.states), "data": _value(upgrade.data)}
+    return {"from": upgrade.version} | _said(said | {"drop": list(upgrade.drop)})
 
 
 def _table(table: Mapping[str, On]) -> Plain:

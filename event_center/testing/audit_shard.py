@@ -104,6 +104,10 @@ class ShardAudit:
             return
         if "machine" not in told.data and told.kind != "run":
             return  # a record that reached no workflow, though one of this id exists
+        if told.kind == "migrated":
+            newer = self._machines.get((str(told.get("machine")), int(told.get("version"))))
+            self._hear(workflow_id, cut, life.upgrade(newer, told))
+            return
         life.cut_at_ms = cut.at_ms
         if position is None:
             event = self._events.replayed(told.origin)
