@@ -16,6 +16,7 @@ import typer
 
 from event_center.cli import (
     checking,
+    comparing,
     letters,
     looking,
     migrating,
@@ -59,6 +60,7 @@ def _about(
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
+app.command("diff", rich_help_panel=RUN)(comparing.diff)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)

@@ -44,13 +44,12 @@ _FORM = 1
 
 def content_hash(definition: Definition) -> str:
     """Sha256 of the canonical content, in hexadecimal."""
-    text = json.dumps(
-        _machine(definition), sort_keys=True, separators=(",", ":"), ensure_ascii=True
-    )
+    text = json.dumps(content(definition), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _machine(definition: Definition) -> dict[str, Any]:
+def content(definition: Definition) -> dict[str, Any]:
+    """What the definition says, as JSON."""
     declared = definition.events
     more = {"timeout": _table(definition.timeout)} if definition.timeout else {}
     if definition.upgrades:

@@ -33,7 +33,7 @@ from event_center.machine.moves import Checked, Choice, Taken
 from event_center.machine.problems import Code
 from event_center.machine.table import Row, Table
 from event_center.machine.timing import armed
-from event_center.machine.upgrade import Upgraded, upgraded
+from event_center.machine.upgrade import Upgraded, place, upgraded
 from event_center.machine.writing import yaml_of
 from event_center.model import (
     RESERVED,
@@ -236,6 +236,10 @@ class Machine:
             ExpressionError: a value of `migrate` can not be worked out.
         """
         return upgraded(self._table, snapshot, now_ms)
+
+    def has_place(self, snapshot: Snapshot) -> bool:
+        """Whether a workflow of another version can go on under this one."""
+        return place(self._table, snapshot) is not None
 
     def rests(self, configuration: str) -> bool:
         """Whether this is where a workflow of this machine can be between two events."""

@@ -133,7 +133,7 @@ def upgraded(table: Table, snapshot: Snapshot, now_ms: int) -> Upgraded | None:
         state = _renamed(state, upgrade.states)
         names = {old: upgrade.states.get(new, new) for old, new in names.items()}
         names = {**upgrade.states, **names}
-    rested = _resting(table.chart, state, mapped=bool(parts))
+    rested = place(table, snapshot)
     if rested is None:
         return None
     new = {key: value for key, value in definition.data.items() if key not in data}
@@ -148,6 +148,15 @@ def upgraded(table: Table, snapshot: Snapshot, now_ms: int) -> Upgraded | None:
         memory=memory,
         told=bool(parts),
     )
+
+
+def place(table: Table, snapshot: Snapshot) -> str | None:
+    """Where a workflow of another version goes on here; None: nowhere."""
+    parts = [one for one in table.definition.upgrades if one.version >= snapshot.version]
+    state = snapshot.state
+    for upgrade in parts:
+        state = _renamed(state, upgrade.states)
+    return _resting(table.chart, state, mapped=bool(parts))
 
 
 def _renamed(configuration: str, names: Mapping[str, str]) -> str:
