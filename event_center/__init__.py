@@ -39,6 +39,7 @@ from event_center.machine import (
 from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
+from event_center.plugins.listening import Notice
 
 __all__ = [
     "AnyState",
@@ -57,6 +58,7 @@ __all__ = [
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",

@@ -33,6 +33,7 @@ from event_center.machine.explanations import EXPLANATIONS, explained_plainly
 from event_center.machine.problems import Code
 from event_center.plugins.callbacks import Callbacks
 from event_center.plugins.discovery import discover
+from event_center.plugins.listening import listeners_of
 from event_center.plugins.registry import resolve, unclaimed
 
 _PLACE = re.compile(
@@ -103,6 +104,10 @@ class _Check:
             return
         for machine in self.machines:
             self._resolve(machine, found)
+        try:
+            listeners_of(found)
+        except PluginError as error:
+            self._lines("plugin", str(error))
         names = [machine.name for machine in self.machines]
         if not self.problems:
             self.warnings += [_found("plugin", text) for text in unclaimed(found, names)]

@@ -48,7 +48,7 @@ def put(
     table: Table, state: str, seq: int, now_ms: int, *, snapshot: Snapshot | None = None
 ) -> Transition:
     """
-    Entering a state without an event; arguments as of `Machine.entering`.
+    Entering a state without an event, as transition number `seq`: an operator put it there.
 
     Raises:
         KeyError: the machine has no such state, or nobody rests in it.

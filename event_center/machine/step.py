@@ -200,13 +200,10 @@ class Machine:
         """
         The creation of a workflow, which is its transition number 0.
 
-        Args:
-            now_ms: the time.
-            event: the one that makes the workflow, for a choice or `always` at its beginning.
-            workflow_id: its id, for the same.
+        Its event and id are for a choice, or `always`, that it begins with.
 
         Raises:
-            ExpressionError, GuardFailed, DefinitionError: as of `step`, for the same.
+            ExpressionError, GuardFailed, DefinitionError: as of `step`, from there.
         """
         return born(self._table, event or Event(""), now_ms, workflow_id)
 
@@ -216,11 +213,7 @@ class Machine:
         """
         Entering a state without an event, as transition number `seq`: an operator put it there.
 
-        Args:
-            state: a configuration, or any state that begins in one.
-            seq: the number of the transition.
-            now_ms: the time.
-            snapshot: the workflow, for its data and the timers of the whole workflow.
+        The state is a configuration, or begins in one; the snapshot has the workflow's data.
 
         Raises:
             KeyError: the machine has no such state, or nobody rests in it.
