@@ -214,11 +214,16 @@ class World:
     # -- time ----------------------------------------------------------------------------------
 
     def clock(self) -> int:
-        """The wall clock of all processes: the event loop's time, and all leaps."""
+        """
+        The wall clock of all processes: the event loop's time, and all leaps.
+
+        Every look at it is a millisecond later: what is stamped twice for one step differs, and shows.
+        """
         try:
             running_ms = round(asyncio.get_running_loop().time() * 1000)
         except RuntimeError:
             running_ms = 0
+        self._ahead_ms += 1
         return NOW + running_ms + self._ahead_ms
 
     async def leap(self, hours: float = 0.0, *, seconds: float = 0.0) -> None:
