@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from event_center.machine.chart import Chart
+from event_center.machine.conditions import check_guards
 from event_center.machine.decision import ANY
 from event_center.machine.definition import After, Branch, Call, Definition, On, State
 from event_center.machine.graph import check_graph
@@ -39,6 +40,7 @@ def check(definition: Definition, problems: Problems) -> None:
     if not len(problems):
         chart = Chart(definition)
         check_tree(definition, chart, problems)
+        check_guards(definition, problems)
         check_graph(definition, chart, problems)
 
 

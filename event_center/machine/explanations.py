@@ -87,8 +87,8 @@ _TEXTS = {
         _HEAD + "states:\n  off:\n    on: {press: [lit, {target: lit, guard: =payload.hard}]}\n"
         "  lit: {type: final}",
         (
-            "Branches are tried in order. One without a guard always wins, and one whose guard was asked "
-            "before it never does: order them, or remove what can not happen."
+            "Branches are tried in order. One without a guard always wins, and one whose guard holds "
+            "only where another one before it does never is: order them, or remove what can not happen."
         ),
     ),
     Code.FINAL_WITH_EXITS: (
@@ -130,8 +130,9 @@ _TEXTS = {
         _HEAD + "states:\n  off: {on: {press: one}}\n  one: {type: choice, always: two}\n"
         "  two: {type: choice, always: one}",
         (
-            "`always` leads back to itself if all guards say no. What the check can not see, because "
-            "guards decide it, is cut after 100 moves when it happens: the event fails."
+            "`always` leads back to itself if all guards say no. Where only certain values make it go "
+            "round, `check` warns; what it can not see is cut after 100 moves when it happens: the "
+            "event fails."
         ),
     ),
     Code.MISPLACED: (
@@ -146,6 +147,16 @@ _TEXTS = {
         (
             "A state is done when its entry callbacks are; one with states inside when a final state in "
             "it is reached, a parallel one when each region has reached one."
+        ),
+    ),
+    Code.NEVER_HOLDS: (
+        "A guard that can never hold",
+        _HEAD
+        + "states:\n  off: {on: {press: [{target: lit, guard: =payload.n > 5 and payload.n < 3}, lit]}}"
+        "\n  lit: {type: final}",
+        (
+            "Found where a guard compares fields with constants, with and, or and not between them. What "
+            "nobody can decide without an event is no problem; `check --verbose` lists it."
         ),
     ),
     Code.EXPRESSION: (

@@ -41,6 +41,7 @@ class Code(StrEnum):
     ENDLESS = "E210"
     MISPLACED = "E211"
     NEVER_DONE = "E212"
+    NEVER_HOLDS = "E213"
     EXPRESSION = "E303"
     SCHEMA = "E304"
     UNKNOWN_RETRY = "E305"
