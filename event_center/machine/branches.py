@@ -18,6 +18,7 @@ from event_center.machine.definition import (
     Calls,
     On,
     Phase,
+    Tags,
     Text,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
@@ -46,6 +47,7 @@ from event_center.machine.reader import Fields, Reader, noun_of
 from event_center.machine.scope import TIMER_ROOTS
 from event_center.machine.sending import read_emits, read_raises
 from event_center.machine.spelling import hint, quoted
+from event_center.model import Json
 
 ONCE = Retry(max_attempts=1)
 """The policy `none`: one attempt."""
@@ -175,6 +177,27 @@ def read_text(reader: Reader, fields: Fields, key: str) -> Text:
     named = reader.named(node, "a language", "languages")
     texts = ((name, reader.text(value, key)) for name, _, value in named)
     return {name: text for name, text in texts if text is not None}
+
+
+def read_tags(reader: Reader, node: Node | None) -> Tags:
+    """Words that nothing depends on; or some for each language."""
+    if not isinstance(node, MappingNode):
+        return _tags(reader, node)
+    named = reader.named(node, "a language", "languages")
+    return {name: _tags(reader, value) for name, _, value in named}
+
+
+def _tags(reader: Reader, node: Node | None) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    nodes = node.items if isinstance(node, SequenceNode) else (node,)
+    tags = (reader.text(item, "a tag") for item in nodes)
+    return tuple(tag for tag in tags if tag is not None)
+
+
+def read_meta(reader: Reader, fields: Fields) -> Json:
+    """Whatever a tool keeps in a machine."""
+    return reader.value(fields["meta"], computed=False) if "meta" in fields else None
 
 
 def _condition(reader: Reader, fields: Fields) -> Condition | None:

@@ -75,6 +75,9 @@ Calls = tuple[Call, ...]
 Text = str | Mapping[str, str]
 """A text for readers, or the same in several languages by their codes."""
 
+Tags = tuple[str, ...] | Mapping[str, tuple[str, ...]]
+"""Words for readers and tools, or the same in several languages."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Raise:
@@ -180,7 +183,7 @@ class State:
     """Where the keys stand that a state of this kind may not have."""
     title: Text = ""
     description: Text = ""
-    tags: tuple[str, ...] = ()
+    tags: Tags = ()
     meta: Json = None
 
     @property
@@ -250,6 +253,8 @@ class Definition:
     perpetual: bool = False
     title: Text = ""
     description: Text = ""
+    tags: Tags = ()
+    meta: Json = None
 
     def ways(self) -> Iterator[tuple[str, On]]:
         """Everything that can move a workflow out of any state that is not final."""

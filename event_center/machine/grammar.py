@@ -27,7 +27,7 @@ def _words(text: str) -> frozenset[str]:
 MACHINE = Grammar(
     "a machine",
     _words(
-        "machine version title description initial data perpetual retries events on on_error"
+        "machine version title description tags meta initial data perpetual retries events on on_error"
         " on_failure unhandled states timeout migrate"
     ),
     ("machine", "version", "initial", "states"),

@@ -13,8 +13,10 @@ from event_center.machine.branches import (
     DEFAULT_POLICY,
     NO_POLICY,
     read_after,
+    read_meta,
     read_on,
     read_policy,
+    read_tags,
     read_text,
     read_way,
 )
@@ -62,6 +64,8 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         perpetual=reader.flag(fields.get("perpetual"), "perpetual"),
         title=read_text(reader, fields, "title"),
         description=read_text(reader, fields, "description"),
+        tags=read_tags(reader, fields.get("tags")),
+        meta=read_meta(reader, fields),
     )
 
 

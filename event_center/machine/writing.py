@@ -30,6 +30,7 @@ from event_center.machine.definition import (
     OnFailure,
     Raise,
     State,
+    Tags,
     Upgrade,
 )
 from event_center.machine.document import resolved
@@ -94,6 +95,7 @@ def _machine(definition: Definition) -> Plain:
         "version": definition.version,
         "title": _text(definition.title),
         "description": _text(definition.description),
+        "tags": _tags(definition.tags),
         "initial": definition.initial,
         "data": _value(definition.data),
         "perpetual": definition.perpetual,
@@ -101,6 +103,8 @@ def _machine(definition: Definition) -> Plain:
         "unhandled": _unless(definition.unhandled, Unhandled.REJECT),
     }
     said = _said(head)
+    if definition.meta is not None:
+        said["meta"] = _value(definition.meta)
     if definition.events is not None:
         # An empty list of events says something: that none may be used.
         said["events"] = {name: _event(one) for name, one in definition.events.items()}
@@ -119,7 +123,7 @@ def _state(definition: Definition, state: State) -> Plain:
             "result": _unless(state.result, default) if state.final else None,
             "title": _text(state.title),
             "description": _text(state.description),
-            "tags": list(state.tags),
+            "tags": _tags(state.tags),
             "perpetual": state.perpetual,
             "unhandled": _unless(state.unhandled, None),
             "history": depth if state.kind is Kind.HISTORY else None,
@@ -151,6 +155,12 @@ def _event(declared: Declared) -> Plain:
     schema = None if declared.schema is None else _value(declared.schema.content)
     said = {"title": _text(declared.title), "description": _text(declared.description)}
     return _said(said | {"missing": missing}) | ({} if schema is None else {"schema": schema})
+
+
+def _tags(tags: Tags) -> object:
+    if isinstance(tags, Mapping):
+        return {language: list(words) for language, words in tags.items()}
+    return list(tags)
 
 
 def _upgrade(upgrade: Upgrade) -> Plain:
