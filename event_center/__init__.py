@@ -41,6 +41,7 @@ from event_center.machine import (
 from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
+from event_center.plugins.listening import Notice
 from event_center.plugins.registry import Bound, with_callbacks
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",

@@ -29,6 +29,7 @@ PUBLIC = [
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",

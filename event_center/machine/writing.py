@@ -25,12 +25,15 @@ from event_center.machine.definition import (
     Calls,
     Declared,
     Definition,
+    Emit,
     Kind,
     Missing,
     On,
     OnFailure,
     Raise,
     State,
+    Tags,
+    Upgrade,
 )
 from event_center.machine.document import resolved
 from event_center.machine.duration import in_words
@@ -101,6 +104,7 @@ def plain_of(definition: Definition) -> Plain:
         "version": definition.version,
         "title": _text(definition.title),
         "description": _text(definition.description),
+        "tags": _tags(definition.tags),
         "initial": definition.initial,
         "data": _value(definition.data),
         "perpetual": definition.perpetual,
@@ -108,9 +112,12 @@ def plain_of(definition: Definition) -> Plain:
         "unhandled": _unless(definition.unhandled, Unhandled.REJECT),
     }
     said = _said(head)
+    if definition.meta is not None:
+        said["meta"] = _value(definition.meta)
     if definition.events is not None:
         # An empty list of events says something: that none may be used.
         said["events"] = {name: _event(one) for name, one in definition.events.items()}
+    said |= _said({"migrate": _short([_upgrade(one) for one in definition.upgrades])})
     ways = {"on": _table(definition.on), "timeout": _table(definition.timeout)}
     said |= _said(ways) | _ways(on_error=definition.on_error)
     said["states"] = {state.name: _state(definition, state) for state in top}
@@ -126,7 +133,7 @@ def _state(definition: Definition, state: State) -> Plain:
             "result": _unless(state.result, default) if state.final else None,
             "title": _text(state.title),
             "description": _text(state.description),
-            "tags": list(state.tags),
+            "tags": _tags(state.tags),
             "perpetual": state.perpetual,
             "unhandled": _unless(state.unhandled, None),
             "history": depth if state.kind is Kind.HISTORY else None,
@@ -158,7 +165,20 @@ def _event(declared: Declared) -> Plain:
     if declared.hold is not None:
         expiry = _unless(declared.hold.expiry, Missing.DEAD_LETTER)
         missing = _said({"hold": in_words(declared.hold.limit_ms), "expiry": expiry})
-    return _said({"description": _text(declared.description), "missing": missing})
+    schema = None if declared.schema is None else _value(declared.schema.content)
+    said = {"title": _text(declared.title), "description": _text(declared.description)}
+    return _said(said | {"missing": missing}) | ({} if schema is None else {"schema": schema})
+
+
+def _tags(tags: Tags) -> object:
+    if isinstance(tags, Mapping):
+        return {language: list(words) for language, words in tags.items()}
+    return list(tags)
+
+
+def _upgrade(upgrade: Upgrade) -> Plain:
+    said = {"states": dict(upgrade.states), "data": _value(upgrade.data)}
+    return {"from": upgrade.version} | _said(said | {"drop": list(upgrade.drop)})
 
 
 def _table(table: Mapping[str, On]) -> Plain:
@@ -189,6 +209,7 @@ def _branch(branch: Branch) -> object:
             "actions": _calls(branch.actions),
             "assign": {key: _value(value) for key, value in branch.assign.items()},
             "raise": [_raise(one) for one in branch.raises],
+            "emit": _short([_emit(one) for one in branch.emits]),
             "reenter": branch.reenter,
             "repeat": branch.repeat,
             "description": _text(branch.description),
@@ -212,6 +233,12 @@ def _raise(raised: Raise) -> object:
     if raised.payload is None:
         return raised.event
     return {"event": raised.event, "payload": _value(raised.payload)}
+
+
+def _emit(emit: Emit) -> Plain:
+    said = {"event": emit.event, "topic": emit.topic, "machine": emit.machine}
+    said |= {"workflow_id": _value(emit.workflow_id), "payload": _value(emit.payload)}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _condition(condition: Condition) -> object:

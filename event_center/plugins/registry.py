@@ -17,7 +17,7 @@ from event_center.errors import PluginError
 from event_center.machine.spelling import hint, meant
 from event_center.machine.step import Machine
 from event_center.plugins.binding import BoundRecord, Fields
-from event_center.plugins.callbacks import Callbacks, Implementation, Role
+from event_center.plugins.callbacks import EVERY, Callbacks, Implementation, Role
 from event_center.plugins.discovery import discover
 from event_center.plugins.signatures import Callback, Lifespan, file_line, guard, lifespan, place
 
@@ -111,7 +111,7 @@ def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
         f"{_whereabouts(one)}: callbacks({one.machine!r}) is for a machine that is not loaded"
         f"{hint(one.machine, known, 'machines')}"
         for one in found
-        if one.machine not in known
+        if one.machine not in known and one.machine != EVERY
     ]
 
 
@@ -248,4 +248,5 @@ class _Resolution:
 def _whereabouts(callbacks: Callbacks) -> str:
     """The file of the first function, for messages about the whole."""
     functions = [one.function for one in callbacks.implementations] + callbacks.lifespans
+    functions += [function for _, function in callbacks.listeners]
     return file_line(functions[0]).rpartition(":")[0] if functions else repr(callbacks)

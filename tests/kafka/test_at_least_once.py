@@ -77,9 +77,7 @@ class TestLease(test_lease.TestLease):
                 await owner.leases[Shard(0)].commit(puts({b"b": b"1"}))
             assert await entries_of(other, 0) == {b"a": b"1", b"b": b"1"}
 
-    async def test_of_a_shard_that_was_given_up(
-        self, harness: KafkaHarness, log: Log
-    ) -> None:
+    async def test_of_a_shard_that_was_given_up(self, harness: KafkaHarness, log: Log) -> None:
         """An owner that does not release what is called back writes nothing once others can have it."""
         del log
         harness.options = replace(harness.options, handover_timeout_s=0.05)
@@ -95,9 +93,7 @@ class TestLease(test_lease.TestLease):
                 await other.leases[shard].commit(puts({b"a": b"1"}))
                 assert await entries_of(slow, int(shard)) == {b"a": b"1"}
 
-    async def test_in_a_generation_that_was_not_told(
-        self, harness: KafkaHarness, log: Log
-    ) -> None:
+    async def test_in_a_generation_that_was_not_told(self, harness: KafkaHarness, log: Log) -> None:
         """What the group says counts for the share that was told; later, others may have the shard."""
         async with await joined(log, ["orders"], 1) as member:
             await member.has(0)
@@ -110,9 +106,7 @@ class TestLease(test_lease.TestLease):
             assert await entries_of(log, 0) == {b"a": b"2"}
         del harness
 
-    async def test_when_it_is_not_certain_any_more(
-        self, harness: KafkaHarness, log: Log
-    ) -> None:
+    async def test_when_it_is_not_certain_any_more(self, harness: KafkaHarness, log: Log) -> None:
         """A step is not begun, and one that lasts is given up, once the group may have gone on."""
         async with await joined(log, ["orders"], 1) as member:
             await member.has(0)
