@@ -30,6 +30,7 @@ from event_center.machine import (
     Blueprint,
     Compound,
     Do,
+    Job,
     Machine,
     Parallel,
     State,
@@ -39,6 +40,7 @@ from event_center.machine import (
 from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
+from event_center.plugins.job import JobContext
 
 __all__ = [
     "AnyState",
@@ -52,6 +54,8 @@ __all__ = [
     "Do",
     "Event",
     "EventCenterError",
+    "Job",
+    "JobContext",
     "LogError",
     "LogInUse",
     "LogUnavailable",

@@ -246,6 +246,7 @@ class Snapshot:
         "entered_at_ms",
         "failure",
         "ids",
+        "jobs",
         "letters_last",
         "letters_next",
         "loop",
@@ -279,12 +280,15 @@ class Snapshot:
         self.result: str | None = None
         self.closed_at_ms = 0
         self.owed: tuple[Owed, ...] = ()
+        """Entry callbacks; the next event waits for them."""
+        self.jobs: tuple[Owed, ...] = ()
+        """What its states invoke; nothing waits for it. One with attempts and no due time has failed."""
         self.memory: dict[str, str] | None = None
         """What the machine's history states bring back: leaves joined by `|`, by their names."""
         self.cause: Event | None = None
         """The event whose transition owes the runs; kept while some are owed, for their context."""
         self.earlier: dict[int, Event] | None = None
-        """The causes of runs that are still owed by earlier transitions, by their seq."""
+        """The causes of runs that are still owed by earlier transitions, and of all jobs, by their seq."""
         self.timers: tuple[Timer, ...] = ()
         self.seen: dict[str, int] = {}
         """The highest offset recorded of each topic (`topic/partition` where not co-partitioned)."""
@@ -325,4 +329,4 @@ class Snapshotted(NamedTuple):
     due_ms: int
     """When this workflow next needs its shard: the least due time of timers and retries, or 0."""
     needs: str
-    """`t` has timers, `o` owes a run, `w` has waiting entries, `s` is stopped (parked or paused)."""
+    """`t` has timers, `o` owes a run, `w` has waiting entries, `s` is parked or paused, `j` has jobs."""

@@ -22,6 +22,8 @@ PUBLIC = [
     "Do",
     "Event",
     "EventCenterError",
+    "Job",
+    "JobContext",
     "LogError",
     "LogInUse",
     "LogUnavailable",

@@ -44,6 +44,7 @@ class Member:
         self._plan = plan
         self._group: Group | None = None
         self._runners: Runners | None = None
+        self._job_runners: Runners | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._fetching: anyio.CancelScope | None = None
         self._stopping = False
@@ -77,7 +78,9 @@ class Member:
         plan = self._plan
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            self._runners = Runners(tasks, plan.limits.callbacks, threads=plan.limits.threads)
+            threads = plan.limits.threads
+            self._runners = Runners(tasks, plan.limits.callbacks, threads=threads)
+            self._job_runners = Runners(tasks, plan.limits.jobs, threads=threads)
             tasks.start_soon(self._follow_changes, group, name="group changes")
             tasks.start_soon(self._take_in, group, name="intake")
             tasks.start_soon(self._look_at_topics, group, name="topics")
@@ -117,8 +120,9 @@ class Member:
             owner.stop(self._plan.limits.grace_s)
         for owner in owners:
             await owner.gone()
-        if self._runners is not None:
-            self._runners.close()
+        for runners in (self._runners, self._job_runners):
+            if runners is not None:
+                runners.close()
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
 
@@ -164,7 +168,7 @@ class Member:
             self._own(group, change)
 
     def _own(self, group: Group, change: Assigned) -> None:
-        if self._tasks is None or self._runners is None:
+        if self._tasks is None or self._runners is None or self._job_runners is None:
             return
         owner = Owner(
             shard=change.shard,
@@ -173,6 +177,7 @@ class Member:
             group=group,
             plan=self._plan,
             runners=self._runners,
+            job_runners=self._job_runners,
             kept=self._kept,
             on_room=self._room,
         )

@@ -26,7 +26,7 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Calls, Definition, Missing, OnFailure
+from event_center.machine.definition import Calls, Definition, Job, Missing, OnFailure
 from event_center.machine.guard import Named, leaves
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
@@ -65,7 +65,7 @@ class Machine:
     states: tuple[str, ...]
     source: str
     callbacks: Mapping[str, frozenset[str]]
-    """Every callback name, with the phases that it runs in: before, exit, action, entry."""
+    """Every callback name, with the phases that it runs in: before, exit, action, entry, invoke."""
     entries: Mapping[str, tuple[str, ...]]
     """The entry callbacks of each state, in order."""
     exits: Mapping[str, tuple[str, ...]]
@@ -171,6 +171,7 @@ class Machine:
             result=taken.result,
             left=taken.left,
             memory=memory,
+            jobs=taken.jobs,
         )
 
     def birth(self, now_ms: int) -> Transition:
@@ -183,7 +184,12 @@ class Machine:
             snapshot.data = data
             timers = armed((*self._table.whole, *arrival.arms), snapshot, 0, now_ms)
         return Transition(
-            arrival.configuration, entered=True, data=data, timers=timers, owed=arrival.owed
+            arrival.configuration,
+            entered=True,
+            data=data,
+            timers=timers,
+            owed=arrival.owed,
+            jobs=arrival.jobs,
         )
 
     def entering(
@@ -215,6 +221,7 @@ class Machine:
             timers=(*kept, *armed(arrival.arms, after, seq, now_ms)),
             owed=arrival.owed,
             result=arrival.result,
+            jobs=arrival.jobs,
         )
 
     def rests(self, configuration: str) -> bool:
@@ -251,6 +258,15 @@ class Machine:
             KeyError: none of them has it, or there is no such configuration.
         """
         return self._table.row(state).effects[name]
+
+    def job(self, state: str, name: str) -> Job:
+        """
+        A job of the states that are active in a configuration, by its name.
+
+        Raises:
+            KeyError: none of them has it, or there is no such configuration.
+        """
+        return self._table.row(state).jobs[name]
 
     def same_state(self, state: str, name: str) -> frozenset[str]:
         """The entry callbacks of the active state that has this one, itself included."""
@@ -358,7 +374,7 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         events=_events(definition),
         states=tuple(states),
         source=definition.source,
-        callbacks=_callbacks(definition),
+        callbacks=definition.phases(),
         entries={name: _names(state.entry) for name, state in states.items()},
         exits={name: _names(state.exit) for name, state in states.items()},
         guards=frozenset(guard.name for guard in _named(definition)),
@@ -375,13 +391,6 @@ def _names(calls: Calls) -> tuple[str, ...]:
 def _events(definition: Definition) -> frozenset[str]:
     tables = (definition.on, *(state.on for state in definition.states.values()))
     return frozenset(name for on in tables for name in on if name != ANY)
-
-
-def _callbacks(definition: Definition) -> dict[str, frozenset[str]]:
-    phases: dict[str, set[str]] = {}
-    for phase, call in definition.calls():
-        phases.setdefault(call.action.name, set()).add(phase)
-    return {name: frozenset(found) for name, found in phases.items()}
 
 
 def _named(definition: Definition) -> list[Named]:

@@ -76,7 +76,6 @@ def test_livelock() -> None:
 
 
 LATER_IN_STATE = [
-    "invoke",
     "emit",
     "raise",
     "timeout",
@@ -85,7 +84,6 @@ LATER_IN_STATE = [
 LATER_IN_MACHINE = [
     "migrate",
     "tests",
-    "invoke",
     "always",
     "defer",
     "emit",
@@ -93,7 +91,7 @@ LATER_IN_MACHINE = [
     "after",
     "context_type",
 ]
-LATER_IN_BRANCH = ["emit", "invoke", "with"]
+LATER_IN_BRANCH = ["emit", "with"]
 
 
 @pytest.mark.parametrize("key", LATER_IN_STATE)
