@@ -300,6 +300,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         limits=EngineLimits(
             max_waiting=settings.engine.max_waiting,
             callbacks=settings.engine.callbacks,
+            jobs=settings.engine.jobs,
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,

@@ -264,7 +264,11 @@ class Jobs:
 
     def drop(self, run: JobRun, value: Any) -> None:
         """What came too late counts for nothing: history says so."""
+        snapshot = None
         if value is not None and not self._workflows.gone:
+            snapshot = self._workflows.live(run.place[0])
+        if snapshot is not None:
+            run.snapshot = snapshot
             self._tell(run, run.owed.attempt + 1, "dropped", {})
             self._ledger.wake()
 
@@ -289,7 +293,7 @@ class Jobs:
         else:
             origin = f"run/{owed.seq}/{owed.name}/{attempt}"
             ledger.entry.runs += 1
-            ledger.dirty[context.workflow_id] = run.snapshot
+        ledger.dirty[context.workflow_id] = run.snapshot
         ledger.tell(history.RUN, context.workflow_id, origin, data)
 
     # -- what operators ask for ------------------------------------------------------------------

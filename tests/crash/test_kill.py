@@ -102,7 +102,7 @@ def test_the_workload_has_everything(project: Project) -> None:
     verbs = {body["data"].get("command") for body in bodies}
     origins = {str(body["data"].get("origin")).partition("/")[0] for body in bodies}
     assert kinds >= {"created", "applied", "timer", "run", "command", "duplicate", "forwarded"}
-    assert said >= {"done", "failed", "given_up", "rejected", "dead_lettered"}
+    assert said >= {"done", "failed", "given_up", "dropped", "rejected", "dead_lettered"}
     assert why >= {"unknown_event", "finished", "failed", "behind_letter", "undecodable"}
     assert verbs >= {"pause", "resume", "skip", "cancel", "set-state", "replay", "discard"}
     assert origins >= {"timer", "run", "error", "letter", "command"}
