@@ -201,7 +201,8 @@ class Life:
         for action in decision.decide:
             key = f"{snapshot.workflow_id}/{event.origin}/{action.name}"
             self.decided[key] = action.name, self.cut_at_ms
-        self.loose = bool(decision.decide)
+        stays = not decision.entered or decision.left is not None
+        self.loose = bool(decision.decide) or (self.loose and stays)
         snapshot.seq += 1
         if decision.data is not None:
             snapshot.data = decision.data
