@@ -13,12 +13,14 @@ import structlog
 
 from event_center.engine.commands import Commands
 from event_center.engine.effect import Effects
+from event_center.engine.holds import Holds
 from event_center.engine.intake import Intake
 from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
+from event_center.engine.retention import Retention
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
@@ -54,11 +56,13 @@ class Parts:
         self._plan = plan
         self._runners, self._job_runners = runners, job_runners
         self._watermarks: dict[str, int] = {}
-        self.ledger = ledger = _ledger(shard, plan, self.entry, workflows)
+        self.ledger = ledger = self._ledger()
         ledger.wake = wake
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
+        self.retention = retention = Retention(plan, ledger, timers)
         letters, outbox = Letters(plan, ledger), Outbox(ledger, plan)
+        self._holds = holds = Holds(plan, workflows, ledger, letters=letters, timers=timers)
         waiting = WaitingRoom(plan, workflows, ledger)
         self.turn = turn = Turn(
             plan,
@@ -94,6 +98,7 @@ class Parts:
             letters=letters,
             outbox=outbox,
             waiting=waiting,
+            holds=holds,
             turn=turn,
         )
         self._commands = Commands(
@@ -107,6 +112,19 @@ class Parts:
             effects=effects,
             jobs=jobs,
             runners=runners,
+            retention=retention,
+        )
+
+    def _ledger(self) -> Ledger:
+        plan = self._plan
+        return Ledger(
+            self.entry,
+            self.workflows,
+            writer=HistoryWriter(plan.topics.history, self.shard, f"/{plan.app}"),
+            letters=(plan.topics.dead_letters, self.shard),
+            clock=plan.clock,
+            warm=plan.limits.warm // plan.home.shards,
+            everything=plan.every_outcome,
         )
 
     def take(self, batch: Batch) -> None:
@@ -193,13 +211,16 @@ class Parts:
             if snapshot is None:
                 continue
             self.timers.again(snapshot, now_ms)
-            if snapshot.status in STOPPED:
+            if snapshot.status in STOPPED and snapshot.status is not Status.EXPECTED:
                 continue
             if snapshot.status is Status.RETRYING:
                 self._retry(workflow_id, now_ms)
             if snapshot.jobs:
                 self.effects.start(snapshot)
-            if any(timer.due_ms <= now_ms for timer in snapshot.timers):
+            if (
+                any(timer.due_ms <= now_ms for timer in snapshot.timers)
+                or self.retention.due(snapshot, now_ms)  # else it is armed for later already
+            ):
                 timed.append(workflow_id)
         return timed
 
@@ -224,9 +245,15 @@ class Parts:
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
         now = self.ledger.tick()
-        for workflow_id in self.timers.release(self.entry.offsets):
+        for workflow_id in self.timers.caught_up(self.entry.offsets):
             snapshot = self._readable(workflow_id)
             if snapshot is None:
+                continue
+            if snapshot.status is Status.EXPECTED:
+                self._holds.expire(snapshot, now)
+                continue
+            if self.retention.due(snapshot, now):
+                self.retention.remove(snapshot, "retention")
                 continue
             for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):
                 if timer.due_ms <= now and timer in snapshot.timers:
@@ -272,15 +299,3 @@ class Parts:
         offsets = self.entry.offsets
         marks = self._watermarks.items()
         return sum(max(0, mark - offsets.get(source, 0)) for source, mark in marks)
-
-
-def _ledger(shard: Shard, plan: Plan, entry: ShardEntry, workflows: Workflows) -> Ledger:
-    return Ledger(
-        entry,
-        workflows,
-        writer=HistoryWriter(plan.topics.history, shard, f"/{plan.app}"),
-        letters=(plan.topics.dead_letters, shard),
-        clock=plan.clock,
-        warm=plan.limits.warm // plan.home.shards,
-        everything=plan.every_outcome,
-    )

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
-from event_center.machine.decision import Action
+from event_center.machine.decision import ANY, Action
 from event_center.machine.expression import Expression
 from event_center.machine.guard import Condition
 from event_center.machine.problems import Place
@@ -25,6 +26,7 @@ class Missing(StrEnum):
     """What to do with an event whose workflow does not exist."""
 
     CREATE = "create"
+    HOLD = "hold"
     REJECT = "reject"
     DEAD_LETTER = "dead_letter"
 
@@ -208,12 +210,22 @@ class State:
             yield "always", self.always
 
 
+class Hold(NamedTuple):
+    """How long an event waits for a workflow that does not exist yet."""
+
+    limit_ms: int
+    expiry: Missing
+    """What becomes of it then: `reject` or `dead_letter`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declared:
     """One event of `events`."""
 
     place: Place
     missing: Missing | None = None
+    hold: Hold | None = None
+    """Given where `missing` is `hold`."""
     description: Text = ""
 
 
@@ -266,6 +278,11 @@ class Definition:
             for branch in on.branches:
                 yield from ((Phase.BEFORE, call) for call in branch.before)
                 yield from ((Phase.ACTION, call) for call in branch.actions)
+
+    def heard(self) -> frozenset[str]:
+        """The names of all events in `on`."""
+        tables = (self.on, *(state.on for state in self.states.values()))
+        return frozenset(name for on in tables for name in on if name != ANY)
 
     def phases(self) -> dict[str, frozenset[str]]:
         """The names of all callbacks, with the phases that each runs in."""

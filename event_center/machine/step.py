@@ -17,7 +17,6 @@ from event_center.machine.canonical import content_hash
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import (
     AFTER,
-    ANY,
     DONE,
     ERROR,
     Action,
@@ -26,7 +25,7 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Calls, Definition, Job, Missing, OnFailure
+from event_center.machine.definition import Calls, Definition, Hold, Job, Missing, OnFailure
 from event_center.machine.guard import Named, leaves
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
@@ -245,6 +244,11 @@ class Machine:
         accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != RESERVED)
         return Missing.CREATE if accepted else Missing.REJECT
 
+    def hold(self, event_name: str) -> Hold | None:
+        """How long such an event is held for a workflow that does not exist; None: it is not."""
+        declared = (self.definition.events or {}).get(event_name)
+        return None if declared is None else declared.hold
+
     def creating(self) -> tuple[str, ...]:
         """The events that make a workflow where there is none, sorted."""
         known = self.events | (self.definition.events or {}).keys()
@@ -371,7 +375,7 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         hash=content_hash(definition),
         on_failure=definition.on_failure,
         perpetual=definition.perpetual,
-        events=_events(definition),
+        events=definition.heard(),
         states=tuple(states),
         source=definition.source,
         callbacks=definition.phases(),
@@ -386,11 +390,6 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
 
 def _names(calls: Calls) -> tuple[str, ...]:
     return tuple(call.action.name for call in calls)
-
-
-def _events(definition: Definition) -> frozenset[str]:
-    tables = (definition.on, *(state.on for state in definition.states.values()))
-    return frozenset(name for on in tables for name in on if name != ANY)
 
 
 def _named(definition: Definition) -> list[Named]:
