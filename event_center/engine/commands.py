@@ -13,7 +13,6 @@ from functools import partial
 
 from event_center.engine.effect import Effects
 from event_center.engine.intake import IDS, id_hash
-from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
@@ -58,7 +57,6 @@ class Commands:
         waiting: WaitingRoom,
         turn: Turn,
         effects: Effects,
-        jobs: Jobs,
         runners: Runners,
         retention: Retention,
     ) -> None:
@@ -70,7 +68,7 @@ class Commands:
         self._waiting = waiting
         self._turn = turn
         self._effects = effects
-        self._jobs = jobs
+        self._jobs = effects.jobs
         self._runners = runners
         self._retention = retention
         self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {

@@ -56,7 +56,7 @@ class Effects:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
-        self._jobs = jobs
+        self.jobs = jobs
         self._timers = timers
         self._outbox = outbox
         self._turn = turn
@@ -76,7 +76,7 @@ class Effects:
         workflow_id, workflows = snapshot.workflow_id, self._workflows
         if not snapshot.owed:
             if snapshot.jobs:
-                self._jobs.start(snapshot)
+                self.jobs.start(snapshot)
             return
         if (
             snapshot.status in STOPPED
@@ -217,7 +217,7 @@ class Effects:
         else:
             snapshot.cause = None
             if snapshot.earlier is not None:  # they are those of its jobs
-                self._jobs.free(snapshot)
+                self.jobs.free(snapshot)
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
         more = {} if returned is None else {"returned": returned.name}

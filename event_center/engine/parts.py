@@ -38,7 +38,12 @@ log = structlog.get_logger()
 
 
 class Parts:
-    """Intake, turn, effects, timers, commands and ledger of one shard."""
+    """
+    Intake, turn, effects, jobs, timers, commands and ledger of one shard.
+
+    What the turn hands on comes back to it: deciding and failing (both know it as `Decider`) return an
+    event that was awaited or failed, effects and jobs the result of a run.
+    """
 
     def __init__(
         self,
@@ -56,8 +61,7 @@ class Parts:
         self._plan = plan
         self._runners, self._job_runners = runners, job_runners
         self._watermarks: dict[str, int] = {}
-        self.ledger = ledger = self._ledger()
-        ledger.wake = wake
+        self.ledger = ledger = self._ledger(wake)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         self.retention = retention = Retention(plan, ledger, timers)
@@ -87,8 +91,6 @@ class Parts:
             jobs=jobs,
             runners=runners,
         )
-        # What the turn hands on comes back to it: deciding and failing (both know it as `Decider`)
-        # return an event that was awaited or failed, effects and jobs the result of a run.
         turn.on_owed, turn.on_free, turn.on_jobs = effects.start_eager, effects.start, jobs.entered
         self._intake = Intake(
             plan,
@@ -110,14 +112,13 @@ class Parts:
             waiting=waiting,
             turn=turn,
             effects=effects,
-            jobs=jobs,
             runners=runners,
             retention=retention,
         )
 
-    def _ledger(self) -> Ledger:
+    def _ledger(self, wake: Callable[[], None]) -> Ledger:
         plan = self._plan
-        return Ledger(
+        ledger = Ledger(
             self.entry,
             self.workflows,
             writer=HistoryWriter(plan.topics.history, self.shard, f"/{plan.app}"),
@@ -126,6 +127,8 @@ class Parts:
             warm=plan.limits.warm // plan.home.shards,
             everything=plan.every_outcome,
         )
+        ledger.wake = wake
+        return ledger
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
