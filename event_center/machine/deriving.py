@@ -89,7 +89,7 @@ class _Search:
                 continue
             pending += self._explore(visit)
             if not variants:
-                self._refusals(visit)
+                self._refused(visit)
             variants.add(key)
         known = branches_of(self._machine.definition)
         missed = tuple(one for one in known if one.place not in self._covered)
@@ -149,7 +149,7 @@ class _Search:
                 for error in _errors(self._machine.definition):
                     yield _step("error", owed.name, payload={"type": error}, guards=answers)
 
-    def _refusals(self, visit: _Visit) -> None:
+    def _refused(self, visit: _Visit) -> None:
         """One case with every event that is refused here whatever it carries."""
         steps = []
         for name in self._events:

@@ -138,7 +138,14 @@ def test_words_of_the_log_are_explained(word: str) -> None:
 ENGINES = ("memory", "sqlite", "kafka")
 ONE_MEANING: dict[str, set[str]] = {
     "settled": {"failpoint.py", "engine/cutting.py", "engine/shard.py"},
-    "hold": set(),
+    "hold": {
+        "engine/holds.py",
+        "machine/definition.py",
+        "machine/reading.py",
+        "machine/step.py",
+        "testing/audit_shard.py",
+        "wire/snapshot.py",
+    },
     "heard": {"engine/deciding.py"},
     "unheard": {"log/right.py", *(f"log/{engine}/lease.py" for engine in ENGINES)},
     "hearing": {"engine/deciding.py"},

@@ -222,11 +222,7 @@ class World:
     # -- time ----------------------------------------------------------------------------------
 
     def clock(self) -> int:
-        """
-        The wall clock of all processes: the event loop's time, and all leaps.
-
-        Every look at it is a millisecond later: what is stamped twice for one step differs, and shows.
-        """
+        """The wall clock: the event loop's time, all leaps, and a millisecond for every look at it."""
         try:
             running_ms = round(asyncio.get_running_loop().time() * 1000)
         except RuntimeError:

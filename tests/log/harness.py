@@ -48,39 +48,30 @@ class Harness(Protocol):
 
     async def open(self) -> Log:
         """One more process opens the log."""
-        ...
 
     async def crash(self, log: Log) -> None:
         """The process dies as far as others can see; what is held of it is a zombie."""
-        ...
 
     async def refuse_next_cut(self, log: Log) -> None:
         """The next cut of this process ends NotCommitted."""
-        ...
 
     async def lose_next_cut(self, log: Log, *, written: bool) -> None:
         """The next cut of this process ends Unknown, and is written or not."""
-        ...
 
     async def trim(self, topic: str, offset: int) -> None:
         """Do what retention does: the records of partition 0 before this offset are gone."""
-        ...
 
     async def grow(self, topic: str, partitions: int) -> None:
         """Give a topic more partitions."""
-        ...
 
     async def remove(self, topic: str) -> None:
         """Delete a topic."""
-        ...
 
     def away(self, log: Log) -> AbstractAsyncContextManager[None]:
         """Inside this block, nothing answers the process; after it the log is as it was."""
-        ...
 
     async def close(self) -> None:
         """Close every log that is open."""
-        ...
 
 
 class MemoryHarness:
