@@ -213,11 +213,9 @@ class World:
 
     def damage(self, key: bytes, value: bytes | None) -> None:
         """Change an entry of the first shard, or remove it, as no cut would."""
-        store = self.broker._stores[Shard(0)]
+        self.broker._stores[Shard(0)] |= {key: value or b""}
         if value is None:
-            del store[key]
-        else:
-            store[key] = value
+            del self.broker._stores[Shard(0)][key]
 
     # -- time ----------------------------------------------------------------------------------
 
