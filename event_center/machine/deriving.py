@@ -31,9 +31,9 @@ from event_center.model import Json
 VARIANTS = 4
 """With how many different data a configuration is looked at, beside those that a new branch led to."""
 PAYLOADS = 32
-"""Payloads that are tried for one event."""
+"""Payloads that are tried for one event: their number multiplies with all else that is tried."""
 GUARDS = 4
-"""Named guards whose answers are tried in all combinations."""
+"""Named guards whose answers are tried in all combinations: each doubles these."""
 _USUAL: tuple[Json, ...] = (None, True, False, 0, 1, "text")
 _ERROR = "Exception"
 

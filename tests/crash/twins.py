@@ -135,12 +135,12 @@ def uncertain() -> None:
     async def confirm(self: KafkaGroup, shard: Shard) -> float:
         return math.inf
 
-    KafkaGroup._confirm = confirm  # type: ignore[method-assign]  # the twin has a hole here
+    PATCH.setattr(KafkaGroup, "_confirm", confirm)
 
 
 def cramped() -> None:
     """A batch holds little: most cuts need several."""
-    client.MAX_BATCH_BYTES = 2_000  # type: ignore[attr-defined]  # the twin sends small batches
+    PATCH.setattr(client, "MAX_BATCH_BYTES", 2_000)
 
 
 def called_back() -> None:
@@ -152,7 +152,7 @@ def called_back() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         await release(self, lease)
 
-    Owner._release = dies  # type: ignore[method-assign]  # the twin dies here
+    PATCH.setattr(Owner, "_release", dies)
 
 
 TWINS: dict[str, Callable[[], None]] = {

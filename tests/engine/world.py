@@ -213,11 +213,8 @@ class World:
 
     def damage(self, key: bytes, value: bytes | None) -> None:
         """Change an entry of the first shard, or remove it, as no cut would."""
-        store = self.broker._stores[Shard(0)]
-        if value is None:
-            del store[key]
-        else:
-            store[key] = value
+        self.broker._stores[Shard(0)].pop(key)
+        self.broker._stores[Shard(0)].update({} if value is None else {key: value})
 
     # -- time ----------------------------------------------------------------------------------
 

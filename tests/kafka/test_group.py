@@ -101,7 +101,7 @@ async def test_shards_that_stay_go_on_during_a_rebalance(
         async with await joined(third, ["many"], SHARDS) as late, asyncio.TaskGroup() as tasks:
             await late.owns(2)
             standing, moved = asyncio.Event(), set(late.tokens)
-            membership: Any = late.group._membership  # type: ignore[attr-defined]  # a group on Kafka
+            membership: Any = late.group._membership  # type: ignore[attr-defined]  # of Kafka's group
             membership.on_partitions_revoked = lambda _: standing.wait()
             joining = tasks.create_task(fourth.join(["many"], SHARDS), name="a fourth member")
             await until(lambda: not any(at_rest(member) for member in members))
