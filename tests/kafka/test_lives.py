@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.kafka.audit import read_cluster, violations
 from tests.kafka.lives import Lives
 from tests.kafka.looking import looking
 from tests.kafka.project import ORDERS
+from tests.kafka.test_faults import until_stopped
 
 WORKFLOWS = 24
 PEACEFUL = 4
@@ -256,6 +258,24 @@ def test_killed_when_it_should_release(lives: Lives) -> None:
     lives.live_to_the_end()
     assert lives.ended() == [-signal.SIGKILL]
     assert found(lives) == []
+
+
+@pytest.mark.parametrize("lives", [DYNAMIC], indirect=True)
+def test_an_owner_that_stands_still_in_an_open_transaction(lives: Lives) -> None:
+    """What it emitted to partitions that others read delays them until it is fenced, and is not there."""
+    ping(lives)
+    zombie = lives.begin("--step", Step.LOG_WRITTEN, "--nth", "2", "--halt", "--lasting")
+    assert zombie.pid is not None
+    until_stopped(zombie.pid)
+    ping(lives)
+    lives.live_to_the_end()
+    os.kill(zombie.pid, signal.SIGCONT)
+    asyncio.run(decided(lives))
+    zombie.kill()
+    assert lives.ended() == [-signal.SIGKILL]
+    assert found(lives) == []
+    evidence = read_cluster(lives.bootstrap, lives.prefix)
+    assert len(evidence.own("inbox")) == len(evidence.topics["pings"])
 
 
 def test_the_table_is_about_awaits_that_are_there() -> None:
