@@ -82,7 +82,6 @@ class Deciding:
 
     def ended(self, hearing: _Hearing, run: Run, value: Any, error: BaseException | None) -> None:
         """A decide callback has returned or raised."""
-        self._ledger.tick()
         snapshot = hearing.snapshot
         runs = self._workflows.runs
         if self._workflows.gone or runs.get(snapshot.workflow_id) is not run:
@@ -90,6 +89,7 @@ class Deciding:
         del runs[snapshot.workflow_id]
         if isinstance(error, Interrupted):
             return
+        self._ledger.tick()  # after the checks: who drops a run is in the middle of a step
         decided = partial(self._heard, hearing, run, value, error)
         if snapshot.status in STOPPED:
             self._workflows.mailbox(snapshot.workflow_id).unfinished = decided

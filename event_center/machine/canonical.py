@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from event_center.machine.decision import Action
-from event_center.machine.definition import Branch, Calls, Definition, Kind, On, State
+from event_center.machine.definition import Branch, Calls, Declared, Definition, Kind, On, State
 from event_center.machine.expression import Expression
 from event_center.machine.guard import (
     Computed,
@@ -52,13 +52,17 @@ def _machine(definition: Definition) -> dict[str, Any]:
         "perpetual": definition.perpetual,
         "events": None
         if declared is None
-        else {name: one.missing for name, one in declared.items()},
+        else {name: _missing(one) for name, one in declared.items()},
         "on": _table(definition.on),
         "on_error": _on(definition.on_error),
         "on_failure": definition.on_failure,
         "unhandled": definition.unhandled,
         "states": {name: _state(state) for name, state in definition.states.items()},
     }
+
+
+def _missing(declared: Declared) -> object:
+    return declared.missing if declared.hold is None else list(declared.hold)
 
 
 def _state(state: State) -> dict[str, Any]:

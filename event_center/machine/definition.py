@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from event_center.machine.decision import Action
 from event_center.machine.expression import Expression
@@ -25,6 +26,7 @@ class Missing(StrEnum):
     """What to do with an event whose workflow does not exist."""
 
     CREATE = "create"
+    HOLD = "hold"
     REJECT = "reject"
     DEAD_LETTER = "dead_letter"
 
@@ -183,12 +185,22 @@ class State:
             yield "always", self.always
 
 
+class Hold(NamedTuple):
+    """How long an event waits for a workflow that does not exist yet."""
+
+    limit_ms: int
+    expiry: Missing
+    """What becomes of it then: `reject` or `dead_letter`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declared:
     """One event of `events`."""
 
     place: Place
     missing: Missing | None = None
+    hold: Hold | None = None
+    """Given where `missing` is `hold`."""
     description: Text = ""
 
 

@@ -80,10 +80,10 @@ class Taken:
     remembered: Mapping[str, str]
     done: tuple[str, ...]
     """States that are done by it and say what happens then."""
-    settled: bool
+    ends_step: bool
     """Nothing follows in the same step."""
     lone: Move | None
-    """The only move of a step that is settled."""
+    """The only move, if nothing follows it in the same step."""
     plain: bool
     """All that was active is left, and all timers of what is entered are plain delays."""
     ready: Transition | None

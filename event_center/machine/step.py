@@ -26,7 +26,7 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Calls, Definition, Missing, OnFailure
+from event_center.machine.definition import Calls, Definition, Hold, Missing, OnFailure
 from event_center.machine.guard import Named, leaves
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
@@ -237,6 +237,11 @@ class Machine:
         row = self._table.row(self._table.arrival(self.initial).configuration)
         accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != RESERVED)
         return Missing.CREATE if accepted else Missing.REJECT
+
+    def hold(self, event_name: str) -> Hold | None:
+        """How long such an event is held for a workflow that does not exist; None: it is not."""
+        declared = (self.definition.events or {}).get(event_name)
+        return None if declared is None else declared.hold
 
     def creating(self) -> tuple[str, ...]:
         """The events that make a workflow where there is none, sorted."""

@@ -25,6 +25,7 @@ from event_center.machine.definition import (
     Declared,
     Definition,
     Kind,
+    Missing,
     On,
     OnFailure,
     Raise,
@@ -47,6 +48,7 @@ from event_center.machine.value import Value
 from event_center.model import Result, Unhandled
 
 _WIDTH = 100
+"""Columns of a line of YAML: as long as lines of our own code."""
 Plain = dict[str, Any]
 
 
@@ -144,7 +146,10 @@ def _text(text: str | Mapping[str, str]) -> object:
 
 
 def _event(declared: Declared) -> Plain:
-    missing = _unless(declared.missing, None)
+    missing: object = _unless(declared.missing, None)
+    if declared.hold is not None:
+        expiry = _unless(declared.hold.expiry, Missing.DEAD_LETTER)
+        missing = _said({"hold": in_words(declared.hold.limit_ms), "expiry": expiry})
     return _said({"description": _text(declared.description), "missing": missing})
 
 

@@ -23,6 +23,7 @@ TIMER = "timer"
 RUN = "run"
 COMMAND = "command"
 LOST = "lost"
+REMOVED = "removed"
 
 _dumps = orjson.dumps
 _outgoing = tuple.__new__

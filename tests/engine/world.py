@@ -208,14 +208,27 @@ class World:
         await self.start()
         await self.served()
 
+    def damage(self, key: bytes, value: bytes | None) -> None:
+        """Change an entry of the first shard, or remove it, as no cut would."""
+        store = self.broker._stores[Shard(0)]
+        if value is None:
+            del store[key]
+        else:
+            store[key] = value
+
     # -- time ----------------------------------------------------------------------------------
 
     def clock(self) -> int:
-        """The wall clock of all processes: the event loop's time, and all leaps."""
+        """
+        The wall clock of all processes: the event loop's time, and all leaps.
+
+        Every look at it is a millisecond later: what is stamped twice for one step differs, and shows.
+        """
         try:
             running_ms = round(asyncio.get_running_loop().time() * 1000)
         except RuntimeError:
             running_ms = 0
+        self._ahead_ms += 1
         return NOW + running_ms + self._ahead_ms
 
     async def leap(self, hours: float = 0.0, *, seconds: float = 0.0) -> None:

@@ -22,6 +22,7 @@ from event_center.client.workflows import show
 from event_center.errors import Fenced, NotCommitted, Unknown
 from event_center.failpoint import Step
 from event_center.log.kafka import KafkaLog
+from event_center.log.port import Log
 from event_center.model import Outgoing, Shard
 from tests.kafka.audit import read_cluster, violations
 from tests.kafka.broker import bootstrap
@@ -29,8 +30,8 @@ from tests.kafka.harness import KafkaHarness
 from tests.kafka.looking import looking
 from tests.kafka.project import ORDERS, ROOT, TIMEOUT_S, Project
 from tests.kafka.test_faults import EVENTS, Center, until_stopped
-from tests.log.contract import test_cut, test_fetch, test_lease, test_restore_and_read
-from tests.log.harness import entries_of, joined, puts, restored
+from tests.log.contract import test_cut, test_fetch, test_kept, test_lease, test_restore_and_read
+from tests.log.harness import Harness, entries_of, joined, puts, restored
 
 
 @pytest_asyncio.fixture
@@ -50,9 +51,7 @@ async def log(harness: KafkaHarness) -> KafkaLog:
 
 
 class TestCut(test_cut.TestCut):
-    # Records are written before the entries of their cut: not at the same moment.
-    test_a_reader_never_sees_a_part = None
-    test_cancelled = None
+    """All of it but `TestOneMoment`: records are written before the entries of their cut."""
 
 
 class TestFetch(test_fetch.TestFetch):
@@ -60,9 +59,7 @@ class TestFetch(test_fetch.TestFetch):
 
 
 class TestLease(test_lease.TestLease):
-    async def test_fences_the_former_owner(
-        self, harness: test_lease.Harness, log: test_lease.Log
-    ) -> None:
+    async def test_fences_the_former_owner(self, harness: Harness, log: Log) -> None:
         """Who is not in the group any more writes nothing."""
         async with await joined(log, ["orders"], 1) as zombie:
             await zombie.has(0)
@@ -80,9 +77,7 @@ class TestLease(test_lease.TestLease):
                 await owner.leases[Shard(0)].commit(puts({b"b": b"1"}))
             assert await entries_of(other, 0) == {b"a": b"1", b"b": b"1"}
 
-    async def test_of_a_shard_that_was_given_up(
-        self, harness: KafkaHarness, log: test_lease.Log
-    ) -> None:
+    async def test_of_a_shard_that_was_given_up(self, harness: KafkaHarness, log: Log) -> None:
         """An owner that does not release what is called back writes nothing once others can have it."""
         del log
         harness.options = replace(harness.options, handover_timeout_s=0.05)
@@ -98,13 +93,12 @@ class TestLease(test_lease.TestLease):
                 await other.leases[shard].commit(puts({b"a": b"1"}))
                 assert await entries_of(slow, int(shard)) == {b"a": b"1"}
 
-    async def test_in_a_generation_that_was_not_told(
-        self, harness: KafkaHarness, log: test_lease.Log
-    ) -> None:
+    async def test_in_a_generation_that_was_not_told(self, harness: KafkaHarness, log: Log) -> None:
         """What the group says counts for the share that was told; later, others may have the shard."""
         async with await joined(log, ["orders"], 1) as member:
             await member.has(0)
-            membership: Any = member.group._membership  # type: ignore[attr-defined]
+            group: Any = member.group
+            membership = group._membership
             told, membership._told = membership._told, membership._told - 1
             with pytest.raises(NotCommitted, match="changes hands"):
                 await member.leases[Shard(0)].commit(puts({b"a": b"1"}))
@@ -113,9 +107,7 @@ class TestLease(test_lease.TestLease):
             assert await entries_of(log, 0) == {b"a": b"2"}
         del harness
 
-    async def test_when_it_is_not_certain_any_more(
-        self, harness: KafkaHarness, log: test_lease.Log
-    ) -> None:
+    async def test_when_it_is_not_certain_any_more(self, harness: KafkaHarness, log: Log) -> None:
         """A step is not begun, and one that lasts is given up, once the group may have gone on."""
         async with await joined(log, ["orders"], 1) as member:
             await member.has(0)
@@ -155,18 +147,24 @@ class TestRestore(test_restore_and_read.TestRestore):
     """All of it."""
 
 
+class TestKept(test_kept.TestKept):
+    """All of it."""
+
+
 class Dies(Exception):
     """Stands for the end of the process."""
 
 
+Entries = Mapping[bytes, bytes | None]
+
 VALUE = b"x" * 400_000
-FIRST = {b"%d" % n: b"1" + VALUE for n in range(4)} | {b"gone": b"1"}
-SECOND = {b"%d" % n: b"2" + VALUE * n for n in range(1, 5)} | {b"gone": None}
-SMALL = {b"0": b"2", b"4": b"2", b"gone": None}
+FIRST: Entries = {b"%d" % n: b"1" + VALUE for n in range(4)} | {b"gone": b"1"}
+SECOND: Entries = {b"%d" % n: b"2" + VALUE * n for n in range(1, 5)} | {b"gone": None}
+SMALL: Entries = {b"0": b"2", b"4": b"2", b"gone": None}
 
 
 async def dying(
-    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Mapping[bytes, bytes | None]
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Entries
 ) -> list[dict[bytes, bytes]]:
     """A cut is begun and its process dies in the step after so many; what is found then, and later."""
     async with await joined(log, ["orders"], 1) as member:
@@ -194,15 +192,15 @@ async def dying(
         return [*found, last | {b"1": found[0][b"1"]}]
 
 
-def after_both(cut: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+def after_both(cut: Entries) -> dict[bytes, bytes]:
     """The entries after both cuts."""
-    return {key: value for key, value in (FIRST | cut).items() if value is not None}
+    return {key: value for key, value in {**FIRST, **cut}.items() if value is not None}
 
 
 @pytest.mark.parametrize("after", range(5))
 @pytest.mark.parametrize("cut", [SMALL, SECOND], ids=["small", "large"])
 async def test_entries_are_whole(
-    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Mapping[bytes, bytes | None]
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Entries
 ) -> None:
     """A cut that was begun is there whole or not at all, whatever it was too large for."""
     found = await dying(log, monkeypatch, after, cut)

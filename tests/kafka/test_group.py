@@ -43,7 +43,7 @@ class Busy:
 
     async def __aexit__(self, *error: object) -> None:
         self._over = True
-        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
+        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]  # what `async with` gives
 
     async def _cut(self) -> None:
         while not self._over:
@@ -62,7 +62,8 @@ class Busy:
         except (Fenced, NotCommitted):
             return
         except Unknown:
-            await self.member.take_over_again(shard)
+            if shard in self.member.tokens:
+                await self.member.take_over(shard, self.member.tokens[shard])
 
     async def _fetch(self) -> None:
         while not self._over:
@@ -101,8 +102,8 @@ async def test_shards_that_stay_go_on_during_a_rebalance(
         async with await joined(third, ["many"], SHARDS) as late, asyncio.TaskGroup() as tasks:
             await late.owns(2)
             standing, moved = asyncio.Event(), set(late.tokens)
-            membership: Any = late.group._membership  # type: ignore[attr-defined]
-            membership.on_partitions_revoked = lambda _: standing.wait()
+            group: Any = late.group
+            group._membership.on_partitions_revoked = lambda _: standing.wait()
             joining = tasks.create_task(fourth.join(["many"], SHARDS), name="a fourth member")
             await until(lambda: not any(at_rest(member) for member in members))
             for work in works:
@@ -176,7 +177,8 @@ class TestInstances:
         """A member whose consumer has given up joins again, and has its shards without an operator."""
         async with await joined(kafka_log, ["orders"], 2) as member:
             await member.has(0, 1)
-            consumer = member.group._membership._consumer  # type: ignore[attr-defined]
+            group: Any = member.group
+            consumer = group._membership._consumer
             consumer._coordinator.ensure_active_group = fail
             other = await kafka_harness.open()
             async with await joined(other, ["orders"], 2) as second:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -111,7 +112,8 @@ class TestFencing:
 
 async def freeze(member: Member) -> None:
     """Stop a member's heartbeats, as a process that is stopped does."""
-    membership = member.group._membership  # type: ignore[attr-defined]
+    group: Any = member.group
+    membership = group._membership
     coordinator = membership._consumer._coordinator
     for task in (membership._tending, coordinator._coordination_task, coordinator._heartbeat_task):
         task.cancel()
@@ -213,7 +215,7 @@ class TestSizes:
             await lease.commit(puts({b"a": b"1", b"b": b"1"}))
             with pytest.raises(Unknown, match="MessageSizeTooLarge"):
                 await lease.commit(puts({b"a": b"2", b"b": b"x" * 50_000}))
-            await member.take_over_again(Shard(0))
+            await member.take_over(Shard(0), member.tokens[Shard(0)])
             assert member.state[Shard(0)] == {b"a": b"1", b"b": b"1"}
             await member.leases[Shard(0)].commit(puts({b"a": b"2"}))
         assert await entries_of(log, 0) == {b"a": b"2", b"b": b"1"}

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pytest
 from aiokafka.admin import NewTopic
-from confluent_kafka import Producer
 
-from event_center.errors import LogUnavailable
-from event_center.log.kafka import KafkaLog
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.running import TOPIC, Running
-from tests.log.harness import flat, joined
 from tests.waiting import PATIENCE_S
 
 WORKFLOWS = 24
@@ -81,7 +77,7 @@ class TestRecords:
         producer = running.producer()
         nonsense = (None, b"", b"\xff\xfe", b"[1]")
         for value in nonsense:
-            headers = [("empty", None), ("raw", b"\xff")]
+            headers: list[tuple[str, str | bytes | None]] = [("empty", None), ("raw", b"\xff")]
             producer.produce(running.topic, value, key="w0", headers=headers)
         producer.produce(running.topic, None)
         producer.produce(running.topic, event(0), key="w0")
@@ -138,28 +134,6 @@ class TestRecords:
                 producer.produce(running.topic, event(name), key=f"w{name}")
             producer.flush(PATIENCE_S)
         assert (await running.decided())["events"]["applied"] == 200 * len(codecs)
-
-    async def test_compressed_in_a_way_that_can_not_be_read(
-        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Without the library for a codec a fetch says so and skips nothing; with it all is read."""
-        real = kafka_harness.options.topic_prefix + "orders"
-        producer = Producer(
-            {"bootstrap.servers": bootstrap(), "compression.type": "zstd", "linger.ms": 50}
-        )
-        for number in range(200):
-            producer.produce(real, b"%d" % number, partition=0)
-        producer.flush(PATIENCE_S)
-        with monkeypatch.context() as patch:
-            patch.setattr("aiokafka.codec.has_zstd", lambda: False)
-            async with await joined(kafka_log, ["orders"], 1) as member:
-                await member.has(0)
-                with pytest.raises(LogUnavailable, match="nothing was skipped"):
-                    await member.fetched(1)
-            await kafka_log.close()
-        async with await joined(await kafka_harness.open(), ["orders"], 1) as member:
-            values = [record.value for record in flat(await member.fetched(200), "orders", 0)]
-        assert values == [b"%d" % number for number in range(200)]
 
 
 class TestTransactions:

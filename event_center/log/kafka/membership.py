@@ -83,7 +83,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._lag = lag
         try:
             await self._start()
-        except (LogUnavailable, asyncio.CancelledError):
+        except BaseException:  # whatever it was goes on, and the consumer is let go of
             _ = self.vanish()
             raise
         self._tending = self._clients.aside(self._tend(), "tend the membership", self._broken)
@@ -174,13 +174,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             for partition in assigned:
                 self._consumer.seek(partition, 0)  # so that it looks for no offset by itself
         self._at_rest.set()
-        if self._share is not None and self._leaving is None:
+        if self._share is None or self._leaving is not None:
+            return
+        try:
             member = self._consumer._coordinator.member_id  # noqa: SLF001 - as of `_generation`
             if member != self._member:
                 self._member = member
                 self._returned()
             self._told = self._generation()
             self._shared(self._share, self._told)
+        except BaseException as error:
+            self._broken(error)  # aiokafka hears no error of a listener
+            raise
 
     def _generation(self) -> int:
         """Which generation of the group the client is in; it has no public name."""
