@@ -178,6 +178,15 @@ _TEXTS = {
         "  lit: {type: final}",
         "Declare the key with its default in `data`, or assign it somewhere.",
     ),
+    Code.TEST: (
+        "A test of the machine comes out otherwise",
+        _HEAD + "states:\n  off: {on: {press: lit}}\n  lit: {type: final}\n"
+        "tests:\n- {steps: [{event: press, state: off}]}",
+        (
+            "Found by `check` and by pytest, not when a center starts. Mend the machine, or the test: the "
+            "message says what the step came to."
+        ),
+    ),
     Code.LOST_STATE: (
         "A workflow in a state that is no more",
         "",

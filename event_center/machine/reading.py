@@ -18,6 +18,7 @@ from event_center.machine.branches import (
     read_text,
     read_way,
 )
+from event_center.machine.cases import read_cases
 from event_center.machine.decision import Retry
 from event_center.machine.definition import (
     NOWHERE,
@@ -59,6 +60,7 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         perpetual=reader.flag(fields.get("perpetual"), "perpetual"),
         title=read_text(reader, fields, "title"),
         description=read_text(reader, fields, "description"),
+        tests=read_cases(reader, fields.get("tests")),
     )
 
 

@@ -73,6 +73,8 @@ class Machine:
     guards: frozenset[str]
     """The names of the guards that plugins give."""
     definition: Definition = field(repr=False)
+    given: Mapping[str, Guard] = field(repr=False)
+    """The named guards that it has been given."""
     _table: Table = field(repr=False)
     _moves: Mapping[str, Mapping[str, Transition | Choice]] = field(repr=False)
 
@@ -368,6 +370,7 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         exits={name: _names(state.exit) for name, state in states.items()},
         guards=frozenset(guard.name for guard in _named(definition)),
         definition=definition,
+        given=dict(guards or {}),
         _table=table,
         _moves=table.moves,
     )

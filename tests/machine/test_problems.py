@@ -84,7 +84,6 @@ LATER_IN_STATE = [
 ]
 LATER_IN_MACHINE = [
     "migrate",
-    "tests",
     "invoke",
     "always",
     "defer",

@@ -300,6 +300,7 @@ class Clients:
             # A consumer's stop may end by a cancellation that nobody asked for: it is stopped.
             if not stopping.cancelled() and stopping.exception() is not None:
                 log.debug("log.stop_failed", error=repr(stopping.exception()))
+            await _cut_off(client)  # a connection that was made meanwhile is still open
             return
         look_at_end(stopping)
         stopping.cancel()
