@@ -253,11 +253,7 @@ class SqliteHarness:
 
 
 class Member:
-    """
-    A well-behaved member: leases, restores and opens what it is assigned, releases what is revoked.
-
-    Its asyncio task runs inside `async with`.
-    """
+    """Inside `async with`: takes over what it is assigned, and releases what is revoked."""
 
     def __init__(self, log: Log, group: Group) -> None:
         self.log = log
