@@ -52,6 +52,7 @@ TABLE = {
     "client.py Clients._started: self.explained(error)": TROUBLE,
     "client.py Clients._stop: _cut_off(client)": TROUBLE,
     "client.py Clients._stop: _cut_off(client) #2": TROUBLE,
+    "client.py Clients._stop: _cut_off(client) #3": TROUBLE,
     "client.py Clients._stop: asyncio.wait([stopping], timeout=STOP_S)": TROUBLE,
     "client.py Clients.disposed: asyncio.wait(late)": TROUBLE,
     "client.py Clients.explained: diagnosed(self.options.bootstrap, self.options.access)": TROUBLE,
