@@ -28,6 +28,7 @@ PEACEFUL = 4
 OUTSIDE = "a client, or an operator, asks from outside of any shard: no part of a record's way"
 TROUBLE = "a cluster in trouble: nothing is read or written here; tests/kafka/test_faults.py has such days"
 RARE = "seldom waits, or late: the client knows the answer by then, or has it asked by another part"
+SPOILT = "records that can not be unpacked: only memory is changed"
 LAG = "the offsets shown to tools: nobody restores them"
 
 ELSEWHERE = {
@@ -66,6 +67,7 @@ TABLE = {
     "delivery.py AtLeastOnce._sent: self._confirm()": (
         "the group was asked before the cut: it is again only in a cut longer than a heartbeat"
     ),
+    "delivery.py guard.guarded: client.ready(node)": RARE,
     "group.py KafkaGroup._watermark: self._intake.reached(place)": RARE,
     "group.py KafkaGroup.lease: asyncio.wait([former.ending])": TROUBLE,
     "group.py KafkaGroup.lease: self._membership.at_rest(2 * self._options.heartbeat_s)": (
@@ -75,6 +77,12 @@ TABLE = {
     "group.py KafkaGroup.look: catalog.counts(gates.topics, self.shards)": (
         "every ten seconds it only looks"
     ),
+    "intake.py Intake._alone: self._asked([partition], most)": SPOILT,
+    "intake.py Intake._alone: self._lay_ready(got)": SPOILT,
+    "intake.py Intake._read: self._single_out()": SPOILT,
+    "intake.py Intake._single_out: bounded(self._consumer.end_offsets(list(named)), POLL_S)": SPOILT,
+    "intake.py Intake._single_out: self._alone(partition, line, ends[partition], AHEAD)": SPOILT,
+    "intake.py Intake._single_out: self._alone(partition, line, ends[partition], 1)": SPOILT,
     "intake.py Intake._lay_ready: bounded(self._consumer.position(partition), POLL_S)": RARE,
     "intake.py Intake._overtaken: bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)": (
         "retention was faster: only memory is changed"
@@ -145,7 +153,7 @@ TABLE = {
 
 EVERY = {one.name.removeprefix("log/kafka/") for one in awaits_in("log/kafka/*.py")}
 PLAIN = {
-    *(name for name in EVERY if "AtLeastOnce" in name or "confirm()" in name),
+    *(one for one in EVERY if "AtLeastOnce" in one or "confirm()" in one or "guard" in one),
     "lease.py KafkaLease.restore: self._write(store.unwritten | {JOURNAL: None}, [])",
     "membership.py Membership.confirm: bounded(self._consumer.commit(offsets), "
     "options.session_timeout_s)",
