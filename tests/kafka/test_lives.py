@@ -67,7 +67,7 @@ TABLE = {
     "delivery.py AtLeastOnce._sent: self._confirm()": (
         "the group was asked before the cut: it is again only in a cut longer than a heartbeat"
     ),
-    "delivery.py guard.guarded: client.ready(node)": RARE,
+    "delivery.py only_while_certain.in_time: client.ready(node)": RARE,
     "group.py KafkaGroup._watermark: self._intake.reached(place)": RARE,
     "group.py KafkaGroup.lease: asyncio.wait([former.ending])": TROUBLE,
     "group.py KafkaGroup.lease: self._membership.at_rest(2 * self._options.heartbeat_s)": (
@@ -153,7 +153,7 @@ TABLE = {
 
 EVERY = {one.name.removeprefix("log/kafka/") for one in awaits_in("log/kafka/*.py")}
 PLAIN = {
-    *(one for one in EVERY if "AtLeastOnce" in one or "confirm()" in one or "guard" in one),
+    *(one for one in EVERY if "AtLeastOnce" in one or "confirm()" in one or "in_time" in one),
     "lease.py KafkaLease.restore: self._write(store.unwritten | {JOURNAL: None}, [])",
     "membership.py Membership.confirm: bounded(self._consumer.commit(offsets), "
     "options.session_timeout_s)",

@@ -73,19 +73,19 @@ class ExactlyOnce:
         return await transact(self._producer, both, self._prefix, self._limit_s)
 
 
-def guard(client: Any, certain_until: Callable[[], float]) -> None:
+def only_while_certain(client: Any, certain_until: Callable[[], float]) -> None:
     """Let this client send batches only until then: its process may have stood still since it got them."""
     send = client.send
     loop = asyncio.get_running_loop()
 
-    async def guarded(node: int, request: Any, **more: Any) -> Any:
+    async def in_time(node: int, request: Any, **more: Any) -> Any:
         if isinstance(request, ProduceRequest):
             await client.ready(node)  # so that nothing is awaited between this look and the write
             if certain_until() <= loop.time():
                 raise KafkaError("it is not certain any more that nobody else has the shard")
         return await send(node, request, **more)
 
-    client.send = guarded
+    client.send = in_time
 
 
 class AtLeastOnce:
@@ -94,7 +94,7 @@ class AtLeastOnce:
 
     No broker refuses what a former owner writes. So each step begins, and ends, while it is certain that
     nobody else has the shard; one that would last longer is given up. And the producer looks once more,
-    at the moment at which a batch goes into its connection (`guard`).
+    at the moment at which a batch goes into its connection (`only_while_certain`).
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, U
 from event_center.log.gates import Place
 from event_center.log.kafka.ahead import truncated
 from event_center.log.kafka.client import Clients
-from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce, guard
+from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce, only_while_certain
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.store import JOURNAL, Store
@@ -55,7 +55,7 @@ class Cluster:
         """How this log's leases write."""
         options = self.clients.options
         if options.at_least_once:
-            guard(producer.client, certain_until)
+            only_while_certain(producer.client, certain_until)
             return AtLeastOnce(producer, self.packer, options, confirm)
         return ExactlyOnce(producer, options.topic_prefix, options.call_s)
 
