@@ -17,6 +17,7 @@ import typer
 from event_center.cli import (
     casework,
     checking,
+    comparing,
     drawing,
     exchanging,
     letters,
@@ -69,6 +70,7 @@ app.command("cases", rich_help_panel=DESIGN)(casework.cases)
 app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
+app.command("diff", rich_help_panel=RUN)(comparing.diff)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)

@@ -52,6 +52,8 @@ class ShardAudit:
         self._orders: dict[tuple[str, str, int], Order] = {}
         self._broken_for: set[str] = set()
         self._epoch = 0
+        self._jobs = 0
+        """Jobs of all snapshots so far."""
         self._places: Counter[tuple[str, int, str, str]] = Counter()
 
     def take(self, cut: KeptCut) -> None:
@@ -112,6 +114,10 @@ class ShardAudit:
             return
         if "machine" not in told.data and told.kind != "run":
             return  # a record that reached no workflow, though one of this id exists
+        if told.kind == "migrated":
+            newer = self._machines.get((str(told.get("machine")), int(told.get("version"))))
+            self._hear(workflow_id, cut, life.upgrade(newer, told))
+            return
         life.cut_at_ms = cut.at_ms
         if position is None:
             event = self._events.replayed(told.origin)
@@ -132,7 +138,8 @@ class ShardAudit:
             story = f"it is of machine {told.get('machine')} version {told.get('version')}"
             self._complain(workflow_id, f"{story}, which the audit was not given", Promise.ONCE)
         else:
-            self.lives[workflow_id] = Life(machine, told, cut.at_ms)
+            event = self._events.event(formats.position_of(str(told.get("origin"))))
+            self.lives[workflow_id] = Life(machine, told, cut.at_ms, event)
             self._hold(machine, told)
 
     def _hold(self, machine: Machine, told: Told) -> None:
@@ -251,6 +258,7 @@ class ShardAudit:
             former = self.shots.get(workflow_id)
             if former is not None:
                 self._places[former.machine, former.version, former.state, former.status] -= 1
+                self._jobs -= len(former.jobs)
             if value is None:
                 self.shots.pop(workflow_id, None)
                 silent = workflow_id not in self._removed
@@ -261,6 +269,7 @@ class ShardAudit:
             shot = formats.read_snapshot(value, f"{cut}, workflow {workflow_id!r}")
             self.shots[workflow_id] = shot
             self._places[shot.machine, shot.version, shot.state, shot.status] += 1
+            self._jobs += len(shot.jobs)
             self._compare(cut, workflow_id, former, shot)
         for told in written.history:
             if (
@@ -342,3 +351,6 @@ class ShardAudit:
                 Promise.WHOLE_CUTS,
                 f"it counts {dict(state.counts)}, its snapshots {dict(counts)}",
             )
+        if state.jobs != self._jobs:
+            story = f"it counts {state.jobs} jobs, its snapshots have {self._jobs}"
+            yield Promise.WHOLE_CUTS, story
