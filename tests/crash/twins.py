@@ -136,6 +136,7 @@ def uncertain() -> None:
         return math.inf
 
     PATCH.setattr(KafkaGroup, "_confirm", confirm)
+    PATCH.setattr(KafkaGroup, "_certain_until", lambda self, shard: math.inf)
 
 
 def cramped() -> None:

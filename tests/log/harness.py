@@ -244,11 +244,7 @@ class SqliteHarness:
 
 
 class Member:
-    """
-    A well-behaved member: leases, restores and opens what it is assigned, releases what is revoked.
-
-    Its asyncio task runs inside `async with`.
-    """
+    """Inside `async with`: takes over what it is assigned, and releases what is revoked."""
 
     def __init__(self, log: Log, group: Group) -> None:
         self.log = log
@@ -286,7 +282,7 @@ class Member:
             self.seen.append(change)
             match change:
                 case Assigned(shard=shard, token=token):
-                    await self._take_over(shard, token)
+                    await self.take_over(shard, token)
                 case Revoked(shard=shard):
                     self.tokens.pop(shard, None)
                     if shard in self.leases and not self.holding:
@@ -296,7 +292,8 @@ class Member:
                     self.tokens.pop(shard, None)
                     self.leases.pop(shard, None)
 
-    async def _take_over(self, shard: Shard, token: Token) -> None:
+    async def take_over(self, shard: Shard, token: Token) -> None:
+        """Lease, restore and open a shard."""
         try:
             lease = await self.group.lease(shard, token)
             self.state[shard] = await restored(lease)
@@ -305,11 +302,6 @@ class Member:
             return
         self.tokens[shard] = token
         self.leases[shard] = lease
-
-    async def take_over_again(self, shard: Shard) -> None:
-        """After a cut of unknown end, do as the engine does: lease, restore and open the shard anew."""
-        if shard in self.tokens:
-            await self._take_over(shard, self.tokens[shard])
 
     async def has(self, *shards: int) -> None:
         """Wait until exactly these shards are taken over."""
