@@ -15,6 +15,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
+pytest_plugins = ["tests.kafka.broker", "tests.log.counting", "tests.spreading"]
+
 settings.register_profile("desk", max_examples=30, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True)
 settings.register_profile("thorough", max_examples=2_000, deadline=None, print_blob=True)

@@ -23,9 +23,10 @@ from tests.kafka.audit import read_cluster, violations
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.looking import looking
-from tests.kafka.project import ROOT, TIMEOUT_S, Project
+from tests.kafka.project import ROOT, Project
 from tests.log.contract import test_cut, test_fetch, test_lease, test_restore_and_read
 from tests.log.harness import entries_of, joined, puts, restored
+from tests.waiting import PATIENCE_S
 
 
 @pytest_asyncio.fixture
@@ -181,7 +182,7 @@ def run(relays: Project, *arguments: str) -> int:
     environment = relays.environment | {"PYTHONPATH": str(ROOT)}
     with (relays.folder / "daemon.log").open("ab") as output:
         return subprocess.run(
-            command, stdout=output, stderr=output, timeout=TIMEOUT_S, check=False, env=environment
+            command, stdout=output, stderr=output, timeout=PATIENCE_S, check=False, env=environment
         ).returncode
 
 

@@ -18,6 +18,7 @@ from event_center.log.kafka.group import KafkaGroup
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
 from tests.log.harness import Member, clock, flat, joined, numbered, puts, until
+from tests.waiting import PATIENCE_S
 
 SHARDS = 6
 PAUSE_S = 1.0
@@ -129,7 +130,7 @@ class TestInstances:
         for _ in range(2):
             log = await named(kafka_harness, "same")
             groups.append(await log.join(["orders"], 4))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             refused = await heard_by(groups)
         assert "instance_id 'same'" in str(refused)
         del kafka_log

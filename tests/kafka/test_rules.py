@@ -23,6 +23,7 @@ from event_center.log.port import Cut
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
 from tests.log.harness import joined
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = ROOT / "event_center/log/kafka"
@@ -206,6 +207,6 @@ async def test_a_client_that_does_not_stop_is_left_behind(
     clients = Clients(kafka_harness.options)
     hangs, raises = Stubborn(raises=False), Stubborn(raises=True)
     clients.dispose(hangs, raises)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await clients.disposed()
     assert hangs.cancelled

@@ -38,7 +38,7 @@ from tests.log.harness import (
     restored,
     values_of,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 NOBODY = 65_534
 
@@ -135,7 +135,7 @@ class TestGroupCommit:
             await member.group.lease(Shard(1), member.tokens[Shard(1)])
             gate, began = threading.Event(), threading.Event()
             writer = sqlite_log._file.writer
-            blocking = writer.send(lambda transaction: (began.set(), gate.wait(10))[1])
+            blocking = writer.send(lambda transaction: (began.set(), gate.wait(PATIENCE_S))[1])
             await until(began.is_set)
             steps: list[Step] = []
             install(steps.append)
@@ -165,7 +165,7 @@ class TestGroupCommit:
         """A job that SQLite refuses is NotCommitted alone; those beside it are written."""
         gate, began = threading.Event(), threading.Event()
         writer = sqlite_log._file.writer
-        blocking = writer.send(lambda transaction: (began.set(), gate.wait(10))[1])
+        blocking = writer.send(lambda transaction: (began.set(), gate.wait(PATIENCE_S))[1])
         await until(began.is_set)
 
         def fail(transaction: Transaction) -> None:
