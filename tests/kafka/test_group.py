@@ -21,7 +21,8 @@ from tests.log.harness import Member, clock, flat, joined, numbered, puts, until
 from tests.waiting import PATIENCE_S
 
 SHARDS = 6
-PAUSE_S = 1.0
+PAUSE_S = 3.0
+"""Half of the time that the group waits for a member: a busy machine may well take one second."""
 """The longest gap between two cuts that counts as going on: ten times what this broker needs."""
 
 
