@@ -33,6 +33,18 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
+SLOW = ("bench/", "cli/", "crash/", "docs/test_documents.py", "kafka/", "scenarios/")
+"""Where tests start processes and brokers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes or needs a broker, so that it can be left out."""
+    for item in items:
+        where = item.nodeid.removeprefix("tests/")
+        if where.startswith(SLOW) or "[kafka" in where:
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def _log_as_before() -> Iterator[None]:
     """Whatever has set logging up in this process, a command or a fixture: each test begins as ever."""

@@ -22,8 +22,10 @@ from tests.waiting import PATIENCE_S
 
 SHARDS = 6
 PAUSE_S = 3.0
-"""Half of the time that the group waits for a member: a busy machine may well take one second."""
-"""The longest gap between two cuts that counts as going on: ten times what this broker needs."""
+"""
+The longest gap between two cuts that counts as going on: half of the time that the group waits for a
+member, and far more than a broker on a busy machine needs.
+"""
 
 
 class Busy:
