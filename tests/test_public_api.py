@@ -13,6 +13,7 @@ from event_center import testing
 PUBLIC = [
     "AnyState",
     "Blueprint",
+    "Bound",
     "Callbacks",
     "Center",
     "Compound",
@@ -22,15 +23,18 @@ PUBLIC = [
     "Do",
     "Event",
     "EventCenterError",
+    "EventRefused",
     "LogError",
     "LogInUse",
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",
     "Publisher",
+    "RecordChanged",
     "RetryLater",
     "State",
     "SyncPublisher",
@@ -39,6 +43,7 @@ PUBLIC = [
     "callbacks",
     "load",
     "parse",
+    "with_callbacks",
 ]
 
 TESTING = [

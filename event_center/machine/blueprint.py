@@ -24,6 +24,8 @@ Guard = str | Function | Mapping[str, object]
 """A name, an expression that begins with `=`, a function, or one of not, and, or, in."""
 Names = str | Iterable[str]
 Raised = str | Mapping[str, object]
+Tags = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+"""Words for readers and tools, or the same in several languages."""
 
 
 class _CallOptions(TypedDict, total=False):
@@ -57,6 +59,7 @@ class _BranchOptions(TypedDict, total=False):
     actions: Callbacks
     assign: Mapping[str, Any]
     raises: Raised | Sequence[Raised]
+    emit: Mapping[str, object] | Sequence[Mapping[str, object]]
     reenter: bool
     description: Text
 
@@ -72,7 +75,7 @@ class _ErrorOptions(_BranchOptions, total=False):
 class _OuterOptions(TypedDict, total=False):
     title: Text
     description: Text
-    tags: str | Sequence[str]
+    tags: Tags
     meta: Any
     perpetual: bool
     entry: Callbacks
@@ -90,8 +93,11 @@ class _StateOptions(_OuterOptions, total=False):
 
 class _MachineOptions(TypedDict, total=False):
     machine: str
+    migrate: Mapping[str, object] | Sequence[Mapping[str, object]]
     title: Text
     description: Text
+    tags: Tags
+    meta: Any
     data: Mapping[str, Any]
     retries: Mapping[str, Mapping[str, object]]
     events: Mapping[str, Mapping[str, object] | None]
@@ -167,11 +173,11 @@ class Origin:
         self, target: Target, *, event: Names = (), **branch: Unpack[_BranchOptions]
     ) -> Transitions:
         """A branch that leads to another state; `event` is the attribute's name by default."""
-        return self._heard(event, {"target": target, **branch})
+        return self._reacting(event, {"target": target, **branch})
 
     def stay(self, *, event: Names = (), **branch: Unpack[_BranchOptions]) -> Transitions:
         """A branch that is handled inside of the state, which is not left."""
-        return self._heard(event, branch)
+        return self._reacting(event, branch)
 
     def after(
         self, time: str, target: Target | None = None, **branch: Unpack[_TimedOptions]
@@ -183,7 +189,7 @@ class Origin:
         """A branch for a callback that failed for good."""
         self._way("on_error", [], target, branch)
 
-    def _heard(self, event: Names, branch: Mapping[str, object]) -> Transitions:
+    def _reacting(self, event: Names, branch: Mapping[str, object]) -> Transitions:
         names = [event] if isinstance(event, str) else list(event)
         return Transitions((self._way("on", names, None, branch),))
 

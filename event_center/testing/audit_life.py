@@ -38,7 +38,7 @@ _OWN = (
 class Debt:
     """One run that a transition owed."""
 
-    __slots__ = ("at_ms", "eager", "name", "seq", "settled")
+    __slots__ = ("at_ms", "eager", "ended", "name", "seq")
 
     def __init__(self, owed: Owed, at_ms: int, *, eager: bool) -> None:
         self.name = owed.name
@@ -46,15 +46,17 @@ class Debt:
         self.at_ms = at_ms
         """When the cut that owes it was committed, at the earliest."""
         self.eager = eager
-        self.settled = ""
+        self.ended = ""
         """`done`, `failed` or `given_up`; empty while it is owed."""
 
 
 class Life:
     """A workflow as its history tells it."""
 
-    def __init__(self, machine: Machine, told: Told, cut_at_ms: int) -> None:
-        birth = machine.birth(told.at_ms)
+    def __init__(
+        self, machine: Machine, told: Told, cut_at_ms: int, event: Event | None = None
+    ) -> None:
+        birth = machine.birth(told.at_ms, event, told.workflow_id)
         self.machine = machine
         self.snapshot = Snapshot(told.workflow_id, machine.name, machine.version, birth.target)
         self.snapshot.data = birth.data or {}
@@ -108,6 +110,21 @@ class Life:
             seqs = f"history says {told.get('seq')}, its transitions make {self.snapshot.seq}"
             yield Promise.ONCE, f"seq at {told.origin}: {seqs}"
 
+    def upgrade(self, machine: Machine | None, told: Told) -> Iterator[Complaint]:
+        """The workflow goes on under another version of its machine."""
+        snapshot, target = self.snapshot, told.get("to")
+        upgraded = None if machine is None else machine.upgraded(snapshot, told.at_ms)
+        if machine is None or upgraded is None or upgraded.state != target:
+            version = told.get("version")
+            yield (
+                Promise.ONCE,
+                f"{target!r} is not what version {version} makes of {snapshot.state!r}",
+            )
+            return
+        self.machine, snapshot.version = machine, machine.version
+        snapshot.state, snapshot.data = upgraded.state, upgraded.data
+        snapshot.timers, snapshot.memory = upgraded.timers, upgraded.memory
+
     def _event(self, told: Told) -> Event:
         """The event of something that is no record: a timer, a run's result, a replayed letter."""
         name = str(told.get("event"))
@@ -157,7 +174,7 @@ class Life:
             return
         else:
             decision = self._step(event, told.at_ms)
-        blind = self.blind or self._unheard(told)
+        blind = self.blind or self._unrecorded(told)
         if blind and (not isinstance(decision, Transition) or decision.target != target):
             decision = self._believed(target, told)
         if not isinstance(decision, Transition):
@@ -179,7 +196,7 @@ class Life:
             if event.startswith(own) and not told.origin.startswith(origin):
                 yield promise, f"{told.origin} ({event}) was applied, but only {origin}… is {own}"
 
-    def _unheard(self, told: Told) -> bool:
+    def _unrecorded(self, told: Told) -> bool:
         """Whether the event had a payload that is not on record."""
         event = str(told.get("event"))
         if told.origin.startswith("run/"):
@@ -236,12 +253,18 @@ class Life:
                 snapshot.timers = self.machine.timers_after(snapshot, fired, told.at_ms)
         if reason == "finished" and snapshot.result is None:
             yield Promise.ONCE, f"{told.origin} was refused as finished, which the workflow is not"
-        if reason not in JUDGED or self.blind or self._unheard(told):
+        if reason not in JUDGED or self.blind or self._unrecorded(told):
             return
         decision = self._step(event, told.at_ms)
         if not isinstance(decision, Refused) or decision.reason != reason:
             accepts = f"the machine accepts it in {snapshot.state!r}"
             yield Promise.ONCE, f"{told.origin} ({event.name}) was refused ({reason}), {accepts}"
+
+    def ends(self) -> Iterator[Complaint]:
+        """It is removed as all of it is said to be over."""
+        snapshot = self.snapshot
+        if snapshot.result is None or snapshot.owed or self._open:
+            yield Promise.NEVER_BACK, "it was removed before all of it was over"
 
     # -- timers --------------------------------------------------------------------------------
 
@@ -291,7 +314,7 @@ class Life:
             snapshot.owed = tuple(
                 one for one in snapshot.owed if (one.name, one.seq) != (name, seq)
             )
-            self.debts[name, seq].settled = str(outcome)
+            self.debts[name, seq].ended = str(outcome)
 
     def _command(self, told: Told) -> Iterator[Complaint]:
         if told.get("outcome") != "applied":
