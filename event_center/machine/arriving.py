@@ -40,7 +40,12 @@ def born(table: Table, event: Event, now_ms: int, workflow_id: str = "") -> Tran
     if arrival.arms or table.whole:
         timers = armed((*table.whole, *arrival.arms), snapshot, 0, now_ms)
     return Transition(
-        arrival.configuration, entered=True, data=data, timers=timers, owed=arrival.owed
+        arrival.configuration,
+        entered=True,
+        data=data,
+        timers=timers,
+        owed=arrival.owed,
+        jobs=arrival.jobs,
     )
 
 
@@ -68,6 +73,7 @@ def put(
         timers=(*kept, *armed(arrival.arms, after, seq, now_ms)),
         owed=arrival.owed,
         result=arrival.result,
+        jobs=arrival.jobs,
     )
 
 

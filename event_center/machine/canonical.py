@@ -21,6 +21,7 @@ from event_center.machine.definition import (
     Declared,
     Definition,
     Emit,
+    Job,
     Kind,
     On,
     State,
@@ -107,6 +108,7 @@ def _state(state: State) -> dict[str, Any]:
         "default": state.default,
         "always": _on(state.always),
         "defer": sorted(state.defer),
+        "invoke": [_job(job) for job in state.invoke],
     }
     return content | {key: value for key, value in more.items() if value}
 
@@ -148,6 +150,16 @@ def _action(action: Action) -> list[Any]:
     *always, errors = action.retry
     retry = [*always, sorted(errors)] if errors else always
     return list(action._replace(retry=retry))  # type: ignore[arg-type]  # only to be written
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "action": _action(job.action),
+        "grace": job.grace_ms,
+        "heartbeat": job.heartbeat_ms,
+        "on_done": _on(job.on_done),
+        "on_error": _on(job.on_error),
+    }
 
 
 def _condition(condition: Condition) -> list[Any]:  # noqa: PLR0911 - a case for each kind

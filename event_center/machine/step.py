@@ -26,7 +26,7 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Calls, Definition, Hold, Missing, OnFailure
+from event_center.machine.definition import Calls, Definition, Hold, Job, Missing, OnFailure
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
 from event_center.machine.moves import Checked, Choice, Taken
@@ -63,7 +63,7 @@ class Machine:
     states: tuple[str, ...]
     source: str
     callbacks: Mapping[str, frozenset[str]]
-    """Every callback name, with the phases that it runs in: before, exit, action, entry."""
+    """Every callback name, with the phases that it runs in: before, exit, action, entry, invoke."""
     entries: Mapping[str, tuple[str, ...]]
     """The entry callbacks of each state, in order."""
     exits: Mapping[str, tuple[str, ...]]
@@ -196,6 +196,7 @@ class Machine:
             result=taken.result,
             left=taken.left,
             memory=memory,
+            jobs=taken.jobs,
         )
 
     def birth(self, now_ms: int, event: Event | None = None, workflow_id: str = "") -> Transition:
@@ -284,6 +285,15 @@ class Machine:
             KeyError: none of them has it, or there is no such configuration.
         """
         return self._table.row(state).effects[name]
+
+    def job(self, state: str, name: str) -> Job:
+        """
+        A job of the states that are active in a configuration, by its name.
+
+        Raises:
+            KeyError: none of them has it, or there is no such configuration.
+        """
+        return self._table.row(state).jobs[name]
 
     def same_state(self, state: str, name: str) -> frozenset[str]:
         """The entry callbacks of the active state that has this one, itself included."""
