@@ -37,7 +37,10 @@ from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
 MAX_BLOB_BYTES = 512 * 1024**2
-"""SQLite holds about twice as much in one value."""
+"""
+What a record on SQLite may have: half of what one value can be there, as headers and names come on
+top.
+"""
 Kept = Mapping[str, tuple[float | None, int | None]]
 """How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
 
@@ -302,6 +305,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
     _check_topics(settings, machines)
     _check_emits(settings, machines)
     kafka = settings.log.kind == "kafka"
+    keep_s = settings.engine.keep_finished
     return Plan(
         app=settings.app,
         bound=bound,
@@ -314,6 +318,9 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         clock=clock,
         limits=EngineLimits(
             max_waiting=settings.engine.max_waiting,
+            max_held=settings.engine.max_held,
+            max_held_in_shard=settings.engine.max_held_in_shard,
+            keep_finished_ms=None if keep_s is None else round(keep_s * 1000),
             callbacks=settings.engine.callbacks,
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,

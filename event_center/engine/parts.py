@@ -13,11 +13,13 @@ import structlog
 
 from event_center.engine.commands import Commands
 from event_center.engine.effect import Effects
+from event_center.engine.holds import Holds
 from event_center.engine.intake import Intake
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
+from event_center.engine.retention import Retention
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
@@ -53,20 +55,13 @@ class Parts:
         self._plan = plan
         self._runners = runners
         self._watermarks: dict[str, int] = {}
-        writer = HistoryWriter(plan.topics.history, shard, f"/{plan.app}")
-        self.ledger = ledger = Ledger(
-            self.entry,
-            workflows,
-            writer=writer,
-            letters=(plan.topics.dead_letters, shard),
-            clock=plan.clock,
-            warm=plan.limits.warm // plan.home.shards,
-            everything=plan.every_outcome,
-        )
+        self.ledger = ledger = self._ledger()
         ledger.wake = wake
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
+        self.retention = retention = Retention(plan, ledger, timers)
         letters = Letters(plan, ledger)
+        self._holds = holds = Holds(plan, workflows, ledger, letters=letters, timers=timers)
         outbox = Outbox(ledger, plan)
         waiting = WaitingRoom(plan, workflows, ledger)
         self.turn = turn = Turn(
@@ -93,6 +88,7 @@ class Parts:
             letters=letters,
             outbox=outbox,
             waiting=waiting,
+            holds=holds,
             turn=turn,
         )
         self._commands = Commands(
@@ -105,6 +101,19 @@ class Parts:
             turn=turn,
             effects=effects,
             runners=runners,
+            retention=retention,
+        )
+
+    def _ledger(self) -> Ledger:
+        plan = self._plan
+        return Ledger(
+            self.entry,
+            self.workflows,
+            writer=HistoryWriter(plan.topics.history, self.shard, f"/{plan.app}"),
+            letters=(plan.topics.dead_letters, self.shard),
+            clock=plan.clock,
+            warm=plan.limits.warm // plan.home.shards,
+            everything=plan.every_outcome,
         )
 
     def take(self, batch: Batch) -> None:
@@ -185,11 +194,14 @@ class Parts:
             if snapshot is None:
                 continue
             self.timers.again(snapshot, now_ms)
-            if snapshot.status in STOPPED:
+            if snapshot.status in STOPPED and snapshot.status is not Status.EXPECTED:
                 continue
             if snapshot.status is Status.RETRYING:
                 self._retry(workflow_id, now_ms)
-            if any(timer.due_ms <= now_ms for timer in snapshot.timers):
+            if (
+                any(timer.due_ms <= now_ms for timer in snapshot.timers)
+                or self.retention.due(snapshot, now_ms)  # else it is armed for later already
+            ):
                 timed.append(workflow_id)
         return timed
 
@@ -214,9 +226,15 @@ class Parts:
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
         now = self.ledger.tick()
-        for workflow_id in self.timers.release(self.entry.offsets):
+        for workflow_id in self.timers.caught_up(self.entry.offsets):
             snapshot = self._readable(workflow_id)
             if snapshot is None:
+                continue
+            if snapshot.status is Status.EXPECTED:
+                self._holds.expire(snapshot, now)
+                continue
+            if self.retention.due(snapshot, now):
+                self.retention.remove(snapshot, "retention")
                 continue
             for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):
                 if timer.due_ms <= now and timer in snapshot.timers:

@@ -37,6 +37,9 @@ class EngineLimits:
 
     max_waiting: int = 10_000
     """Waiting events of one workflow; later ones are dead-lettered in sequence."""
+    max_held: int = 100
+    """Events that are held for one workflow that does not exist yet."""
+    max_held_in_shard: int = 10_000
     callbacks: int = 1_000
     """Callbacks under way at once in the process."""
     threads: int = 40
@@ -49,6 +52,8 @@ class EngineLimits:
     """What the log can hold of one record that callbacks send, or that is forwarded."""
     warm: int = 20_000
     """Workflows that stay decoded after their last event: these, and up to as many before them."""
+    keep_finished_ms: int | None = None
+    """How long a finished workflow is kept after all of it is over; None is for ever."""
     kept_bytes: int = 256 * 1024**2
     """Of shards that were released, for the case that they come back."""
     grace_s: float = 20.0

@@ -102,6 +102,9 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
         return
     try:
         head = wire.peek(value)
+        if head.needs == "e" and not waiting:
+            parts.retention.restored(workflow_id, head.due_ms)
+            return
         if head.needs == "t" and head.status != Status.RETRYING and not waiting:
             parts.timers.due(workflow_id, head.due_ms)
             return
@@ -154,6 +157,7 @@ def _items(snapshot: Snapshot, waiting: list[tuple[int, bytes]]) -> list[Waiting
         item = Waiting(None, entry.record, entry.topic, entry.partition)
         item.number = number
         item.deferred = entry.deferred
+        item.due_ms = entry.due_ms
         items.append(item)
     return items
 

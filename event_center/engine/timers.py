@@ -78,20 +78,20 @@ class Timers:
                 due[workflow_id] = None
         return list(due)
 
-    def hold(self, workflow_ids: list[str], watermarks: Watermarks) -> None:
+    def put_behind(self, workflow_ids: list[str], watermarks: Watermarks) -> None:
         """Timers of these are due; they fire once everything below the watermarks is decided."""
         self._behind.append((watermarks, workflow_ids))
 
-    def release(self, offsets: Mapping[str, int]) -> list[str]:
+    def caught_up(self, offsets: Mapping[str, int]) -> list[str]:
         """The workflows whose timers may fire now that the shard has read up to these offsets."""
-        free: list[str] = []
+        due: list[str] = []
         while self._behind:
             watermarks, workflow_ids = self._behind[0]
             if any(offsets.get(topic, 0) < mark for topic, mark in watermarks.items()):
                 break
-            free += workflow_ids
+            due += workflow_ids
             self._behind.popleft()
-        return free
+        return due
 
     @property
     def behind(self) -> bool:

@@ -51,7 +51,7 @@ _owed = tuple.__new__
 """Makes a named tuple of a tuple without the detour over its constructor: one is made per entry."""
 
 SLICE = 256
-"""Waiting events of one workflow that are decided in a row before others get their turn."""
+"""Waiting events of one workflow that are decided in a row: some ms, then others get their turn."""
 ACTIVE = Status.ACTIVE
 """Looked up once: to read a member of an enumeration costs as much as a call."""
 STEP_FAILED = (GuardFailed, ExpressionError, DefinitionError)

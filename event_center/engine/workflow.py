@@ -28,6 +28,7 @@ class Waiting:
     __slots__ = (
         "closes",
         "deferred",
+        "due_ms",
         "event",
         "gone",
         "number",
@@ -59,6 +60,8 @@ class Waiting:
         self.number = -1
         """Of its waiting entry; -1 while it has none."""
         self.deferred = False
+        self.due_ms = 0
+        """Until when it is held for a workflow that does not exist yet; 0: it is not."""
         self.gone = False
         """Decided: no cut needs to write it any more."""
 
@@ -154,6 +157,14 @@ class Workflows:
             raise self.damaged(workflow_id, error) from error
         self.by_id[workflow_id] = snapshot
         return snapshot
+
+    def remove(self, workflow_id: str) -> None:
+        """There is no such workflow any more."""
+        self.by_id.pop(workflow_id, None)
+        for store in (self.warm, self._cooling):
+            store.pop(workflow_id, None)
+        self.mailboxes.pop(workflow_id, None)
+        self.runs.pop(workflow_id, None)
 
     def cool(self) -> None:
         """

@@ -173,11 +173,11 @@ class Origin:
         self, target: Target, *, event: Names = (), **branch: Unpack[_BranchOptions]
     ) -> Transitions:
         """A branch that leads to another state; `event` is the attribute's name by default."""
-        return self._heard(event, {"target": target, **branch})
+        return self._reacting(event, {"target": target, **branch})
 
     def stay(self, *, event: Names = (), **branch: Unpack[_BranchOptions]) -> Transitions:
         """A branch that is handled inside of the state, which is not left."""
-        return self._heard(event, branch)
+        return self._reacting(event, branch)
 
     def after(
         self, time: str, target: Target | None = None, **branch: Unpack[_TimedOptions]
@@ -189,7 +189,7 @@ class Origin:
         """A branch for a callback that failed for good."""
         self._way("on_error", [], target, branch)
 
-    def _heard(self, event: Names, branch: Mapping[str, object]) -> Transitions:
+    def _reacting(self, event: Names, branch: Mapping[str, object]) -> Transitions:
         names = [event] if isinstance(event, str) else list(event)
         return Transitions((self._way("on", names, None, branch),))
 

@@ -78,8 +78,8 @@ def _upgrade(upgrade: Upgrade) -> dict[str, Any]:
 
 
 def _declared(declared: Declared) -> Any:
-    schema = declared.schema
-    return declared.missing if schema is None else [declared.missing, schema.content]
+    missing = declared.missing if declared.hold is None else list(declared.hold)
+    return missing if declared.schema is None else [missing, declared.schema.content]
 
 
 def _state(state: State) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from event_center.machine.decision import ANY, Action
 from event_center.machine.expression import Expression
@@ -26,6 +27,7 @@ class Missing(StrEnum):
     """What to do with an event whose workflow does not exist."""
 
     CREATE = "create"
+    HOLD = "hold"
     REJECT = "reject"
     DEAD_LETTER = "dead_letter"
 
@@ -204,12 +206,22 @@ class State:
             yield "always", self.always
 
 
+class Hold(NamedTuple):
+    """How long an event waits for a workflow that does not exist yet."""
+
+    limit_ms: int
+    expiry: Missing
+    """What becomes of it then: `reject` or `dead_letter`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declared:
     """One event of `events`."""
 
     place: Place
     missing: Missing | None = None
+    hold: Hold | None = None
+    """Given where `missing` is `hold`."""
     schema: Schema | None = None
     """What its payload has to fit, wherever the event comes from outside."""
     title: Text = ""
@@ -288,7 +300,7 @@ class Definition:
             for branch in on.branches:
                 yield from branch.emits
 
-    def heard(self) -> frozenset[str]:
+    def event_names(self) -> frozenset[str]:
         """The names of all events in `on`."""
         tables = (self.on, *(state.on for state in self.states.values()))
         return frozenset(name for on in tables for name in on if name != ANY)

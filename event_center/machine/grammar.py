@@ -52,7 +52,8 @@ KEYS_OF = {
     "history": _READERS | _words("history target"),
 }
 """What a state of each type may have; `result` is judged apart."""
-EVENT = Grammar("an event", _words("title description missing schema"), (), _words("dedupe expiry"))
+EVENT = Grammar("an event", _words("title description missing schema"), (), _words("dedupe"))
+HELD = Grammar("what is held", _words("hold expiry"), ("hold",))
 BRANCH = Grammar(
     "a branch",
     _words("target guard before actions assign raise emit reenter description"),
@@ -74,8 +75,6 @@ RETRY = Grammar(
 )
 GUARD = Grammar("a guard", _words("not and or in"))
 
-MISSING_LATER = _words("hold")
-
 ELSEWHERE = {
     ("a branch", "repeat"): "it is for branches of `after`",
     ("a branch", "errors"): "it is for branches of `on_error`, and for retry policies",
@@ -84,6 +83,8 @@ ELSEWHERE = {
     ("a state", "raise"): "it is for branches",
     ("a machine", "emit"): "it is for branches",
     ("a machine", "raise"): "it is for branches",
+    ("an event", "expiry"): "it is for `missing: {hold: 10m}`",
+    ("an event", "hold"): "it is for `missing: {hold: 10m}`",
     ("a state", "on_failure"): "it is for the machine",
     ("a state", "retries"): "it is for the machine",
     ("a state", "data"): "it is for the machine",

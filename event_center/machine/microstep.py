@@ -73,7 +73,7 @@ class Microsteps:
         entered = chart.sorted(entered_set)
         completed = chart.completed(entered, after)
         done = tuple(name for name in completed if states[name].on_done is not None)
-        settled = not (
+        ends_step = not (
             done
             or any(states[name].always is not None for name in after)
             or any(move.raises or move.emits for move in taken)
@@ -99,8 +99,8 @@ class Microsteps:
             result=result,
             remembered=chart.remembered(exited, before),
             done=done,
-            settled=settled,
-            lone=taken[0] if settled and len(taken) == 1 else None,
+            ends_step=ends_step,
+            lone=taken[0] if ends_step and len(taken) == 1 else None,
             plain=whole and not self._timed and not chart.remembered(exited, before),
             ready=None,
         )
@@ -110,7 +110,7 @@ class Microsteps:
         """Whether the decision is the same for every event and workflow."""
         kept = self._timed or any(self._states[name].after for name in stayed)
         return (
-            made.settled
+            made.ends_step
             and not made.remembered
             and not any(move.assign for move in made.moves)
             and not (made.entered and (made.arms or kept))

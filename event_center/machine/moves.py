@@ -20,7 +20,7 @@ from event_center.machine.schema import Schema
 from event_center.machine.scope import values_of
 from event_center.machine.timing import Arm
 from event_center.machine.value import Value, filled
-from event_center.model import MAX_ID, Event, Json, Result, Snapshot, is_workflow_id
+from event_center.model import MAX_ID_BYTES, Event, Json, Result, Snapshot, is_workflow_id
 
 Actions = tuple[Action, ...]
 
@@ -78,7 +78,7 @@ def _emitted(emit: Emit, values: dict[str, Any]) -> Emitted:
         if not (isinstance(workflow_id, str) and is_workflow_id(workflow_id)):
             raise ExpressionError(
                 f"{emit.where}: the workflow_id of {emit.event!r} is {noun(workflow_id)}; it is a "
-                f"text of 1 to {MAX_ID} bytes without control characters"
+                f"text of 1 to {MAX_ID_BYTES} bytes without control characters"
             )
     return Emitted(emit.event, workflow_id, filled(emit.payload, values), emit.topic, emit.machine)
 
@@ -106,10 +106,10 @@ class Taken:
     remembered: Mapping[str, str]
     done: tuple[str, ...]
     """States that are done by it and say what happens then."""
-    settled: bool
+    ends_step: bool
     """Nothing follows in the same step."""
     lone: Move | None
-    """The only move of a step that is settled."""
+    """The only move, if nothing follows it in the same step."""
     plain: bool
     """All that was active is left, and all timers of what is entered are plain delays."""
     ready: Transition | None

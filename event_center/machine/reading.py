@@ -25,12 +25,12 @@ from event_center.machine.definition import (
     NOWHERE,
     Declared,
     Definition,
+    Hold,
     Missing,
     OnFailure,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode
-from event_center.machine.grammar import ERROR_BRANCH, EVENT, MACHINE, MISSING_LATER
-from event_center.machine.problems import Code
+from event_center.machine.grammar import ERROR_BRANCH, EVENT, HELD, MACHINE
 from event_center.machine.reader import Fields, Reader, noun_of
 from event_center.machine.schema import read_schema
 from event_center.machine.spelling import quoted
@@ -119,9 +119,11 @@ def _events(reader: Reader, node: Node) -> dict[str, Declared]:
     for name, key, value in reader.named(node, "an event", "events"):
         empty = isinstance(value, ScalarNode) and value.value is None
         fields = {} if empty else reader.fields(value, EVENT)
+        missing, hold = _missing(reader, fields.get("missing"))
         declared[name] = Declared(
             place=key.place,
-            missing=_missing(reader, fields.get("missing")),
+            missing=missing,
+            hold=hold,
             schema=read_schema(reader, fields.get("schema")),
             title=read_text(reader, fields, "title"),
             description=read_text(reader, fields, "description"),
@@ -129,15 +131,26 @@ def _events(reader: Reader, node: Node) -> dict[str, Declared]:
     return declared
 
 
-def _missing(reader: Reader, node: Node | None) -> Missing | None:
+def _missing(reader: Reader, node: Node | None) -> tuple[Missing | None, Hold | None]:
     if node is None:
-        return None
-    word = node.value if isinstance(node, ScalarNode) else None
-    holds = isinstance(node, MappingNode) and any(
-        key.value in MISSING_LATER for key, _ in node.pairs
-    )
-    if holds or word in MISSING_LATER:
-        message = "`missing: hold` is not supported by this release"
-        reader.problems.add(node.place, Code.NOT_SUPPORTED, message)
-        return None
-    return reader.choice(node, "missing", Missing)
+        return None, None
+    if isinstance(node, MappingNode):
+        return _hold(reader, reader.fields(node, HELD))
+    missing = reader.choice(node, "missing", Missing)
+    if missing is Missing.HOLD:
+        reader.wrong(node, "events are held for some time: write `missing: {hold: 10m}`")
+    return missing, None
+
+
+def _hold(reader: Reader, fields: Fields) -> tuple[Missing | None, Hold | None]:
+    if "hold" not in fields:
+        return None, None
+    limit_ms = reader.duration(fields["hold"], least=1)
+    expiry: Missing | None = Missing.DEAD_LETTER
+    if "expiry" in fields:
+        expiry = reader.choice(fields["expiry"], "expiry", Missing)
+    if expiry in {Missing.CREATE, Missing.HOLD}:
+        reader.wrong(fields["expiry"], "what was held for too long is for reject or dead_letter")
+    if limit_ms is None or expiry is None:
+        return None, None
+    return Missing.HOLD, Hold(limit_ms, expiry)

@@ -26,7 +26,7 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Calls, Definition, Missing, OnFailure
+from event_center.machine.definition import Calls, Definition, Hold, Missing, OnFailure
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
 from event_center.machine.moves import Checked, Choice, Taken
@@ -264,6 +264,11 @@ class Machine:
         schema = None if declared is None else declared.schema
         return "" if schema is None else schema.fault(event.payload)
 
+    def hold(self, event_name: str) -> Hold | None:
+        """How long such an event is held for a workflow that does not exist; None: it is not."""
+        declared = (self.definition.events or {}).get(event_name)
+        return None if declared is None else declared.hold
+
     def creating(self) -> tuple[str, ...]:
         """The events that make a workflow where there is none, sorted."""
         known = self.events | (self.definition.events or {}).keys()
@@ -338,16 +343,7 @@ class Machine:
         return row.any is not None and event_name[:1] != RESERVED and event_name not in row.deferred
 
     def position(self, kind: str, name: str) -> str:
-        """
-        Where a callback or guard is first named, as `file:line:column`.
-
-        Args:
-            kind: `callback` or `guard`.
-            name: its name.
-
-        Raises:
-            KeyError: the machine names no such callback or guard.
-        """
+        """Where a `callback` or `guard` is first named, as `file:line:column`; KeyError if nowhere."""
         line, column = self.definition.place_of(kind, name)
         return f"{self.source}:{line}:{column}"
 
@@ -382,7 +378,7 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         hash=content_hash(definition),
         on_failure=definition.on_failure,
         perpetual=definition.perpetual,
-        events=definition.heard(),
+        events=definition.event_names(),
         states=tuple(states),
         source=definition.source,
         callbacks=definition.phases(),

@@ -26,6 +26,7 @@ from event_center.machine.definition import (
     Definition,
     Emit,
     Kind,
+    Missing,
     On,
     OnFailure,
     Raise,
@@ -50,6 +51,7 @@ from event_center.machine.value import Value
 from event_center.model import Result, Unhandled
 
 _WIDTH = 100
+"""Columns of a line of YAML: as long as lines of our own code."""
 Plain = dict[str, Any]
 
 
@@ -151,7 +153,10 @@ def _text(text: str | Mapping[str, str]) -> object:
 
 
 def _event(declared: Declared) -> Plain:
-    missing = _unless(declared.missing, None)
+    missing: object = _unless(declared.missing, None)
+    if declared.hold is not None:
+        expiry = _unless(declared.hold.expiry, Missing.DEAD_LETTER)
+        missing = _said({"hold": in_words(declared.hold.limit_ms), "expiry": expiry})
     schema = None if declared.schema is None else _value(declared.schema.content)
     said = {"title": _text(declared.title), "description": _text(declared.description)}
     return _said(said | {"missing": missing}) | ({} if schema is None else {"schema": schema})

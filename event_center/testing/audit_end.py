@@ -14,7 +14,7 @@ from event_center.testing.audit_evidence import Evidence, KeptCut, Promise, Viol
 from event_center.testing.audit_shard import ShardAudit
 
 SLACK_MS = 2_000
-"""A timer that became due so shortly before the end may not have fired yet."""
+"""How late a timer may be: one that became due so shortly before the end may not have fired yet."""
 
 
 def unfinished(shard: ShardAudit, evidence: Evidence) -> Iterator[Violation]:

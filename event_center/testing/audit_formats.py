@@ -42,8 +42,8 @@ class Shot(NamedTuple):
 
     @property
     def stopped(self) -> bool:
-        """Whether only a command moves the workflow."""
-        return self.status in {"parked", "paused"}
+        """Whether nothing of its own moves the workflow."""
+        return self.status in {"parked", "paused", "expected"}
 
 
 class Kept(NamedTuple):
@@ -83,6 +83,12 @@ class Told(NamedTuple):
 def workflow_of(key: bytes) -> str | None:
     """The workflow whose snapshot this key holds; None for another key."""
     return key[2:].decode() if key.startswith(b"s:") else None
+
+
+def position_of(text: str) -> Position:
+    """A position as history writes it: `topic/partition/offset`."""
+    topic, partition, offset = text.rsplit("/", 2)
+    return Position(topic, int(partition), int(offset))
 
 
 def waiting_of(key: bytes) -> tuple[str, int] | None:

@@ -38,7 +38,7 @@ _OWN = (
 class Debt:
     """One run that a transition owed."""
 
-    __slots__ = ("at_ms", "eager", "name", "seq", "settled")
+    __slots__ = ("at_ms", "eager", "ended", "name", "seq")
 
     def __init__(self, owed: Owed, at_ms: int, *, eager: bool) -> None:
         self.name = owed.name
@@ -46,7 +46,7 @@ class Debt:
         self.at_ms = at_ms
         """When the cut that owes it was committed, at the earliest."""
         self.eager = eager
-        self.settled = ""
+        self.ended = ""
         """`done`, `failed` or `given_up`; empty while it is owed."""
 
 
@@ -174,7 +174,7 @@ class Life:
             return
         else:
             decision = self._step(event, told.at_ms)
-        blind = self.blind or self._unheard(told)
+        blind = self.blind or self._unrecorded(told)
         if blind and (not isinstance(decision, Transition) or decision.target != target):
             decision = self._believed(target, told)
         if not isinstance(decision, Transition):
@@ -196,7 +196,7 @@ class Life:
             if event.startswith(own) and not told.origin.startswith(origin):
                 yield promise, f"{told.origin} ({event}) was applied, but only {origin}… is {own}"
 
-    def _unheard(self, told: Told) -> bool:
+    def _unrecorded(self, told: Told) -> bool:
         """Whether the event had a payload that is not on record."""
         event = str(told.get("event"))
         if told.origin.startswith("run/"):
@@ -253,12 +253,18 @@ class Life:
                 snapshot.timers = self.machine.timers_after(snapshot, fired, told.at_ms)
         if reason == "finished" and snapshot.result is None:
             yield Promise.ONCE, f"{told.origin} was refused as finished, which the workflow is not"
-        if reason not in JUDGED or self.blind or self._unheard(told):
+        if reason not in JUDGED or self.blind or self._unrecorded(told):
             return
         decision = self._step(event, told.at_ms)
         if not isinstance(decision, Refused) or decision.reason != reason:
             accepts = f"the machine accepts it in {snapshot.state!r}"
             yield Promise.ONCE, f"{told.origin} ({event.name}) was refused ({reason}), {accepts}"
+
+    def ends(self) -> Iterator[Complaint]:
+        """It is removed as all of it is said to be over."""
+        snapshot = self.snapshot
+        if snapshot.result is None or snapshot.owed or self._open:
+            yield Promise.NEVER_BACK, "it was removed before all of it was over"
 
     # -- timers --------------------------------------------------------------------------------
 
@@ -308,7 +314,7 @@ class Life:
             snapshot.owed = tuple(
                 one for one in snapshot.owed if (one.name, one.seq) != (name, seq)
             )
-            self.debts[name, seq].settled = str(outcome)
+            self.debts[name, seq].ended = str(outcome)
 
     def _command(self, told: Told) -> Iterator[Complaint]:
         if told.get("outcome") != "applied":

@@ -24,6 +24,7 @@ RUN = "run"
 COMMAND = "command"
 MIGRATED = "migrated"
 LOST = "lost"
+REMOVED = "removed"
 
 _dumps = orjson.dumps
 _outgoing = tuple.__new__

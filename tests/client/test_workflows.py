@@ -136,6 +136,7 @@ async def test_what_waits_is_shown_in_order(shelf: Shelf) -> None:
         "event": "e0",
         "at": AT,
         "deferred": False,
+        "held_until": None,
         "topic": "orders",
         "partition": shelf.app.home("o-1"),
         "offset": 100,

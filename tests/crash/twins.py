@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from event_center.engine import intake, turn
 from event_center.engine.effect import Effects
 from event_center.engine.ledger import Ledger
@@ -24,12 +26,14 @@ from event_center.log.sqlite.transaction import Transaction
 from event_center.model import Shard, Snapshot
 
 LATE_S = 0.05
+PATCH = pytest.MonkeyPatch()
+"""What is patched stays so until this process ends."""
 
 
 def second() -> None:
     """This daemon takes no lock, and takes all others for dead."""
-    DaemonLock.acquire = lambda self: None  # type: ignore[method-assign]
-    group.is_alive = lambda log, name: False  # type: ignore[attr-defined]
+    PATCH.setattr(DaemonLock, "acquire", lambda self: None)
+    PATCH.setattr(group, "is_alive", lambda log, name: False)
 
 
 def again() -> None:
@@ -40,7 +44,7 @@ def again() -> None:
         take(self, batch)
         take(self, batch)
 
-    Owner.take = twice  # type: ignore[method-assign]
+    PATCH.setattr(Owner, "take", twice)
 
 
 def late() -> None:
@@ -51,7 +55,7 @@ def late() -> None:
         await asyncio.sleep(LATE_S)
         await commit(self, cut)
 
-    SqliteLease.commit = slowly  # type: ignore[method-assign]
+    PATCH.setattr(SqliteLease, "commit", slowly)
 
 
 def torn() -> None:
@@ -62,7 +66,7 @@ def torn() -> None:
         await commit(self, Cut(entries=cut.entries, offsets=cut.offsets))
         await commit(self, Cut(records=cut.records, offsets=cut.offsets))
 
-    SqliteLease.commit = in_pieces  # type: ignore[method-assign]
+    PATCH.setattr(SqliteLease, "commit", in_pieces)
 
 
 def unfenced() -> None:
@@ -71,17 +75,17 @@ def unfenced() -> None:
     def check(self: Transaction, shard: Shard, epoch: int) -> None:
         pass
 
-    Transaction.check = check  # type: ignore[method-assign]
+    PATCH.setattr(Transaction, "check", check)
 
 
 def early() -> None:
     """Runs start with the accept, before the transition that owes them is durable."""
-    Ledger.promised = lambda self, workflow_id: False  # type: ignore[method-assign]
+    PATCH.setattr(Ledger, "promised", lambda self, workflow_id: False)
 
     def start(self: Effects, snapshot: Snapshot) -> None:
         self.start(snapshot)
 
-    Effects.start_eager = start  # type: ignore[method-assign]
+    PATCH.setattr(Effects, "start_eager", start)
 
 
 def unwaited() -> None:
@@ -94,20 +98,20 @@ def unwaited() -> None:
             del cut.entries[key]
         return cut
 
-    Ledger.build = without  # type: ignore[method-assign]
+    PATCH.setattr(Ledger, "build", without)
 
 
 def unordered() -> None:
     """Later events do not follow the open letters of their workflow."""
-    turn.open_letters = lambda snapshot: False  # type: ignore[attr-defined]
-    intake.open_letters = lambda snapshot: False  # type: ignore[attr-defined]
-    Letters.follow_all = lambda self, snapshot, mailbox: None  # type: ignore[method-assign]
+    PATCH.setattr(turn, "open_letters", lambda snapshot: False)
+    PATCH.setattr(intake, "open_letters", lambda snapshot: False)
+    PATCH.setattr(Letters, "follow_all", lambda self, snapshot, mailbox: None)
 
 
 def unseen() -> None:
     """What was read of each topic is forgotten at once, by shards and by workflows."""
     take = Owner.take
-    Parts._without_repeated = lambda self, batch, following: batch  # type: ignore[method-assign]
+    PATCH.setattr(Parts, "_without_repeated", lambda self, batch, following: batch)
 
     def forgetful(self: Owner, batch: Batch) -> None:
         parts: Any = self._parts
@@ -116,7 +120,7 @@ def unseen() -> None:
                 workflow.seen = {}
         take(self, batch)
 
-    Owner.take = forgetful  # type: ignore[method-assign]
+    PATCH.setattr(Owner, "take", forgetful)
 
 
 TWINS: dict[str, Callable[[], None]] = {

@@ -92,6 +92,7 @@ STATUSES = (
 ARGS: dict[str, dict[str, Any]] = {
     "set-state": {"state": "asked", "reason": "because"},
     "discard": {"number": 0},
+    "forget": {"reason": "because"},
     "replay": {"number": 0, "event": "tick", "payload": None},
 }
 FITS: dict[str, dict[str, bool]] = {
@@ -105,6 +106,7 @@ FITS: dict[str, dict[str, bool]] = {
     "set-state": unless("", applied=False),
     "discard": unless("", applied=True),
     "replay": unless("", applied=True),
+    "forget": unless("", applied=False),
 }
 AFTER: dict[tuple[str, str], tuple[str, str, list[str]]] = {
     ("retry", "parked"): ("busy", "active", ["tick applied"]),

@@ -18,14 +18,15 @@ import pytest_asyncio
 from event_center.client.workflows import show
 from event_center.errors import NotCommitted
 from event_center.log.kafka import KafkaLog
+from event_center.log.port import Log
 from event_center.model import Outgoing, Shard
 from tests.kafka.audit import read_cluster, violations
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.looking import looking
 from tests.kafka.project import ROOT, TIMEOUT_S, Project
-from tests.log.contract import test_cut, test_fetch, test_lease, test_restore_and_read
-from tests.log.harness import entries_of, joined, puts, restored
+from tests.log.contract import test_cut, test_fetch, test_kept, test_lease, test_restore_and_read
+from tests.log.harness import Harness, entries_of, joined, puts, restored
 
 
 @pytest_asyncio.fixture
@@ -45,9 +46,7 @@ async def log(harness: KafkaHarness) -> KafkaLog:
 
 
 class TestCut(test_cut.TestCut):
-    # Records are written before the entries of their cut: not at the same moment.
-    test_a_reader_never_sees_a_part = None
-    test_cancelled = None
+    """All of it but `TestOneMoment`: records are written before the entries of their cut."""
 
 
 class TestFetch(test_fetch.TestFetch):
@@ -55,9 +54,7 @@ class TestFetch(test_fetch.TestFetch):
 
 
 class TestLease(test_lease.TestLease):
-    async def test_fences_the_former_owner(
-        self, harness: test_lease.Harness, log: test_lease.Log
-    ) -> None:
+    async def test_fences_the_former_owner(self, harness: Harness, log: Log) -> None:
         """Who is not in the group any more writes nothing."""
         async with await joined(log, ["orders"], 1) as zombie:
             await zombie.has(0)
@@ -80,18 +77,24 @@ class TestRestore(test_restore_and_read.TestRestore):
     """All of it."""
 
 
+class TestKept(test_kept.TestKept):
+    """All of it."""
+
+
 class Dies(Exception):
     """Stands for the end of the process."""
 
 
+Entries = Mapping[bytes, bytes | None]
+
 VALUE = b"x" * 400_000
-FIRST = {b"%d" % n: b"1" + VALUE for n in range(4)} | {b"gone": b"1"}
-SECOND = {b"%d" % n: b"2" + VALUE * n for n in range(1, 5)} | {b"gone": None}
-SMALL = {b"0": b"2", b"4": b"2", b"gone": None}
+FIRST: Entries = {b"%d" % n: b"1" + VALUE for n in range(4)} | {b"gone": b"1"}
+SECOND: Entries = {b"%d" % n: b"2" + VALUE * n for n in range(1, 5)} | {b"gone": None}
+SMALL: Entries = {b"0": b"2", b"4": b"2", b"gone": None}
 
 
 async def dying(
-    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Mapping[bytes, bytes | None]
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Entries
 ) -> list[dict[bytes, bytes]]:
     """A cut is begun and its process dies in the step after so many; what is found then, and later."""
     async with await joined(log, ["orders"], 1) as member:
@@ -119,15 +122,15 @@ async def dying(
         return [*found, last | {b"1": found[0][b"1"]}]
 
 
-def after_both(cut: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+def after_both(cut: Entries) -> dict[bytes, bytes]:
     """The entries after both cuts."""
-    return {key: value for key, value in (FIRST | cut).items() if value is not None}
+    return {key: value for key, value in {**FIRST, **cut}.items() if value is not None}
 
 
 @pytest.mark.parametrize("after", range(5))
 @pytest.mark.parametrize("cut", [SMALL, SECOND], ids=["small", "large"])
 async def test_entries_are_whole(
-    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Mapping[bytes, bytes | None]
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, after: int, cut: Entries
 ) -> None:
     """A cut that was begun is there whole or not at all, whatever it was too large for."""
     found = await dying(log, monkeypatch, after, cut)

@@ -42,9 +42,10 @@ def coordinator(cluster: Cluster, kind: CoordinationType, key: str) -> Broker:
         client = AIOKafkaClient(bootstrap_servers=cluster.plain)
         await client.bootstrap()
         try:
-            return await client.coordinator_lookup(kind, key)
+            node: int = await client.coordinator_lookup(kind, key)
         finally:
             await client.close()
+        return node
 
     return cluster.nodes[asyncio.run(asked()) - 1]
 

@@ -101,7 +101,7 @@ def test_the_reader_finds_what_is_wrong() -> None:
         body = {"cut": cut, "read": read, "outcomes": {"applied": 1}, "waiting": {"queued": 0}}
         return b"shard", orjson.dumps(body)
 
-    well = [(b"s:w", b'x\n{"seq": 2}'), entry(1, 1)]
+    well: list[tuple[bytes, bytes | None]] = [(b"s:w", b'x\n{"seq": 2}'), entry(1, 1)]
     assert going_back(well, 0) == []
     assert len(going_back([*well, (b"s:w", b'x\n{"seq": 1}'), entry(3, 2)], 0)) == 3
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import anyio
 
@@ -17,7 +17,8 @@ from event_center.log.kafka import KafkaLog, open_kafka
 from event_center.log.kafka.group import KafkaGroup
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import Member, clock, flat, joined, numbered, puts, until
+from tests.log.harness import Member, clock, flat, joined, numbered, puts
+from tests.waiting import until
 
 SHARDS = 6
 PAUSE_S = 1.0
@@ -42,7 +43,7 @@ class Busy:
 
     async def __aexit__(self, *error: object) -> None:
         self._over = True
-        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
+        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]  # what `async with` gives
 
     async def _cut(self) -> None:
         while not self._over:
@@ -140,7 +141,8 @@ class TestInstances:
         """A member whose consumer has given up joins again, and has its shards without an operator."""
         async with await joined(kafka_log, ["orders"], 2) as member:
             await member.has(0, 1)
-            consumer = member.group._membership._consumer  # type: ignore[attr-defined]
+            group: Any = member.group
+            consumer = group._membership._consumer
             consumer._coordinator.ensure_active_group = fail
             other = await kafka_harness.open()
             async with await joined(other, ["orders"], 2) as second:

@@ -76,7 +76,7 @@ class TestRecords:
         producer = running.producer()
         nonsense = (None, b"", b"\xff\xfe", b"[1]")
         for value in nonsense:
-            headers = [("empty", None), ("raw", b"\xff")]
+            headers: list[tuple[str, str | bytes | None]] = [("empty", None), ("raw", b"\xff")]
             producer.produce(running.topic, value, key="w0", headers=headers)
         producer.produce(running.topic, None)
         producer.produce(running.topic, event(0), key="w0")

@@ -61,6 +61,11 @@ async def owners(look: Look) -> set[int]:
     return {int(one["owner"].rpartition("/")[2] or 0) for one in told["shards"]}
 
 
+async def owned_by(look: Look, pid: str) -> None:
+    """Wait until the process has a shard."""
+    await look.until(lambda now: any(one["owner"].endswith(f"/{pid}") for one in now["shards"]))
+
+
 async def test_every_process_in_turn(relays: Project) -> None:
     """Each of three processes is restarted while events flow; each event is there once."""
     daemon = relays.daemon("--processes", str(PROCESSES))
@@ -73,9 +78,7 @@ async def test_every_process_in_turn(relays: Project) -> None:
                 relays.wait_for, "supervisor.process_started", PROCESSES + number
             )
             new = str(relays.children()[-1])
-            await look.until(
-                lambda now, new=new: any(one["owner"].endswith(f"/{new}") for one in now["shards"])
-            )
+            await owned_by(look, new)
         assert len(await owners(look)) == PROCESSES
         loading.cancel()
         await look.until(lambda now: not now["lag"] and not now["events"]["waiting"])

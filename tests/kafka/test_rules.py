@@ -145,6 +145,8 @@ def test_private_names_are_listed() -> None:
                     func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]
                 ):
                     used.add(name)
+                case _:
+                    continue
     assert {name for name in used if name[0] == "_" and name[1] != "_"} <= listed
 
 

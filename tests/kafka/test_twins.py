@@ -22,7 +22,8 @@ from event_center.log.kafka.reading import Reading
 from event_center.log.port import Batch
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import clock, entries_of, joined, numbered, puts, restored, until
+from tests.log.harness import clock, entries_of, joined, numbered, puts, restored
+from tests.waiting import until
 
 PROTECTED = pytest.mark.parametrize("protected", [True, False])
 

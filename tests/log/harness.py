@@ -205,7 +205,7 @@ class SqliteHarness:
         writer = log._file.writer
         transaction = await writer.submit(lambda transaction: transaction)
         faulty = FaultyConnection(transaction.connection, on, code=code, after=after)
-        transaction.connection = faulty  # type: ignore[assignment]
+        transaction.connection = faulty  # type: ignore[assignment]  # a fake
 
     async def trim(self, topic: str, offset: int) -> None:
         self.write(
@@ -235,8 +235,8 @@ class SqliteHarness:
         reader, writer = log._file.reader, log._file.writer
         transaction = await writer.submit(lambda transaction: transaction)
         read, written = reader._connection, transaction.connection
-        reader._connection = GoneConnection(read)  # type: ignore[assignment]
-        transaction.connection = GoneConnection(written)  # type: ignore[assignment]
+        reader._connection = GoneConnection(read)  # type: ignore[assignment]  # a fake
+        transaction.connection = GoneConnection(written)  # type: ignore[assignment]  # a fake
         yield
         reader._connection, transaction.connection = read, written
 
@@ -280,7 +280,7 @@ class Member:
 
     async def __aexit__(self, *error: object) -> None:
         self.stop()
-        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
+        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]  # what `async with` gives
 
     def stop(self) -> None:
         """Follow no more changes, as a process that died or hangs."""

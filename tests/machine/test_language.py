@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from event_center.machine import Machine, parse
-from event_center.machine.decision import Retry
+from event_center.machine.decision import Retry, Transition
 from event_center.machine.definition import Missing, OnFailure
 from event_center.machine.duration import duration_ms
 from event_center.model import Event, Snapshot, Unhandled
@@ -37,7 +37,9 @@ def assigned(value: str, payload: Any = None) -> Any:
     headers = (("k", b"v"), ("k", b"w"), ("bad", b"\xff"))
     event = Event("go", payload, "id1", 77, headers)
     decision = machine.step(snapshot, event, 99)
-    return decision.data["x"]  # type: ignore[union-attr,index]
+    assert isinstance(decision, Transition)
+    assert decision.data is not None
+    return decision.data["x"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,8 @@ def test_names_with_blanks() -> None:
         "  off: {type: final}\n"
     )
     decision = machine.step(Snapshot("w", "m", 1, "草稿"), Event("Assign seriousness"), 0)
-    assert decision.target == "In charge"  # type: ignore[union-attr]
+    assert isinstance(decision, Transition)
+    assert decision.target == "In charge"
     assert machine.has("In charge", "on")
 
 

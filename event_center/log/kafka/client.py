@@ -33,7 +33,9 @@ How long a client may take to stop before its connections are closed under it: o
 milliseconds, one that hangs hangs for ever.
 """
 AGAIN_S = 0.1
-"""Between two questions to a cluster that is not ready to answer."""
+"""
+Between two questions to a cluster that is not ready to answer: it takes some tenths of a second.
+"""
 LOOK_S = 1.0
 """Between two looks for a cluster that is not there yet: each writes a line that people read."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
@@ -294,7 +296,7 @@ class Clients:
             if not stopping.cancelled() and stopping.exception() is not None:
                 log.debug("log.stop_failed", error=repr(stopping.exception()))
             return
-        heard(stopping)
+        look_at_end(stopping)
         stopping.cancel()
         sender = getattr(getattr(client, "_sender", None), "_sender_task", None)
         if sender is not None:
@@ -302,7 +304,7 @@ class Clients:
         connections = getattr(client, "client", None) or getattr(client, "_client", None)
         if connections is not None:
             closing = asyncio.get_running_loop().create_task(connections.close())
-            heard(closing)
+            look_at_end(closing)
             await asyncio.wait([stopping, closing], timeout=STOP_S)
 
 
@@ -315,14 +317,14 @@ def _hush(client: Any) -> None:
     """
     transaction = getattr(getattr(client, "_txn_manager", None), "_transaction_waiter", None)
     if transaction is not None:
-        heard(transaction)
+        look_at_end(transaction)
     accumulator = getattr(client, "_message_accumulator", None)
     for batches in getattr(accumulator, "_batches", {}).values():
         for batch in batches:
-            heard(batch._drain_waiter)  # noqa: SLF001 - it has no public name
+            look_at_end(batch._drain_waiter)  # noqa: SLF001 - it has no public name
 
 
-def heard(future: asyncio.Future[Any]) -> None:
+def look_at_end(future: asyncio.Future[Any]) -> None:
     """Look at the end of a future that nobody may wait for any more."""
     future.add_done_callback(_look)
 

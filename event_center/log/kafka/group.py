@@ -84,8 +84,7 @@ class KafkaGroup:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FETCH_WAIT_S
         while True:
-            if self._intake.trouble is not None:
-                raise self._intake.trouble
+            self._intake.complain(ready)
             batches = self._intake.take(ready, limit, paused)
             left = deadline - loop.time()
             if batches or left <= 0 or self._changed != changed:
@@ -229,9 +228,9 @@ class KafkaGroup:
     def _rejoin_soon(self) -> None:
         if not self._rejoining:
             self._rejoining = True
-            asyncio.get_running_loop().call_soon(self._rejoin)
+            _ = self._cluster.clients.aside(self._rejoin(), "join again", self._changes.put_nowait)
 
-    def _rejoin(self) -> None:
+    async def _rejoin(self) -> None:
         self._rejoining = False
         self._membership.rejoin()
 

@@ -4,25 +4,26 @@ The records of a member's open gates: read ahead from Kafka, handed out in turns
 One asyncio task reads into a buffer per partition; `take` hands out of these without waiting, so that
 a fetch that is cancelled loses nothing. Which partitions are read is ours to say: the consumer in here
 is in no group. Promises: only of gates that are open with the token asked for; a buffer is bounded;
-what came for a gate that was closed meanwhile is dropped. `group.py` calls it.
+what came for a gate that was closed meanwhile is dropped; a partition that can not be read on stops no
+other. `group.py` calls it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import structlog
 from aiokafka.errors import OffsetOutOfRangeError, UnsupportedCodecError
 
-from event_center.errors import DataLost, LogError, LogUnavailable
+from event_center.errors import LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place, Tap
+from event_center.log.kafka.ahead import Reached, ReadAhead, Stuck, packed, truncated
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
 from event_center.log.kafka.options import MAX_EVENT_BYTES
@@ -40,10 +41,13 @@ Records of one partition that may lie ready before it is read no further: four f
 This is what bounds the memory of the intake, with `MAX_EVENT_BYTES` for each record at the worst.
 """
 NEAR_BYTES = MAX_EVENT_BYTES - 100_000
-"""A value above this is looked at with its key."""
+"""
+A value above this is looked at with its key and headers: 100,000 bytes of these are more than
+enough.
+"""
 POLL_S = 1.0
 """How long one read waits where nothing is; a change of what is to be read cuts it short."""
-HOLD_S = 0.1
+ANSWER_S = 0.1
 """How long a broker may hold an answer back; a partition that is new waits for it."""
 RETRY_S = 0.2
 """After trouble: much less than the second that a fetch waits, so that it seldom brings nothing."""
@@ -51,6 +55,8 @@ FIRST_LOOK_S = 0.25
 """How long a fetch waits for the first answer about a gate that was just opened: two held ones."""
 LOOK_S = 0.005
 """Between two looks for it: short beside a read on loopback, and of no weight for so short a while."""
+TELL_S = 30.0
+"""Between two fetches that say that a partition is stuck: what they would bring for others waits."""
 
 
 def _fitting(record: Record) -> Record:
@@ -68,65 +74,17 @@ def headers_of(record: Any) -> Headers:
     return tuple([(name, b"" if value is None else value) for name, value in record.headers])
 
 
-def truncated(place: Place, offset: int, end: int) -> DataLost:
-    """The error for an offset behind the end of a partition."""
-    return DataLost(
-        f"{place[0]}/{place[1]} is to be read from offset {offset}, but it ends at {end}: its brokers "
-        "have lost records that were read already, as an unclean election of a leader does, and new "
-        "ones would be taken for these. Nothing was skipped: make the topic anew under another name "
-        "and have its events published there"
-    )
-
-
-def _packed(error: UnsupportedCodecError) -> LogUnavailable:
-    return LogUnavailable(
-        f"records are compressed in a way that can not be read here ({error}); nothing was skipped: "
-        "install event-center with all that it depends on, cramjam is missing or too old"
-    )
-
-
-class Reached(NamedTuple):
-    """How far one partition was read."""
-
-    position: int
-    """Everything below was looked at, markers included."""
-    after: int
-    """The offset after the newest record that was read, or where the gate was opened."""
-
-
-class ReadAhead:
-    """One partition behind an open gate."""
-
-    __slots__ = ("after", "cursor", "end", "gap", "given", "ready", "seen")
-
-    def __init__(self, start: int, cursor: int) -> None:
-        self.ready: deque[Record] = deque()
-        self.gap = cursor if 0 < start < cursor else 0
-        """Retention has removed what came right before this offset, and the shard has to know."""
-        self.given = start
-        """As the gate's tap has it: the offset after the newest record handed out."""
-        self.after = start
-        self.cursor = cursor
-        """Where reading goes on."""
-        self.seen = cursor
-        self.end = 0
-
-    def watermark(self) -> int:
-        """The offset after the newest committed record, as of the last answer of the broker."""
-        return self.after if self.seen >= self.end else self.end
-
-
 class Intake:
     """Reads for one member."""
 
     def __init__(self, clients: Clients, catalog: Catalog, gates: Gates, bell: Bell) -> None:
         self.gates = gates
-        self.trouble: LogError | None = None
-        """Reading can not go on; fetches say so."""
         self._clients = clients
         self._catalog = catalog
         self._bell = bell
         self._reads: dict[Place, ReadAhead] = {}
+        self._stuck: dict[Place, Stuck] = {}
+        """Those of them that are read no further."""
         self._consumer: Any = None
         self._unseen: dict[Place, float] = {}
         """Partitions of which no broker has told anything since their gate was opened, and when."""
@@ -153,6 +111,7 @@ class Intake:
         self.gates.open(shard, token, offsets)
         for name, topic, q in self.gates.topics_of(shard):
             start = offsets.get(name, 0)
+            self._stuck.pop((topic, q), None)
             self._reads[topic, q] = ReadAhead(start, max(start, begins[topic, q]))
             self._unseen[topic, q] = asyncio.get_running_loop().time()
         self._changed()
@@ -160,9 +119,25 @@ class Intake:
     def close(self, shard: Shard) -> None:
         """Read this shard no more; what lies ready of it is dropped."""
         self.gates.close(shard)
-        gone = [self._reads.pop((topic, q), None) for _, topic, q in self.gates.topics_of(shard)]
+        places = [(topic, q) for _, topic, q in self.gates.topics_of(shard)]
+        gone = [self._reads.pop(place, None) for place in places]
+        for place in places:
+            self._stuck.pop(place, None)
         if any(gone):
             self._changed()
+
+    def complain(self, ready: Mapping[Shard, Token]) -> None:
+        """
+        Say, now and then, of a partition of these shards that it is stuck; else do nothing.
+
+        Raises:
+            LogUnavailable, DataLost: as `port.Group.fetch` says.
+        """
+        now_s = asyncio.get_running_loop().time()
+        for place, stuck in self._stuck.items():
+            if place[1] % self.gates.shards in ready and now_s >= stuck.due_s:
+                stuck.due_s = now_s + TELL_S
+                raise stuck.error
 
     async def look(self) -> None:
         """
@@ -180,7 +155,7 @@ class Intake:
 
     def _told(self, place: Place) -> bool:
         line = self._reads.get(place)
-        if line is None or line.ready or line.gap:
+        if line is None or line.ready or line.gap or place in self._stuck:
             return True
         if self._stale or self._consumer is None:
             return False
@@ -199,7 +174,7 @@ class Intake:
     async def reached(self, place: Place) -> Reached | None:
         """How far a partition was read; None if it is not being read."""
         line = self._reads.get(place)
-        if line is None or self._consumer is None or self._stale:
+        if line is None or self._consumer is None or self._stale or place in self._stuck:
             return None
         (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
         position = await bounded(self._consumer.position(partition), POLL_S)
@@ -250,10 +225,6 @@ class Intake:
         while True:
             try:
                 await self._read()
-            except (DataLost, UnsupportedCodecError) as error:
-                self.trouble = error if isinstance(error, DataLost) else _packed(error)
-                self._bell.ring()
-                return
             except (LogUnavailable, *FAILURES) as error:
                 log.warning("log.intake_trouble", error=self._clients.said(error))
                 self._drop_consumer()
@@ -261,52 +232,92 @@ class Intake:
 
     async def _read(self) -> None:
         if self._consumer is None:
-            self._consumer = await self._clients.reader(wait_s=HOLD_S)
+            self._consumer = await self._clients.reader(wait_s=ANSWER_S)
             self._stale = True
         if self._stale:
             self._point()
         self._wake.clear()
-        wanted = [self._named(p) for p, line in self._reads.items() if len(line.ready) < AHEAD]
+        wanted = [
+            self._named(place)
+            for place, line in self._reads.items()
+            if len(line.ready) < AHEAD and place not in self._stuck
+        ]
         if not wanted:
             await self._wake.wait()
             return
         got: Mapping[Any, list[Any]] = {}
         try:
             with anyio.CancelScope() as self._waiting:
-                asked = self._consumer.getmany(
-                    *wanted, timeout_ms=round(POLL_S * 1000), max_records=AHEAD
-                )
-                got = await bounded(asked, self._clients.options.call_s)
+                got = await self._asked(wanted, AHEAD)
         except OffsetOutOfRangeError:
             await self._overtaken()
+        except UnsupportedCodecError:
+            await self._single_out()
         finally:
             self._waiting = None
         # Records that came for other gates than are open now are read again by those.
         if got and not self._stale:
             await self._lay_ready(got)
 
-    async def _overtaken(self) -> None:
-        """
-        What was to be read next is not there: retention was faster, or the log has lost its end.
+    async def _asked(self, wanted: Sequence[Any], most: int) -> Mapping[Any, list[Any]]:
+        asked = self._consumer.getmany(*wanted, timeout_ms=round(POLL_S * 1000), max_records=most)
+        got: Mapping[Any, list[Any]] = await bounded(asked, self._clients.options.call_s)
+        return got
 
-        Raises:
-            DataLost: it was the end.
-        """
+    async def _overtaken(self) -> None:
+        """What was to be read next is not there: retention was faster, or the log has lost its end."""
         lines = {self._named(place): (place, line) for place, line in self._reads.items()}
         begins = await bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)
         ends = await bounded(self._consumer.end_offsets(list(lines)), POLL_S)
         for partition, (place, line) in lines.items():
             if line.cursor > ends[partition]:
-                raise truncated(place, line.cursor, ends[partition])
-            if line.cursor < begins[partition]:
+                self._stuck[place] = Stuck(truncated(place, line.cursor, ends[partition]))
+            elif line.cursor < begins[partition]:
                 line.gap = line.cursor = begins[partition]
         self._changed()
         self._bell.ring()
 
+    async def _single_out(self) -> None:
+        """
+        Find the partition whose records can not be unpacked: the error does not say which it is.
+
+        Each is read alone, and the one in question record by record up to what can not be read.
+        """
+        self._point()
+        named = {self._named(p): p for p in self._reads if p not in self._stuck}
+        ends = await bounded(self._consumer.end_offsets(list(named)), POLL_S)
+        for partition, place in named.items():
+            if self._stale:
+                return
+            line = self._reads[place]
+            self._consumer.assign([partition])
+            try:
+                await self._alone(partition, line, ends[partition], AHEAD)
+            except UnsupportedCodecError:
+                try:
+                    await self._alone(partition, line, ends[partition], 1)
+                except UnsupportedCodecError as error:
+                    self._stuck[place] = Stuck(packed(place, line.cursor, error))
+        self._changed()
+        self._bell.ring()
+
+    async def _alone(self, partition: Any, line: ReadAhead, end: int, most: int) -> None:
+        """Read one partition to its end, or as far ahead as may be, so many records at a time."""
+        self._consumer.seek(partition, line.cursor)
+        while line.seen < end and len(line.ready) < AHEAD:
+            got = await self._asked([partition], most)
+            if not got or self._stale:
+                return
+            await self._lay_ready(got)
+
     def _point(self) -> None:
         """Let the consumer read exactly the open partitions, each from where it was read to."""
         self._stale = False
-        named = {self._named(place): line for place, line in self._reads.items()}
+        named = {
+            self._named(place): line
+            for place, line in self._reads.items()
+            if place not in self._stuck
+        }
         if not named:
             self._consumer.unsubscribe()
             return

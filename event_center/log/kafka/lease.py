@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, TypeGuard
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.gates import Place
+from event_center.log.kafka.ahead import truncated
 from event_center.log.kafka.client import Clients
 from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce
-from event_center.log.kafka.intake import truncated
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.store import JOURNAL, Store

@@ -74,7 +74,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._lag = lag
         try:
             await self._start()
-        except (LogUnavailable, asyncio.CancelledError):
+        except BaseException:  # whatever it was goes on, and the consumer is let go of
             _ = self.vanish()
             raise
         self._tending = self._clients.aside(self._tend(), "tend the membership", self._broken)
@@ -152,9 +152,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             for partition in assigned:
                 self._consumer.seek(partition, 0)  # so that it looks for no offset by itself
         self._at_rest.set()
-        if self._share is not None and self._leaving is None:
+        if self._share is None or self._leaving is not None:
+            return
+        try:
             # The generation of the group has no public name in aiokafka.
             self._shared(self._share, self._consumer._coordinator.generation)  # noqa: SLF001
+        except BaseException as error:
+            self._broken(error)  # aiokafka hears no error of a listener
+            raise
 
     def _received(self, share: Share) -> None:
         self._share = share
