@@ -15,12 +15,14 @@ from event_center.errors import (
     ConfigurationError,
     DefinitionError,
     EventCenterError,
+    EventRefused,
     LogError,
     LogInUse,
     LogUnavailable,
     NotCommitted,
     PermanentError,
     PluginError,
+    RecordChanged,
     RetryLater,
     Unknown,
     UnknownTopic,
@@ -40,10 +42,12 @@ from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
 from event_center.plugins.listening import Notice
+from event_center.plugins.registry import Bound, with_callbacks
 
 __all__ = [
     "AnyState",
     "Blueprint",
+    "Bound",
     "Callbacks",
     "Center",
     "Compound",
@@ -53,6 +57,7 @@ __all__ = [
     "Do",
     "Event",
     "EventCenterError",
+    "EventRefused",
     "LogError",
     "LogInUse",
     "LogUnavailable",
@@ -63,6 +68,7 @@ __all__ = [
     "PermanentError",
     "PluginError",
     "Publisher",
+    "RecordChanged",
     "RetryLater",
     "State",
     "SyncPublisher",
@@ -71,6 +77,7 @@ __all__ = [
     "callbacks",
     "load",
     "parse",
+    "with_callbacks",
 ]
 
 _LATER = {

@@ -13,6 +13,7 @@ from event_center import testing
 PUBLIC = [
     "AnyState",
     "Blueprint",
+    "Bound",
     "Callbacks",
     "Center",
     "Compound",
@@ -22,6 +23,7 @@ PUBLIC = [
     "Do",
     "Event",
     "EventCenterError",
+    "EventRefused",
     "LogError",
     "LogInUse",
     "LogUnavailable",
@@ -32,6 +34,7 @@ PUBLIC = [
     "PermanentError",
     "PluginError",
     "Publisher",
+    "RecordChanged",
     "RetryLater",
     "State",
     "SyncPublisher",
@@ -40,6 +43,7 @@ PUBLIC = [
     "callbacks",
     "load",
     "parse",
+    "with_callbacks",
 ]
 
 TESTING = [

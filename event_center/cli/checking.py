@@ -2,8 +2,8 @@
 The command `check`: everything that `run` would refuse, found without running, all problems at
 once.
 
-Settings, machines, plugins and the rules of topics, in this order; each problem with the place
-where it is to be mended. It opens no log, but imports the plugins.
+Settings, machines, plugins, the machines' own tests and the rules of topics, in this order; each
+problem with the place where it is to be mended. It opens no log, but imports the plugins.
 `app.wiring` has the next step.
 """
 
@@ -34,6 +34,7 @@ from event_center.machine import Machine
 from event_center.machine.conditions import circles, remarks
 from event_center.machine.explanations import EXPLANATIONS, explained_plainly
 from event_center.machine.problems import Code
+from event_center.machine.trial import failures
 from event_center.plugins.callbacks import Callbacks
 from event_center.plugins.discovery import discover
 from event_center.plugins.listening import listeners_of
@@ -63,6 +64,7 @@ class _Check:
         self.machines: list[Machine] = []
         self.callbacks = 0
         self.topics = 0
+        self.tests = 0
 
     def all(self, where: Where, named: list[Path]) -> None:
         """Check the settings and all that they name, or only the named machines."""
@@ -128,6 +130,8 @@ class _Check:
             self._lines("plugin", str(error))
             return
         self.callbacks += len(bound.callbacks)
+        self.tests += len(machine.definition.tests)
+        self.problems += [Found(shown(one.source), *one[1:]) for one in failures(bound.machine)]
         self.warnings += [_found("plugin", text) for text in bound.warnings]
 
     def _rules(self, settings: Settings) -> None:
@@ -256,6 +260,7 @@ def _print(output: Output, found: _Check) -> None:
     output.say(
         f"ok: {_many(len(found.machines), 'machine')}, {_many(found.callbacks, 'callback')}, "
         f"{_many(found.topics, 'topic')}"
+        + (f", {_many(found.tests, 'test')}" if found.tests else "")
     )
 
 

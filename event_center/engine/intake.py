@@ -326,10 +326,12 @@ class Intake:
             failure = failure_of("birth", error.__cause__ or error, self._ledger.now_ms, 1)
             message = f"{failure.type}: {failure.message}"
             self._letters.stray(record, position, Reason.FAILED, message, workflow_id=workflow_id)
-            log.error(
-                "intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message
-            )  # noqa: TRY400 - the letter has it
+            self._say_unborn(workflow_id, event, message)
             return None
+
+    @staticmethod
+    def _say_unborn(workflow_id: str, event: Event, message: str) -> None:
+        log.error("intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message)
 
     def _bear(self, snapshot: Snapshot, event: Event, birth: Transition) -> None:
         """The workflow begins: it enters its initial state, and history says so."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from event_center.machine.cases import Case
 from event_center.machine.decision import ANY, Action
 from event_center.machine.expression import Expression
 from event_center.machine.guard import Condition, Named, leaves
@@ -267,6 +268,8 @@ class Definition:
     description: Text = ""
     tags: Tags = ()
     meta: Json = None
+    tests: tuple[Case, ...] = ()
+    """What it promises, in examples; nothing of the machine depends on them."""
 
     def ways(self) -> Iterator[tuple[str, On]]:
         """Everything that can move a workflow out of any state that is not final."""

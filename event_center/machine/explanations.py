@@ -53,7 +53,7 @@ _TEXTS = {
     ),
     Code.NOT_SUPPORTED: (
         "Not in this release",
-        _HEAD + "tests: {}\nstates:\n  off: {on: {press: lit}}\n  lit: {type: final}",
+        _HEAD + "context_type: x\nstates:\n  off: {on: {press: lit}}\n  lit: {type: final}",
         "The key belongs to the wider language, and this release would not obey it. Remove it.",
     ),
     Code.VALUE: (
@@ -195,6 +195,15 @@ _TEXTS = {
         _HEAD + "states:\n  off: {on: {press: {target: lit, guard: =data.count > 3}}}\n"
         "  lit: {type: final}",
         "Declare the key with its default in `data`, or assign it somewhere.",
+    ),
+    Code.TEST: (
+        "A test of the machine comes out otherwise",
+        _HEAD + "states:\n  off: {on: {press: lit}}\n  lit: {type: final}\n"
+        "tests:\n- {steps: [{event: press, state: off}]}",
+        (
+            "Found by `check` and by pytest, not when a center starts. Mend the machine, or the test: the "
+            "message says what the step came to."
+        ),
     ),
     Code.LOST_STATE: (
         "A workflow in a state that is no more",

@@ -28,10 +28,10 @@ MACHINE = Grammar(
     "a machine",
     _words(
         "machine version title description tags meta initial data perpetual retries events on on_error"
-        " on_failure unhandled states timeout migrate"
+        " on_failure unhandled states timeout migrate tests"
     ),
     ("machine", "version", "initial", "states"),
-    _words("tests invoke always defer after context_type"),
+    _words("invoke always defer after context_type"),
 )
 STATE = Grammar(
     "a state",
@@ -52,6 +52,12 @@ KEYS_OF = {
     "history": _READERS | _words("history target"),
 }
 """What a state of each type may have; `result` is judged apart."""
+CASE = Grammar("a test", _words("name given steps"), ("steps",))
+GIVEN = Grammar("what a test begins with", _words("state data"))
+CASE_STEP = Grammar(
+    "a step of a test",
+    _words("event after done error payload guards state data actions effects refused result"),
+)
 EVENT = Grammar("an event", _words("title description missing schema"), (), _words("dedupe"))
 HELD = Grammar("what is held", _words("hold expiry"), ("hold",))
 BRANCH = Grammar(

@@ -47,6 +47,7 @@ class Code(StrEnum):
     UNKNOWN_RETRY = "E305"
     SAME_CALLBACK = "E306"
     UNKNOWN_DATA = "E308"
+    TEST = "E401"
     LOST_STATE = "E502"
 
 

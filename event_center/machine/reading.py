@@ -20,6 +20,7 @@ from event_center.machine.branches import (
     read_text,
     read_way,
 )
+from event_center.machine.cases import read_cases
 from event_center.machine.decision import Retry
 from event_center.machine.definition import (
     NOWHERE,
@@ -66,6 +67,7 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         description=read_text(reader, fields, "description"),
         tags=read_tags(reader, fields.get("tags")),
         meta=read_meta(reader, fields),
+        tests=read_cases(reader, fields.get("tests")),
     )
 
 

@@ -71,6 +71,8 @@ class Machine:
     guards: frozenset[str]
     """The names of the guards that plugins give."""
     definition: Definition = field(repr=False)
+    given: Mapping[str, Guard] = field(repr=False)
+    """The named guards that it has been given."""
     _table: Table = field(repr=False)
     _begins: frozenset[str] = field(repr=False)
     """Where a workflow can be after its birth."""
@@ -386,6 +388,7 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         exits={name: _names(state.exit) for name, state in states.items()},
         guards=frozenset(guard.name for guard in definition.named()),
         definition=definition,
+        given=dict(guards or {}),
         _table=table,
         _begins=beginnings(table),
         _moves=table.moves,

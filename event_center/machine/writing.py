@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
 from event_center.machine.branches import NO_POLICY, ONCE
+from event_center.machine.cases import plain_cases
 from event_center.machine.decision import Action, Retry
 from event_center.machine.definition import (
     Branch,
@@ -57,13 +58,18 @@ Plain = dict[str, Any]
 
 def yaml_of(definition: Definition) -> str:
     """The definition as YAML."""
+    return yaml_text(plain_of(definition))
+
+
+def yaml_text(said: Plain) -> str:
+    """A machine that is plain mappings, lists and texts, as YAML."""
     # Its default style is the one of people: what has no collections inside stands on a line.
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # typed as None there
     yaml.width = _WIDTH
     text = StringIO()
-    yaml.dump(_machine(definition), text)
+    yaml.dump(said, text)
     return text.getvalue()
 
 
@@ -90,7 +96,8 @@ def _said(pairs: Plain) -> Plain:
     }
 
 
-def _machine(definition: Definition) -> Plain:
+def plain_of(definition: Definition) -> Plain:
+    """The definition as the mappings, lists and texts that its YAML is made of."""
     top = [state for state in definition.states.values() if state.parent is None]
     head = {
         "machine": definition.name,
@@ -113,7 +120,8 @@ def _machine(definition: Definition) -> Plain:
     said |= _said({"migrate": _short([_upgrade(one) for one in definition.upgrades])})
     ways = {"on": _table(definition.on), "timeout": _table(definition.timeout)}
     said |= _said(ways) | _ways(on_error=definition.on_error)
-    return said | {"states": {state.name: _state(definition, state) for state in top}}
+    said["states"] = {state.name: _state(definition, state) for state in top}
+    return said | _said({"tests": _value(plain_cases(definition.tests))})
 
 
 def _state(definition: Definition, state: State) -> Plain:

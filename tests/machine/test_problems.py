@@ -81,7 +81,6 @@ LATER_IN_STATE = [
     "on_timeout",
 ]
 LATER_IN_MACHINE = [
-    "tests",
     "invoke",
     "always",
     "defer",
