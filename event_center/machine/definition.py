@@ -40,6 +40,13 @@ class OnFailure(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+class OnUpgrade(StrEnum):
+    """What becomes of workflows of older versions."""
+
+    MOVE = "move"
+    PIN = "pin"
+
+
 class Kind(StrEnum):
     """The kinds of states."""
 
@@ -261,6 +268,7 @@ class Definition:
     on_error: On | None = None
     on_failure: OnFailure = OnFailure.PARK
     unhandled: Unhandled = Unhandled.REJECT
+    on_upgrade: OnUpgrade = OnUpgrade.MOVE
     upgrades: tuple[Upgrade, ...] = ()
     """Oldest version first."""
     perpetual: bool = False

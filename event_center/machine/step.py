@@ -26,7 +26,14 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Calls, Definition, Hold, Missing, OnFailure
+from event_center.machine.definition import (
+    Calls,
+    Definition,
+    Hold,
+    Missing,
+    OnFailure,
+    OnUpgrade,
+)
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
 from event_center.machine.moves import Checked, Choice, Taken
@@ -305,6 +312,11 @@ class Machine:
         row = self._table.row(state)
         owner = row.owners.get(name)
         return ERROR if owner is None else own_event(ERROR, owner, single=row.single)
+
+    @property
+    def pins(self) -> bool:
+        """Whether workflows of older versions stay there."""
+        return self.definition.on_upgrade is OnUpgrade.PIN
 
     @property
     def begins_at_rest(self) -> bool:
