@@ -32,6 +32,7 @@ from event_center.machine import (
     Blueprint,
     Compound,
     Do,
+    Job,
     Machine,
     Parallel,
     State,
@@ -41,6 +42,7 @@ from event_center.machine import (
 from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
+from event_center.plugins.job import JobContext
 from event_center.plugins.listening import Notice
 from event_center.plugins.registry import Bound, with_callbacks
 
@@ -58,6 +60,8 @@ __all__ = [
     "Event",
     "EventCenterError",
     "EventRefused",
+    "Job",
+    "JobContext",
     "LogError",
     "LogInUse",
     "LogUnavailable",

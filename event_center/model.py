@@ -251,6 +251,7 @@ class Snapshot:
         "entered_at_ms",
         "failure",
         "ids",
+        "jobs",
         "letters_last",
         "letters_next",
         "loop",
@@ -287,12 +288,15 @@ class Snapshot:
         self.over_ms = 0
         """Since when it is finished and nothing of it is owed, waits, or is an open letter; else 0."""
         self.owed: tuple[Owed, ...] = ()
+        """Entry callbacks; the next event waits for them."""
+        self.jobs: tuple[Owed, ...] = ()
+        """What its states invoke; nothing waits for it. One with attempts and no due time has failed."""
         self.memory: dict[str, str] | None = None
         """What the machine's history states bring back: leaves joined by `|`, by their names."""
         self.cause: Event | None = None
         """The event whose transition owes the runs; kept while some are owed, for their context."""
         self.earlier: dict[int, Event] | None = None
-        """The causes of runs that are still owed by earlier transitions, by their seq."""
+        """The causes of runs that are still owed by earlier transitions, and of all jobs, by their seq."""
         self.timers: tuple[Timer, ...] = ()
         self.seen: dict[str, int] = {}
         """The highest offset recorded of each topic (`topic/partition` where not co-partitioned)."""
@@ -335,5 +339,5 @@ class Snapshotted(NamedTuple):
     needs: str
     """
     `t` has timers, `o` owes a run, `w` has waiting entries, `s` is stopped (parked, paused, expected),
-    `e` has ended, and due is since when.
+    `j` has jobs, `e` has ended, and due is since when.
     """

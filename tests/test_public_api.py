@@ -24,6 +24,8 @@ PUBLIC = [
     "Event",
     "EventCenterError",
     "EventRefused",
+    "Job",
+    "JobContext",
     "LogError",
     "LogInUse",
     "LogUnavailable",

@@ -106,10 +106,16 @@ class EngineSettings(Section):
         description="Callbacks that run at once in this process. It bounds memory and the load on"
         " what they call; the others wait their turn.",
     )
+    jobs: Limit = Field(
+        default=1_000,
+        description="Jobs that run at once in this process, apart from its callbacks. It bounds memory"
+        " and the load on what they call; the others wait their turn.",
+    )
     threads: Limit = Field(
         default=40,
         description="Callbacks that are plain functions, and so hold a thread each, that run at"
-        " once. It bounds threads, which are far dearer than callbacks that are async.",
+        " once, and as many jobs. It bounds threads, which are far dearer than callbacks that are"
+        " async.",
     )
     mailbox: Limit = Field(
         default=10_000,

@@ -338,6 +338,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             max_held_in_shard=settings.engine.max_held_in_shard,
             keep_finished_ms=None if keep_s is None else round(keep_s * 1000),
             callbacks=settings.engine.callbacks,
+            jobs=settings.engine.jobs,
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,

@@ -60,7 +60,8 @@ retry = _asking(
 )
 skip = _asking(
     Verb.SKIP,
-    "Give up what fails, the owed callback or the event that can not be decided, and go on behind it.",
+    "Give up what fails and go on behind it: the owed callback, the event that can not be decided, or "
+    "jobs.",
 )
 cancel = _asking(
     Verb.CANCEL,

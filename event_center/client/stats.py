@@ -70,6 +70,7 @@ async def stats(log: Log, app: App) -> Stats:
         "transitions": sum(entry.transitions for entry in both),
         "timers": sum(entry.timers for entry in both),
         "runs": sum(entry.runs for entry in both),
+        "jobs": sum(entry.jobs for entry in both),
         "workflows": _workflows(both),
         "lag": sum(topic["lag"] for topic in topics.values()),
         "topics": topics,

@@ -230,8 +230,9 @@ class _Shelf:
         if snapshot.waiting:
             self._said[workflow_id] = snapshot.waiting
         self._found.open_letters += snapshot.letters_last - snapshot.letters_next
-        counts = self._found.shards[self._home(workflow_id)].counts
-        counts[where] = counts.get(where, 0) + 1
+        entry = self._found.shards[self._home(workflow_id)]
+        entry.counts[where] = entry.counts.get(where, 0) + 1
+        entry.jobs += len(snapshot.jobs)
         self._found.entries.add(key, note_wire.unplaced(workflow_id, value))
 
     def _compare(self) -> None:

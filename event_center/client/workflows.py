@@ -15,7 +15,7 @@ from event_center.client.app import App
 from event_center.client.stats import shard_entry
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import Entry, Log
-from event_center.model import Event, Shard, Snapshot, Snapshotted, Status
+from event_center.model import Event, Owed, Shard, Snapshot, Snapshotted, Status
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import (
@@ -151,16 +151,21 @@ async def show(log: Log, app: App, workflow_id: str) -> dict[str, Any] | None:
             {"id": timer.id, "seq": timer.seq, "due": _time(timer.due_ms)}
             for timer in snapshot.timers
         ],
-        "owed": [
-            {"callback": o.name, "seq": o.seq, "attempt": o.attempt, "due": _time(o.due_ms)}
-            for o in snapshot.owed
-        ],
+        "owed": _runs(snapshot.owed),
+        "jobs": _runs(snapshot.jobs),
         "cause": None if snapshot.cause is None else _event(snapshot.cause),
         "waiting": {"count": snapshot.waiting, "first": first},
         "seen": snapshot.seen,
         "as_of": {"shard": shard, "cut": entry.cut, "offsets": entry.offsets},
     }
     return shown
+
+
+def _runs(owed: tuple[Owed, ...]) -> list[dict[str, Any]]:
+    return [
+        {"callback": o.name, "seq": o.seq, "attempt": o.attempt, "due": _time(o.due_ms)}
+        for o in owed
+    ]
 
 
 def _condition(snapshot: Snapshot) -> dict[str, Any]:

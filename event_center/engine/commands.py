@@ -68,6 +68,7 @@ class Commands:
         self._waiting = waiting
         self._turn = turn
         self._effects = effects
+        self._jobs = effects.jobs
         self._runners = runners
         self._retention = retention
         self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {
@@ -173,8 +174,10 @@ class Commands:
         return ""
 
     def _retry(self, snapshot: Snapshot, _command: Command, _position: Position) -> Misfit:
-        if snapshot.status not in {Status.PARKED, Status.RETRYING}:
+        failed = self._jobs.failed(snapshot)
+        if snapshot.status not in {Status.PARKED, Status.RETRYING} and not failed:
             return f"nothing of it failed: it is {snapshot.status}"
+        self._jobs.again(snapshot, failed)
         if snapshot.owed and snapshot.workflow_id not in self._workflows.runs:
             snapshot.owed = (snapshot.owed[0]._replace(attempt=0, due_ms=0), *snapshot.owed[1:])
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
@@ -186,6 +189,7 @@ class Commands:
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         snapshot.parked = None
         snapshot.loop = 0
+        self._jobs.again(snapshot, self._jobs.lost(snapshot))
         self._ledger.status(snapshot, standing(snapshot), mailbox)
         self._timers.arm(snapshot)
         if snapshot.deciding_due_ms:
@@ -195,19 +199,24 @@ class Commands:
     # -- giving up -----------------------------------------------------------------------------
 
     def _skip(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
-        """Give the owed run up, or the event that can not be decided."""
+        """Give up the owed run, or the event that can not be decided, or jobs: first those that failed."""
         why = f"skipped by {command.by or 'an operator'}"
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        head = mailbox.deciding and mailbox.deciding.event
+        ending = self._jobs.tried(snapshot, head.name if head else snapshot.deciding_event)
         if snapshot.owed:
             self._drop_run(snapshot)
             self._turn.give_up(snapshot, why)
+        elif snapshot.jobs and (ending or not (snapshot.deciding_attempt or mailbox.deciding)):
+            self._drop_run(snapshot)
+            self._jobs.give_up(snapshot, why, ending or self._jobs.lost(snapshot) or None)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
             tried = self._tried(snapshot, mailbox)
             self._drop_run(snapshot)
             if tried is not None:
                 self._skip_event(snapshot, mailbox, tried, why)
         else:
-            return "it owes no run and no event of it failed"
+            return "it owes no run, has no job, and no event of it failed"
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
         snapshot.failure = None
         snapshot.parked = None
@@ -248,7 +257,9 @@ class Commands:
         if snapshot.result is not None:
             return "it is finished"
         self._drop_run(snapshot)
-        self._turn.give_up(snapshot, f"cancelled by {command.by or 'an operator'}")
+        why = f"cancelled by {command.by or 'an operator'}"
+        self._turn.give_up(snapshot, why)
+        self._jobs.give_up(snapshot, why)
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         mailbox.recheck = True
         snapshot.seq += 1
@@ -313,6 +324,7 @@ class Commands:
         if snapshot.status in STOPPED:
             mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.ACTIVE, mailbox)
+        self._jobs.give_up(snapshot, "left by @set-state")  # the machine may have no jobs any more
         self._turn.enter(snapshot, event, decision)
         self._ledger.applied(snapshot, event, before, "applied")
         return ""

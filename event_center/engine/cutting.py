@@ -64,7 +64,8 @@ class Cutting:
     def _finished(self, parts: Parts) -> bool:
         if not self._stop.asked:
             return False
-        return self._stop.late or (not parts.workflows.runs and parts.ledger.clean)
+        under_way = parts.workflows.runs or parts.workflows.jobs
+        return self._stop.late or (not under_way and parts.ledger.clean)
 
     async def _cut(self, parts: Parts, lease: Lease) -> None:
         ledger = parts.ledger

@@ -24,7 +24,7 @@ from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import TOO_LARGE, Batch
-from event_center.machine.decision import Transition, accepted_text
+from event_center.machine.decision import accepted_text
 from event_center.machine.definition import Missing
 from event_center.machine.step import Machine
 from event_center.model import (
@@ -224,13 +224,12 @@ class Intake:
         definition = self._definition(workflow_id, machine, record, event)
         if definition is None:
             return None
-        missing = definition.missing(event.name)
-        if missing is Missing.HOLD:
+        if definition.missing(event.name) is Missing.HOLD:
             return self._holds.expect(workflow_id, definition)
-        if missing is Missing.CREATE:
-            return self._begin(workflow_id, definition, record, event)
-        self._uncreated(workflow_id, definition, record, event)
-        return None
+        if not self._makes(definition, workflow_id, record, event):
+            return None
+        snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
+        return snapshot if self._bear(snapshot, definition, record, event) else None
 
     def _expected(
         self, snapshot: Snapshot, event: Event, item: Waiting, machine: str | None
@@ -242,17 +241,11 @@ class Intake:
         definition = self._definition(workflow_id, name, item.record, event)
         if definition is None:
             return
-        missing = definition.missing(event.name)
-        if missing is Missing.HOLD:
+        if definition.missing(event.name) is Missing.HOLD:
             self._holds.take(snapshot, item, definition, event)
-        elif missing is not Missing.CREATE:
-            self._uncreated(workflow_id, definition, item.record, event)
-        elif (birth := self._birth(workflow_id, definition, item.record, event)) is not None:
-            mailbox = self._workflows.mailbox(workflow_id)
-            self._ledger.status(snapshot, Status.ACTIVE, mailbox)
-            snapshot.machine, snapshot.version = definition.name, definition.version
-            snapshot.state = definition.initial
-            self._bear(snapshot, event, birth)
+        elif self._makes(definition, workflow_id, item.record, event) and self._bear(
+            snapshot, definition, item.record, event
+        ):
             self._holds.created(snapshot, item)
             if not self._waiting.busy(snapshot):
                 self._turn.advance(snapshot)
@@ -274,69 +267,56 @@ class Intake:
                 )
             return None
         fault = definition.fault(event)
-        if fault:
-            self._invalid(workflow_id, definition, record, event, fault=fault)
-            return None
-        return definition
-
-    def _uncreated(
-        self, workflow_id: str, definition: Machine, record: Record, event: Event
-    ) -> None:
-        """There is no such workflow, and its machine makes none for this event."""
-        position = Position(event.topic, event.partition, event.offset)
-        message = _not_created(definition, event.name)
-        if definition.missing(event.name) is Missing.REJECT:
-            self._missing(workflow_id, position, event, message)
-        else:
-            self._letters.stray(
-                record, position, Reason.UNKNOWN_WORKFLOW, message, workflow_id=workflow_id
-            )
-
-    def _invalid(
-        self, workflow_id: str, definition: Machine, record: Record, event: Event, *, fault: str
-    ) -> None:
-        """The payload does not fit its schema: nothing is made of it, or held."""
-        position = Position(event.topic, event.partition, event.offset)
-        reason = Reason.INVALID_PAYLOAD
+        if not fault:
+            return definition
         if definition.definition.unhandled is Unhandled.DEAD_LETTER:
+            reason = Reason.INVALID_PAYLOAD
             self._letters.stray(record, position, reason, fault, workflow_id=workflow_id)
         else:
-            self._missing(workflow_id, position, event, fault, reason=reason)
+            self._missing(workflow_id, position, event, fault, reason=Reason.INVALID_PAYLOAD)
+        return None
 
-    def _begin(
-        self, workflow_id: str, definition: Machine, record: Record, event: Event
-    ) -> Snapshot | None:
-        """A new workflow; None: its birth failed, and the record has its outcome."""
-        birth = self._birth(workflow_id, definition, record, event)
-        if birth is None:
-            return None
-        snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
-        self._workflows.by_id[workflow_id] = snapshot
-        self._bear(snapshot, event, birth)
-        return snapshot
-
-    def _birth(
-        self, workflow_id: str, definition: Machine, record: Record, event: Event
-    ) -> Transition | None:
-        """How the workflow begins; None: what the machine asks then failed: nobody could be parked."""
+    def _bear(self, snapshot: Snapshot, definition: Machine, record: Record, event: Event) -> bool:
+        """The workflow begins, and history says so; if its machine fails there is none, but a letter."""
+        workflow_id = snapshot.workflow_id
         try:
-            return definition.birth(self._ledger.now_ms, event, workflow_id)
+            birth = definition.birth(self._ledger.now_ms, event, workflow_id)
         except STEP_FAILED as error:
-            position = Position(event.topic, event.partition, event.offset)
-            failure = failure_of("birth", error.__cause__ or error, self._ledger.now_ms, 1)
-            message = f"{failure.type}: {failure.message}"
-            self._letters.stray(record, position, Reason.FAILED, message, workflow_id=workflow_id)
-            self._say_unborn(workflow_id, event, message)
-            return None
-
-    @staticmethod
-    def _say_unborn(workflow_id: str, event: Event, message: str) -> None:
-        log.error("intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message)
-
-    def _bear(self, snapshot: Snapshot, event: Event, birth: Transition) -> None:
-        """The workflow begins: it enters its initial state, and history says so."""
+            self._unborn(workflow_id, record, event, error)
+            return False
+        if snapshot.status is Status.EXPECTED:
+            self._ledger.status(snapshot, Status.ACTIVE, self._workflows.mailbox(workflow_id))
+        self._workflows.by_id[workflow_id] = snapshot
+        snapshot.machine, snapshot.version = definition.name, definition.version
+        snapshot.state = definition.initial
         snapshot.data = birth.data or {}
         self._turn.enter(snapshot, event, birth)
+        self._born(snapshot, event)
+        return True
+
+    def _makes(self, definition: Machine, workflow_id: str, record: Record, event: Event) -> bool:
+        """Whether the event makes a workflow; if not, the record has its outcome."""
+        missing = definition.missing(event.name)
+        if missing is Missing.CREATE:
+            return True
+        message = _not_created(definition, event.name)
+        position = Position(event.topic, event.partition, event.offset)
+        if missing is Missing.DEAD_LETTER:
+            reason = Reason.UNKNOWN_WORKFLOW
+            self._letters.stray(record, position, reason, message, workflow_id=workflow_id)
+        else:
+            self._missing(workflow_id, position, event, message)
+        return False
+
+    def _unborn(self, workflow_id: str, record: Record, event: Event, error: BaseException) -> None:
+        """What the machine asks at a birth failed: there is no workflow that could be parked."""
+        position = Position(event.topic, event.partition, event.offset)
+        failure = failure_of("birth", error.__cause__ or error, self._ledger.now_ms, 1)
+        message = f"{failure.type}: {failure.message}"
+        self._letters.stray(record, position, Reason.FAILED, message, workflow_id=workflow_id)
+        log.error("intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message)
+
+    def _born(self, snapshot: Snapshot, event: Event) -> None:
         self._ledger.dirty[snapshot.workflow_id] = snapshot
         data = {
             "machine": snapshot.machine,

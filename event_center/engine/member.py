@@ -47,6 +47,7 @@ class Member:
         self._plan = plan
         self._group: Group | None = None
         self._runners: Runners | None = None
+        self._job_runners: Runners | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._fetching: anyio.CancelScope | None = None
         self._stopping = False
@@ -83,7 +84,9 @@ class Member:
         plan = self._plan
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            self._runners = Runners(tasks, plan.limits.callbacks, threads=plan.limits.threads)
+            threads = plan.limits.threads
+            self._runners = Runners(tasks, plan.limits.callbacks, threads=threads)
+            self._job_runners = Runners(tasks, plan.limits.jobs, threads=threads)
             tasks.start_soon(self._follow_changes, group, name="group changes")
             tasks.start_soon(self._take_in, group, name="intake")
             tasks.start_soon(self._look_at_topics, group, name="topics")
@@ -127,8 +130,9 @@ class Member:
             await owner.gone()
         if self._listening is not None:
             await self._listening.last()
-        if self._runners is not None:
-            self._runners.close()
+        for runners in (self._runners, self._job_runners):
+            if runners is not None:
+                runners.close()
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
 
@@ -174,7 +178,7 @@ class Member:
             self._own(group, change)
 
     def _own(self, group: Group, change: Assigned) -> None:
-        if self._tasks is None or self._runners is None:
+        if self._tasks is None or self._runners is None or self._job_runners is None:
             return
         owner = Owner(
             shard=change.shard,
@@ -183,6 +187,7 @@ class Member:
             group=group,
             plan=self._plan,
             runners=self._runners,
+            job_runners=self._job_runners,
             kept=self._kept,
             on_room=self._room,
             on_cut=None if self._listening is None else self._listening.hear,

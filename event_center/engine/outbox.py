@@ -18,7 +18,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError
 from event_center.machine.decision import Emitted
-from event_center.model import RESERVED, Event, Outgoing, Snapshot
+from event_center.model import RESERVED, Event, Json, Outgoing, Snapshot
 from event_center.plugins.context import Context
 from event_center.plugins.context import Emitted as Sent
 from event_center.plugins.signatures import checked_result
@@ -64,6 +64,26 @@ class Outbox:
                 f"{callback.file_line}: callback {callback.name!r} returned or sent what is not "
                 f"JSON: {why.message}; names and ids are texts, payloads what JSON can say"
             )
+
+    def result(self, run: Run, value: Json) -> Json | PluginError:
+        """What a job returned, as a restart would find it; an error if the log could not hold it."""
+        context, callback = run.context, run.callback
+        try:
+            if context.emitted is not None or context.published is not None:
+                _keep_sent(context, self._max_bytes)
+            if value is None:
+                return None
+            parts = orjson.dumps(value)
+            _check_size(len(parts), self._max_bytes, "the result")
+        except PluginError as error:
+            return error
+        except WRONG as error:
+            why = failure_of(callback.name, error, 0, context.attempt)
+            return PluginError(
+                f"{callback.file_line}: job {callback.name!r} returned or sent what is not JSON: "
+                f"{why.message}; its result is the payload of `on_done`, and `ctx.emit` sends events"
+            )
+        return orjson.loads(parts)
 
     def send(self, context: Context) -> None:
         """Everything that the callback emitted and published leaves with the next cut."""

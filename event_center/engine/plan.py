@@ -41,9 +41,11 @@ class EngineLimits:
     """Events that are held for one workflow that does not exist yet."""
     max_held_in_shard: int = 10_000
     callbacks: int = 1_000
-    """Callbacks under way at once in the process."""
+    """Callbacks under way at once in the process, jobs apart."""
+    jobs: int = 1_000
+    """Jobs under way at once in the process: they last, and may not keep callbacks from running."""
     threads: int = 40
-    """Of these, plain functions: each holds a thread."""
+    """Of the callbacks, and as many again of the jobs, plain functions: each holds a thread."""
     mailbox: int = 10_000
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000

@@ -117,6 +117,8 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
     parts.timers.arm(snapshot)
     if snapshot.deciding_due_ms:
         parts.timers.due(workflow_id, snapshot.deciding_due_ms)
+    if head.needs.lstrip("t") == "j" and not items and not snapshot.deciding_attempt:
+        return  # nothing waits for its jobs
     mailbox = parts.workflows.mailbox(workflow_id)
     _fill(mailbox, items)
     if snapshot.deciding_attempt and not snapshot.owed:

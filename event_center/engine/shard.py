@@ -60,6 +60,7 @@ class Owner:
         group: Group,
         plan: Plan,
         runners: Runners,
+        job_runners: Runners,
         kept: KeptShards,
         on_room: Callable[[], None],
         on_cut: Callable[[Cut], None] | None = None,
@@ -73,6 +74,7 @@ class Owner:
         self._group = group
         self._plan = plan
         self._runners = runners
+        self._job_runners = job_runners
         self._kept = kept
         self._on_room = on_room
         """Called when the shard may be able to take records again."""
@@ -188,6 +190,7 @@ class Owner:
             self.shard,
             self._plan,
             self._runners,
+            self._job_runners,
             where=self._log.where,
             wake=self._stop.wake,
             earlier=self._timekeeper.wake,

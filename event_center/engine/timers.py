@@ -59,6 +59,7 @@ class Timers:
         """The workflow was popped: what it has due later is known again."""
         owed_ms = snapshot.owed[0].due_ms if snapshot.owed else 0
         later = [timer.due_ms for timer in snapshot.timers]
+        later += [job.due_ms for job in snapshot.jobs]
         for due_ms in (*later, snapshot.deciding_due_ms, owed_ms):
             if due_ms > now_ms:
                 self.due(snapshot.workflow_id, due_ms)

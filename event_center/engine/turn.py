@@ -29,9 +29,9 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
-from event_center.engine.upgrading import place
+from event_center.engine.upgrading import machine_for
 from event_center.engine.waiting import WaitingRoom, with_record
-from event_center.engine.workflow import STOPPED, Waiting, Workflows, standing
+from event_center.engine.workflow import STOPPED, Waiting, Workflows, forget, standing
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
 from event_center.model import (
@@ -98,6 +98,8 @@ class Turn:
         """Workflows with more waiting events than one slice: to be advanced after the next cut."""
         self.on_owed: Callable[[Snapshot], None] = lambda _: None
         """Called when a transition owes runs: the parts put there what starts the eager ones."""
+        self.on_jobs: Callable[[Snapshot, Event, Transition], None] = lambda *_: None
+        """Called when one whose machine has jobs enters a state: the parts put there what does them."""
         self.on_free: Callable[[Snapshot], None] = lambda _: None
         """Called when a workflow can go on: the parts put there what starts the runs that it owes."""
 
@@ -126,7 +128,7 @@ class Turn:
             return
         machine = self._machines.get(snapshot.machine)
         if machine is None or snapshot.version != machine.version:
-            machine = place(snapshot, self._plan, self._ledger, self._timers)
+            machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
         if machine is None:
             self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item, record))
             say_parked(snapshot, "", "")
@@ -227,7 +229,9 @@ class Turn:
             self.park(snapshot, "loop", None)
             say_parked(snapshot, "", "")
 
-    def enter(self, snapshot: Snapshot, event: Event, decision: Transition) -> None:
+    def enter(  # noqa: C901 - once per event: to call out costs more than a branch
+        self, snapshot: Snapshot, event: Event, decision: Transition
+    ) -> None:
         """The workflow enters a state: what belonged to the old one goes."""
         if snapshot.owed:
             self._leave(snapshot, event, decision)
@@ -250,6 +254,8 @@ class Turn:
             self._ledger.owing[snapshot.workflow_id] = snapshot
             if snapshot.owed[0].seq == seq:  # else one that stays is owed first
                 self.on_owed(snapshot)
+        if decision.jobs is not None:
+            self.on_jobs(snapshot, event, decision)
         if decision.result is not None:
             snapshot.result = decision.result
             snapshot.closed_at_ms = snapshot.entered_at_ms
@@ -281,8 +287,7 @@ class Turn:
         snapshot.owed = kept
         if kept:
             self._ledger.owing[snapshot.workflow_id] = snapshot
-        else:
-            snapshot.cause = snapshot.earlier = None
+        forget(snapshot)
 
     # -- standing still --------------------------------------------------------------------------------
 
@@ -334,6 +339,8 @@ class Turn:
     def _take(self, snapshot: Snapshot, item: Waiting) -> None:
         if item.timer is not None and item.timer not in snapshot.timers:
             return  # it belongs to a state that was left meanwhile, or has fired
+        if item.asks is not None and not item.asks(snapshot):
+            return
         event = self._plan.event_of(item)
         if event is None:
             self.waits_no_more(snapshot, item)

@@ -22,7 +22,7 @@ from event_center.wire import history
 log = structlog.get_logger()
 
 
-def place(snapshot: Snapshot, plan: Plan, ledger: Ledger, timers: Timers) -> Machine | None:
+def machine_for(snapshot: Snapshot, plan: Plan, ledger: Ledger, timers: Timers) -> Machine | None:
     """The machine under which a workflow goes on; None: it has no place."""
     machine = plan.machine_of(snapshot)
     if machine is None or machine.version == snapshot.version:

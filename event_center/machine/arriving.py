@@ -7,13 +7,16 @@ with the event that makes the workflow. Called by `step`; `macrostep` has what f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import Transition
+from event_center.machine.definition import Missing
 from event_center.machine.macrostep import Macrostep
 from event_center.machine.table import Table
 from event_center.machine.timing import armed
 from event_center.machine.value import copied
-from event_center.model import Event, Json, Snapshot, Timer
+from event_center.model import RESERVED, Event, Json, Snapshot, Timer
 
 
 def born(table: Table, event: Event, now_ms: int, workflow_id: str = "") -> Transition:
@@ -40,7 +43,12 @@ def born(table: Table, event: Event, now_ms: int, workflow_id: str = "") -> Tran
     if arrival.arms or table.whole:
         timers = armed((*table.whole, *arrival.arms), snapshot, 0, now_ms)
     return Transition(
-        arrival.configuration, entered=True, data=data, timers=timers, owed=arrival.owed
+        arrival.configuration,
+        entered=True,
+        data=data,
+        timers=timers,
+        owed=arrival.owed,
+        jobs=arrival.jobs,
     )
 
 
@@ -68,6 +76,7 @@ def put(
         timers=(*kept, *armed(arrival.arms, after, seq, now_ms)),
         owed=arrival.owed,
         result=arrival.result,
+        jobs=arrival.jobs,
     )
 
 
@@ -86,3 +95,16 @@ def beginnings(table: Table) -> frozenset[str]:
                 found.add(taken.configuration)
                 pending.append(taken.configuration)
     return frozenset(one for one in found if table.chart.rests(one))
+
+
+def missing(table: Table, begins: Iterable[str], event_name: str) -> Missing:
+    """What to do with an event whose workflow does not exist; it can begin in these configurations."""
+    declared = (table.definition.events or {}).get(event_name)
+    if declared is not None and declared.missing is not None:
+        return declared.missing
+    plain = event_name[:1] != RESERVED
+    for configuration in begins:
+        row = table.row(configuration)
+        if event_name in row.accepts or (row.any is not None and plain):
+            return Missing.CREATE
+    return Missing.REJECT

@@ -48,9 +48,28 @@ class Do:
         object.__setattr__(self, "place", here()[1])
 
 
+class _JobOptions(TypedDict, total=False):
+    retry: str | Mapping[str, object]
+    timeout: str
+    heartbeat: str
+    grace: str
+    on_done: Led
+    on_error: Led
+
+
+class Job(Do):
+    """A callback that a state invokes: `Job(build, timeout="2h", on_done="built")`."""
+
+    def __init__(self, callback: str | Function, **options: Unpack[_JobOptions]) -> None:
+        object.__setattr__(self, "callback", callback)
+        object.__setattr__(self, "options", dict(options))
+        object.__setattr__(self, "place", here()[1])
+
+
 Callback = str | Function | Do
 """A name that a plugin implements, the function itself, or either of them in a `Do`."""
 Callbacks = Callback | Sequence[Callback]
+Jobs = str | Function | Job | Sequence[str | Function | Job]
 
 
 class _BranchOptions(TypedDict, total=False):
@@ -80,6 +99,7 @@ class _OuterOptions(TypedDict, total=False):
     perpetual: bool
     entry: Callbacks
     exit: Callbacks
+    invoke: Jobs
     defer: Names
     unhandled: str
 
@@ -243,11 +263,24 @@ class Vertex(Origin):
         """Await this callback before the state is left."""
         return self._decorated("exit", function, options)
 
+    @overload
+    def invoke(self, function: F, /) -> F: ...
+    @overload
+    def invoke(self, /, **options: Unpack[_JobOptions]) -> Callable[[F], F]: ...
+    def invoke(
+        self, function: F | None = None, /, **options: Unpack[_JobOptions]
+    ) -> F | Callable[[F], F]:
+        """Run this job for as long as the state is active."""
+        return self._noted("invoke", function, lambda job: Job(job, **options))
+
     def _decorated(
         self, key: str, function: F | None, options: _CallOptions
     ) -> F | Callable[[F], F]:
+        return self._noted(key, function, lambda callback: Do(callback, **options))
+
+    def _noted(self, key: str, function: F | None, made: Callable[[F], Do]) -> F | Callable[[F], F]:
         def note(decorated: F) -> F:
-            self.__part__.decorated.append((key, Do(decorated, **options)))
+            self.__part__.decorated.append((key, made(decorated)))
             return decorated
 
         return note if function is None else note(function)
@@ -320,6 +353,8 @@ class Parallel(metaclass=Nest):
 
 Target = Vertex | str
 """A state, or the name of one: what stands outside of a nested class has to be named."""
+Led = Target | Mapping[str, object] | Sequence[Target | Mapping[str, object]]
+"""What the end of a job moves: a target, a branch as in YAML, or a list of them."""
 
 
 class Blueprint:

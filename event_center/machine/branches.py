@@ -217,7 +217,7 @@ def read_errors(reader: Reader, node: Node | None) -> tuple[str, ...]:
     nodes = node.items if isinstance(node, SequenceNode) else (node,)
     if not nodes:
         reader.wrong(node, "this list of errors is empty; leave it out for all errors")
-    names = (_identifier(reader, item, "class of errors") for item in nodes)
+    names = (read_identifier(reader, item, "class of errors") for item in nodes)
     return tuple(name for name in names if name is not None)
 
 
@@ -257,7 +257,7 @@ def _plain_guard(reader: Reader, node: ScalarNode, text: str) -> Condition | Non
     if is_expression(text):
         expression = reader.expression(node, text)
         return None if expression is None else Computed(place=node.place, expression=expression)
-    name = _identifier(reader, node, "guard")
+    name = read_identifier(reader, node, "guard")
     where = reader.where(node.place)
     return None if name is None else Named(place=node.place, name=name, where=where)
 
@@ -271,7 +271,7 @@ def _joined(reader: Reader, key: str, node: Node) -> Condition | None:
     return Every(parts=parts) if key == "and" else Either(parts=parts)
 
 
-def _identifier(reader: Reader, node: Node, what: str) -> str | None:
+def read_identifier(reader: Reader, node: Node, what: str) -> str | None:
     """The name of something that a plugin gives: names of Python, with dots between them."""
     name = reader.text(node, f"the name of a {what}")
     if name is None or all(part.isidentifier() for part in name.split(".")):
@@ -296,12 +296,12 @@ def read_calls(reader: Reader, node: Node | None, phase: Phase) -> Calls:
 
 def _call(reader: Reader, node: Node, phase: Phase) -> Call | None:
     if isinstance(node, ScalarNode):
-        name = _identifier(reader, node, "callback")
+        name = read_identifier(reader, node, "callback")
         fields: Fields = {}
     else:
         fields = reader.fields(node, ENTRY_CALL if phase is Phase.ENTRY else CALL)
-        name = _identifier(reader, fields["do"], "callback") if "do" in fields else None
-    retry = _retry(reader, fields.get("retry"))
+        name = read_identifier(reader, fields["do"], "callback") if "do" in fields else None
+    retry = read_retry(reader, fields.get("retry"))
     timeout_ms = reader.duration(fields["timeout"], least=1) if "timeout" in fields else None
     eager = reader.flag(fields.get("eager"), "eager")
     if name is None:
@@ -312,7 +312,7 @@ def _call(reader: Reader, node: Node, phase: Phase) -> Call | None:
     return Call(place=node.place, action=action)
 
 
-def _retry(reader: Reader, node: Node | None) -> Retry:
+def read_retry(reader: Reader, node: Node | None) -> Retry:
     """The policy of a callback: named, written in place, or the default one."""
     default = reader.retries.get(DEFAULT_POLICY, Retry())
     if node is None:

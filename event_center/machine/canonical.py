@@ -21,6 +21,7 @@ from event_center.machine.definition import (
     Declared,
     Definition,
     Emit,
+    Job,
     Kind,
     On,
     OnUpgrade,
@@ -81,8 +82,9 @@ def _upgrade(upgrade: Upgrade) -> dict[str, Any]:
 
 
 def _declared(declared: Declared) -> Any:
+    schema = declared.schema
     missing = declared.missing if declared.hold is None else list(declared.hold)
-    return missing if declared.schema is None else [missing, declared.schema.content]
+    return missing if schema is None else [missing, schema.content]
 
 
 def _state(state: State) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def _state(state: State) -> dict[str, Any]:
         "default": state.default,
         "always": _on(state.always),
         "defer": sorted(state.defer),
+        "invoke": [_job(job) for job in state.invoke],
     }
     return content | {key: value for key, value in more.items() if value}
 
@@ -150,6 +153,16 @@ def _action(action: Action) -> list[Any]:
     *always, errors = action.retry
     retry = [*always, sorted(errors)] if errors else always
     return list(action._replace(retry=retry))  # type: ignore[arg-type]  # only to be written
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "action": _action(job.action),
+        "grace": job.grace_ms,
+        "heartbeat": job.heartbeat_ms,
+        "on_done": _on(job.on_done),
+        "on_error": _on(job.on_error),
+    }
 
 
 def _condition(condition: Condition) -> list[Any]:  # noqa: PLR0911 - a case for each kind

@@ -151,8 +151,12 @@ def _state(state: State, problems: Problems) -> None:
     name = quoted(state.name)
     if state.on_done is not None and not (state.entry or state.children or state.final):
         message = f"on_done of {name} can never happen: the state has no entry callback to be done"
+        if state.invoke:
+            message += "; write `on_done` below `invoke` for the end of its job"
         problems.add(state.on_done.place, Code.NEVER_DONE, message)
-    _twice(state.entry, f"entry of {name}", problems)
+    jobs = (Call(place=job.place, action=job.action) for job in state.invoke)
+    runs = f"entry and invoke of {name}" if state.invoke else f"entry of {name}"
+    _twice((*state.entry, *jobs), runs, problems)
     for event, place in state.defer.items():
         on = state.on.get(event)
         if event == ANY:

@@ -69,6 +69,7 @@ class Phase(StrEnum):
     EXIT = "exit"
     ACTION = "action"
     ENTRY = "entry"
+    INVOKE = "invoke"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +160,27 @@ class After(On):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A callback that runs beside the machine for as long as its state is active."""
+
+    place: Place
+    action: Action
+    grace_ms: int
+    """How long it may take to end once it was asked to."""
+    heartbeat_ms: int | None = None
+    """The longest silence of an attempt; None: it need not say that it is alive."""
+    on_done: On | None = None
+    on_error: On | None = None
+
+    def ways(self) -> Iterator[tuple[str, On]]:
+        """What its end moves, named as a message would."""
+        if self.on_done is not None:
+            yield f"on_done of {self.action.name}", self.on_done
+        if self.on_error is not None:
+            yield f"on_error of {self.action.name}", self.on_error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class State:
     """One state, wherever it stands; `parent` and `children` make the tree."""
 
@@ -180,6 +202,7 @@ class State:
     result: Result | None = None
     entry: Calls = ()
     exit: Calls = ()
+    invoke: tuple[Job, ...] = ()
     on: Mapping[str, On] = field(default_factory=dict)
     after: Mapping[str, After] = field(default_factory=dict)
     on_error: On | None = None
@@ -206,6 +229,8 @@ class State:
         yield from self.on.items()
         for key, after in self.after.items():
             yield f"after {key}", after
+        for job in self.invoke:
+            yield from job.ways()
         if self.on_error is not None:
             yield "on_error", self.on_error
         if self.on_done is not None:
@@ -274,10 +299,10 @@ class Definition:
     perpetual: bool = False
     title: Text = ""
     description: Text = ""
-    tags: Tags = ()
-    meta: Json = None
     tests: tuple[Case, ...] = ()
     """What it promises, in examples; nothing of the machine depends on them."""
+    tags: Tags = ()
+    meta: Json = None
 
     def ways(self) -> Iterator[tuple[str, On]]:
         """Everything that can move a workflow out of any state that is not final."""
@@ -300,10 +325,17 @@ class Definition:
         for state in self.states.values():
             yield from ((Phase.ENTRY, call) for call in state.entry)
             yield from ((Phase.EXIT, call) for call in state.exit)
+            for job in state.invoke:
+                yield Phase.INVOKE, Call(place=job.place, action=job.action)
         for _, on in self.everything():
             for branch in on.branches:
                 yield from ((Phase.BEFORE, call) for call in branch.before)
                 yield from ((Phase.ACTION, call) for call in branch.actions)
+
+    @property
+    def pins(self) -> bool:
+        """Whether workflows of older versions stay there."""
+        return self.on_upgrade is OnUpgrade.PIN
 
     def emits(self) -> Iterator[Emit]:
         """Everything that branches send out."""
@@ -317,7 +349,7 @@ class Definition:
         return frozenset(name for on in tables for name in on if name != ANY)
 
     def phases(self) -> dict[str, frozenset[str]]:
-        """Every callback by name, with the phases that it runs in."""
+        """The names of all callbacks, with the phases that each runs in."""
         found: dict[str, set[str]] = {}
         for phase, call in self.calls():
             found.setdefault(call.action.name, set()).add(phase)

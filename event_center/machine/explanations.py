@@ -146,7 +146,8 @@ _TEXTS = {
         _HEAD + "states:\n  off: {on: {press: lit}, on_done: lit}\n  lit: {type: final}",
         (
             "A state is done when its entry callbacks are; one with states inside when a final state in "
-            "it is reached, a parallel one when each region has reached one."
+            "it is reached, a parallel one when each region has reached one. The end of a job has an "
+            "`on_done` of its own, below `invoke`."
         ),
     ),
     Code.NEVER_HOLDS: (

@@ -130,9 +130,10 @@ class Macrostep:
             timers=timers,
             owed=microsteps.owed(entered),
             result=row.result,
-            left=None if left else microsteps.entries(self._gone),
+            left=None if left else microsteps.runs(self._gone),
             memory=self._memory if self._memory != (before.memory or NOTHING) else None,
             emits=tuple(self._emits),
+            jobs=microsteps.jobs(entered),
         )
 
     def _restless(self) -> DefinitionError:

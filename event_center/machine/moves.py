@@ -100,8 +100,10 @@ class Taken:
     dropped: frozenset[str] | None
     """Ids of the timers of what is left; None: of all there can be."""
     owed: tuple[str, ...]
+    jobs: tuple[str, ...] | None
+    """The jobs of what is entered; None: no state of the machine has any."""
     left: frozenset[str] | None
-    """The entry callbacks of what is left; None: of all there can be."""
+    """The entry callbacks and jobs of what is left; None: of all there can be."""
     result: Result | None
     remembered: Mapping[str, str]
     done: tuple[str, ...]

@@ -67,9 +67,9 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         perpetual=reader.flag(fields.get("perpetual"), "perpetual"),
         title=read_text(reader, fields, "title"),
         description=read_text(reader, fields, "description"),
+        tests=read_cases(reader, fields.get("tests")),
         tags=read_tags(reader, fields.get("tags")),
         meta=read_meta(reader, fields),
-        tests=read_cases(reader, fields.get("tests")),
     )
 
 

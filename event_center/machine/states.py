@@ -22,6 +22,7 @@ from event_center.machine.branches import (
 from event_center.machine.definition import NOWHERE, Kind, Phase, State
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
 from event_center.machine.grammar import ERROR_BRANCH, KEYS_OF, STATE
+from event_center.machine.jobs import read_jobs
 from event_center.machine.problems import Code, Place
 from event_center.machine.reader import Fields, Reader
 from event_center.machine.spelling import quoted
@@ -95,6 +96,7 @@ def _state(
         result=_result(reader, fields.get("result"), kind, parent),
         entry=read_calls(reader, fields.get("entry"), Phase.ENTRY),
         exit=read_calls(reader, fields.get("exit"), Phase.EXIT),
+        invoke=read_jobs(reader, fields.get("invoke")),
         on=read_on(reader, fields["on"]) if "on" in fields else {},
         after=read_after(reader, fields["after"]) if "after" in fields else {},
         on_error=read_way(reader, fields.get("on_error"), ERROR_BRANCH),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from event_center.errors import DefinitionError, Problem
-from event_center.machine.arriving import beginnings, born, put
+from event_center.machine.arriving import beginnings, born, missing, put
 from event_center.machine.canonical import content_hash
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import (
@@ -26,14 +26,7 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import (
-    Calls,
-    Definition,
-    Hold,
-    Missing,
-    OnFailure,
-    OnUpgrade,
-)
+from event_center.machine.definition import Calls, Definition, Hold, Job, Missing, OnFailure
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
 from event_center.machine.moves import Checked, Choice, Taken
@@ -70,7 +63,7 @@ class Machine:
     states: tuple[str, ...]
     source: str
     callbacks: Mapping[str, frozenset[str]]
-    """Every callback name, with the phases that it runs in: before, exit, action, entry."""
+    """Every callback name, with the phases that it runs in: before, exit, action, entry, invoke."""
     entries: Mapping[str, tuple[str, ...]]
     """The entry callbacks of each state, in order."""
     exits: Mapping[str, tuple[str, ...]]
@@ -203,6 +196,7 @@ class Machine:
             result=taken.result,
             left=taken.left,
             memory=memory,
+            jobs=taken.jobs,
         )
 
     def birth(self, now_ms: int, event: Event | None = None, workflow_id: str = "") -> Transition:
@@ -257,15 +251,7 @@ class Machine:
 
     def missing(self, event_name: str) -> Missing:
         """What to do with an event whose workflow does not exist."""
-        declared = (self.definition.events or {}).get(event_name)
-        if declared is not None and declared.missing is not None:
-            return declared.missing
-        plain = event_name[:1] != RESERVED
-        for configuration in self._begins:
-            row = self._table.row(configuration)
-            if event_name in row.accepts or (row.any is not None and plain):
-                return Missing.CREATE
-        return Missing.REJECT
+        return missing(self._table, self._begins, event_name)
 
     def fault(self, event: Event) -> str:
         """Why the payload of an event from outside does not fit its schema; empty: it does."""
@@ -284,13 +270,12 @@ class Machine:
         return tuple(sorted(name for name in known if self.missing(name) is Missing.CREATE))
 
     def effect(self, state: str, name: str) -> Action:
-        """
-        An entry callback of the states that are active in a configuration, by its name.
-
-        Raises:
-            KeyError: none of them has it, or there is no such configuration.
-        """
+        """An entry callback of the states active in a configuration, by its name; KeyError if none."""
         return self._table.row(state).effects[name]
+
+    def job(self, state: str, name: str) -> Job:
+        """A job of the states active in a configuration, by its name; KeyError if none."""
+        return self._table.row(state).jobs[name]
 
     def same_state(self, state: str, name: str) -> frozenset[str]:
         """The entry callbacks of the active state that has this one, itself included."""
@@ -316,7 +301,7 @@ class Machine:
     @property
     def pins(self) -> bool:
         """Whether workflows of older versions stay there."""
-        return self.definition.on_upgrade is OnUpgrade.PIN
+        return self.definition.pins
 
     @property
     def begins_at_rest(self) -> bool:
@@ -330,12 +315,7 @@ class Machine:
         return any(call.action.eager for state in states for call in state.entry)
 
     def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
-        """
-        The workflow's timers once this one was dealt with and the workflow stayed in its state.
-
-        One that repeats is armed again for the first multiple of its period after now, so that
-        periods that were missed fire once.
-        """
+        """The workflow's timers once this one was dealt with and it stayed; who repeats is set again."""
         return self._table.timers_after(snapshot, timer, now_ms)
 
     def unhandled(self, state: str) -> Unhandled:

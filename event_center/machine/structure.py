@@ -146,7 +146,7 @@ def check_tree(definition: Definition, chart: Chart, problems: Problems) -> None
                 "inside"
             )
             problems.add(state.on_done.place, Code.NEVER_DONE, message)
-    _same_entries(chart, problems)
+    _same_runs(chart, problems)
 
 
 def _birth(definition: Definition, chart: Chart, problems: Problems) -> None:
@@ -196,17 +196,20 @@ def _together(chart: Chart, one: str, other: str) -> bool:
     return bool(around) and chart.states[around[0]].kind is Kind.PARALLEL
 
 
-def _same_entries(chart: Chart, problems: Problems) -> None:
-    """No entry callback in two states that can be active together: both runs would have one key."""
-    calls = [(state, call) for state in chart.states.values() for call in state.entry]
-    named: dict[str, list[State]] = {}
-    for state, call in calls:
-        for other in named.get(call.action.name, ()):
-            if other is not state and _together(chart, state.name, other.name):
-                message = (
-                    f"callback {quoted(call.action.name)} is an entry of {quoted(other.name)} and "
-                    f"of {quoted(state.name)}, which can be active together; give one of them "
-                    "another name"
-                )
-                problems.add(call.place, Code.SAME_CALLBACK, message)
-        named.setdefault(call.action.name, []).append(state)
+def _same_runs(chart: Chart, problems: Problems) -> None:
+    """No entry callback or job in two states that can be active together: both would have one key."""
+    named: dict[str, list[tuple[State, str]]] = {}
+    for state in chart.states.values():
+        runs = [(call.place, call.action.name, "an entry") for call in state.entry]
+        runs += [(job.place, job.action.name, "a job") for job in state.invoke]
+        for place, name, what in runs:
+            for other, as_what in named.get(name, ()):
+                if other is not state and _together(chart, state.name, other.name):
+                    what_too = "" if as_what == what else f"{what} "
+                    message = (
+                        f"callback {quoted(name)} is {as_what} of {quoted(other.name)} and {what_too}of "
+                        f"{quoted(state.name)}, which can be active together; give one of them "
+                        "another name"
+                    )
+                    problems.add(place, Code.SAME_CALLBACK, message)
+            named.setdefault(name, []).append((state, what))

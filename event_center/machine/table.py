@@ -25,9 +25,9 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Branch, Definition, On, State
+from event_center.machine.definition import Branch, Definition, Job, On, State
 from event_center.machine.guard import compiled, text_of
-from event_center.machine.microstep import Microsteps, actions_of, own_event
+from event_center.machine.microstep import Microsteps, actions_of, job_event, own_event
 from event_center.machine.moves import Checked, Choice, Move
 from event_center.machine.timing import Arm, again, timer_id, whole_id
 from event_center.machine.value import expressions
@@ -60,6 +60,8 @@ class Row:
     """The entry callbacks of all active states, by name."""
     owners: Mapping[str, State]
     """Whose entry callback it is, by name."""
+    jobs: Mapping[str, Job]
+    """The jobs of all active states, by name."""
     single: bool
     """One leaf: its own `@done` and `@error` need no name."""
     final: bool
@@ -73,6 +75,7 @@ class Arrival:
     configuration: str
     arms: tuple[Arm, ...]
     owed: tuple[str, ...]
+    jobs: tuple[str, ...] | None
     result: Result | None
 
 
@@ -153,6 +156,7 @@ class Table:
                 configuration=sys.intern(configuration),
                 arms=microsteps.arms(entered),
                 owed=microsteps.owed(entered),
+                jobs=microsteps.jobs(entered),
                 result=self.row(configuration).result,
             )
         return found
@@ -183,6 +187,7 @@ class Table:
             periods=self._periods(active),
             effects={action.name: action for action, _ in entries},
             owners={action.name: state for action, state in entries},
+            jobs={job.action.name: job for state in active for job in state.invoke},
             single=len(lines) == 1,
             final=final,
             result=active[0].result if final else None,
@@ -227,12 +232,26 @@ class Table:
                 found[own_event(DONE, state, single=single)] = (
                     self._moves(state.name, DONE, state.on_done),
                 )
-            if state.entry:
+            if state.entry or state.invoke:
                 line = (state, *(self.chart.states[one] for one in self.chart.above[state.name]))
-                found[own_event(ERROR, state, single=single)] = self._failing(configuration, [line])
+                failing = self._failing(configuration, [line])
+                if state.entry:
+                    found[own_event(ERROR, state, single=single)] = failing
+                found |= self._ends(state, failing)
         for key, after in root.timeout.items():
             found[whole_id(key)] = (self._moves(None, whole_id(key), after),)
         return {name: chains for name, chains in found.items() if any(chains)}
+
+    def _ends(self, state: State, failing: tuple[Chain, ...]) -> dict[str, tuple[Chain, ...]]:
+        """What follows when jobs of a state end: a failure goes on to who hears of its callbacks."""
+        found: dict[str, tuple[Chain, ...]] = {}
+        for job in state.invoke:
+            done, error = job_event(DONE, job), job_event(ERROR, job)
+            if job.on_done is not None:
+                found[done] = (self._moves(state.name, done, job.on_done),)
+            own = () if job.on_error is None else self._moves(state.name, error, job.on_error)
+            found[error] = tuple(own + chain for chain in failing)
+        return found
 
     def _listening(self, lines: list[tuple[State, ...]], name: str) -> tuple[Chain, ...]:
         """The moves of an event from outside; a state that defers it keeps it from those around."""

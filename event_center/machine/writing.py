@@ -26,6 +26,7 @@ from event_center.machine.definition import (
     Declared,
     Definition,
     Emit,
+    Job,
     Kind,
     Missing,
     On,
@@ -49,6 +50,7 @@ from event_center.machine.guard import (
     Not,
     Raised,
 )
+from event_center.machine.jobs import GRACE_MS, TIMEOUT_MS
 from event_center.machine.value import Value
 from event_center.model import Result, Unhandled
 
@@ -142,6 +144,7 @@ def _state(definition: Definition, state: State) -> Plain:
             "target": state.default,
             "entry": _calls(state.entry),
             "exit": _calls(state.exit),
+            "invoke": _short([_job(job) for job in state.invoke]),
             "defer": list(state.defer),
             "on": _table(state.on),
             "after": _table(state.after),
@@ -266,15 +269,30 @@ def _calls(calls: Calls) -> object:
 
 
 def _call(call: Call) -> object:
-    action = call.action
+    said = _action(call.action, Action(call.action.name).timeout_ms)
+    if call.action.eager:
+        said["eager"] = True
+    return call.action.name if said.keys() == {"do"} else said
+
+
+def _action(action: Action, timeout_ms: int) -> Plain:
+    """A callback and its retries; its timeout, if it is not the usual one."""
     said: Plain = {"do": action.name}
     if action.retry != Retry():
         said["retry"] = NO_POLICY if action.retry == ONCE else _retry(action.retry)
-    if action.timeout_ms != Action(action.name).timeout_ms:
+    if action.timeout_ms != timeout_ms:
         said["timeout"] = in_words(action.timeout_ms)
-    if action.eager:
-        said["eager"] = True
-    return action.name if said.keys() == {"do"} else said
+    return said
+
+
+def _job(job: Job) -> object:
+    said = _action(job.action, TIMEOUT_MS)
+    if job.heartbeat_ms is not None:
+        said["heartbeat"] = in_words(job.heartbeat_ms)
+    if job.grace_ms != GRACE_MS:
+        said["grace"] = in_words(job.grace_ms)
+    said |= _ways(on_done=job.on_done, on_error=job.on_error)
+    return job.action.name if said.keys() == {"do"} else said
 
 
 _WRITTEN: Mapping[str, tuple[str, Callable[[Any], object]]] = {

@@ -26,6 +26,7 @@ class Role(StrEnum):
     EXIT = "exit"
     ACTION = "action"
     GUARD = "guard"
+    JOB = "job"
 
 
 class Moment(StrEnum):
@@ -78,6 +79,14 @@ class Callbacks:
     def action(self, name: str | F) -> F | Callable[[F], F]:
         """Implement a callback by its name in the machine; by default the function's."""
         return self._named(Role.ACTION, name)
+
+    @overload
+    def job(self, name: F) -> F: ...
+    @overload
+    def job(self, name: str) -> Callable[[F], F]: ...
+    def job(self, name: str | F) -> F | Callable[[F], F]:
+        """Implement a job by its name in the machine; by default the function's."""
+        return self._named(Role.JOB, name)
 
     @overload
     def guard(self, name: F) -> F: ...

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from event_center.errors import PluginError
+from event_center.machine.definition import Phase
 from event_center.machine.spelling import hint, meant
 from event_center.machine.step import Machine
 from event_center.plugins.binding import BoundRecord, Fields
@@ -127,6 +128,8 @@ class _Resolution:
         self.machine = machine
         self.others = others
         self.found = found
+        phases = machine.callbacks.items()
+        self.jobs = frozenset(name for name, found in phases if Phase.INVOKE in found)
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -137,7 +140,8 @@ class _Resolution:
         for callbacks in self.found:
             for implementation in callbacks.implementations:
                 self._note(implementation)
-        self._missing("callback", self.machine.callbacks, self.functions)
+        self._missing("job", self.jobs, self.functions)
+        self._missing("callback", self.machine.callbacks.keys() - self.jobs, self.functions)
         self._missing("guard", self.machine.guards, self.guard_functions)
         name = self.machine.name
         opening = [(name, function) for one in self.found for function in one.lifespans]
@@ -158,6 +162,8 @@ class _Resolution:
                 self._implement(self.functions, name, one.function)
         elif one.role is Role.GUARD:
             self._note_named(one, self.machine.guards, self.guard_functions)
+        elif one.role is Role.JOB:
+            self._note_named(one, self.jobs, self.functions)
         else:
             self._note_named(one, self.machine.callbacks, self.functions)
 
@@ -217,7 +223,7 @@ class _Resolution:
     def _missing(
         self, kind: str, used: Iterable[str], functions: Mapping[str, Callable[..., Any]]
     ) -> None:
-        role = Role.GUARD if kind == "guard" else Role.ACTION
+        role = {"guard": Role.GUARD, "job": Role.JOB}.get(kind, Role.ACTION)
         spare = {
             one.name
             for callbacks in self.found

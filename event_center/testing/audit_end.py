@@ -66,6 +66,8 @@ def _left_over(shard: ShardAudit, workflow_id: str, idle_ms: int) -> Iterator[Vi
         return
     if shot.owed:
         yield Violation(Promise.QUIET, workflow_id, f"it still owes {shot.owed}")
+    if shot.jobs:
+        yield Violation(Promise.QUIET, workflow_id, f"it still has the jobs {shot.jobs}")
     for entry in shard.waiting.get(workflow_id, {}).values():
         if not entry.deferred:
             story = f"{entry.position} waits for nothing"

@@ -35,6 +35,8 @@ class Shot(NamedTuple):
     data: dict[str, Json]
     owed: tuple[tuple[str, int], ...]
     """Names and seqs of the owed runs."""
+    jobs: tuple[tuple[str, int], ...]
+    """Names and seqs of the jobs."""
     timers: tuple[Timer, ...]
     waiting: int
     result: str | None
@@ -128,6 +130,7 @@ def read_snapshot(value: bytes, where: str) -> Shot:
             seq=body["seq"],
             data=body["data"],
             owed=tuple((owed[0], owed[1]) for owed in body.get("owed", ())),
+            jobs=tuple((job[0], job[1]) for job in body.get("jobs", ())),
             timers=tuple(Timer(*timer) for timer in body.get("timers", ())),
             waiting=body.get("waiting", [0])[0],
             result=body.get("result"),
@@ -168,6 +171,8 @@ class ShardState(NamedTuple):
     """Records that were gone before they were read."""
     renewed: Mapping[str, int] = MappingProxyType({})
     """How often the shard has gone on with a topic that was made anew."""
+    jobs: int = 0
+    """Jobs of all its workflows."""
 
 
 EMPTY = ShardState(0, {}, 0, {}, {}, 0, 0, {})
@@ -184,9 +189,10 @@ def read_shard(value: bytes, where: str) -> ShardState:
 
     def read() -> ShardState:
         body = json.loads(value)
-        special = {"counts", "lost", "renewed"}
+        special = {"counts", "lost", "renewed", "jobs"}
         plain = {name: body[name] for name in ShardState._fields if name not in special}
         plain |= {"lost": sum(body.get("lost", {}).values()), "renewed": body.get("renewed", {})}
+        plain |= {"jobs": body.get("jobs", 0)}
         counts = {(m, v, state, status): n for m, v, state, status, n in body["counts"]}
         return ShardState(counts=counts, **plain)
 

@@ -200,7 +200,7 @@ class Life:
         """Whether the event had a payload that is not on record."""
         event = str(told.get("event"))
         if told.origin.startswith("run/"):
-            return not event.startswith("@")
+            return not event.startswith("@") or event.startswith(f"{DONE}/@")
         return told.origin.startswith("error/") and not self._failure
 
     def _believed(self, target: str, told: Told) -> Transition | None:
@@ -218,7 +218,8 @@ class Life:
         for action in decision.decide:
             key = f"{snapshot.workflow_id}/{event.origin}/{action.name}"
             self.decided[key] = action.name, self.cut_at_ms
-        self.loose = bool(decision.decide)
+        stays = not decision.entered or decision.left is not None
+        self.loose = bool(decision.decide) or (self.loose and stays)
         snapshot.seq += 1
         if decision.data is not None:
             snapshot.data = decision.data
@@ -235,6 +236,11 @@ class Life:
         new = tuple(Owed(name, snapshot.seq) for name in decision.owed)
         left = {one.name for one in snapshot.owed} if decision.left is None else decision.left
         snapshot.owed = (*(one for one in snapshot.owed if one.name not in left), *new)
+        jobs = tuple(Owed(name, snapshot.seq) for name in decision.jobs or ())
+        left = {one.name for one in snapshot.jobs} if decision.left is None else decision.left
+        snapshot.jobs = (*(one for one in snapshot.jobs if one.name not in left), *jobs)
+        for job in jobs:
+            self.debts[job.name, job.seq] = Debt(job, self.cut_at_ms, eager=False)
         if decision.memory is not None:
             snapshot.memory = decision.memory
         for owed in new:
@@ -297,8 +303,14 @@ class Life:
         key = f"{snapshot.workflow_id}/{seq}/{name}"
         if told.get("key") not in {None, key}:
             yield Promise.CALLBACKS, f"{where} has the key {told.get('key')!r} instead of {key!r}"
+        if outcome == "dropped" and (name, seq) in self.debts:
+            return  # the end of an attempt that nobody waited for any more
         owed = [(one.name, one.seq) for one in snapshot.owed]
-        if (name, seq) not in owed or (outcome != "given_up" and owed[0] != (name, seq)):
+        jobs = [(one.name, one.seq) for one in snapshot.jobs]
+        first = outcome == "given_up" or owed[:1] == [
+            (name, seq)
+        ]  # entry callbacks keep their order
+        if (name, seq) not in jobs and not ((name, seq) in owed and first):
             yield Promise.CALLBACKS, f"{where} ended ({outcome}), which the workflow did not owe"
             return
         over = outcome != "failed" or told.get("again_in_ms") is None
@@ -306,14 +318,15 @@ class Life:
             fields = (("type", "error"), ("message", "message"), ("attempt", "attempt"))
             self._failure = {"callback": name, **{to: told.get(of) for to, of in fields}}
             # Without an `on_error` the workflow is parked, and owes the run still.
-            event = self.machine.error_event(snapshot.state, name)
+            event = f"{ERROR}/@{name}"
+            if not told.get("job"):
+                event = self.machine.error_event(snapshot.state, name)
             over = self.machine.has(snapshot.state, event)
         if outcome == "done":
             self._failure = {}
         if over:
-            snapshot.owed = tuple(
-                one for one in snapshot.owed if (one.name, one.seq) != (name, seq)
-            )
+            snapshot.owed = _without(snapshot.owed, name, seq)
+            snapshot.jobs = _without(snapshot.jobs, name, seq)
             self.debts[name, seq].ended = str(outcome)
 
     def _command(self, told: Told) -> Iterator[Complaint]:
@@ -346,6 +359,9 @@ class Life:
         owed = tuple((one.name, one.seq) for one in mine.owed)
         if shot.owed != owed:
             yield Promise.CALLBACKS, f"its snapshot owes {shot.owed}, its history {owed}"
+        jobs = tuple((one.name, one.seq) for one in mine.jobs)
+        if shot.jobs != jobs:
+            yield Promise.CALLBACKS, f"its snapshot has jobs {shot.jobs}, its history {jobs}"
         if not self._same_timers(shot.timers):
             yield (
                 Promise.TIMERS,
@@ -364,3 +380,7 @@ class Life:
         return len(timers) == len(mine) and all(
             said[:2] == own[:2] and said.due_ms <= own.due_ms for said, own in pairs
         )
+
+
+def _without(owed: tuple[Owed, ...], name: str, seq: object) -> tuple[Owed, ...]:
+    return tuple(one for one in owed if (one.name, one.seq) != (name, seq))

@@ -52,6 +52,8 @@ class ShardAudit:
         self._orders: dict[tuple[str, str, int], Order] = {}
         self._broken_for: set[str] = set()
         self._epoch = 0
+        self._jobs = 0
+        """Jobs of all snapshots so far."""
         self._places: Counter[tuple[str, int, str, str]] = Counter()
 
     def take(self, cut: KeptCut) -> None:
@@ -256,6 +258,7 @@ class ShardAudit:
             former = self.shots.get(workflow_id)
             if former is not None:
                 self._places[former.machine, former.version, former.state, former.status] -= 1
+                self._jobs -= len(former.jobs)
             if value is None:
                 self.shots.pop(workflow_id, None)
                 silent = workflow_id not in self._removed
@@ -266,6 +269,7 @@ class ShardAudit:
             shot = formats.read_snapshot(value, f"{cut}, workflow {workflow_id!r}")
             self.shots[workflow_id] = shot
             self._places[shot.machine, shot.version, shot.state, shot.status] += 1
+            self._jobs += len(shot.jobs)
             self._compare(cut, workflow_id, former, shot)
         for told in written.history:
             if (
@@ -347,3 +351,6 @@ class ShardAudit:
                 Promise.WHOLE_CUTS,
                 f"it counts {dict(state.counts)}, its snapshots {dict(counts)}",
             )
+        if state.jobs != self._jobs:
+            story = f"it counts {state.jobs} jobs, its snapshots have {self._jobs}"
+            yield Promise.WHOLE_CUTS, story

@@ -79,8 +79,7 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
         or snapshot.memory
         or snapshot.earlier
     ):
-        _rare(snapshot, body)
-        needs, due = _rarely_due(snapshot, needs, due)
+        needs, due = _rare(snapshot, body, needs, due)
     key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
     prefix, where = _prefixes.get(key) or _prefix(key)
     return b"%b%d\n%b" % (prefix, due, _dumps(body)), where
@@ -122,8 +121,8 @@ def _event(parts: list[Any]) -> Event:
     return Event(name, payload, event_id, time_ms, pairs, *position)
 
 
-def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
-    """Add the parts that most snapshots do not have."""
+def _rare(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tuple[str, int]:
+    """Add the parts that most snapshots do not have; returns needs and next due with them."""
     if snapshot.result is not None:
         body["result"] = snapshot.result
         body["closed_at"] = snapshot.closed_at_ms
@@ -144,6 +143,17 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
         body["memory"] = snapshot.memory
     if snapshot.earlier:
         body["earlier"] = [[seq, _event_parts(one)] for seq, one in snapshot.earlier.items()]
+        needs, due = _with_jobs(snapshot, body, needs, due)  # each has its cause among these
+    return _rarely_due(snapshot, needs, due)
+
+
+def _with_jobs(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tuple[str, int]:
+    """Add the jobs, if there are any; returns needs and next due with them."""
+    if not snapshot.jobs:
+        return needs, due
+    body["jobs"] = list(map(tuple, snapshot.jobs))
+    again = [job.due_ms for job in snapshot.jobs if job.due_ms]
+    return needs + "j", min([due, *again] if due else again, default=0)
 
 
 def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Counted]:
@@ -163,7 +173,7 @@ def _head(head: bytes) -> tuple[str, Counted]:
     """Decode a first line without its due time, and remember it."""
     try:
         flags, machine, version, state, status = head.decode().split("\t")
-        written, needs = int(flags.rstrip("towse")), flags.lstrip("0123456789")
+        written, needs = int(flags.rstrip("towsje")), flags.lstrip("0123456789")
         decoded = needs, _place(Counted(machine, int(version), state, Status(status)))
     except ValueError as error:
         msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}; {NEXT}"
@@ -249,5 +259,7 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     snapshot.failure = None if failure is None else Failure(*failure)
     snapshot.loop = get("loop", 0)
     snapshot.memory = get("memory")
+    if "jobs" in body:
+        snapshot.jobs = tuple([Owed(*job) for job in body["jobs"]])
     if "earlier" in body:
         snapshot.earlier = {seq: _event(parts) for seq, parts in body["earlier"]}

@@ -109,6 +109,7 @@ async def test_a_workflow_as_a_whole(shelf: Shelf) -> None:
         "data": {"n": 1},
         "timers": [{"id": "@after/24h", "seq": 4, "due": AT}],
         "owed": [{"callback": "charge", "seq": 4, "attempt": 2, "due": AT}],
+        "jobs": [],
         "cause": {
             "event": "begin",
             "id": "e-1",

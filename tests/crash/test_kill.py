@@ -103,7 +103,7 @@ def test_the_workload_has_everything(project: Project) -> None:
     origins = {str(body["data"].get("origin")).partition("/")[0] for body in bodies}
     assert kinds >= {"created", "applied", "timer", "run", "command", "removed"}
     assert kinds >= {"duplicate", "forwarded"}
-    assert said >= {"done", "failed", "given_up", "rejected", "dead_lettered"}
+    assert said >= {"done", "failed", "given_up", "dropped", "rejected", "dead_lettered"}
     assert why >= {"unknown_event", "finished", "failed", "behind_letter", "undecodable"}
     assert verbs >= {
         "pause",

@@ -138,7 +138,7 @@ def test_what_fits_is_decided_as_without_a_schema(state: str, event: str, payloa
 
 def test_a_schema_changes_no_payload() -> None:
     """`default` fills nothing in: what an event says is what its publisher wrote."""
-    payload: dict[str, Any] = {"lines": []}
+    payload: dict[str, list[int]] = {"lines": []}
     decision = stepped(parse(account()), "open", "deposit", payload)
     assert isinstance(decision, Refused)
     assert (decision.detail, payload) == (

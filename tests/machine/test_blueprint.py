@@ -22,7 +22,7 @@ from event_center.plugins.registry import Bound, resolve
 from tests.machine import test_nested_properties, test_properties, twins
 from tests.walk import MACHINES
 
-TWINS = [twins.Order, twins.Job, twins.Review, twins.Helpdesk]
+TWINS = [twins.Order, twins.Job, twins.Review, twins.Helpdesk, twins.Volume]
 SECOND = 1_000
 
 

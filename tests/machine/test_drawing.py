@@ -183,7 +183,7 @@ def test_a_state_is_marked(parcel: Machine) -> None:
 
 def test_the_way_of_a_workflow_is_marked(parcel: Machine) -> None:
     """Arrows that a workflow took are marked, through choices and history states; others are not."""
-    lines = [
+    lines: list[dict[str, object]] = [
         {"from": None, "event": "order", "to": "draft"},
         {"from": "draft", "event": "order", "to": "open|waiting"},
         {"from": "open|waiting", "event": "hold", "to": "on hold"},

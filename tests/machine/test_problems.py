@@ -76,18 +76,16 @@ def test_livelock() -> None:
 
 
 LATER_IN_STATE = [
-    "invoke",
     "timeout",
     "on_timeout",
 ]
 LATER_IN_MACHINE = [
-    "invoke",
     "always",
     "defer",
     "after",
     "context_type",
 ]
-LATER_IN_BRANCH = ["invoke", "with"]
+LATER_IN_BRANCH = ["with"]
 
 
 @pytest.mark.parametrize("key", LATER_IN_STATE)
