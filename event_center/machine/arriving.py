@@ -7,12 +7,12 @@ with the event that makes the workflow. Called by `step`; `macrostep` has what f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from event_center.errors import DefinitionError, Problem
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import Transition
-from event_center.machine.definition import Missing
+from event_center.machine.definition import Definition, Missing
 from event_center.machine.macrostep import Macrostep
+from event_center.machine.problems import Code
 from event_center.machine.table import Table
 from event_center.machine.timing import armed
 from event_center.machine.value import copied
@@ -97,9 +97,9 @@ def beginnings(table: Table) -> frozenset[str]:
     return frozenset(one for one in found if table.chart.rests(one))
 
 
-def missing(table: Table, begins: Iterable[str], event_name: str) -> Missing:
-    """What to do with an event whose workflow does not exist; it can begin in these configurations."""
-    declared = (table.definition.events or {}).get(event_name)
+def missing(table: Table, begins: frozenset[str], event_name: str) -> Missing:
+    """What to do with an event whose workflow does not exist: what it says, or what could accept it."""
+    declared = table.definition.declared(event_name)
     if declared is not None and declared.missing is not None:
         return declared.missing
     plain = event_name[:1] != RESERVED
@@ -108,3 +108,13 @@ def missing(table: Table, begins: Iterable[str], event_name: str) -> Missing:
         if event_name in row.accepts or (row.any is not None and plain):
             return Missing.CREATE
     return Missing.REJECT
+
+
+def lost(definition: Definition, snapshot: Snapshot) -> DefinitionError:
+    """The error of a workflow in a state that its machine does not have."""
+    message = (
+        f"workflow '{snapshot.workflow_id}' is in state '{snapshot.state}', which version "
+        f"{definition.version} of machine '{definition.name}' does not have; put the state back, "
+        "map it in `migrate`, or move the workflow with set-state"
+    )
+    return DefinitionError([Problem(definition.source, 1, 1, Code.LOST_STATE, message)])

@@ -97,7 +97,8 @@ class TestLease(test_lease.TestLease):
         """What the group says counts for the share that was told; later, others may have the shard."""
         async with await joined(log, ["orders"], 1) as member:
             await member.has(0)
-            membership: Any = member.group._membership  # type: ignore[attr-defined]
+            group: Any = member.group
+            membership = group._membership
             told, membership._told = membership._told, membership._told - 1
             with pytest.raises(NotCommitted, match="changes hands"):
                 await member.leases[Shard(0)].commit(puts({b"a": b"1"}))
