@@ -15,12 +15,14 @@ from event_center.errors import (
     ConfigurationError,
     DefinitionError,
     EventCenterError,
+    EventRefused,
     LogError,
     LogInUse,
     LogUnavailable,
     NotCommitted,
     PermanentError,
     PluginError,
+    RecordChanged,
     RetryLater,
     Unknown,
     UnknownTopic,
@@ -41,10 +43,13 @@ from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
 from event_center.plugins.job import JobContext
+from event_center.plugins.listening import Notice
+from event_center.plugins.registry import Bound, with_callbacks
 
 __all__ = [
     "AnyState",
     "Blueprint",
+    "Bound",
     "Callbacks",
     "Center",
     "Compound",
@@ -54,6 +59,7 @@ __all__ = [
     "Do",
     "Event",
     "EventCenterError",
+    "EventRefused",
     "Job",
     "JobContext",
     "LogError",
@@ -61,10 +67,12 @@ __all__ = [
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",
     "Publisher",
+    "RecordChanged",
     "RetryLater",
     "State",
     "SyncPublisher",
@@ -73,6 +81,7 @@ __all__ = [
     "callbacks",
     "load",
     "parse",
+    "with_callbacks",
 ]
 
 _LATER = {

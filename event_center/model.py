@@ -96,6 +96,7 @@ class Reason(StrEnum):
     UNKNOWN_WORKFLOW = "unknown_workflow"
     OTHER_MACHINE = "other_machine"
     NOT_ACCEPTED = "not_accepted"
+    INVALID_PAYLOAD = "invalid_payload"
     GUARD = "guard"
     FINISHED = "finished"
     FAILED = "failed"

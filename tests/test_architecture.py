@@ -32,6 +32,7 @@ MAX_FUNCTION_LINES = 70
 BROAD_EXCEPTS = {
     "event_center/plugins/discovery.py": "importing a plugin runs the user's code",
     "event_center/engine/run.py": "a run calls the user's code",
+    "event_center/engine/listening.py": "a listener is the user's code",
     "event_center/plugins/signatures.py": "a guard is the user's code",
     "event_center/engine/attempt.py": "the text of an error is the user's code",
     "event_center/cli/__init__.py": "the top of the daemon",

@@ -13,6 +13,7 @@ from event_center import testing
 PUBLIC = [
     "AnyState",
     "Blueprint",
+    "Bound",
     "Callbacks",
     "Center",
     "Compound",
@@ -22,6 +23,7 @@ PUBLIC = [
     "Do",
     "Event",
     "EventCenterError",
+    "EventRefused",
     "Job",
     "JobContext",
     "LogError",
@@ -29,10 +31,12 @@ PUBLIC = [
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",
     "Publisher",
+    "RecordChanged",
     "RetryLater",
     "State",
     "SyncPublisher",
@@ -41,6 +45,7 @@ PUBLIC = [
     "callbacks",
     "load",
     "parse",
+    "with_callbacks",
 ]
 
 TESTING = [

@@ -150,12 +150,12 @@ class EngineSettings(Section):
 
 
 class PublishSettings(Section):
-    """What callbacks may publish to."""
+    """What callbacks may publish to, and machines emit to."""
 
     topics: tuple[Name, ...] = Field(
         default=(),
-        description="Topics that callbacks may publish to. A name that is not listed is refused, so"
-        " that a typing error makes no topic.",
+        description="Topics that callbacks may publish to, and machines emit to. A name that is not listed"
+        " is refused, so that a typing error makes no topic.",
     )
 
 

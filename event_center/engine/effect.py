@@ -22,6 +22,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Run, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn, done_event
+from event_center.engine.upgrading import move
 from event_center.engine.workflow import STOPPED, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -115,7 +116,10 @@ class Effects:
         """What is known of an owed run; None if its machine knows it no more."""
         machine = self._plan.machines.get(snapshot.machine)
         try:
-            if machine is None:
+            if machine is None or (
+                snapshot.version != machine.version
+                and not move(snapshot, machine, self._ledger, self._timers)
+            ):
                 return None
             action = machine.effect(snapshot.state, owed.name)
         except KeyError:

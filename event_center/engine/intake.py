@@ -13,12 +13,13 @@ from hashlib import blake2b
 
 import structlog
 
+from event_center.engine.attempt import failure_of
 from event_center.engine.holds import Holds
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.turn import Turn
+from event_center.engine.turn import STEP_FAILED, Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
@@ -36,6 +37,7 @@ from event_center.model import (
     Shard,
     Snapshot,
     Status,
+    Unhandled,
     is_workflow_id,
 )
 from event_center.wire import history
@@ -222,16 +224,12 @@ class Intake:
         definition = self._definition(workflow_id, machine, record, event)
         if definition is None:
             return None
-        missing = definition.missing(event.name)
-        if missing is Missing.HOLD:
+        if definition.missing(event.name) is Missing.HOLD:
             return self._holds.expect(workflow_id, definition)
-        if missing is not Missing.CREATE:
-            self._uncreated(workflow_id, definition, record, event)
+        if not self._makes(definition, workflow_id, record, event):
             return None
         snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
-        self._workflows.by_id[workflow_id] = snapshot
-        self._bear(snapshot, definition, event)
-        return snapshot
+        return snapshot if self._bear(snapshot, definition, record, event) else None
 
     def _expected(
         self, snapshot: Snapshot, event: Event, item: Waiting, machine: str | None
@@ -243,20 +241,14 @@ class Intake:
         definition = self._definition(workflow_id, name, item.record, event)
         if definition is None:
             return
-        missing = definition.missing(event.name)
-        if missing is Missing.HOLD:
+        if definition.missing(event.name) is Missing.HOLD:
             self._holds.take(snapshot, item, definition, event)
-        elif missing is Missing.CREATE:
-            mailbox = self._workflows.mailbox(workflow_id)
-            self._ledger.status(snapshot, Status.ACTIVE, mailbox)
-            snapshot.machine, snapshot.version = definition.name, definition.version
-            snapshot.state = definition.initial
-            self._bear(snapshot, definition, event)
+        elif self._makes(definition, workflow_id, item.record, event) and self._bear(
+            snapshot, definition, item.record, event
+        ):
             self._holds.created(snapshot, item)
             if not self._waiting.busy(snapshot):
                 self._turn.advance(snapshot)
-        else:
-            self._uncreated(workflow_id, definition, item.record, event)
 
     def _definition(
         self, workflow_id: str, machine: str | None, record: Record, event: Event
@@ -275,24 +267,52 @@ class Intake:
                 )
         return definition
 
-    def _uncreated(
-        self, workflow_id: str, definition: Machine, record: Record, event: Event
-    ) -> None:
-        """There is no such workflow, and its machine makes none for this event."""
-        position = Position(event.topic, event.partition, event.offset)
-        message = _not_created(definition, event.name)
-        if definition.missing(event.name) is Missing.REJECT:
-            self._missing(workflow_id, position, event, message)
-        else:
-            self._letters.stray(
-                record, position, Reason.UNKNOWN_WORKFLOW, message, workflow_id=workflow_id
-            )
-
-    def _bear(self, snapshot: Snapshot, definition: Machine, event: Event) -> None:
-        """The workflow begins: it enters its initial state, and history says so."""
-        birth = definition.birth(self._ledger.now_ms)
+    def _bear(self, snapshot: Snapshot, definition: Machine, record: Record, event: Event) -> bool:
+        """The workflow begins, and history says so; if its machine fails there is none, but a letter."""
+        workflow_id = snapshot.workflow_id
+        try:
+            birth = definition.birth(self._ledger.now_ms, event, workflow_id)
+        except STEP_FAILED as error:
+            self._unborn(workflow_id, record, event, error)
+            return False
+        if snapshot.status is Status.EXPECTED:
+            self._ledger.status(snapshot, Status.ACTIVE, self._workflows.mailbox(workflow_id))
+        self._workflows.by_id[workflow_id] = snapshot
+        snapshot.machine, snapshot.version = definition.name, definition.version
+        snapshot.state = definition.initial
         snapshot.data = birth.data or {}
         self._turn.enter(snapshot, event, birth)
+        self._born(snapshot, event)
+        return True
+
+    def _makes(self, definition: Machine, workflow_id: str, record: Record, event: Event) -> bool:
+        """Whether the event makes a workflow; if not, the record has its outcome."""
+        reason, message = Reason.UNKNOWN_WORKFLOW, ""
+        missing = definition.missing(event.name)
+        if missing is not Missing.CREATE:
+            message = _not_created(definition, event.name)
+            letter = missing is Missing.DEAD_LETTER
+        else:
+            reason, message = Reason.INVALID_PAYLOAD, definition.fault(event)
+            letter = definition.definition.unhandled is Unhandled.DEAD_LETTER
+        if not message:
+            return True
+        position = Position(event.topic, event.partition, event.offset)
+        if letter:
+            self._letters.stray(record, position, reason, message, workflow_id=workflow_id)
+        else:
+            self._missing(workflow_id, position, event, message, reason=reason)
+        return False
+
+    def _unborn(self, workflow_id: str, record: Record, event: Event, error: BaseException) -> None:
+        """What the machine asks at a birth failed: there is no workflow that could be parked."""
+        position = Position(event.topic, event.partition, event.offset)
+        failure = failure_of("birth", error.__cause__ or error, self._ledger.now_ms, 1)
+        message = f"{failure.type}: {failure.message}"
+        self._letters.stray(record, position, Reason.FAILED, message, workflow_id=workflow_id)
+        log.error("intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message)
+
+    def _born(self, snapshot: Snapshot, event: Event) -> None:
         self._ledger.dirty[snapshot.workflow_id] = snapshot
         data = {
             "machine": snapshot.machine,
@@ -305,9 +325,17 @@ class Intake:
         }
         self._ledger.tell(history.CREATED, snapshot.workflow_id, event.origin, data)
 
-    def _missing(self, workflow_id: str, position: Position, event: Event, detail: str) -> None:
+    def _missing(
+        self,
+        workflow_id: str,
+        position: Position,
+        event: Event,
+        detail: str,
+        *,
+        reason: Reason = Reason.UNKNOWN_WORKFLOW,
+    ) -> None:
         """There is no such workflow, and this event does not make one."""
-        told = {"workflow_id": workflow_id, "event": event.name, "reason": Reason.UNKNOWN_WORKFLOW}
+        told = {"workflow_id": workflow_id, "event": event.name, "reason": reason}
         self._ledger.stray(Outcome.REJECTED, position, told | {"detail": detail})
 
     def _forward(self, workflow_id: str, machine: str | None, record: Record, event: Event) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.kept import KeptShards
+from event_center.engine.listening import Listening
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.shard import Owner
@@ -58,6 +59,9 @@ class Member:
         """The fetch under way leaves records of some shards where they are."""
         self.owners: dict[Shard, Owner] = {}
         self._kept = KeptShards(plan.limits.kept_bytes)
+        self._listening: Listening | None = None
+        if plan.listeners:
+            self._listening = Listening(plan.listeners, plan.topics.history)
         self._leaving: dict[Shard, Owner] = {}
         """Those whose shards were taken away: a shard that comes back waits for the end of its last one."""
 
@@ -86,6 +90,8 @@ class Member:
             tasks.start_soon(self._follow_changes, group, name="group changes")
             tasks.start_soon(self._take_in, group, name="intake")
             tasks.start_soon(self._look_at_topics, group, name="topics")
+            if self._listening is not None:
+                tasks.start_soon(self._listening.run, name="listeners")
             if not self._late:
                 task_status.started()
 
@@ -122,6 +128,8 @@ class Member:
             owner.stop(self._plan.limits.grace_s)
         for owner in owners:
             await owner.gone()
+        if self._listening is not None:
+            await self._listening.last()
         for runners in (self._runners, self._job_runners):
             if runners is not None:
                 runners.close()
@@ -182,6 +190,7 @@ class Member:
             job_runners=self._job_runners,
             kept=self._kept,
             on_room=self._room,
+            on_cut=None if self._listening is None else self._listening.hear,
         )
         self.owners[change.shard] = owner
         former = self._leaving.pop(change.shard, None)

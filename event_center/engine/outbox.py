@@ -17,8 +17,10 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError
-from event_center.model import RESERVED, Event, Json, Outgoing
-from event_center.plugins.context import Context, Emitted
+from event_center.machine.decision import Emitted
+from event_center.model import RESERVED, Event, Json, Outgoing, Snapshot
+from event_center.plugins.context import Context
+from event_center.plugins.context import Emitted as Sent
 from event_center.plugins.signatures import checked_result
 from event_center.wire.envelope import inbox_record
 
@@ -96,6 +98,30 @@ class Outbox:
             for topic, key, value, headers in context.published:
                 self._ledger.records.append(Outgoing(topic, key, value, headers))
 
+    def declared(
+        self, snapshot: Snapshot, event: Event, emits: tuple[Emitted, ...]
+    ) -> list[Outgoing]:
+        """
+        The records of what a transition emits by itself, made before its accept, which can not fail.
+
+        Raises:
+            PluginError: one is larger than the log can hold.
+        """
+        records = []
+        for number, emit in enumerate(emits):
+            key = f"{snapshot.workflow_id}/{event.origin}/emit/{number}" if self._named else None
+            sent = Event(emit.event, emit.payload, key)
+            if emit.topic is None:
+                record = self._to(emit.workflow_id, emit.machine, sent)
+            else:
+                # The plain form again, which every envelope reads; the log partitions by the key.
+                record = inbox_record(emit.topic, 0, emit.workflow_id, None, sent)
+                record = record._replace(partition=None)
+            size = len(record.value or b"")
+            _check_size(size, self._max_bytes, f"the event {emit.event!r} that is emitted")
+            records.append(record)
+        return records
+
     def forward(self, workflow_id: str, machine: str | None, event: Event) -> bool:
         """Send an event to its workflow's home; False if it is larger so than the log can hold."""
         if self._named and event.id is None:
@@ -125,7 +151,7 @@ def _keep_sent(context: Context, max_bytes: int) -> None:
         for one in context.emitted:
             sent = orjson.dumps(tuple(one))
             _check_size(len(sent), max_bytes, f"the event {one.event!r} that was emitted")
-            kept.append(Emitted._make(orjson.loads(sent)))
+            kept.append(Sent._make(orjson.loads(sent)))
         context.emitted = kept
     for published in context.published or ():
         orjson.dumps([name for name, _ in published.headers])

@@ -15,6 +15,7 @@ from event_center.engine.workflow import Waiting
 from event_center.errors import Undecodable
 from event_center.machine.step import Machine
 from event_center.model import Event
+from event_center.plugins.listening import Listener
 from event_center.plugins.registry import Bound
 from event_center.plugins.signatures import Callback
 from event_center.wire.envelope import Envelope
@@ -85,6 +86,8 @@ class Plan:
     """What the shard entries call this process: host and process id."""
     at_least_once: bool = False
     """The log may hold the records of a cut twice after a crash: events get ids by which that is seen."""
+    listeners: tuple[Listener, ...] = ()
+    """Functions of plugins that hear what has happened."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""
 

@@ -39,7 +39,7 @@ from event_center.errors import (
     Unknown,
 )
 from event_center.failpoint import Step, reach
-from event_center.log.port import Batch, Group, Lease, Log
+from event_center.log.port import Batch, Cut, Group, Lease, Log
 from event_center.model import Shard, Token
 
 log = structlog.get_logger()
@@ -63,6 +63,7 @@ class Owner:
         job_runners: Runners,
         kept: KeptShards,
         on_room: Callable[[], None],
+        on_cut: Callable[[Cut], None] | None = None,
     ) -> None:
         self.shard = shard
         self.token = token
@@ -87,7 +88,7 @@ class Owner:
         """Between takeovers; a settled cut makes it short again."""
         self._stop = Stop()
         self._keep = False
-        self._cutting = Cutting(log, self._stop, self._settled)
+        self._cutting = Cutting(log, self._stop, self._settled, on_cut)
         self._timekeeper = Timekeeper(shard, group, plan.clock, self._stop)
 
     # -- life ----------------------------------------------------------------------------------

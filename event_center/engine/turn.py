@@ -29,11 +29,11 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
+from event_center.engine.upgrading import move
 from event_center.engine.waiting import WaitingRoom, with_record
 from event_center.engine.workflow import STOPPED, Waiting, Workflows, forget, standing
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
-from event_center.machine.step import Machine
 from event_center.model import (
     Event,
     Outcome,
@@ -128,7 +128,8 @@ class Turn:
             return
         machine = self._machines.get(snapshot.machine)
         if machine is None or (
-            snapshot.version != machine.version and not self._move(snapshot, machine)
+            snapshot.version != machine.version
+            and not move(snapshot, machine, self._ledger, self._timers)
         ):
             self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item, record))
             say_parked(snapshot, "", "")
@@ -141,18 +142,11 @@ class Turn:
             return
         if isinstance(decision, Refused):
             self._refuse(snapshot, event, item, refused=decision, record=record)
-        elif decision.decide:
+        elif decision.decide or decision.emits:
             queued = self._waiting.queued(snapshot, event, item, record)
             self._deciding.begin(snapshot, event, queued, decision)
         else:
             self.accept(snapshot, event, item, decision)
-
-    def _move(self, snapshot: Snapshot, machine: Machine) -> bool:
-        """A workflow born under another version goes on under this one, if its state exists there."""
-        if not machine.rests(snapshot.state):
-            return False
-        snapshot.version = machine.version
-        return True
 
     def waits_no_more(self, snapshot: Snapshot, item: Waiting | None) -> None:
         """What waited waits no more: its outcome follows in the same block."""

@@ -24,6 +24,8 @@ Guard = str | Function | Mapping[str, object]
 """A name, an expression that begins with `=`, a function, or one of not, and, or, in."""
 Names = str | Iterable[str]
 Raised = str | Mapping[str, object]
+Tags = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+"""Words for readers and tools, or the same in several languages."""
 
 
 class _CallOptions(TypedDict, total=False):
@@ -76,6 +78,7 @@ class _BranchOptions(TypedDict, total=False):
     actions: Callbacks
     assign: Mapping[str, Any]
     raises: Raised | Sequence[Raised]
+    emit: Mapping[str, object] | Sequence[Mapping[str, object]]
     reenter: bool
     description: Text
 
@@ -91,7 +94,7 @@ class _ErrorOptions(_BranchOptions, total=False):
 class _OuterOptions(TypedDict, total=False):
     title: Text
     description: Text
-    tags: str | Sequence[str]
+    tags: Tags
     meta: Any
     perpetual: bool
     entry: Callbacks
@@ -110,8 +113,11 @@ class _StateOptions(_OuterOptions, total=False):
 
 class _MachineOptions(TypedDict, total=False):
     machine: str
+    migrate: Mapping[str, object] | Sequence[Mapping[str, object]]
     title: Text
     description: Text
+    tags: Tags
+    meta: Any
     data: Mapping[str, Any]
     retries: Mapping[str, Mapping[str, object]]
     events: Mapping[str, Mapping[str, object] | None]

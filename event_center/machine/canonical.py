@@ -20,10 +20,12 @@ from event_center.machine.definition import (
     Calls,
     Declared,
     Definition,
+    Emit,
     Job,
     Kind,
     On,
     State,
+    Upgrade,
 )
 from event_center.machine.expression import Expression
 from event_center.machine.guard import (
@@ -43,16 +45,17 @@ _FORM = 1
 
 def content_hash(definition: Definition) -> str:
     """Sha256 of the canonical content, in hexadecimal."""
-    text = json.dumps(
-        _machine(definition), sort_keys=True, separators=(",", ":"), ensure_ascii=True
-    )
+    text = json.dumps(content(definition), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _machine(definition: Definition) -> dict[str, Any]:
+def content(definition: Definition) -> dict[str, Any]:
+    """What the definition says, as JSON."""
     declared = definition.events
-    timeout = {"timeout": _table(definition.timeout)} if definition.timeout else {}
-    return timeout | {
+    more = {"timeout": _table(definition.timeout)} if definition.timeout else {}
+    if definition.upgrades:
+        more["migrate"] = {str(one.version): _upgrade(one) for one in definition.upgrades}
+    return more | {
         "form": _FORM,
         "machine": definition.name,
         "version": definition.version,
@@ -61,7 +64,7 @@ def _machine(definition: Definition) -> dict[str, Any]:
         "perpetual": definition.perpetual,
         "events": None
         if declared is None
-        else {name: _missing(one) for name, one in declared.items()},
+        else {name: _declared(one) for name, one in declared.items()},
         "on": _table(definition.on),
         "on_error": _on(definition.on_error),
         "on_failure": definition.on_failure,
@@ -70,8 +73,15 @@ def _machine(definition: Definition) -> dict[str, Any]:
     }
 
 
-def _missing(declared: Declared) -> object:
-    return declared.missing if declared.hold is None else list(declared.hold)
+def _upgrade(upgrade: Upgrade) -> dict[str, Any]:
+    data = {key: _value(value) for key, value in upgrade.data.items()}
+    return {"states": upgrade.states, "data": data, "drop": sorted(upgrade.drop)}
+
+
+def _declared(declared: Declared) -> Any:
+    schema = declared.schema
+    missing = declared.missing if declared.hold is None else list(declared.hold)
+    return missing if schema is None else [missing, schema.content]
 
 
 def _state(state: State) -> dict[str, Any]:
@@ -113,7 +123,9 @@ def _on(on: On | None) -> list[dict[str, Any]] | None:
 
 def _branch(branch: Branch) -> dict[str, Any]:
     raises = [[one.event, _value(one.payload)] for one in branch.raises]
-    more = {"raise": raises} if raises else {}
+    more: dict[str, Any] = {"raise": raises} if raises else {}
+    if branch.emits:
+        more["emit"] = [_emit(emit) for emit in branch.emits]
     return more | {
         "target": branch.target,
         "guard": None if branch.guard is None else _condition(branch.guard),
@@ -123,6 +135,11 @@ def _branch(branch: Branch) -> dict[str, Any]:
         "reenter": branch.reenter,
         "repeat": branch.repeat,
     }
+
+
+def _emit(emit: Emit) -> list[Any]:
+    to = [emit.topic, emit.machine, _value(emit.workflow_id)]
+    return [emit.event, *to, _value(emit.payload)]
 
 
 def _calls(calls: Calls) -> list[list[Any]]:

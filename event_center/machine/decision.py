@@ -58,12 +58,23 @@ class Action(NamedTuple):
     """Entry only: start with the accept, before the transition is durable."""
 
 
+class Emitted(NamedTuple):
+    """An event that a transition sends out, worked out."""
+
+    event: str
+    workflow_id: str
+    payload: Json
+    topic: str | None
+    machine: str | None
+
+
 class Transition:
     """The event moves the workflow, or is handled inside its state. Shared and never changed."""
 
     __slots__ = (
         "data",
         "decide",
+        "emits",
         "entered",
         "jobs",
         "left",
@@ -85,6 +96,7 @@ class Transition:
         result: Result | None = None,
         left: frozenset[str] | None = None,
         memory: dict[str, str] | None = None,
+        emits: tuple[Emitted, ...] = (),
         jobs: tuple[str, ...] | None = None,
     ) -> None:
         self.target = target
@@ -105,6 +117,8 @@ class Transition:
         """Names of the entry callbacks and jobs of the states that are left; None: of all there were."""
         self.memory = memory
         """What history states will bring back; None leaves it as it is."""
+        self.emits = emits
+        """Events that leave in the cut of the transition."""
         self.jobs = jobs
         """Names of the jobs that what is entered invokes; None: no state of this machine has any."""
 

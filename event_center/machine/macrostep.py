@@ -10,10 +10,11 @@ run no exit. Called by `step`, where a microstep is not the end of it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from event_center.errors import DefinitionError, Problem
 from event_center.machine.chart import NOTHING
-from event_center.machine.decision import AFTER, Action, Transition
+from event_center.machine.decision import AFTER, Action, Emitted, Transition
 from event_center.machine.microstep import once
 from event_center.machine.moves import Choice, Taken
 from event_center.machine.problems import Code
@@ -39,6 +40,7 @@ class Macrostep:
         self._memory = dict(snapshot.memory or NOTHING)
         self._data: dict[str, Json] | None = None
         self._decide: list[Action] = []
+        self._emits: list[Emitted] = []
         self._fresh: set[str] = set()
         """Entered within this step, and not left again."""
         self._gone: set[str] = set()
@@ -55,11 +57,17 @@ class Macrostep:
             taken = None if taken.result is not None else self._next()
         raise self._restless()
 
+    def born(self, entered: Iterable[str]) -> Transition:
+        """A birth: these states are entered, and what follows by itself follows."""
+        self._fresh.update(entered)
+        return self.run(self._next())
+
     def _take(self, taken: Taken) -> None:
         states = self._table.chart.states
         at = self._at
         for move in taken.moves:
             self._follow += move.raised(at, self._event, self._now_ms)
+            self._emits += move.emitted(at, self._event, self._now_ms)
             data = move.data(at, self._event, self._now_ms)
             if data is not None:
                 self._data = at.data = data
@@ -124,6 +132,7 @@ class Macrostep:
             result=row.result,
             left=None if left else microsteps.runs(self._gone),
             memory=self._memory if self._memory != (before.memory or NOTHING) else None,
+            emits=tuple(self._emits),
             jobs=microsteps.jobs(entered),
         )
 

@@ -13,11 +13,14 @@ from event_center.machine.branches import (
     DEFAULT_POLICY,
     NO_POLICY,
     read_after,
+    read_meta,
     read_on,
     read_policy,
+    read_tags,
     read_text,
     read_way,
 )
+from event_center.machine.cases import read_cases
 from event_center.machine.decision import Retry
 from event_center.machine.definition import (
     NOWHERE,
@@ -30,8 +33,10 @@ from event_center.machine.definition import (
 from event_center.machine.document import MappingNode, Node, ScalarNode
 from event_center.machine.grammar import ERROR_BRANCH, EVENT, HELD, MACHINE
 from event_center.machine.reader import Fields, Reader, noun_of
+from event_center.machine.schema import read_schema
 from event_center.machine.spelling import quoted
 from event_center.machine.states import read_states, read_unhandled
+from event_center.machine.upgrade import read_upgrades
 from event_center.model import Json, Unhandled
 
 _MACHINE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -56,9 +61,13 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         on_error=read_way(reader, fields.get("on_error"), ERROR_BRANCH),
         on_failure=_on_failure(reader, fields) or OnFailure.PARK,
         unhandled=read_unhandled(reader, fields) or Unhandled.REJECT,
+        upgrades=read_upgrades(reader, fields.get("migrate")),
         perpetual=reader.flag(fields.get("perpetual"), "perpetual"),
         title=read_text(reader, fields, "title"),
         description=read_text(reader, fields, "description"),
+        tests=read_cases(reader, fields.get("tests")),
+        tags=read_tags(reader, fields.get("tags")),
+        meta=read_meta(reader, fields),
     )
 
 
@@ -117,6 +126,8 @@ def _events(reader: Reader, node: Node) -> dict[str, Declared]:
             place=key.place,
             missing=missing,
             hold=hold,
+            schema=read_schema(reader, fields.get("schema")),
+            title=read_text(reader, fields, "title"),
             description=read_text(reader, fields, "description"),
         )
     return declared

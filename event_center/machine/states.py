@@ -13,7 +13,9 @@ from enum import StrEnum
 from event_center.machine.branches import (
     read_after,
     read_calls,
+    read_meta,
     read_on,
+    read_tags,
     read_text,
     read_way,
 )
@@ -106,8 +108,8 @@ def _state(
         exits=_misplaced(fields, kind),
         title=read_text(reader, fields, "title"),
         description=read_text(reader, fields, "description"),
-        tags=_tags(reader, fields.get("tags")),
-        meta=reader.value(fields["meta"], computed=False) if "meta" in fields else None,
+        tags=read_tags(reader, fields.get("tags")),
+        meta=read_meta(reader, fields),
     )
 
 
@@ -162,11 +164,3 @@ def read_unhandled(reader: Reader, fields: Fields) -> Unhandled | None:
     """What becomes of events that are not accepted."""
     node = fields.get("unhandled")
     return None if node is None else reader.choice(node, "unhandled", Unhandled)
-
-
-def _tags(reader: Reader, node: Node | None) -> tuple[str, ...]:
-    if node is None:
-        return ()
-    nodes = node.items if isinstance(node, SequenceNode) else (node,)
-    tags = (reader.text(item, "a tag") for item in nodes)
-    return tuple(tag for tag in tags if tag is not None)

@@ -28,7 +28,7 @@ from event_center.machine.decision import (
 from event_center.machine.definition import Branch, Definition, Job, On, State
 from event_center.machine.guard import compiled, text_of
 from event_center.machine.microstep import Microsteps, actions_of, job_event, own_event
-from event_center.machine.moves import Choice, Move
+from event_center.machine.moves import Checked, Choice, Move
 from event_center.machine.timing import Arm, again, timer_id, whole_id
 from event_center.machine.value import expressions
 from event_center.model import RESERVED, Reason, Result, Snapshot, Timer, Unhandled
@@ -40,7 +40,7 @@ Chain = tuple[Move, ...]
 class Row:
     """What a machine knows of one configuration."""
 
-    moves: dict[str, Transition | Choice]
+    moves: dict[str, Transition | Choice | Checked]
     any: Choice | None
     """For events that no active state names (`'*'`)."""
     always: Choice | None
@@ -79,12 +79,22 @@ class Arrival:
     result: Result | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Begin:
+    """Where a birth begins."""
+
+    configuration: str
+    entered: tuple[str, ...]
+    restless: bool
+    """It goes on by itself: a state in it has `always`."""
+
+
 class Table:
     """The rows of a machine, each made when it is first needed."""
 
     def __init__(self, definition: Definition, guards: Mapping[str, Guard]) -> None:
         self.chart = Chart(definition)
-        self.moves: dict[str, dict[str, Transition | Choice]] = {}
+        self.moves: dict[str, dict[str, Transition | Choice | Checked]] = {}
         """The moves of the rows made so far, by configuration: what a step looks at."""
         self.definition = definition
         self._guards = guards
@@ -98,6 +108,7 @@ class Table:
         )
         """The timers of the whole workflow."""
         self._arrivals: dict[str, Arrival] = {}
+        self.begin = self._begin(definition.initial)
 
     def row(self, configuration: str) -> Row:
         """
@@ -112,6 +123,15 @@ class Table:
             self._rows[configuration] = found
             self.moves[sys.intern(configuration)] = found.moves
         return found
+
+    def _begin(self, initial: str) -> Begin:
+        names: set[str] = set()
+        self.chart.enter(initial, None, NOTHING, names)
+        return Begin(
+            configuration=self.chart.configuration(names),
+            entered=self.chart.sorted(names),
+            restless=any(self.chart.states[name].always is not None for name in names),
+        )
 
     def arrival(self, state: str) -> Arrival:
         """
@@ -175,6 +195,11 @@ class Table:
         for name, found in chains.items():
             if name != ANY:
                 row.moves[sys.intern(name)] = self._ready(configuration, name, found)
+        for name, declared in (self.definition.events or {}).items():
+            if declared.schema is not None and not final:
+                then = row.moves.get(name)
+                assert not isinstance(then, Checked)  # noqa: S101 - made here, once a row
+                row.moves[sys.intern(name)] = Checked(schema=declared.schema, then=then)
         return row
 
     def _unhandled(self, lines: list[tuple[State, ...]]) -> Unhandled:
@@ -332,6 +357,7 @@ class Table:
             actions=actions_of(branch.actions),
             assign=tuple((sys.intern(key), value) for key, value in branch.assign.items()),
             raises=tuple((sys.intern(one.event), one.payload) for one in branch.raises),
+            emits=branch.emits,
             with_event=any("event" in expression.roots for expression in read),
         )
 

@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
 from event_center.machine.branches import NO_POLICY, ONCE
+from event_center.machine.cases import plain_cases
 from event_center.machine.decision import Action, Retry
 from event_center.machine.definition import (
     Branch,
@@ -24,6 +25,7 @@ from event_center.machine.definition import (
     Calls,
     Declared,
     Definition,
+    Emit,
     Job,
     Kind,
     Missing,
@@ -31,6 +33,8 @@ from event_center.machine.definition import (
     OnFailure,
     Raise,
     State,
+    Tags,
+    Upgrade,
 )
 from event_center.machine.document import resolved
 from event_center.machine.duration import in_words
@@ -56,13 +60,18 @@ Plain = dict[str, Any]
 
 def yaml_of(definition: Definition) -> str:
     """The definition as YAML."""
+    return yaml_text(plain_of(definition))
+
+
+def yaml_text(said: Plain) -> str:
+    """A machine that is plain mappings, lists and texts, as YAML."""
     # Its default style is the one of people: what has no collections inside stands on a line.
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # typed as None there
     yaml.width = _WIDTH
     text = StringIO()
-    yaml.dump(_machine(definition), text)
+    yaml.dump(said, text)
     return text.getvalue()
 
 
@@ -89,13 +98,15 @@ def _said(pairs: Plain) -> Plain:
     }
 
 
-def _machine(definition: Definition) -> Plain:
+def plain_of(definition: Definition) -> Plain:
+    """The definition as the mappings, lists and texts that its YAML is made of."""
     top = [state for state in definition.states.values() if state.parent is None]
     head = {
         "machine": definition.name,
         "version": definition.version,
         "title": _text(definition.title),
         "description": _text(definition.description),
+        "tags": _tags(definition.tags),
         "initial": definition.initial,
         "data": _value(definition.data),
         "perpetual": definition.perpetual,
@@ -103,12 +114,16 @@ def _machine(definition: Definition) -> Plain:
         "unhandled": _unless(definition.unhandled, Unhandled.REJECT),
     }
     said = _said(head)
+    if definition.meta is not None:
+        said["meta"] = _value(definition.meta)
     if definition.events is not None:
         # An empty list of events says something: that none may be used.
         said["events"] = {name: _event(one) for name, one in definition.events.items()}
+    said |= _said({"migrate": _short([_upgrade(one) for one in definition.upgrades])})
     ways = {"on": _table(definition.on), "timeout": _table(definition.timeout)}
     said |= _said(ways) | _ways(on_error=definition.on_error)
-    return said | {"states": {state.name: _state(definition, state) for state in top}}
+    said["states"] = {state.name: _state(definition, state) for state in top}
+    return said | _said({"tests": _value(plain_cases(definition.tests))})
 
 
 def _state(definition: Definition, state: State) -> Plain:
@@ -120,7 +135,7 @@ def _state(definition: Definition, state: State) -> Plain:
             "result": _unless(state.result, default) if state.final else None,
             "title": _text(state.title),
             "description": _text(state.description),
-            "tags": list(state.tags),
+            "tags": _tags(state.tags),
             "perpetual": state.perpetual,
             "unhandled": _unless(state.unhandled, None),
             "history": depth if state.kind is Kind.HISTORY else None,
@@ -153,7 +168,20 @@ def _event(declared: Declared) -> Plain:
     if declared.hold is not None:
         expiry = _unless(declared.hold.expiry, Missing.DEAD_LETTER)
         missing = _said({"hold": in_words(declared.hold.limit_ms), "expiry": expiry})
-    return _said({"description": _text(declared.description), "missing": missing})
+    schema = None if declared.schema is None else _value(declared.schema.content)
+    said = {"title": _text(declared.title), "description": _text(declared.description)}
+    return _said(said | {"missing": missing}) | ({} if schema is None else {"schema": schema})
+
+
+def _tags(tags: Tags) -> object:
+    if isinstance(tags, Mapping):
+        return {language: list(words) for language, words in tags.items()}
+    return list(tags)
+
+
+def _upgrade(upgrade: Upgrade) -> Plain:
+    said = {"states": dict(upgrade.states), "data": _value(upgrade.data)}
+    return {"from": upgrade.version} | _said(said | {"drop": list(upgrade.drop)})
 
 
 def _table(table: Mapping[str, On]) -> Plain:
@@ -184,6 +212,7 @@ def _branch(branch: Branch) -> object:
             "actions": _calls(branch.actions),
             "assign": {key: _value(value) for key, value in branch.assign.items()},
             "raise": [_raise(one) for one in branch.raises],
+            "emit": _short([_emit(one) for one in branch.emits]),
             "reenter": branch.reenter,
             "repeat": branch.repeat,
             "description": _text(branch.description),
@@ -207,6 +236,12 @@ def _raise(raised: Raise) -> object:
     if raised.payload is None:
         return raised.event
     return {"event": raised.event, "payload": _value(raised.payload)}
+
+
+def _emit(emit: Emit) -> Plain:
+    said = {"event": emit.event, "topic": emit.topic, "machine": emit.machine}
+    said |= {"workflow_id": _value(emit.workflow_id), "payload": _value(emit.payload)}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _condition(condition: Condition) -> object:

@@ -53,8 +53,10 @@ class Debt:
 class Life:
     """A workflow as its history tells it."""
 
-    def __init__(self, machine: Machine, told: Told, cut_at_ms: int) -> None:
-        birth = machine.birth(told.at_ms)
+    def __init__(
+        self, machine: Machine, told: Told, cut_at_ms: int, event: Event | None = None
+    ) -> None:
+        birth = machine.birth(told.at_ms, event, told.workflow_id)
         self.machine = machine
         self.snapshot = Snapshot(told.workflow_id, machine.name, machine.version, birth.target)
         self.snapshot.data = birth.data or {}
@@ -107,6 +109,21 @@ class Life:
         if told.get("seq") != self.snapshot.seq:
             seqs = f"history says {told.get('seq')}, its transitions make {self.snapshot.seq}"
             yield Promise.ONCE, f"seq at {told.origin}: {seqs}"
+
+    def upgrade(self, machine: Machine | None, told: Told) -> Iterator[Complaint]:
+        """The workflow goes on under another version of its machine."""
+        snapshot, target = self.snapshot, told.get("to")
+        upgraded = None if machine is None else machine.upgraded(snapshot, told.at_ms)
+        if machine is None or upgraded is None or upgraded.state != target:
+            version = told.get("version")
+            yield (
+                Promise.ONCE,
+                f"{target!r} is not what version {version} makes of {snapshot.state!r}",
+            )
+            return
+        self.machine, snapshot.version = machine, machine.version
+        snapshot.state, snapshot.data = upgraded.state, upgraded.data
+        snapshot.timers, snapshot.memory = upgraded.timers, upgraded.memory
 
     def _event(self, told: Told) -> Event:
         """The event of something that is no record: a timer, a run's result, a replayed letter."""

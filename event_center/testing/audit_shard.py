@@ -114,6 +114,10 @@ class ShardAudit:
             return
         if "machine" not in told.data and told.kind != "run":
             return  # a record that reached no workflow, though one of this id exists
+        if told.kind == "migrated":
+            newer = self._machines.get((str(told.get("machine")), int(told.get("version"))))
+            self._hear(workflow_id, cut, life.upgrade(newer, told))
+            return
         life.cut_at_ms = cut.at_ms
         if position is None:
             event = self._events.replayed(told.origin)
@@ -134,7 +138,8 @@ class ShardAudit:
             story = f"it is of machine {told.get('machine')} version {told.get('version')}"
             self._complain(workflow_id, f"{story}, which the audit was not given", Promise.ONCE)
         else:
-            self.lives[workflow_id] = Life(machine, told, cut.at_ms)
+            event = self._events.event(formats.position_of(str(told.get("origin"))))
+            self.lives[workflow_id] = Life(machine, told, cut.at_ms, event)
             self._hold(machine, told)
 
     def _hold(self, machine: Machine, told: Told) -> None:

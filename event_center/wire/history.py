@@ -22,6 +22,7 @@ CREATED = "created"
 TIMER = "timer"
 RUN = "run"
 COMMAND = "command"
+MIGRATED = "migrated"
 LOST = "lost"
 REMOVED = "removed"
 

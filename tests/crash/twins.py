@@ -1,13 +1,17 @@
 """
 Protections of the engine, each with a switch that turns it off: the audit must find out.
 
-`daemon.py --twin NAME` calls one of these before it opens its center. Nothing but crash tests may. The
-first three of `TWINS` break nothing by themselves: they make the trouble that a protection is for.
+`daemon.py --twin NAME` calls one of these before it opens its center. Nothing but crash tests may. Some
+break nothing by themselves (`second`, `again`, `late`, `cramped`, `called_back`): they make the trouble
+that a protection is for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +23,9 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.parts import Parts
 from event_center.engine.shard import Owner
-from event_center.log.port import Batch, Cut
+from event_center.log.kafka import client
+from event_center.log.kafka.group import KafkaGroup
+from event_center.log.port import Batch, Cut, Lease
 from event_center.log.sqlite import DaemonLock, group
 from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.transaction import Transaction
@@ -123,7 +129,46 @@ def unseen() -> None:
     PATCH.setattr(Owner, "take", forgetful)
 
 
+def uncertain() -> None:
+    """Without transactions: whoever was once in the group writes, whatever became of it since."""
+
+    async def confirm(self: KafkaGroup, shard: Shard) -> float:
+        return math.inf
+
+    KafkaGroup._confirm = confirm  # type: ignore[method-assign]
+
+
+def cramped() -> None:
+    """A batch holds little: most cuts need several."""
+    client.MAX_BATCH_BYTES = 2_000  # type: ignore[attr-defined]
+
+
+def called_back() -> None:
+    """The process dies when it should release a shard that another member is to have."""
+    release = Owner._release
+
+    async def dies(self: Owner, lease: Lease) -> None:
+        if self._keep:
+            os.kill(os.getpid(), signal.SIGKILL)
+        await release(self, lease)
+
+    Owner._release = dies  # type: ignore[method-assign]
+
+
 TWINS: dict[str, Callable[[], None]] = {
     one.__name__: one
-    for one in (second, again, late, torn, unfenced, early, unwaited, unordered, unseen)
+    for one in (
+        second,
+        again,
+        late,
+        torn,
+        unfenced,
+        early,
+        unwaited,
+        unordered,
+        unseen,
+        uncertain,
+        cramped,
+        called_back,
+    )
 }

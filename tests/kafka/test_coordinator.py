@@ -12,7 +12,7 @@ from aiokafka.client import CoordinationType
 
 from scripts.broker import Broker, Cluster
 from tests.kafka.broker import three_nodes
-from tests.kafka.project import Project
+from tests.kafka.project import TIMEOUT_S, Project
 
 
 @pytest.fixture
@@ -71,4 +71,4 @@ def test_the_coordinator_dies(project: Project, cluster: Cluster, of: str) -> No
     assert stats["workflows"]["by_state"]["order"] == {"completed": 600}
     assert stats["redelivered"] == 0
     daemon.terminate()
-    assert daemon.wait(20) == 0
+    assert daemon.wait(TIMEOUT_S) == 0

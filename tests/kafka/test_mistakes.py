@@ -19,7 +19,7 @@ from event_center.log.kafka.transaction import transact
 from event_center.model import Shard
 from tests.kafka.harness import NOWHERE
 from tests.log.harness import joined, restored
-from tests.waiting import turns
+from tests.waiting import PATIENCE_S, turns
 
 
 async def mistaken(*_: object, **__: object) -> None:
@@ -43,7 +43,7 @@ class TestTasks:
             group._intake._interrupt()
         else:
             group._membership._consumer.getmany = mistaken
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(KeyError):
                 await group.changes()
 

@@ -21,8 +21,9 @@ from tests.kafka.project import TIMEOUT_S, Project
 PROCESSES = 3
 BURST = 20
 EVERY_S = 0.02
-STILL_MS = 5_000
-"""More than that without a cut would be a session timeout, and not a handover."""
+SESSION_S = 30
+STILL_MS = 20_000
+"""More than that without a cut would be somebody who waits for a session to end, and no handover."""
 MACHINE = Path(__file__).parent / "machines" / "relay.yaml"
 TOPICS = '[publish]\ntopics = ["mail"]\n[topics.pings]\nmachine = "relay"\n'
 
@@ -30,7 +31,9 @@ TOPICS = '[publish]\ntopics = ["mail"]\n[topics.pings]\nmachine = "relay"\n'
 @pytest.fixture
 def relays(tmp_path: Path) -> Iterator[Project]:
     """A ring of relays in six shards."""
-    made = Project(tmp_path, machines=str(MACHINE), topics=TOPICS, partitions=6)
+    made = Project(
+        tmp_path, machines=str(MACHINE), topics=TOPICS, partitions=6, session=f"{SESSION_S}s"
+    )
     yield made
     made.close()
 

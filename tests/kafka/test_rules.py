@@ -23,6 +23,7 @@ from event_center.log.port import Cut
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
 from tests.log.harness import joined
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = ROOT / "event_center/log/kafka"
@@ -74,7 +75,8 @@ RULES = {
 PRIVATE = {
     "producer": {"_sender._sender_task", "_txn_manager._transaction_waiter"}
     | {"_message_accumulator._batches"},
-    "consumer": {"_coordinator.generation", "_coordinator._coordination_task", "_client"},
+    "consumer": {"_coordinator.generation", "_coordinator.member_id", "_client"}
+    | {"_coordinator._coordination_task"},
 }
 """What this room uses of aiokafka that has no public name; `_drain_waiter` is of a producer's batch."""
 
@@ -208,6 +210,6 @@ async def test_a_client_that_does_not_stop_is_left_behind(
     clients = Clients(kafka_harness.options)
     hangs, raises = Stubborn(raises=False), Stubborn(raises=True)
     clients.dispose(hangs, raises)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await clients.disposed()
     assert hangs.cancelled

@@ -270,6 +270,8 @@ class Member:
         """Where gates are opened; the oldest record where none is named."""
         self.holding = False
         """Does not release what is revoked."""
+        self.cutting = asyncio.Lock()
+        """Who has it makes a cut: a shard is released before it or after it."""
         self._tasks = asyncio.TaskGroup()
         self._pump: asyncio.Task[None] | None = None
 
@@ -297,7 +299,8 @@ class Member:
                 case Revoked(shard=shard):
                     self.tokens.pop(shard, None)
                     if shard in self.leases and not self.holding:
-                        await self.leases.pop(shard).release()
+                        async with self.cutting:
+                            await self.leases.pop(shard).release()
                 case Lost(shard=shard):
                     self.tokens.pop(shard, None)
                     self.leases.pop(shard, None)
@@ -311,6 +314,11 @@ class Member:
             return
         self.tokens[shard] = token
         self.leases[shard] = lease
+
+    async def take_over_again(self, shard: Shard) -> None:
+        """After a cut of unknown end, do as the engine does: lease, restore and open the shard anew."""
+        if shard in self.tokens:
+            await self._take_over(shard, self.tokens[shard])
 
     async def has(self, *shards: int) -> None:
         """Wait until exactly these shards are taken over."""

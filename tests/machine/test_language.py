@@ -257,3 +257,23 @@ def test_other_hash() -> None:
 def test_hash_is_durable() -> None:
     """The hash is written into the log: this one may never change."""
     assert parse(PLAIN).hash == "3a71536809277f6fa631ef69155ed418c04fe9ef34b5a74ca93bc4ff5b4c1b99"
+
+
+def test_what_is_for_readers_has_languages() -> None:
+    """Titles, descriptions and tags of machines, states and events, in one language or several."""
+    root = (
+        "title: {en: Order, zh: 订单}\ntags: {en: [a, b], zh: 甲}\nmeta: {en: {x: 1}, zh: {x: 2}}\n"
+        "events: {go: {title: {en: Go, zh: 走}}, end: {description: over}}"
+    )
+    machine = made("tags: {en: [one], zh: [二]}, meta: [1], on: {go: B}", root)
+    for same in (machine, parse(machine.to_yaml())):
+        told = same.definition
+        assert told.title == {"en": "Order", "zh": "订单"}
+        assert told.tags == {"en": ("a", "b"), "zh": ("甲",)}
+        assert told.meta == {"en": {"x": 1}, "zh": {"x": 2}}
+        assert told.states["A"].tags == {"en": ("one",), "zh": ("二",)}
+        assert told.events is not None
+        assert told.events["go"].title == {"en": "Go", "zh": "走"}
+        assert told.events["end"].description == "over"
+    plain = made("on: {go: B}", "events: {go: , end: }")
+    assert machine.hash == plain.hash
