@@ -330,7 +330,7 @@ class Definition:
             for branch in on.branches:
                 yield from branch.emits
 
-    def heard(self) -> frozenset[str]:
+    def event_names(self) -> frozenset[str]:
         """The names of all events in `on`."""
         tables = (self.on, *(state.on for state in self.states.values()))
         return frozenset(name for on in tables for name in on if name != ANY)
