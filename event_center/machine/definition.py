@@ -253,6 +253,10 @@ class Declared:
     title: Text = ""
     description: Text = ""
 
+    def fault(self, payload: Json) -> str:
+        """Why a payload from outside does not fit the schema; empty: it does."""
+        return "" if self.schema is None else self.schema.fault(payload)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upgrade:
@@ -304,6 +308,10 @@ class Definition:
         if self.on_error is not None:
             yield "on_error", self.on_error
 
+    def declared(self, event_name: str) -> Declared | None:
+        """What `events` says of an event; None: nothing."""
+        return (self.events or {}).get(event_name)
+
     def everything(self) -> Iterator[tuple[str, On]]:
         """All ways of all states and of the machine, named with their state."""
         for state in self.states.values():
@@ -330,7 +338,7 @@ class Definition:
             for branch in on.branches:
                 yield from branch.emits
 
-    def event_names(self) -> frozenset[str]:
+    def known(self) -> frozenset[str]:
         """The names of all events in `on`."""
         tables = (self.on, *(state.on for state in self.states.values()))
         return frozenset(name for on in tables for name in on if name != ANY)

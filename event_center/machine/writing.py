@@ -82,7 +82,9 @@ class _Representer(SafeRepresenter):
         return True
 
     def represent_str(self, data: str) -> ScalarNode:
-        quoted = resolved(data) is not data or not data.isprintable()
+        # A plain text that begins with a colon would be a key of its own within `{}`.
+        odd = data[:1] == ":" or not data.isprintable()
+        quoted = odd or resolved(data) is not data
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if quoted else None)
 
 

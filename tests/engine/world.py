@@ -213,20 +213,13 @@ class World:
 
     def damage(self, key: bytes, value: bytes | None) -> None:
         """Change an entry of the first shard, or remove it, as no cut would."""
-        store = self.broker._stores[Shard(0)]
-        if value is None:
-            del store[key]
-        else:
-            store[key] = value
+        self.broker._stores[Shard(0)].pop(key)
+        self.broker._stores[Shard(0)].update({} if value is None else {key: value})
 
     # -- time ----------------------------------------------------------------------------------
 
     def clock(self) -> int:
-        """
-        The wall clock of all processes: the event loop's time, and all leaps.
-
-        Every look at it is a millisecond later: what is stamped twice for one step differs, and shows.
-        """
+        """The wall clock: the event loop's time, all leaps, and a millisecond for every look at it."""
         try:
             running_ms = round(asyncio.get_running_loop().time() * 1000)
         except RuntimeError:

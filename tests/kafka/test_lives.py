@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.kafka.audit import read_cluster, violations
 from tests.kafka.lives import Lives
 from tests.kafka.looking import looking
 from tests.kafka.project import ORDERS
+from tests.kafka.test_faults import until_stopped
 
 WORKFLOWS = 24
 PEACEFUL = 4
@@ -26,6 +28,7 @@ PEACEFUL = 4
 OUTSIDE = "a client, or an operator, asks from outside of any shard: no part of a record's way"
 TROUBLE = "a cluster in trouble: nothing is read or written here; tests/kafka/test_faults.py has such days"
 RARE = "seldom waits, or late: the client knows the answer by then, or has it asked by another part"
+SPOILT = "records that can not be unpacked: only memory is changed"
 LAG = "the offsets shown to tools: nobody restores them"
 
 ELSEWHERE = {
@@ -50,6 +53,7 @@ TABLE = {
     "client.py Clients._started: self.explained(error)": TROUBLE,
     "client.py Clients._stop: _cut_off(client)": TROUBLE,
     "client.py Clients._stop: _cut_off(client) #2": TROUBLE,
+    "client.py Clients._stop: _cut_off(client) #3": TROUBLE,
     "client.py Clients._stop: asyncio.wait([stopping], timeout=STOP_S)": TROUBLE,
     "client.py Clients.disposed: asyncio.wait(late)": TROUBLE,
     "client.py Clients.explained: diagnosed(self.options.bootstrap, self.options.access)": TROUBLE,
@@ -63,6 +67,7 @@ TABLE = {
     "delivery.py AtLeastOnce._sent: self._confirm()": (
         "the group was asked before the cut: it is again only in a cut longer than a heartbeat"
     ),
+    "delivery.py only_while_certain.in_time: client.ready(node)": RARE,
     "group.py KafkaGroup._watermark: self._intake.reached(place)": RARE,
     "group.py KafkaGroup.lease: asyncio.wait([former.ending])": TROUBLE,
     "group.py KafkaGroup.lease: self._membership.at_rest(2 * self._options.heartbeat_s)": (
@@ -72,6 +77,12 @@ TABLE = {
     "group.py KafkaGroup.look: catalog.counts(gates.topics, self.shards)": (
         "every ten seconds it only looks"
     ),
+    "intake.py Intake._alone: self._asked([partition], most)": SPOILT,
+    "intake.py Intake._alone: self._lay_ready(got)": SPOILT,
+    "intake.py Intake._read: self._single_out()": SPOILT,
+    "intake.py Intake._single_out: bounded(self._consumer.end_offsets(list(named)), POLL_S)": SPOILT,
+    "intake.py Intake._single_out: self._alone(partition, line, ends[partition], AHEAD)": SPOILT,
+    "intake.py Intake._single_out: self._alone(partition, line, ends[partition], 1)": SPOILT,
     "intake.py Intake._lay_ready: bounded(self._consumer.position(partition), POLL_S)": RARE,
     "intake.py Intake._overtaken: bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)": (
         "retention was faster: only memory is changed"
@@ -142,7 +153,7 @@ TABLE = {
 
 EVERY = {one.name.removeprefix("log/kafka/") for one in awaits_in("log/kafka/*.py")}
 PLAIN = {
-    *(name for name in EVERY if "AtLeastOnce" in name or "confirm()" in name),
+    *(one for one in EVERY if "AtLeastOnce" in one or "confirm()" in one or "in_time" in one),
     "lease.py KafkaLease.restore: self._write(store.unwritten | {JOURNAL: None}, [])",
     "membership.py Membership.confirm: bounded(self._consumer.commit(offsets), "
     "options.session_timeout_s)",
@@ -256,6 +267,24 @@ def test_killed_when_it_should_release(lives: Lives) -> None:
     lives.live_to_the_end()
     assert lives.ended() == [-signal.SIGKILL]
     assert found(lives) == []
+
+
+@pytest.mark.parametrize("lives", [DYNAMIC], indirect=True)
+def test_an_owner_that_stands_still_in_an_open_transaction(lives: Lives) -> None:
+    """What it emitted to partitions that others read delays them until it is fenced, and is not there."""
+    ping(lives)
+    zombie = lives.begin("--step", Step.LOG_WRITTEN, "--nth", "2", "--halt", "--lasting")
+    assert zombie.pid is not None
+    until_stopped(zombie.pid)
+    ping(lives)
+    lives.live_to_the_end()
+    os.kill(zombie.pid, signal.SIGCONT)
+    asyncio.run(decided(lives))
+    zombie.kill()
+    assert lives.ended() == [-signal.SIGKILL]
+    assert found(lives) == []
+    evidence = read_cluster(lives.bootstrap, lives.prefix)
+    assert len(evidence.own("inbox")) == len(evidence.topics["pings"])
 
 
 def test_the_table_is_about_awaits_that_are_there() -> None:
