@@ -140,8 +140,8 @@ class Interrupting:
         self._consumer = consumer
         self._happens: Callable[[], None] | None = happens
 
-    async def getmany(self, *places: Any, **limits: Any) -> Any:
-        got = await self._consumer.getmany(*places, **limits)
+    async def fetched(self, places: Any, wait_s: float) -> Any:
+        got = await self._consumer.fetched(places, wait_s)
         if got and self._happens is not None:
             happens, self._happens = self._happens, None
             happens()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -25,14 +25,15 @@ from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place, Tap
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.kafka.fetching import Fetched, decoded
 from event_center.log.kafka.options import MAX_EVENT_BYTES
 from event_center.log.kafka.packing import size_of
 from event_center.log.port import TOO_LARGE, Batch
-from event_center.model import Headers, Record, Shard, Token
+from event_center.model import Record, Shard, Token
 
 log = structlog.get_logger(__name__)
 
-_SIZE, _HEADERS = attrgetter("serialized_value_size"), attrgetter("headers")
+_VALUE, _HEADERS = attrgetter("value"), attrgetter("headers")
 
 AHEAD = 4_000
 """
@@ -59,13 +60,6 @@ def _fitting(record: Record) -> Record:
     if size <= MAX_EVENT_BYTES:
         return record
     return record._replace(value=b"\xff", headers=((TOO_LARGE, b"%d" % size),))
-
-
-def headers_of(record: Any) -> Headers:
-    """A record's headers; some producers write a header without a value, which is empty here."""
-    if not record.headers:
-        return ()
-    return tuple([(name, b"" if value is None else value) for name, value in record.headers])
 
 
 def truncated(place: Place, offset: int, end: int) -> DataLost:
@@ -95,25 +89,51 @@ class Reached(NamedTuple):
 
 
 class ReadAhead:
-    """One partition behind an open gate."""
+    """One partition behind an open gate: what was read of it, batch by batch, decoded when it is taken."""
 
-    __slots__ = ("after", "cursor", "end", "gap", "given", "ready", "seen")
+    __slots__ = ("after", "cursor", "end", "gap", "given", "ready")
 
     def __init__(self, start: int, cursor: int) -> None:
-        self.ready: deque[Record] = deque()
+        self.ready: deque[tuple[int, Iterator[Record]]] = deque()
+        """The batches: where each ends, and what was not taken of it yet."""
         self.gap = cursor if 0 < start < cursor else 0
         """Retention has removed what came right before this offset, and the shard has to know."""
         self.given = start
         """As the gate's tap has it: the offset after the newest record handed out."""
         self.after = start
+        """The offset after the newest batch that lies ready, or what was given if none does."""
         self.cursor = cursor
-        """Where reading goes on."""
-        self.seen = cursor
+        """Where reading goes on: everything below was looked at, markers included."""
         self.end = 0
+
+    @property
+    def room(self) -> bool:
+        """Whether to read on."""
+        return self.after - self.given < AHEAD
+
+    def lay(self, found: Fetched) -> None:
+        """Keep what was read."""
+        for batch in found.batches:
+            self.ready.append((batch.next_offset, decoded(batch, self.cursor)))
+            self.after = batch.next_offset
+        self.cursor = found.position
+
+    def take(self, count: int) -> list[Record]:
+        """So many records at most, of those before the gap if there is one."""
+        ready, records = self.ready, []
+        while ready and len(records) < count and not 0 < self.gap < ready[0][0]:
+            records += islice(ready[0][1], count - len(records))
+            if len(records) < count:
+                ready.popleft()
+        if records:
+            self.given = records[-1].offset + 1
+        if not ready:
+            self.after = self.given
+        return records
 
     def watermark(self) -> int:
         """The offset after the newest committed record, as of the last answer of the broker."""
-        return self.after if self.seen >= self.end else self.end
+        return self.after if self.cursor >= self.end else self.end
 
 
 class Intake:
@@ -191,41 +211,38 @@ class Intake:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         """What lies ready of these shards, in turns."""
-        return [
-            self._batch(tap, count, ready[tap.shard])
-            for tap, count in self.gates.portions(ready, self._tail, limit, paused)
-        ]
+        batches = []
+        for tap, count in self.gates.portions(ready, self._tail, limit, paused):
+            batch = self._batch(tap, count, ready[tap.shard])
+            if batch is not None:
+                batches.append(batch)
+        return batches
 
     async def reached(self, place: Place) -> Reached | None:
         """How far a partition was read; None if it is not being read."""
         line = self._reads.get(place)
         if line is None or self._consumer is None or self._stale:
             return None
-        (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
-        position = await bounded(self._consumer.position(partition), POLL_S)
+        position = await bounded(self._consumer.position(self._named(place)), POLL_S)
         return Reached(position, line.after)
 
     def _tail(self, place: Place) -> int:
         line = self._reads[place]
-        return line.given + len(line.ready) + (line.gap > 0)
+        return line.after + (line.gap > 0)
 
-    def _batch(self, tap: Tap, count: int, token: Token) -> Batch:
+    def _batch(self, tap: Tap, count: int, token: Token) -> Batch | None:
         line = self._reads[tap.place]
-        ready = line.ready
-        if line.gap:
-            count = min(count, sum(record.offset < line.gap for record in ready))
-            if not count:
-                return self._gap(tap, line, token)
-        if len(ready) >= AHEAD > len(ready) - count:
+        full = not line.room
+        records = line.take(count)
+        if full and line.room:
             self._interrupt()
-        if count >= len(ready):
-            records = list(ready)
-            ready.clear()
-        else:
-            records = list(islice(ready, count))
-            for _ in range(count):
-                ready.popleft()
-        tap.next = line.given = records[-1].offset + 1
+        if not records:
+            return self._gap(tap, line, token) if line.gap else None
+        tap.next = line.given
+        if max(map(len, filter(None, map(_VALUE, records))), default=0) > NEAR_BYTES or any(
+            map(_HEADERS, records)
+        ):
+            records = list(map(_fitting, records))
         return Batch(tap.shard, token, tap.topic, tap.partition, records, line.watermark())
 
     @staticmethod
@@ -266,16 +283,14 @@ class Intake:
         if self._stale:
             self._point()
         self._wake.clear()
-        wanted = [self._named(p) for p, line in self._reads.items() if len(line.ready) < AHEAD]
+        wanted = {self._named(p) for p, line in self._reads.items() if line.room}
         if not wanted:
             await self._wake.wait()
             return
-        got: Mapping[Any, list[Any]] = {}
+        got: Mapping[Any, Fetched] = {}
         try:
             with anyio.CancelScope() as self._waiting:
-                asked = self._consumer.getmany(
-                    *wanted, timeout_ms=round(POLL_S * 1000), max_records=AHEAD
-                )
+                asked = self._consumer.fetched(wanted, POLL_S)
                 got = await bounded(asked, self._clients.options.call_s)
         except OffsetOutOfRangeError:
             await self._overtaken()
@@ -283,7 +298,7 @@ class Intake:
             self._waiting = None
         # Records that came for other gates than are open now are read again by those.
         if got and not self._stale:
-            await self._lay_ready(got)
+            self._lay_ready(got)
 
     async def _overtaken(self) -> None:
         """
@@ -314,21 +329,12 @@ class Intake:
         for partition, line in named.items():
             self._consumer.seek(partition, line.cursor)
 
-    async def _lay_ready(self, got: Mapping[Any, list[Any]]) -> None:
+    def _lay_ready(self, got: Mapping[Any, Fetched]) -> None:
         prefix = len(self._clients.options.topic_prefix)
-        new, record_type = tuple.__new__, Record
-        for partition, records in got.items():
+        for partition, found in got.items():
             line = self._reads[partition.topic[prefix:], partition.partition]
-            come = (
-                new(record_type, (r.offset, r.timestamp, r.key, r.value, headers_of(r)))
-                for r in records
-            )
-            # Of most topics no record has headers, and none is near the limit: that is seen at once.
-            plain = max(map(_SIZE, records)) < NEAR_BYTES and not any(map(_HEADERS, records))
-            line.ready.extend(come if plain else map(_fitting, come))
-            line.after = line.cursor = records[-1].offset + 1
+            line.lay(found)
             line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
-            line.seen = await bounded(self._consumer.position(partition), POLL_S)
         self._bell.ring()
 
     def _named(self, place: Place) -> Any:
