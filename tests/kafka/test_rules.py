@@ -23,7 +23,7 @@ from event_center.log.kafka.lease import KafkaLease
 from event_center.log.port import Cut
 from event_center.model import Outgoing, Shard
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import joined
+from tests.log.harness import joined, until
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = ROOT / "event_center/log/kafka"
@@ -75,6 +75,7 @@ RULES = {
 PRIVATE = {
     "producer": {"_sender._sender_task", "_txn_manager._transaction_waiter"}
     | {"_message_accumulator._batches"},
+    "batch": {"_builder.append", "_relative_offset"},
     "consumer": {"_coordinator.generation", "_coordinator._coordination_task", "_client"},
     "reader": {"_closed", "_fetcher._records", "_fetcher._notify", "_fetcher._create_fetch_waiter"}
     | {"_fetcher._wait_consume_future"},
@@ -167,7 +168,13 @@ async def test_private_names_exist(kafka_harness: KafkaHarness, kafka_log: Kafka
         fetched = await something_fetched(reader, kafka_log, kafka_harness.options.topic_prefix)
         assert isinstance(producer, AIOKafkaProducer)
         assert isinstance(consumer, AIOKafkaConsumer)
-        owners = {"producer": producer, "consumer": consumer, "reader": reader, "fetched": fetched}
+        owners = {
+            "producer": producer,
+            "batch": producer.create_batch(),
+            "consumer": consumer,
+            "reader": reader,
+            "fetched": fetched,
+        }
         for name, owner in owners.items():
             for path in PRIVATE[name]:
                 held: object = owner

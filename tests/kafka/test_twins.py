@@ -166,14 +166,17 @@ async def test_records_of_an_older_assignment(
         def reopened() -> None:
             intake.close(Shard(0))
             begins = {("orders", q): 0 for q in range(4)}
-            intake.open(Shard(0), member.tokens[Shard(0)], {"orders": 5}, begins)
+            intake.open(Shard(0), member.tokens[Shard(0)], {}, begins)
 
         await until(lambda: intake._consumer is not None)
+        intake._interrupt()  # without the protection, nothing tells it that a gate was opened
+        await kafka_log.publish(numbered("orders", 5))
+        await member.fetched(5)
         intake._consumer = Interrupting(intake._consumer, reopened)
         intake._interrupt()  # the poll under way is of the consumer as it was
-        await kafka_log.publish(numbered("orders", 8))
+        await kafka_log.publish(numbered("orders", 3))
         found = offsets(await member.fetched(3))
-    assert (found == [5, 6, 7]) is protected
+    assert (found[:3] == [0, 1, 2]) is protected
 
 
 def offsets(batches: Sequence[Batch]) -> list[int]:

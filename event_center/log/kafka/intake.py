@@ -18,7 +18,12 @@ from typing import Any, NamedTuple
 
 import anyio
 import structlog
-from aiokafka.errors import OffsetOutOfRangeError, UnsupportedCodecError
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaError,
+    OffsetOutOfRangeError,
+    UnsupportedCodecError,
+)
 
 from event_center.errors import DataLost, LogError, LogUnavailable
 from event_center.log.bell import Bell
@@ -72,10 +77,10 @@ def truncated(place: Place, offset: int, end: int) -> DataLost:
     )
 
 
-def _packed(error: UnsupportedCodecError) -> LogUnavailable:
+def _undecodable(error: KafkaError) -> LogUnavailable:
     return LogUnavailable(
-        f"records are compressed in a way that can not be read here ({error}); nothing was skipped: "
-        "install event-center with all that it depends on, cramjam is missing or too old"
+        f"records can not be decoded here ({error}); nothing was skipped: if they are compressed, install "
+        "event-center with all that it depends on, cramjam is missing or too old"
     )
 
 
@@ -101,7 +106,7 @@ class ReadAhead:
         self.given = start
         """As the gate's tap has it: the offset after the newest record handed out."""
         self.after = start
-        """The offset after the newest batch that lies ready, or what was given if none does."""
+        """The offset after the newest record that was read, or where the gate was opened."""
         self.cursor = cursor
         """Where reading goes on: everything below was looked at, markers included."""
         self.end = 0
@@ -112,23 +117,33 @@ class ReadAhead:
         return self.after - self.given < AHEAD
 
     def lay(self, found: Fetched) -> None:
-        """Keep what was read."""
-        for batch in found.batches:
-            self.ready.append((batch.next_offset, decoded(batch, self.cursor)))
-            self.after = batch.next_offset
+        """
+        Keep what was read.
+
+        The newest batch is decoded at once: compaction leaves its end where it was, but `after` is told to
+        those who wait until every record below was decided.
+        """
+        batches, end = found.batches, 0
+        newest: list[Record] = []
+        while batches and not newest:
+            batch = batches.pop()
+            newest, end = list(decoded(batch, self.cursor)), batch.next_offset
+        self.ready.extend((one.next_offset, decoded(one, self.cursor)) for one in batches)
+        if newest:
+            self.ready.append((end, iter(newest)))
+            self.after = newest[-1].offset + 1
         self.cursor = found.position
 
     def take(self, count: int) -> list[Record]:
         """So many records at most, of those before the gap if there is one."""
-        ready, records = self.ready, []
+        ready = self.ready
+        records: list[Record] = []
         while ready and len(records) < count and not 0 < self.gap < ready[0][0]:
             records += islice(ready[0][1], count - len(records))
             if len(records) < count:
                 ready.popleft()
         if records:
             self.given = records[-1].offset + 1
-        if not ready:
-            self.after = self.given
         return records
 
     def watermark(self) -> int:
@@ -200,7 +215,7 @@ class Intake:
 
     def _told(self, place: Place) -> bool:
         line = self._reads.get(place)
-        if line is None or line.ready or line.gap:
+        if line is None or line.after > line.given or line.gap:
             return True
         if self._stale or self._consumer is None:
             return False
@@ -210,10 +225,21 @@ class Intake:
     def take(
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
-        """What lies ready of these shards, in turns."""
-        batches = []
+        """
+        What lies ready of these shards, in turns.
+
+        Raises:
+            LogUnavailable: a batch can not be decoded; nothing is read any more.
+        """
+        batches: list[Batch] = []
         for tap, count in self.gates.portions(ready, self._tail, limit, paused):
-            batch = self._batch(tap, count, ready[tap.shard])
+            try:
+                batch = self._batch(tap, count, ready[tap.shard])
+            except (UnsupportedCodecError, CorruptRecordException) as error:
+                self.trouble = _undecodable(error)
+                if not batches:
+                    raise self.trouble from error
+                break  # the next call says so
             if batch is not None:
                 batches.append(batch)
         return batches
@@ -268,7 +294,7 @@ class Intake:
             try:
                 await self._read()
             except (DataLost, UnsupportedCodecError) as error:
-                self.trouble = error if isinstance(error, DataLost) else _packed(error)
+                self.trouble = error if isinstance(error, DataLost) else _undecodable(error)
                 self._bell.ring()
                 return
             except (LogUnavailable, *FAILURES) as error:
