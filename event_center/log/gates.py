@@ -22,7 +22,7 @@ Tail = Callable[[Place], int]
 
 SIDE_BY_SIDE = 10
 """
-Partitions that a fetch serves at least, if so many have records; the others have their turn in the next ones.
+Partitions that a fetch serves at least, if so many have records; the others have their turn after these.
 With 64 partitions, eight records of each would cost a third more than fifty of some.
 """
 
