@@ -15,12 +15,14 @@ from event_center.errors import (
     ConfigurationError,
     DefinitionError,
     EventCenterError,
+    EventRefused,
     LogError,
     LogInUse,
     LogUnavailable,
     NotCommitted,
     PermanentError,
     PluginError,
+    RecordChanged,
     RetryLater,
     Unknown,
     UnknownTopic,
@@ -30,6 +32,7 @@ from event_center.machine import (
     Blueprint,
     Compound,
     Do,
+    Job,
     Machine,
     Parallel,
     State,
@@ -39,10 +42,14 @@ from event_center.machine import (
 from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
+from event_center.plugins.job import JobContext
+from event_center.plugins.listening import Notice
+from event_center.plugins.registry import Bound, with_callbacks
 
 __all__ = [
     "AnyState",
     "Blueprint",
+    "Bound",
     "Callbacks",
     "Center",
     "Compound",
@@ -52,15 +59,20 @@ __all__ = [
     "Do",
     "Event",
     "EventCenterError",
+    "EventRefused",
+    "Job",
+    "JobContext",
     "LogError",
     "LogInUse",
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",
     "Publisher",
+    "RecordChanged",
     "RetryLater",
     "State",
     "SyncPublisher",
@@ -69,6 +81,7 @@ __all__ = [
     "callbacks",
     "load",
     "parse",
+    "with_callbacks",
 ]
 
 _LATER = {

@@ -4,10 +4,13 @@ Every error that this package raises, in one tree; the docstring says what it me
     EventCenterError
     ├── ConfigurationError          the settings file, an environment variable or a flag
     ├── DefinitionError             a machine's YAML: carries every problem found, in one pass
+    ├── EventRefused                a bound record refuses an event, and its caller wants to hear of it
+    ├── RecordChanged               a bound record was moved by somebody else while an event was decided
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
+    ├── ExchangeError               a file of another tool is not what it should be
     ├── MigrationError              a migration can not begin, or go on, or ended with other contents
     ├── ProcessFailed               a process that `run --processes` started can not be kept alive
     ├── Undecodable                 a record carries no event that its topic's rules can find
@@ -23,6 +26,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── CallbackError               raised by callbacks on purpose
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
+    ├── HeartbeatTimeout            a job was silent for longer than its `heartbeat`; a TimeoutError, too
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
     └── InvariantError              this package is wrong: the daemon stops, loudly
 """
@@ -71,6 +75,21 @@ class DefinitionError(EventCenterError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class EventRefused(EventCenterError):
+    """A bound record refuses an event; `reason` and `accepted` say why, as data."""
+
+    def __init__(self, message: str, reason: str, accepted: tuple[str, ...]) -> None:
+        self.reason = reason
+        """One of `model.Reason`."""
+        self.accepted = accepted
+        """The events that its state accepts."""
+        super().__init__(message)
+
+
+class RecordChanged(EventCenterError):
+    """A bound record was moved while an event was decided; nothing of the event was written."""
+
+
 class PluginError(EventCenterError):
     """A plugin cannot be used; the message names file, line and what was expected."""
 
@@ -94,6 +113,10 @@ class GuardFailed(EventCenterError):
 
 class FormatError(EventCenterError):
     """Bytes are not in a known format: damaged, or written by a newer release."""
+
+
+class ExchangeError(EventCenterError):
+    """A file of another tool can not be read as a machine; the message says what was expected."""
 
 
 class MigrationError(EventCenterError):
@@ -180,6 +203,10 @@ class RetryLater(CallbackError):
 
 class PermanentError(CallbackError):
     """No further attempt can help: go to `on_error` or `on_failure` at once."""
+
+
+class HeartbeatTimeout(EventCenterError, TimeoutError):
+    """A job has not called `ctx.heartbeat` within its `heartbeat`: the attempt has failed."""
 
 
 class Interrupted(EventCenterError):

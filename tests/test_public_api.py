@@ -13,6 +13,7 @@ from event_center import testing
 PUBLIC = [
     "AnyState",
     "Blueprint",
+    "Bound",
     "Callbacks",
     "Center",
     "Compound",
@@ -22,15 +23,20 @@ PUBLIC = [
     "Do",
     "Event",
     "EventCenterError",
+    "EventRefused",
+    "Job",
+    "JobContext",
     "LogError",
     "LogInUse",
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",
     "Publisher",
+    "RecordChanged",
     "RetryLater",
     "State",
     "SyncPublisher",
@@ -39,6 +45,7 @@ PUBLIC = [
     "callbacks",
     "load",
     "parse",
+    "with_callbacks",
 ]
 
 TESTING = [

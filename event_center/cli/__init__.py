@@ -15,13 +15,18 @@ from typing import Annotated
 import typer
 
 from event_center.cli import (
+    casework,
     checking,
+    comparing,
+    drawing,
+    exchanging,
     letters,
     looking,
     migrating,
     publishing,
     repairing,
     running,
+    stubbing,
     topics,
 )
 from event_center.cli.exits import CODES, Exit
@@ -57,8 +62,15 @@ def _about(
 
 
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
+DESIGN = "Design"
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
+app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
+app.command("cases", rich_help_panel=DESIGN)(casework.cases)
+app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
+app.command("export", rich_help_panel=DESIGN)(exchanging.export)
+app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
+app.command("diff", rich_help_panel=RUN)(comparing.diff)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)
@@ -71,6 +83,7 @@ app.command("retry", rich_help_panel=REPAIR)(repairing.retry)
 app.command("skip", rich_help_panel=REPAIR)(repairing.skip)
 app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
 app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
+app.command("forget", rich_help_panel=REPAIR)(repairing.forget)
 app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
 app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)
 app.add_typer(topics.topics, name="topics", rich_help_panel=ARRANGE)

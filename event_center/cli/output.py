@@ -53,6 +53,10 @@ class Output:
         text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
         sys.stdout.write(text + "\n")
 
+    def text(self, text: str) -> None:
+        """A document on stdout, as it is: for files and other programs."""
+        sys.stdout.write(text)
+
     def say(self, text: str, style: str = "") -> None:
         """A sentence for people on stdout."""
         terminal().print(Text(text, style=style), soft_wrap=True)

@@ -15,12 +15,14 @@ from typing import Any
 
 from event_center.engine.attempt import delay_ms, failure_of
 from event_center.engine.failing import error_event, say_failed, say_parked, say_unknown
+from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn, done_event
+from event_center.engine.upgrading import move
 from event_center.engine.workflow import STOPPED, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -49,11 +51,13 @@ class Effects:
         timers: Timers,
         outbox: Outbox,
         turn: Turn,
+        jobs: Jobs,
         runners: Runners,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
+        self.jobs = jobs
         self._timers = timers
         self._outbox = outbox
         self._turn = turn
@@ -65,11 +69,18 @@ class Effects:
         )
 
     def start(self, snapshot: Snapshot) -> None:
-        """Start what the workflow owes, if it is durable, due and nothing else is under way."""
+        """
+        Start what the workflow owes, if it is durable, due and nothing else is under way.
+
+        Its jobs come after the last entry callback.
+        """
         workflow_id, workflows = snapshot.workflow_id, self._workflows
+        if not snapshot.owed:
+            if snapshot.jobs:
+                self.jobs.start(snapshot)
+            return
         if (
-            not snapshot.owed
-            or snapshot.status in STOPPED
+            snapshot.status in STOPPED
             or workflows.closed
             or workflow_id in workflows.runs
             or self._ledger.promised(workflow_id)
@@ -105,7 +116,10 @@ class Effects:
         """What is known of an owed run; None if its machine knows it no more."""
         machine = self._plan.machines.get(snapshot.machine)
         try:
-            if machine is None:
+            if machine is None or (
+                snapshot.version != machine.version
+                and not move(snapshot, machine, self._ledger, self._timers)
+            ):
                 return None
             action = machine.effect(snapshot.state, owed.name)
         except KeyError:
@@ -205,7 +219,9 @@ class Effects:
         if snapshot.owed:
             self._ledger.owing[snapshot.workflow_id] = snapshot
         else:
-            snapshot.cause = snapshot.earlier = None
+            snapshot.cause = None
+            if snapshot.earlier is not None:  # they are those of its jobs
+                self.jobs.free(snapshot)
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
         more = {} if returned is None else {"returned": returned.name}

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Decider(Protocol):
-    """Who gets an event back, to accept it or to go on after its failure: the turn."""
+    """Who gets an event back: the turn. `Deciding` calls the first two, `Failing` all but the first."""
 
     def accept(
         self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
@@ -54,9 +54,6 @@ class Decider(Protocol):
 
     def park(self, snapshot: Snapshot, why: str, item: Waiting | None) -> None:
         """Stop the workflow."""
-
-    def advance(self, snapshot: Snapshot) -> None:
-        """Decide what waits."""
 
 
 class Failing:

@@ -15,6 +15,7 @@ from event_center.engine.workflow import Waiting
 from event_center.errors import Undecodable
 from event_center.machine.step import Machine
 from event_center.model import Event
+from event_center.plugins.listening import Listener
 from event_center.plugins.registry import Bound
 from event_center.plugins.signatures import Callback
 from event_center.wire.envelope import Envelope
@@ -36,10 +37,15 @@ class EngineLimits:
 
     max_waiting: int = 10_000
     """Waiting events of one workflow; later ones are dead-lettered in sequence."""
+    max_held: int = 100
+    """Events that are held for one workflow that does not exist yet."""
+    max_held_in_shard: int = 10_000
     callbacks: int = 1_000
-    """Callbacks under way at once in the process."""
+    """Callbacks under way at once in the process, jobs apart."""
+    jobs: int = 1_000
+    """Jobs under way at once in the process: they last, and may not keep callbacks from running."""
     threads: int = 40
-    """Of these, plain functions: each holds a thread."""
+    """Of the callbacks, and as many again of the jobs, plain functions: each holds a thread."""
     mailbox: int = 10_000
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000
@@ -48,6 +54,8 @@ class EngineLimits:
     """What the log can hold of one record that callbacks send, or that is forwarded."""
     warm: int = 20_000
     """Workflows that stay decoded after their last event: these, and up to as many before them."""
+    keep_finished_ms: int | None = None
+    """How long a finished workflow is kept after all of it is over; None is for ever."""
     kept_bytes: int = 256 * 1024**2
     """Of shards that were released, for the case that they come back."""
     grace_s: float = 20.0
@@ -78,6 +86,8 @@ class Plan:
     """What the shard entries call this process: host and process id."""
     at_least_once: bool = False
     """The log may hold the records of a cut twice after a crash: events get ids by which that is seen."""
+    listeners: tuple[Listener, ...] = ()
+    """Functions of plugins that hear what has happened."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""
 

@@ -41,10 +41,13 @@ class Code(StrEnum):
     ENDLESS = "E210"
     MISPLACED = "E211"
     NEVER_DONE = "E212"
+    NEVER_HOLDS = "E213"
     EXPRESSION = "E303"
+    SCHEMA = "E304"
     UNKNOWN_RETRY = "E305"
     SAME_CALLBACK = "E306"
     UNKNOWN_DATA = "E308"
+    TEST = "E401"
     LOST_STATE = "E502"
 
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from event_center.errors import PluginError
+from event_center.machine.definition import Phase
 from event_center.machine.spelling import hint, meant
 from event_center.machine.step import Machine
-from event_center.plugins.callbacks import Callbacks, Implementation, Role
+from event_center.plugins.binding import BoundRecord, Fields
+from event_center.plugins.callbacks import EVERY, Callbacks, Implementation, Role
+from event_center.plugins.discovery import discover
 from event_center.plugins.signatures import Callback, Lifespan, file_line, guard, lifespan, place
 
 T = TypeVar("T")
@@ -44,6 +48,51 @@ class Bound:
         """The implementation of a callback that the machine names."""
         return self.callbacks[name]
 
+    def bind(
+        self,
+        record: object,
+        state_field: str,
+        data_field: str | None = None,
+        *,
+        workflow_id: str = "",
+        strict: bool = False,
+    ) -> BoundRecord:
+        """
+        Let the machine move a record, without a center: docs/working-with-machines.md.
+
+        Args:
+            record: any object, as a row of a database.
+            state_field: the name of the attribute that holds the state, a text; empty or None is new.
+            data_field: the name of the one that holds the machine's data, a dict of JSON.
+            workflow_id: what callbacks are told as such.
+            strict: raise `EventRefused` for an event that is refused, instead of saying so.
+
+        Raises:
+            PluginError: the record has no room for what the machine remembers.
+        """
+        return BoundRecord(
+            self.machine,
+            self.callbacks,
+            record,
+            fields=Fields(state_field, data_field),
+            workflow_id=workflow_id,
+            strict=strict,
+        )
+
+
+def with_callbacks(machine: Machine, *callbacks: Callbacks) -> Bound:
+    """
+    A machine with its callbacks and guards, as a center would have it.
+
+    Args:
+        machine: from `load`.
+        callbacks: those to take; without any, those of the module beside the machine's file.
+
+    Raises:
+        PluginError: a callback or guard is missing, twice there, or wrong.
+    """
+    return resolve(machine, callbacks or discover([Path(machine.source)]))
+
 
 def resolve(machine: Machine, found: Iterable[Callbacks]) -> Bound:
     """
@@ -63,7 +112,7 @@ def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
         f"{_whereabouts(one)}: callbacks({one.machine!r}) is for a machine that is not loaded"
         f"{hint(one.machine, known, 'machines')}"
         for one in found
-        if one.machine not in known
+        if one.machine not in known and one.machine != EVERY
     ]
 
 
@@ -73,6 +122,8 @@ class _Resolution:
     def __init__(self, machine: Machine, found: list[Callbacks]) -> None:
         self.machine = machine
         self.found = found
+        phases = machine.callbacks.items()
+        self.jobs = frozenset(name for name, found in phases if Phase.INVOKE in found)
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -83,7 +134,8 @@ class _Resolution:
         for callbacks in self.found:
             for implementation in callbacks.implementations:
                 self._note(implementation)
-        self._missing("callback", self.machine.callbacks, self.functions)
+        self._missing("job", self.jobs, self.functions)
+        self._missing("callback", self.machine.callbacks.keys() - self.jobs, self.functions)
         self._missing("guard", self.machine.guards, self.guard_functions)
         name = self.machine.name
         opening = [(name, function) for one in self.found for function in one.lifespans]
@@ -104,6 +156,8 @@ class _Resolution:
                 self._implement(self.functions, name, one.function)
         elif one.role is Role.GUARD:
             self._note_named(one, self.machine.guards, self.guard_functions)
+        elif one.role is Role.JOB:
+            self._note_named(one, self.jobs, self.functions)
         else:
             self._note_named(one, self.machine.callbacks, self.functions)
 
@@ -161,7 +215,7 @@ class _Resolution:
     def _missing(
         self, kind: str, used: Iterable[str], functions: Mapping[str, Callable[..., Any]]
     ) -> None:
-        role = Role.GUARD if kind == "guard" else Role.ACTION
+        role = {"guard": Role.GUARD, "job": Role.JOB}.get(kind, Role.ACTION)
         spare = {
             one.name
             for callbacks in self.found
@@ -200,4 +254,5 @@ class _Resolution:
 def _whereabouts(callbacks: Callbacks) -> str:
     """The file of the first function, for messages about the whole."""
     functions = [one.function for one in callbacks.implementations] + callbacks.lifespans
+    functions += [function for _, function in callbacks.listeners]
     return file_line(functions[0]).rpartition(":")[0] if functions else repr(callbacks)

@@ -109,6 +109,7 @@ async def test_a_workflow_as_a_whole(shelf: Shelf) -> None:
         "data": {"n": 1},
         "timers": [{"id": "@after/24h", "seq": 4, "due": AT}],
         "owed": [{"callback": "charge", "seq": 4, "attempt": 2, "due": AT}],
+        "jobs": [],
         "cause": {
             "event": "begin",
             "id": "e-1",
@@ -136,6 +137,7 @@ async def test_what_waits_is_shown_in_order(shelf: Shelf) -> None:
         "event": "e0",
         "at": AT,
         "deferred": False,
+        "held_until": None,
         "topic": "orders",
         "partition": shelf.app.home("o-1"),
         "offset": 100,

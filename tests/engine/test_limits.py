@@ -82,7 +82,9 @@ async def test_records_beyond_a_cut_wait_in_the_log() -> None:
         parts = world.processes[0].owner(0)._parts
         assert parts is not None
         assert parts.ledger.taken <= 1102
-        assert parts.workflows.live("w1").status == "paused"  # type: ignore[union-attr]
+        paused = parts.workflows.live("w1")
+        assert paused is not None
+        assert paused.status == "paused"
         await world.idle()
         assert world.entry().read == 5001
 

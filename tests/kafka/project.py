@@ -30,7 +30,7 @@ partitions = {partitions}
 bootstrap = "{bootstrap}"
 topic_prefix = "{prefix}"
 replication_factor = {copies}
-session_timeout = "1s"
+session_timeout = "{session}"
 heartbeat = "200ms"
 {topics}
 [logging]
@@ -54,6 +54,7 @@ class Project:
         machines: str = "order.yaml",
         topics: str = ORDERS,
         partitions: int = 4,
+        session: str = "1s",
     ) -> None:
         self.folder = folder
         self.timeout_s = TIMEOUT_S
@@ -67,6 +68,7 @@ class Project:
             topics=topics,
             partitions=partitions,
             copies=copies,
+            session=session,
         )
         self.settings.write_text(text, encoding="utf-8")
         self.daemons: list[subprocess.Popen[bytes]] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka.project import ROOT, Project
+from tests.kafka.project import ROOT, TIMEOUT_S, Project
 
 
 @pytest.fixture
@@ -46,4 +46,4 @@ def test_a_daemon_that_is_killed(project: Project) -> None:
     assert stats["workflows"]["by_state"]["order"] == {"completed": 500}
     assert stats["redelivered"] == 0
     other.terminate()
-    assert other.wait(20) == 0
+    assert other.wait(TIMEOUT_S) == 0

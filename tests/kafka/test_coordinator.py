@@ -12,7 +12,7 @@ from aiokafka.client import CoordinationType
 
 from scripts.broker import Broker, Cluster
 from tests.kafka.broker import three_nodes
-from tests.kafka.project import Project
+from tests.kafka.project import TIMEOUT_S, Project
 
 
 @pytest.fixture
@@ -42,9 +42,10 @@ def coordinator(cluster: Cluster, kind: CoordinationType, key: str) -> Broker:
         client = AIOKafkaClient(bootstrap_servers=cluster.plain)
         await client.bootstrap()
         try:
-            return await client.coordinator_lookup(kind, key)
+            node: int = await client.coordinator_lookup(kind, key)
         finally:
             await client.close()
+        return node
 
     return cluster.nodes[asyncio.run(asked()) - 1]
 
@@ -70,4 +71,4 @@ def test_the_coordinator_dies(project: Project, cluster: Cluster, of: str) -> No
     assert stats["workflows"]["by_state"]["order"] == {"completed": 600}
     assert stats["redelivered"] == 0
     daemon.terminate()
-    assert daemon.wait(20) == 0
+    assert daemon.wait(TIMEOUT_S) == 0

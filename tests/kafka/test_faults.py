@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.project import ROOT, TIMEOUT_S, Project
 from tests.log.harness import clock, joined, puts, records_of, restored
+from tests.waiting import PATIENCE_S, until_true, wait_until
 
 EVENTS = 60
 
@@ -101,7 +102,7 @@ def test_the_reader_finds_what_is_wrong() -> None:
         body = {"cut": cut, "read": read, "outcomes": {"applied": 1}, "waiting": {"queued": 0}}
         return b"shard", orjson.dumps(body)
 
-    well = [(b"s:w", b'x\n{"seq": 2}'), entry(1, 1)]
+    well: list[tuple[bytes, bytes | None]] = [(b"s:w", b'x\n{"seq": 2}'), entry(1, 1)]
     assert going_back(well, 0) == []
     assert len(going_back([*well, (b"s:w", b'x\n{"seq": 1}'), entry(3, 2)], 0)) == 3
 
@@ -174,26 +175,29 @@ def test_a_broker_that_is_silent_and_one_that_is_gone(broker: Broker, tmp_path: 
 
 def until_stopped(pid: int) -> None:
     """Wait until a process has stopped itself."""
-    give_up = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < give_up:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-        if status.rpartition(")")[2].split()[0] == "T":
-            return
-        time.sleep(0.01)  # another process works: its time is the real one
-    raise AssertionError(f"process {pid} never stopped itself")
+    stat = Path(f"/proc/{pid}/stat")
+    wait_until(lambda: stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T")
 
 
 async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None:
     """An owner that stood still for longer than its transaction has lost it, and takes over anew."""
-    options = replace(kafka_harness.options, transaction_timeout_s=1.0)
+    options = replace(
+        kafka_harness.options, transaction_timeout_s=1.0, request_timeout_s=PATIENCE_S
+    )
     log = await open_kafka(options, clock=clock)
     kafka_harness.logs.append(log)
     await log.create({"orders": 1})
+    reading, own = log._cluster.reading, (options.snapshots, 0)
+
+    async def is_over() -> bool:
+        stable = await reading._offsets(reading._stable.end_offsets, [own])
+        return stable == await reading.highs([own])
+
     async with await joined(log, ["orders"], 1) as member:
         await member.has(0)
         old: Any = member.leases[Shard(0)]
         await old.commit(puts({b"a": b"1"}))
-        old._delivery._producer = Slow(old._delivery._producer, seconds=4.0)
+        old._delivery._producer = Slow(old._delivery._producer, is_over)
         with pytest.raises((Fenced, Unknown)):
             await old.commit(puts({b"a": b"2"}))
         newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
@@ -202,14 +206,14 @@ async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None
 
 
 class Slow:
-    """A producer that stands still between its batches and its commit."""
+    """A producer that stands still between its batches and its commit until this is so."""
 
-    def __init__(self, producer: Any, *, seconds: float) -> None:
+    def __init__(self, producer: Any, condition: Callable[[], Awaitable[bool]]) -> None:
         self._producer = producer
-        self._seconds = seconds
+        self._condition = condition
 
     async def commit_transaction(self) -> None:
-        await asyncio.sleep(self._seconds)  # the broker's clock is the real one
+        await until_true(self._condition)
         await self._producer.commit_transaction()
 
     def __getattr__(self, name: str) -> Any:

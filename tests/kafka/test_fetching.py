@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import aiokafka.codec
-import pytest
 from aiokafka import AIOKafkaProducer
 
-from event_center.errors import LogUnavailable
 from event_center.log.kafka import KafkaLog
+from event_center.log.kafka.ahead import AHEAD, ReadAhead
 from event_center.log.kafka.fetching import Fetched
-from event_center.log.kafka.intake import AHEAD, ReadAhead
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import joined, numbered
+from tests.log.harness import joined
 
 
 class Decoded(NamedTuple):
@@ -111,26 +108,6 @@ async def test_aborted_records_are_passed(kafka_harness: KafkaHarness, kafka_log
         [batch] = await member.fetched(1)
         assert [record.value for record in batch.records] == [b"yes"]
         assert (await member.group.watermarks(Shard(0)))["orders"] == batch.records[0].offset + 1
-
-
-async def test_a_codec_that_is_missing(
-    kafka_harness: KafkaHarness, kafka_log: KafkaLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Records that can not be unpacked stop the reading, with a word what to install; none is skipped."""
-    options = kafka_harness.options
-    producer = AIOKafkaProducer(bootstrap_servers=options.bootstrap, compression_type="zstd")
-    await producer.start()
-    await kafka_log.publish(numbered("orders", 1))
-    for _ in range(2):
-        await producer.send_and_wait(options.topic_prefix + "orders", b"x" * 100, partition=0)
-    await producer.stop()
-    monkeypatch.setattr(aiokafka.codec, "has_zstd", lambda: False)
-    async with await joined(kafka_log, ["orders"], 1) as member:
-        await member.has(0)
-        with pytest.raises(LogUnavailable, match="cramjam"):
-            await member.fetched(2)
-        with pytest.raises(LogUnavailable, match="nothing was skipped"):
-            await member.group.fetch(member.tokens, 10)
 
 
 def test_of_the_batches_none_is_decoded_twice() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -111,7 +112,8 @@ class TestFencing:
 
 async def freeze(member: Member) -> None:
     """Stop a member's heartbeats, as a process that is stopped does."""
-    membership = member.group._membership  # type: ignore[attr-defined]
+    group: Any = member.group
+    membership = group._membership
     coordinator = membership._consumer._coordinator
     for task in (membership._tending, coordinator._coordination_task, coordinator._heartbeat_task):
         task.cancel()

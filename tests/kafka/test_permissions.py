@@ -169,7 +169,8 @@ class Running:
 
     def _applied(self) -> int:
         assert self._center is not None
-        return self._center.totals.get("applied", 0)
+        totals: dict[str, int] = self._center.totals
+        return totals.get("applied", 0)
 
 
 @pytest_asyncio.fixture

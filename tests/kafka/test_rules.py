@@ -23,7 +23,8 @@ from event_center.log.kafka.lease import KafkaLease
 from event_center.log.port import Cut
 from event_center.model import Outgoing, Shard
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import joined, until
+from tests.log.harness import joined
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = ROOT / "event_center/log/kafka"
@@ -76,7 +77,8 @@ PRIVATE = {
     "producer": {"_sender._sender_task", "_txn_manager._transaction_waiter"}
     | {"_message_accumulator._batches"},
     "batch": {"_builder.append", "_relative_offset"},
-    "consumer": {"_coordinator.generation", "_coordinator._coordination_task", "_client"},
+    "consumer": {"_coordinator.generation", "_coordinator.member_id", "_client"}
+    | {"_coordinator._coordination_task"},
     "reader": {"_closed", "_fetcher._records", "_fetcher._notify", "_fetcher._create_fetch_waiter"}
     | {"_fetcher._wait_consume_future"},
     "fetched": {"_partition_records._records", "_partition_records._aborted_producers"}
@@ -152,6 +154,8 @@ def test_private_names_are_listed() -> None:
                     func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]
                 ):
                     used.add(name)
+                case _:
+                    continue
     assert {name for name in used if name[0] == "_" and name[1] != "_"} <= listed
 
 
@@ -232,6 +236,6 @@ async def test_a_client_that_does_not_stop_is_left_behind(
     clients = Clients(kafka_harness.options)
     hangs, raises = Stubborn(raises=False), Stubborn(raises=True)
     clients.dispose(hangs, raises)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await clients.disposed()
     assert hangs.cancelled

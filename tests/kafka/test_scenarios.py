@@ -58,14 +58,14 @@ async def test_five_kills_change_nothing(desk: Project) -> None:
         daemon = desk.daemon("--processes", "2")
         for start in range(0, len(events), 2 * half):
             await look.log.publish(events[start : start + half])
-            busy = await look.until(lambda stats, low=start: stats["events"]["read"] > low)
+            busy = await look.has_read(start + 1)
             owners = [int(one["owner"].rpartition("/")[2] or 0) for one in busy["shards"]]
             victim = next(filter(alive, filter(None, owners)))
             os.kill(victim, signal.SIGSTOP)  # wherever it is just now
             await look.log.publish(events[start + half : start + 2 * half])
             os.kill(victim, signal.SIGKILL)
             assert (await look.stats())["lag"] > 0
-            await look.until(lambda stats, low=start: stats["events"]["read"] > low + half)
+            await look.has_read(start + half + 1)
         done = await look.until(lambda now: not now["lag"] and not now["events"]["waiting"])
         assert outcomes(done) == WANTED
         assert done["redelivered"] == 0

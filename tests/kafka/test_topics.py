@@ -25,6 +25,7 @@ from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.running import TOPIC, Running
 from tests.log.harness import flat, joined, numbered
+from tests.waiting import PATIENCE_S
 
 OWN = ("inbox", "commands", "history", "dead-letters", "snapshots")
 OPTIONS = KafkaOptions(bootstrap="localhost:9092", app="app", group="group")
@@ -173,11 +174,11 @@ class TestOvertaken:
         producer = running.producer()
         event = b'{"workflow_id": "w0", "event": "add"}'
         producer.produce(running.topic, event, partition=0)
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         await running.decided()
         for _ in range(3):
             producer.produce(running.topic, event, partition=0)
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         harness = KafkaHarness(bootstrap())
         harness.options = replace(harness.options, topic_prefix=running.prefix)
         await harness.trim("events", 3)

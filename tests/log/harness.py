@@ -205,7 +205,7 @@ class SqliteHarness:
         writer = log._file.writer
         transaction = await writer.submit(lambda transaction: transaction)
         faulty = FaultyConnection(transaction.connection, on, code=code, after=after)
-        transaction.connection = faulty  # type: ignore[assignment]
+        transaction.connection = faulty  # type: ignore[assignment]  # a fake
 
     async def trim(self, topic: str, offset: int) -> None:
         self.write(
@@ -235,8 +235,8 @@ class SqliteHarness:
         reader, writer = log._file.reader, log._file.writer
         transaction = await writer.submit(lambda transaction: transaction)
         read, written = reader._connection, transaction.connection
-        reader._connection = GoneConnection(read)  # type: ignore[assignment]
-        transaction.connection = GoneConnection(written)  # type: ignore[assignment]
+        reader._connection = GoneConnection(read)  # type: ignore[assignment]  # a fake
+        transaction.connection = GoneConnection(written)  # type: ignore[assignment]  # a fake
         yield
         reader._connection, transaction.connection = read, written
 
@@ -270,6 +270,8 @@ class Member:
         """Where gates are opened; the oldest record where none is named."""
         self.holding = False
         """Does not release what is revoked."""
+        self.cutting = asyncio.Lock()
+        """Who has it makes a cut: a shard is released before it or after it."""
         self._tasks = asyncio.TaskGroup()
         self._pump: asyncio.Task[None] | None = None
 
@@ -280,7 +282,7 @@ class Member:
 
     async def __aexit__(self, *error: object) -> None:
         self.stop()
-        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
+        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]  # what `async with` gives
 
     def stop(self) -> None:
         """Follow no more changes, as a process that died or hangs."""
@@ -297,7 +299,8 @@ class Member:
                 case Revoked(shard=shard):
                     self.tokens.pop(shard, None)
                     if shard in self.leases and not self.holding:
-                        await self.leases.pop(shard).release()
+                        async with self.cutting:
+                            await self.leases.pop(shard).release()
                 case Lost(shard=shard):
                     self.tokens.pop(shard, None)
                     self.leases.pop(shard, None)
@@ -311,6 +314,11 @@ class Member:
             return
         self.tokens[shard] = token
         self.leases[shard] = lease
+
+    async def take_over_again(self, shard: Shard) -> None:
+        """After a cut of unknown end, do as the engine does: lease, restore and open the shard anew."""
+        if shard in self.tokens:
+            await self._take_over(shard, self.tokens[shard])
 
     async def has(self, *shards: int) -> None:
         """Wait until exactly these shards are taken over."""

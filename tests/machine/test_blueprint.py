@@ -22,7 +22,7 @@ from event_center.plugins.registry import Bound, resolve
 from tests.machine import test_nested_properties, test_properties, twins
 from tests.walk import MACHINES
 
-TWINS = [twins.Order, twins.Job, twins.Review, twins.Helpdesk]
+TWINS = [twins.Order, twins.Job, twins.Review, twins.Helpdesk, twins.Volume]
 SECOND = 1_000
 
 
@@ -176,7 +176,7 @@ def test_problems_have_places() -> None:
     """A class has the checks of a file: each problem with the line and column of its call."""
 
     class Wrong(Blueprint, version=1):
-        first = State(initial=True, entri="x")  # type: ignore[arg-type]  # a slip, on purpose
+        first = State(initial=True, entri="x")  # type: ignore[call-arg]  # a slip, on purpose
         first.to("frist", event="go")
         first.to(first)
         second = State(on={"go": "first"})  # type: ignore[call-arg]  # YAML's way, on purpose

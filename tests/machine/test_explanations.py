@@ -10,6 +10,7 @@ from event_center.errors import DefinitionError
 from event_center.machine import parse
 from event_center.machine.explanations import EXPLANATIONS, explained
 from event_center.machine.problems import Code
+from event_center.machine.trial import failures
 
 CHECKS = Path(__file__).resolve().parents[2] / "docs" / "checks.md"
 
@@ -20,6 +21,9 @@ def test_each_example_has_its_problem(code: Code) -> None:
     example = EXPLANATIONS[code].example
     if not example:
         assert code is Code.LOST_STATE
+        return
+    if code is Code.TEST:
+        assert {problem.code for problem in failures(parse(example))} == {code}
         return
     with pytest.raises(DefinitionError) as caught:
         parse(example)

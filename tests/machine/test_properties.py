@@ -73,6 +73,11 @@ def documents(draw: Any) -> dict[str, Any]:
         if draw(BOOLS):
             body["exit"] = draw(some(["x1", "x2"], 1))
         if draw(BOOLS):
+            jobs = draw(some(["j1", "j2"], 1))
+            body["invoke"] = [
+                {"do": job, "on_done": way(draw), "on_error": way(draw)} for job in jobs
+            ]
+        if draw(BOOLS):
             body["after"] = {delay: way(draw, timer=True) for delay in draw(some(DELAYS))}
         if draw(BOOLS):
             body["unhandled"] = draw(st.sampled_from(["ignore", "reject", "dead_letter"]))
@@ -117,13 +122,15 @@ def told(
         "data": before["data"] if decision.data is None else decision.data,
         "timers": [tuple(timer) for timer in timers],
         "owed": list(decision.owed),
+        "jobs": list(decision.jobs or ()),
         "result": decision.result,
     }
 
 
 PAYLOADS = st.fixed_dictionaries({"p": st.sampled_from([0, 1, "y"]), "q": BOOLS})
+ENDS = ("@done/@j1", "@done/@j2", "@error/@j1", "@error/@j2")
 NAMES = st.sampled_from(
-    [*EVENTS, *(f"to {name}" for name in STATES), "unheard", "@after/5s", "@after/1m"]
+    [*EVENTS, *(f"to {name}" for name in STATES), "unheard", "@after/5s", "@after/1m", *ENDS]
 )
 STEPS = st.lists(st.tuples(NAMES, PAYLOADS, st.integers(0, 100_000)), min_size=1, max_size=12)
 

@@ -15,13 +15,15 @@ Numbered steps of a cut without a transaction:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from event_center.errors import Unknown
+from event_center.errors import LogUnavailable, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
-from event_center.log.kafka.client import FAILURES
+from event_center.log.kafka.client import FAILURES, bounded
+from event_center.log.kafka.options import KafkaOptions
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.store import JOURNAL, journal
 from event_center.log.kafka.transaction import Landed, send, transact
@@ -69,13 +71,25 @@ class ExactlyOnce:
 
 
 class AtLeastOnce:
-    """Step after step, each awaited, by a producer that is idempotent and fences nobody."""
+    """
+    Step after step, each awaited, by a producer that is idempotent and fences nobody.
 
-    def __init__(self, producer: Any, packer: Packer, prefix: str, limit_s: float) -> None:
+    No broker refuses what a former owner writes. So each step begins, and ends, while it is certain that
+    nobody else has the shard; one that would last longer is given up.
+    """
+
+    def __init__(
+        self,
+        producer: Any,
+        packer: Packer,
+        options: KafkaOptions,
+        confirm: Callable[[], Awaitable[float]],
+    ) -> None:
         self._producer = producer
         self._packer = packer
-        self._prefix = prefix
-        self._limit_s = limit_s
+        self._options = options
+        self._confirm = confirm
+        """Makes sure that nobody else has the shard, and says until when, by the event loop's clock."""
 
     async def write(
         self,
@@ -103,8 +117,13 @@ class AtLeastOnce:
         if not packed:
             return []
         try:
-            landed = await send(self._producer, packed, self._prefix, self._limit_s)
-        except FAILURES as error:
+            until = await self._confirm()
+            left_s = min(until - asyncio.get_running_loop().time(), self._options.call_s)
+            if left_s <= 0:
+                raise TimeoutError("it is not certain any more that nobody else has the shard")
+            sending = send(self._producer, packed, self._options.topic_prefix, left_s)
+            landed = await bounded(sending, left_s)
+        except (LogUnavailable, *FAILURES) as error:
             raise Unknown(f"{type(error).__name__}: {error}") from error
         reach(Step.LOG_WRITTEN)
         return landed

@@ -21,7 +21,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from event_center.errors import Fenced, LogError, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.catalog import Catalog
@@ -136,7 +136,7 @@ class KafkaLog:
         self._groups.append(group)
         try:
             await group.enter()
-        except (LogError, asyncio.CancelledError):
+        except BaseException:  # whatever it was goes on, and nothing of the member stays behind
             self._groups.remove(group)
             raise
         return group
@@ -185,11 +185,11 @@ class KafkaLog:
         except REFUSED as error:
             self._discard_publisher(producer)
             if len(packed) > 1:
-                raise self._unheard(error) from error
+                raise self._doubt(error) from error
             raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
         except Exception as error:  # as of a cut: only a clean return says that all is written
             self._discard_publisher(producer)
-            raise self._unheard(error) from error
+            raise self._doubt(error) from error
 
     async def _together(self, records: Sequence[Outgoing], places: Sequence[Place]) -> list[Landed]:
         """Write several batches in one transaction, under a name that nobody else has."""
@@ -205,7 +205,7 @@ class KafkaLog:
                 landed = await transact(producer, packed, options.topic_prefix, options.call_s)
                 clean = True
             except (Fenced, Unknown) as error:
-                raise self._unheard(error) from error
+                raise self._doubt(error) from error
             finally:
                 if not clean:
                     self._transactor = None
@@ -218,7 +218,7 @@ class KafkaLog:
             self._publisher = None
             self._clients.dispose(producer)
 
-    def _unheard(self, error: BaseException) -> Unknown:
+    def _doubt(self, error: BaseException) -> Unknown:
         return Unknown(
             f"nobody knows whether the records were published to {self._options.bootstrap} "
             f"({type(error).__name__}: {error}): look before sending again"

@@ -25,10 +25,14 @@ from event_center.model import Record
 BATCH = 10_000
 """Records, and entries, that are handed out at once."""
 POLL_MS = 2
+"""The shortest poll: it is doubled up to `POLL_MAX_MS` while nothing comes."""
 POLL_MAX_MS = 64
 """A poll that brings no record lasts to its end, also where it passes markers: so it begins short."""
 MARKERS_S = 1.0
-"""How long to wait for the markers of transactions that seem to be open."""
+"""
+How long to wait for the markers of transactions that seem to be open: they are there after some ms,
+and what is really open may stay so for a minute.
+"""
 LOOK_S = 0.005
 """Between two looks for the markers; they come some milliseconds after a commit has returned."""
 FREE = 4

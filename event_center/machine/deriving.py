@@ -1,0 +1,242 @@
+"""
+Cases that take every branch of a machine, found by trying: a beginning for the machine's `tests`.
+
+Goes through the configurations that can be reached, breadth first, with payloads made of the keys that
+the machine reads and of values near those that it compares them with. What is found is written down
+as it came out, to be judged by people; what was not found is named. Pure; called by the CLI's `cases`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice, product
+from typing import Any, NamedTuple
+
+from event_center.errors import DefinitionError, ExpressionError
+from event_center.machine.cases import NOWHERE, Case, Expected, Step
+from event_center.machine.coverage import Known, Recorder, branches_of
+from event_center.machine.decision import ANY
+from event_center.machine.definition import Definition
+from event_center.machine.duration import in_words
+from event_center.machine.guard import Computed, Raised, leaves
+from event_center.machine.problems import Place
+from event_center.machine.step import Machine
+from event_center.machine.trial import Trial, answering
+from event_center.machine.value import expressions
+from event_center.model import Json
+
+VARIANTS = 4
+"""With how many different data a configuration is looked at, beside those that a new branch led to."""
+PAYLOADS = 32
+"""Payloads that are tried for one event."""
+GUARDS = 4
+"""Named guards whose answers are tried in all combinations."""
+_USUAL: tuple[Json, ...] = (None, True, False, 0, 1, "text")
+_ERROR = "Exception"
+
+
+class Derived(NamedTuple):
+    """What was found."""
+
+    cases: tuple[Case, ...]
+    missed: tuple[Known, ...]
+    """Branches that nothing took that was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A workflow on the way: where it is, and the steps that led there."""
+
+    state: str
+    data: dict[str, Json]
+    path: tuple[Step, ...]
+    fresh: bool
+    """The last of them took a branch that nothing had taken before."""
+
+
+def derived(machine: Machine) -> Derived:
+    """Cases that together take every branch, and hear every refusal, that can be found."""
+    return _Search(machine).run()
+
+
+class _Search:
+    """Goes through the configurations of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._recorder = Recorder(machine)
+        self._events = sorted({*machine.events, *(machine.definition.events or {})} - {ANY})
+        self._payloads = {name: _payloads(machine.definition, name) for name in self._events}
+        self._answers = _answers(machine)
+        self._cases: list[Case] = []
+        self._seen: dict[str, set[str]] = {}
+        """The data with which each configuration was looked at."""
+        self._covered: set[Place] = set()
+        self._machines: dict[tuple[tuple[str, bool], ...], Machine] = {}
+
+    def run(self) -> Derived:
+        """Breadth first: each branch is reached by the fewest steps."""
+        birth = Trial(self._machine).snapshot
+        pending = deque([_Visit(birth.state, birth.data, (), fresh=True)])
+        while pending:
+            visit = pending.popleft()
+            variants = self._seen.setdefault(visit.state, set())
+            key = repr(sorted(visit.data.items(), key=repr))
+            if key in variants or (len(variants) >= VARIANTS and not visit.fresh):
+                continue
+            pending += self._explore(visit)
+            if not variants:
+                self._refusals(visit)
+            variants.add(key)
+        known = branches_of(self._machine.definition)
+        missed = tuple(one for one in known if one.place not in self._covered)
+        return Derived(tuple(self._cases), missed)
+
+    def _trial(self, visit: _Visit) -> Trial:
+        """The workflow of a visit, come there again by its steps; nothing of it counts as taken."""
+        trial = Trial(self._recorder.machine)
+        for step in visit.path:
+            self._perform(trial, step)
+        self._recorder.taken.clear()
+        return trial
+
+    def _perform(self, trial: Trial, step: Step) -> bool:
+        """Whether the step is accepted; a payload that an expression fails on is none to show."""
+        trial.machine = self._answering(step.guards)
+        try:
+            return trial.perform(step) is None
+        except (ExpressionError, DefinitionError):
+            return False
+
+    def _answering(self, answers: Mapping[str, bool]) -> Machine:
+        """The machine with these answers, made once: its table is worked out as it is needed."""
+        key = tuple(answers.items())
+        if key not in self._machines:
+            self._machines[key] = answering(self._recorder.machine, answers)
+        return self._machines[key]
+
+    def _explore(self, visit: _Visit) -> Iterator[_Visit]:
+        """Where one step leads from here; what takes a new branch becomes a case."""
+        for step in self._stimuli(visit):
+            trial = self._trial(visit)
+            if not self._perform(trial, step):
+                continue
+            path = (*visit.path, replace(step, expected=_outcome(trial)))
+            fresh = not self._covered.issuperset(self._recorder.taken)
+            if fresh:
+                self._covered.update(self._recorder.taken)
+                what = step.what if step.kind == "event" else f"{step.kind} {step.what}"
+                name = f"{what} in {visit.state}"
+                self._cases.append(Case(place=NOWHERE, name=name, steps=path))
+            if trial.snapshot.result is None:
+                yield _Visit(trial.snapshot.state, trial.snapshot.data, path, fresh)
+
+    def _stimuli(self, visit: _Visit) -> Iterator[Step]:
+        trial = self._trial(visit)
+        for answers in self._answers:
+            for name in self._events:
+                for payload in self._payloads[name]:
+                    yield _step("event", name, payload=payload, guards=answers)
+            for timer in trial.snapshot.timers:
+                milliseconds = max(1, timer.due_ms - trial.now_ms)
+                written = in_words(milliseconds)
+                yield replace(_step("after", written, guards=answers), delay_ms=milliseconds)
+            for owed in trial.snapshot.owed:
+                yield _step("done", owed.name, guards=answers)
+                for error in _errors(self._machine.definition):
+                    yield _step("error", owed.name, payload={"type": error}, guards=answers)
+
+    def _refusals(self, visit: _Visit) -> None:
+        """One case with every event that is refused here whatever it carries."""
+        steps = []
+        for name in self._events:
+            trial = self._trial(visit)
+            if trial.machine.has(visit.state, name):
+                continue
+            refused = trial.send(name)
+            if refused is not None:
+                expected = Expected(refused=refused.reason, state=visit.state)
+                steps.append(replace(_step("event", name), expected=expected))
+        if steps:
+            name = f"refused in {visit.state}"
+            self._cases.append(Case(place=NOWHERE, name=name, steps=(*visit.path, *steps)))
+
+
+def _step(
+    kind: str, what: str, *, payload: Json = None, guards: Mapping[str, bool] | None = None
+) -> Step:
+    return Step(place=NOWHERE, kind=kind, what=what, payload=payload, guards=guards or {})
+
+
+def _outcome(trial: Trial) -> Expected:
+    snapshot = trial.snapshot
+    return Expected(
+        state=snapshot.state,
+        actions=trial.actions or None,
+        effects=trial.effects or None,
+        result=None if snapshot.result is None else _result(trial),
+    )
+
+
+def _result(trial: Trial) -> Any:
+    return trial.machine.result(trial.snapshot.state)
+
+
+def _answers(machine: Machine) -> list[dict[str, bool]]:
+    """What the named guards can say together; of many, only all yes and all no."""
+    names = sorted(machine.guards)
+    if len(names) > GUARDS:
+        return [dict.fromkeys(names, True), dict.fromkeys(names, False)]
+    return [
+        dict(zip(names, said, strict=True)) for said in product((True, False), repeat=len(names))
+    ]
+
+
+def _errors(definition: Definition) -> list[str]:
+    """Names of error classes that branches ask for, and one that none does."""
+    asked = (leaf for guard in definition.conditions() for leaf in leaves(guard))
+    named = (name for leaf in asked if isinstance(leaf, Raised) for name in leaf.names)
+    return [_ERROR, *dict.fromkeys(named)]
+
+
+def _payloads(definition: Definition, name: str) -> list[Json]:
+    """Payloads made of the keys that the machine reads, with values near those that it compares with."""
+    keys: dict[str, None] = {}
+    values: dict[Json, None] = {}
+    for expression in _expressions(definition, name):
+        keys |= dict.fromkeys(key for root, key in expression.attributes if root == "payload")
+        values |= dict.fromkeys(_compared(expression.text))
+    if not keys:
+        return [None]
+    pool = list(dict.fromkeys((*values, *_USUAL)))
+    usual = [dict.fromkeys(keys, value) for value in pool]
+    mixed = (dict(zip(keys, some, strict=True)) for some in product(pool, repeat=len(keys)))
+    return [None, *usual, *islice(mixed, PAYLOADS)]
+
+
+def _compared(text: str) -> Iterator[Json]:
+    """Values near the numbers of an expression, and its texts."""
+    for number in re.findall(r"(?<![\w.'\"])\d+(?:\.\d+)?", text):
+        value = float(number) if "." in number else int(number)
+        yield from (value, value + 1, value - 1)
+    for single, double in re.findall(r"'([^']*)'|\"([^\"]*)\"", text):
+        yield single or double
+
+
+def _expressions(definition: Definition, name: str) -> Iterator[Any]:
+    """The expressions of the branches of an event, and of all that follows by itself."""
+    states = definition.states.values()
+    ways = [on.get(name) for on in (definition.on, *(state.on for state in states))]
+    ways += [on.get(ANY) for on in (definition.on, *(state.on for state in states))]
+    ways += [state.always for state in states] + [
+        state.on_done for state in states if state.children
+    ]
+    for branch in (branch for way in ways if way is not None for branch in way.branches):
+        for leaf in leaves(branch.guard):
+            if isinstance(leaf, Computed):
+                yield leaf.expression
+        for value in branch.assign.values():
+            yield from expressions(value)

@@ -1,0 +1,312 @@
+"""
+Where the boxes and arrows of a drawing stand: positions in pixels, for `drawing_svg`.
+
+Layers from top to bottom, by Sugiyama's method (the library grandalf). It knows no boxes inside of
+boxes, so each state with states inside is laid out by itself first, and is one box of that size for
+what is around it; regions of a parallel state stand side by side. What an arrow says is a box of
+its own on the way, so that no text lies on another. Pure, and the same for the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+from grandalf.graphs import Edge, Graph, Vertex
+from grandalf.layouts import SugiyamaLayout
+
+from event_center.machine.definition import Kind
+from event_center.machine.drawing import ANYWHERE, Arrow, Drawing
+from event_center.machine.drawing_table import wide
+
+CHAR, LINE = 7.4, 16.0
+"""Width of a character and height of a line of the font that is drawn with."""
+PAD, GAP = 12.0, 26.0
+HEAD = 26.0
+"""Height of the name of a state."""
+DOT = 12.0
+"""Size of the dot that a beginning is drawn as."""
+
+Point = tuple[float, float]
+
+
+@dataclass(slots=True)
+class Spot:
+    """A box with its place: `x` and `y` are its upper left corner."""
+
+    name: str
+    w: float
+    h: float
+    x: float = 0.0
+    y: float = 0.0
+
+    @property
+    def middle(self) -> Point:
+        """Its middle."""
+        return self.x + self.w / 2, self.y + self.h / 2
+
+
+@dataclass(slots=True)
+class Line:
+    """An arrow, or several that join the same boxes, through the box with what they say."""
+
+    arrows: tuple[Arrow, ...]
+    source: str
+    target: str
+    label: Spot
+    points: list[Point] = field(default_factory=list)
+
+
+class Layout(NamedTuple):
+    """Everything with its place."""
+
+    width: float
+    height: float
+    spots: dict[str, Spot]
+    """By the name of the state; `ANYWHERE` is any state."""
+    dots: dict[str, Point]
+    """Where the dot of each state stands that something begins with."""
+    lines: tuple[Line, ...]
+
+
+def begin_of(name: str) -> str:
+    """The name of the dot from which an arrow leads to a state that something begins with."""
+    return f"|{name}"
+
+
+def laid_out(drawing: Drawing) -> Layout:
+    """The places of all boxes and arrows."""
+    return _Table(drawing).layout()
+
+
+class _Seat:
+    """What grandalf wants of a vertex: its size, and room for the middle of its place."""
+
+    def __init__(self, spot: Spot) -> None:
+        self.spot = spot
+        self.w, self.h = spot.w, spot.h
+        self.xy: Point = (0.0, 0.0)
+
+
+class _Way:
+    """What grandalf wants of an edge: room for its points."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+
+    def setpath(self, points: Iterable[Point]) -> None:
+        """Take the points; called by grandalf."""
+        self.points = list(points)
+
+
+class _Table:
+    """The drawing being laid out, from the innermost states on."""
+
+    def __init__(self, drawing: Drawing) -> None:
+        self._drawing = drawing
+        self._spots: dict[str, Spot] = {}
+        self._moved: dict[str | None, list[Spot]] = {}
+        self._lines = list(_lines(drawing))
+        self._levels: dict[str | None, list[Line]] = {}
+        for line in self._lines:
+            self._levels.setdefault(self._level(line), []).append(line)
+
+    def layout(self) -> Layout:
+        """Lay out all levels, then move what is inside to where its box has come to stand."""
+        top = self._drawing.top()
+        names = (ANYWHERE, *top) if self._drawing.has_anywhere else top
+        width, height = self._inside(None, names)
+        self._settle(None, 0.0, 0.0)
+        dots = {name[1:]: spot.middle for name, spot in self._spots.items() if name.startswith("|")}
+        spots = {name: spot for name, spot in self._spots.items() if not name.startswith("|")}
+        return Layout(width, height, spots, dots, tuple(self._lines))
+
+    def _level(self, line: Line) -> str | None:
+        """The state inside of which the line is drawn: the innermost around both of its ends."""
+        beside = set(self._around(line.target))
+        return next(name for name in self._around(line.source) if name in beside)
+
+    def _around(self, name: str) -> list[str | None]:
+        found: list[str | None] = []
+        while name != ANYWHERE:
+            parent = self._drawing.boxes[name].state.parent
+            found.append(parent)
+            if parent is None:
+                return found
+            name = parent
+        return [None]
+
+    def _child(self, name: str, level: str | None) -> str:
+        """The box of a level in which a state stands."""
+        while name != ANYWHERE and self._drawing.boxes[name].state.parent != level:
+            name = str(self._drawing.boxes[name].state.parent)
+        return name
+
+    # -- one level -------------------------------------------------------------------------------
+
+    def _inside(self, level: str | None, names: Sequence[str]) -> tuple[float, float]:
+        """Lay out one level with its corner at 0, 0; returns its width and height."""
+        spots = [self._box(name) for name in names]
+        lines = self._levels.get(level, [])
+        begins = [name for name in names if name != ANYWHERE and self._drawing.boxes[name].begins]
+        dots = {name: Spot(begin_of(name), DOT, DOT) for name in begins}
+        self._spots |= {spot.name: spot for spot in (*spots, *dots.values())}
+        self._moved[level] = [*spots, *dots.values(), *(line.label for line in lines)]
+        if level is not None and self._drawing.boxes[level].state.kind is Kind.PARALLEL:
+            return _beside(spots)
+        return self._layered(level, spots, lines, dots)
+
+    def _box(self, name: str) -> Spot:
+        if name == ANYWHERE:
+            return _sized(name, ("any state", *self._drawing.anywhere))
+        box = self._drawing.boxes[name]
+        spot = _sized(name, (name, *box.lines))
+        if box.state.kind is Kind.HISTORY:
+            return Spot(name, 34.0, 34.0)
+        if box.state.children:
+            width, height = self._inside(name, box.state.children)
+            top = HEAD + LINE * len(box.lines)
+            return Spot(name, max(width + 2 * PAD, spot.w), top + height + PAD)
+        return spot
+
+    def _layered(
+        self, level: str | None, spots: list[Spot], lines: list[Line], dots: dict[str, Spot]
+    ) -> tuple[float, float]:
+        vertices = {id(spot): _vertex(spot) for spot in spots}
+        by_name = {spot.name: vertices[id(spot)] for spot in spots}
+        edges = []
+        ways: list[tuple[Line, _Way, _Way]] = []
+        everything = list(vertices.values())
+        for name, dot in dots.items():
+            everything.append(_vertex(dot))
+            edges.append(Edge(everything[-1], by_name[name]))
+        roots = everything[len(vertices) :]
+        for line in lines:
+            label = _vertex(line.label)
+            everything.append(label)
+            ends = (
+                by_name[self._child(line.source, level)],
+                by_name[self._child(line.target, level)],
+            )
+            pair = Edge(ends[0], label), Edge(label, ends[1])
+            for edge in pair:
+                edge.view = _Way()
+            edges += pair
+            ways.append((line, pair[0].view, pair[1].view))
+        width, height = _arranged(Graph(everything, edges), roots, everything)
+        left = top = 0.0
+        for line, first, second in ways:
+            shift = line.label.middle
+            drawn = first.points[-1]
+            dx, dy = shift[0] - drawn[0], shift[1] - drawn[1]
+            line.points = [(x + dx, y + dy) for x, y in (*first.points, *second.points[1:])]
+            across, down = zip(*line.points, strict=True)
+            left, width = min(left, *across), max(width, *across)
+            top, height = min(top, *down), max(height, *down)
+        self._shifted(level, -left, -top)
+        return width - left, height - top
+
+    # -- the whole -------------------------------------------------------------------------------
+
+    def _shifted(self, level: str | None, x: float, y: float) -> None:
+        """Move one level."""
+        for spot in self._moved.get(level, []):
+            spot.x, spot.y = spot.x + x, spot.y + y
+        for line in self._levels.get(level, []):
+            line.points = [(px + x, py + y) for px, py in line.points]
+
+    def _settle(self, level: str | None, x: float, y: float) -> None:
+        """Move one level to its place, and what is inside of its boxes with them."""
+        self._shifted(level, x, y)
+        for spot in self._moved.get(level, []):
+            box = self._drawing.boxes.get(spot.name)
+            if box is not None and box.state.children:
+                self._settle(spot.name, spot.x + PAD, spot.y + HEAD + LINE * len(box.lines))
+        for line in self._levels.get(level, []):
+            line.points = self._clipped(line)
+
+    def _clipped(self, line: Line) -> list[Point]:
+        """The points from border to border of the boxes that it joins, which may stand deep inside."""
+        source, target = self._spots[line.source], self._spots[line.target]
+        points = [source.middle, *line.points[1:-1], target.middle]
+        points[0] = _border(source, points[1])
+        points[-1] = _border(target, points[-2])
+        return points
+
+
+def _lines(drawing: Drawing) -> Iterable[Line]:
+    """The arrows; those that join the same two boxes are one line with several texts."""
+    joined: dict[tuple[str, str], list[Arrow]] = {}
+    for arrow in drawing.arrows:
+        joined.setdefault((arrow.source, arrow.target), []).append(arrow)
+    for (source, target), arrows in joined.items():
+        texts = [arrow.label for arrow in arrows if arrow.label]
+        width = max((wide(text) for text in texts), default=0) * CHAR * 0.9
+        label = Spot("", width + 4, LINE * len(texts) or 4.0)
+        yield Line(tuple(arrows), source, target, label)
+
+
+def _sized(name: str, texts: Sequence[str]) -> Spot:
+    width = max(wide(text) for text in texts) * CHAR + 2 * PAD
+    return Spot(name, max(width, 64.0), HEAD + LINE * (len(texts) - 1) + 8)
+
+
+def _vertex(spot: Spot) -> Vertex:
+    vertex = Vertex(spot.name)
+    vertex.view = _Seat(spot)
+    return vertex
+
+
+def _beside(spots: list[Spot]) -> tuple[float, float]:
+    """Regions from left to right, all as high as the highest."""
+    x = 0.0
+    height = max(spot.h for spot in spots)
+    for spot in spots:
+        spot.x, spot.y, spot.h = x, 0.0, height
+        x += spot.w + PAD
+    return x - PAD, height
+
+
+def _arranged(graph: Graph, roots: list[Vertex], vertices: list[Vertex]) -> tuple[float, float]:
+    """Lay out each connected part, one beside the other; returns the size of all."""
+    right, bottom = 0.0, 0.0
+    for part in graph.C:
+        own = [vertex for vertex in vertices if vertex in part.sV]
+        sugiyama = SugiyamaLayout(part)
+        sugiyama.xspace, sugiyama.yspace = GAP, GAP
+        sugiyama.init_all(roots=[one for one in own if one in roots] or own[:1])
+        sugiyama.draw(3)
+        spots = [vertex.view.spot for vertex in own]
+        for vertex in own:
+            (x, y), spot = vertex.view.xy, vertex.view.spot
+            spot.x, spot.y = x - spot.w / 2, y - spot.h / 2
+        left, top = min(spot.x for spot in spots), min(spot.y for spot in spots)
+        for spot in spots:
+            spot.x, spot.y = spot.x - left + right, spot.y - top
+        right = max(spot.x + spot.w for spot in spots) + GAP
+        bottom = max(bottom, *(spot.y + spot.h for spot in spots))
+    return right - GAP, bottom
+
+
+def _border(spot: Spot, towards: Point) -> Point:
+    """Where the line from the middle of a box towards a point leaves the box."""
+    (x, y), (tx, ty) = spot.middle, towards
+    dx, dy = tx - x, ty - y
+    if not dx and not dy:
+        return x, y
+    scale = min(
+        spot.w / 2 / abs(dx) if dx else float("inf"), spot.h / 2 / abs(dy) if dy else float("inf")
+    )
+    return x + dx * min(scale, 1.0), y + dy * min(scale, 1.0)
+
+
+def smooth(points: Sequence[Point]) -> str:
+    """The path through some points, as SVG writes it: straight, with rounded corners."""
+    [(x, y), *rest] = points
+    text = f"M{x:.1f},{y:.1f}"
+    for (ax, ay), (bx, by) in pairwise(rest):
+        text += f" Q{ax:.1f},{ay:.1f} {(ax + bx) / 2:.1f},{(ay + by) / 2:.1f}"
+    x, y = rest[-1]
+    return f"{text} L{x:.1f},{y:.1f}"

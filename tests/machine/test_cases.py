@@ -1,0 +1,201 @@
+"""Tests of machines: what a case says is checked, and cases are found that take every branch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from event_center.errors import DefinitionError
+from event_center.machine import Machine, load, parse
+from event_center.machine.cases import plain_cases
+from event_center.machine.coverage import branches_of, covered_by_events, covered_by_tests
+from event_center.machine.deriving import derived
+from event_center.machine.trial import failures
+from event_center.machine.writing import yaml_text
+from tests.machine.test_drawing import PARCEL
+from tests.scenarios.desk import EVENTS, lines, needs_data
+
+MACHINES = Path(__file__).parents[2] / "machines"
+
+LAMP = """
+machine: lamp
+version: 1
+initial: dark
+data: {presses: 0, last: null}
+states:
+  dark:
+    on:
+      press: {target: lit, guard: powered, actions: count, assign: {presses: =data.presses + 1}}
+      unplug: gone
+  lit:
+    entry: {do: glow, retry: none}
+    on: {press: dark, dim: {guard: "=payload.to > 3", assign: {last: =payload.to}}}
+    after: {1h: dark}
+    on_error: broken
+    on_done: {actions: note}
+  broken: {on: {press: {target: dark, guard: powered}, unplug: gone}}
+  gone: {type: final, result: cancelled}
+"""
+
+TESTS = """
+tests:
+- name: it is lit, and goes out by itself
+  steps:
+  - event: press
+    guards: {powered: true}
+    state: lit
+    actions: [count]
+    effects: [glow]
+    data: {presses: 1}
+  - {event: dim, payload: {to: 5}, state: lit, data: {last: 5, presses: 1}}
+  - {event: dim, payload: {to: 1}, refused: guard}
+  - {done: glow, actions: [note]}
+  - {after: 59m, state: lit}
+  - {after: 1m, state: dark}
+- name: without power
+  given: {state: broken, data: {presses: 7}}
+  steps:
+  - {event: press, guards: {powered: false}, refused: guard, data: {presses: 7}}
+  - {event: dim, refused: not_accepted}
+  - {event: nonsense, refused: unknown_event}
+  - {event: unplug, state: gone, result: cancelled}
+  - {event: press, refused: finished}
+- name: the bulb breaks
+  given: {state: lit}
+  steps:
+  - {error: glow, payload: {type: BulbError}, state: broken}
+"""
+
+
+def test_what_is_as_expected_passes() -> None:
+    """Events, time, callbacks that are done or fail, data, effects, refusals and results are checked."""
+    machine = parse(LAMP + TESTS)
+    assert failures(machine) == []
+    assert len(machine.definition.tests) == 3
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("state: gone", "state: dark", "the state is 'gone', not 'dark'"),
+        ("effects: [glow]", "effects: []", "the effects are 'glow', not none"),
+        ("actions: [note]", "actions: [count]", "the actions are 'note', not 'count'"),
+        ("last: 5", "last: 6", "data.last is 5, not 6"),
+        ("data: {presses: 1}", "data: {other: 1}", "data has no 'other'"),
+        (
+            "result: cancelled}\n  - {event: press",
+            "result: failure}\n  - {event: press",
+            "not failure",
+        ),
+        ("refused: unknown_event", "refused: guard", "refused (unknown_event, not guard)"),
+        ("payload: {to: 1}, refused: guard", "payload: {to: 9}, refused: guard", "it is accepted"),
+        ("{after: 59m, state: lit}", "{event: unplug}", "it is refused (not_accepted): state lit"),
+        ("{done: glow,", "{done: glimmer,", "'glimmer' is not owed; owed is 'glow'"),
+        ("{state: broken,", "{state: borken,", "nobody rests in 'borken'; did you mean 'broken'?"),
+        ("payload: {to: 5}", "payload: {up: 5}", "'dim' fails:"),
+        ("    guards: {powered: true}\n", "", "'press' fails:"),
+    ],
+)
+def test_what_is_otherwise_is_told(right: str, wrong: str, said: str) -> None:
+    """Each expectation has its twin that fails, with the place of its step and what came instead."""
+    text = LAMP + TESTS
+    assert text.count(right) >= 1
+    [problem] = failures(parse(text.replace(right, wrong, 1), "lamp.yaml"))
+    assert problem.code == "E401"
+    assert said in problem.message
+    assert problem.line > LAMP.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tests: {}", "tests are a list of cases"),
+        ("tests: [{name: a}]", "a test needs the key 'steps'"),
+        ("tests: [{steps: []}]", "at least one step"),
+        ("tests: [{steps: [{event: press, done: glow}]}]", "exactly one of the keys"),
+        ("tests: [{steps: [{event: press, stat: lit}]}]", "did you mean 'state'?"),
+        ("tests: [{steps: [{event: press, data: 3}]}]", "maps keys to values"),
+        ("tests: [{steps: [{after: soon}]}]", "not a duration"),
+        ("tests: [{steps: [{event: a, guards: {powered: 3}}]}]", "true or false"),
+        ("tests: [{steps: [{event: a, refused: never}]}]", "is not a value of refused"),
+    ],
+)
+def test_a_test_that_can_not_be_read(text: str, said: str) -> None:
+    """Mistakes in tests are found with the machine's other problems."""
+    with pytest.raises(DefinitionError, match="E10") as caught:
+        parse(f"{LAMP}{text}\n")
+    assert said in str(caught.value)
+
+
+def test_tests_are_no_part_of_what_a_machine_does() -> None:
+    """A machine has the same hash with and without tests; they are in its YAML again."""
+    machine = parse(LAMP + TESTS)
+    assert machine.hash == parse(LAMP).hash
+    again = parse(machine.to_yaml())
+    assert plain_cases(again.definition.tests) == plain_cases(machine.definition.tests)
+
+
+def with_derived(machine: Machine) -> Machine:
+    """The machine with the cases that were found for it as its tests."""
+    found = derived(machine)
+    assert found.missed == ()
+    text = replace_tests(machine) + yaml_text({"tests": plain_cases(found.cases)})
+    return parse(text)
+
+
+def replace_tests(machine: Machine) -> str:
+    bare = replace(machine.definition, tests=())
+    return replace(machine, definition=bare).to_yaml()
+
+
+@pytest.mark.parametrize("name", ["helpdesk", "job", "order", "lamp", "parcel"])
+def test_derived_cases_take_every_branch(name: str) -> None:
+    """Of each machine every branch and every refusal is found, and the cases pass as they stand."""
+    texts = {"lamp": LAMP, "parcel": PARCEL}
+    machine = parse(texts[name]) if name in texts else load(MACHINES / f"{name}.yaml")
+    tested = with_derived(machine)
+    assert failures(tested) == []
+    taken = covered_by_tests(tested)
+    assert [one.way for one in branches_of(tested.definition) if not taken[one.place]] == []
+    refused = [case for case in tested.definition.tests if case.name.startswith("refused in")]
+    assert refused or name == "helpdesk"
+
+
+def test_derived_cases_see_a_changed_machine() -> None:
+    """The twin: cases derived of one machine fail on another one."""
+    tested = with_derived(parse(LAMP)).to_yaml()
+    changed = tested.replace("after: {1h: dark}", "after: {1h: broken}")
+    assert changed != tested
+    assert {one.code for one in failures(parse(changed))} == {"E401"}
+
+
+def test_a_branch_that_nothing_takes_is_named() -> None:
+    """What no input that was tried leads to is missed, and said."""
+    text = LAMP.replace("payload.to > 3", "payload.to == 'x' + 'y'")
+    [missed] = derived(parse(text)).missed
+    assert missed.way == "'dim' in 'lit'"
+
+
+@needs_data
+def test_coverage_by_the_events_of_a_help_desk() -> None:
+    """The real events of a help desk take every branch of its machine, and 19 are refused."""
+    machine = load(MACHINES / "helpdesk.yaml")
+    read = [json.loads(line) for line in lines()]
+    taken, refused = covered_by_events(
+        machine, [(one["workflow_id"], one["event"], one.get("payload")) for one in read]
+    )
+    known = branches_of(machine.definition)
+    assert [one.way for one in known if not taken[one.place]] == []
+    assert (taken.total() + refused, refused) == (EVENTS, 19)
+
+
+def test_coverage_of_few_events() -> None:
+    """The twin: few events take few branches."""
+    machine = load(MACHINES / "order.yaml")
+    taken, refused = covered_by_events(
+        machine, [("o", "flow_begin", None), ("o", "flow_begin", None)]
+    )
+    assert (taken.total(), refused) == (1, 1)

@@ -1,0 +1,215 @@
+"""Drawings of machines: every state and way is in each format, and the way of a workflow is marked."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from event_center.machine import Machine, load, parse
+from event_center.machine.drawing import Trail, Went, drawn, place_in, trail_of
+from event_center.machine.drawing_layout import laid_out
+from event_center.machine.drawing_svg import svg_of
+from event_center.machine.drawing_table import table_of
+from event_center.machine.drawing_text import dot_of, json_of, mermaid_of
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "machines").glob("*.yaml"))
+SVG = "{http://www.w3.org/2000/svg}"
+
+PARCEL = """
+machine: parcel
+version: 1
+initial: draft
+data: {deadline: null}
+timeout: {90d: lost}
+on: {cancel: cancelled, note: {actions: write_down}}
+states:
+  draft: {on: {order: size}}
+  size:
+    type: choice
+    always: [{target: lost, guard: =payload.weight > 100}, handling]
+  handling:
+    type: parallel
+    states:
+      payment:
+        initial: open
+        states:
+          open: {on: {pay: paid, "a <c>": {}}, after: {1h: reminded}}
+          reminded: {entry: remind, on: {pay: paid}}
+          paid: {type: final}
+          payment so far: {type: history}
+      packing:
+        initial: waiting
+        states:
+          waiting: {on: {pack: {target: packed, guard: {in: paid}}}, defer: [pack]}
+          packed: {type: final}
+    on: {hold: on hold}
+    on_done: sent
+  on hold: {on: {go on: payment so far, again: {target: on hold, reenter: true}}}
+  sent: {type: final}
+  lost: {type: final, result: failure}
+  cancelled: {type: final, result: cancelled}
+"""
+
+
+@pytest.fixture(scope="module", name="parcel")
+def _parcel() -> Machine:
+    return parse(PARCEL)
+
+
+def cells(table: str, state: str) -> dict[str, str]:
+    """The cells of a row, by the names of their columns."""
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in table.splitlines()]
+    head = [cell.strip("| ") for cell in rows[0]]
+    named = [re.sub(r"^\W*|( \(\w+\))?(\[\S+\])?$", "", row[0].strip("| ")) for row in rows]
+    row = rows[named.index(state)]
+    return dict(zip(head, [cell.strip("| ") for cell in row], strict=True))
+
+
+def test_a_table_answers_what_if(parcel: Machine) -> None:
+    """A cell says what an event does there, also by what is around; an empty one that it is refused."""
+    table = table_of(drawn(parcel.definition))
+    assert cells(table, "draft")["order"] == "size"
+    row = cells(table, "waiting")
+    assert row["pack"] == "packed [in paid] / deferred"
+    assert (row["cancel"], row["hold"], row["timeout 90d"]) == ("cancelled", "on hold", "lost")
+    assert (row["pay"], row["go on"], row["else"]) == ("", "", "reject")
+    assert cells(table, "size")["always"] == "lost [=payload.weight > 100] / handling"
+    assert cells(table, "cancelled")["cancel"] == ""
+    assert cells(table, "cancelled")["else"] == "cancelled"
+
+
+def test_a_table_agrees_with_the_steps() -> None:
+    """In a flat machine a cell is empty exactly where the machine has nothing for the event."""
+    for path in EXAMPLES:
+        machine = load(path)
+        table = table_of(drawn(machine.definition))
+        for state in machine.states:
+            if machine.rests(state):
+                row = cells(table, state)
+                for event in machine.events:
+                    assert bool(row[event]) == machine.has(state, event), (path.stem, state, event)
+
+
+def test_columns_stand_below_each_other() -> None:
+    """All lines of a table are of one width, in the columns of a terminal, wide letters too."""
+    machine = parse(
+        "machine: m\nversion: 1\ninitial: 新\nstates:\n  新: {on: {付款: b}}\n  b: {type: final}\n"
+    )
+    lines = table_of(drawn(machine.definition)).splitlines()
+    assert {len(line) + sum(char in "新付款" for char in line) for line in lines} == {len(lines[1])}
+
+
+def test_every_state_and_way_is_in_each_picture(parcel: Machine) -> None:
+    """Mermaid, Graphviz, SVG and JSON name every state, every label, and what happens inside."""
+    drawing = drawn(parcel.definition)
+    pictures = [mermaid_of(drawing), dot_of(drawing), svg_of(drawing)]
+    for picture in pictures:
+        for name in parcel.states:
+            box = drawing.boxes[name]
+            drawn_as_shape = name in {"size", "payment so far"}
+            assert name in picture or drawn_as_shape
+            assert all(line in picture for line in box.lines if "<" not in line)
+        for arrow in drawing.arrows:
+            assert re.split(r" ?\[", arrow.label)[0] in picture
+        assert "note / write_down" in picture
+    told = json_of(drawing)
+    assert [one["name"] for one in told["states"]] == list(parcel.states)
+    assert {one["on"] for one in told["arrows"]} >= {"timeout 90d", "on_done", "always", "after 1h"}
+    assert "again ↻" in drawing.boxes["on hold"].lines
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_picture_is_an_svg(path: Path) -> None:
+    """It is XML, each state is a group that a page can find, and no two boxes lie on each other."""
+    machine = load(path)
+    drawing = drawn(machine.definition)
+    root = ET.fromstring(svg_of(drawing))
+    groups = {group.get("data-state") for group in root.iter(f"{SVG}g")}
+    assert groups >= set(machine.states)
+    layout = laid_out(drawing)
+    for one, other in combinations(layout.spots.values(), 2):
+        apart = one.x + one.w <= other.x or other.x + other.w <= one.x
+        assert apart or one.y + one.h <= other.y or other.y + other.h <= one.y
+
+
+def test_states_stand_inside_of_what_is_around_them(parcel: Machine) -> None:
+    """Boxes, arrows and their texts lie within the picture, and inner states in their box."""
+    layout = laid_out(drawn(parcel.definition))
+    for name, state in parcel.definition.states.items():
+        inner = layout.spots[name]
+        if state.parent is not None:
+            outer = layout.spots[state.parent]
+            assert outer.x <= inner.x
+            assert outer.y <= inner.y
+            assert inner.x + inner.w <= outer.x + outer.w
+            assert inner.y + inner.h <= outer.y + outer.h
+    for line in layout.lines:
+        assert all(-1 <= x <= layout.width + 1 for x, _ in line.points)
+        assert all(-1 <= y <= layout.height + 1 for _, y in line.points)
+
+
+def test_a_picture_is_always_the_same(parcel: Machine) -> None:
+    """The same machine gives the same bytes, so that a picture in a repository only changes with it."""
+    assert svg_of(drawn(parcel.definition)) == svg_of(drawn(parse(PARCEL).definition))
+
+
+def test_names_can_not_break_a_picture() -> None:
+    """Quotes, brackets and colons in names stay text in every format."""
+    name = "a\"b<c>&:;#{}'"
+    event = "'" + name.replace("'", "''") + "'"
+    text = f"machine: m\nversion: 1\ninitial: s\nstates: {{s: {{on: {{{event}: e}}}}, e: {{type: final}}}}"
+    drawing = drawn(parse(text).definition)
+    assert ET.fromstring(svg_of(drawing)) is not None
+    [line] = [line for line in mermaid_of(drawing).splitlines() if "s1 --> s2" in line]
+    assert not set(line.partition(": ")[2]) & set('"<{}:')
+    assert 'label="a\\"b<c>' in dot_of(drawing)
+
+
+def test_a_state_is_marked(parcel: Machine) -> None:
+    """`--at` marks the active states: a configuration, or what a state begins with."""
+    assert place_in(parcel.definition, "handling") == "open|waiting"
+    drawing = drawn(parcel.definition, Trail(at="paid|waiting"))
+    marked = {name for name, box in drawing.boxes.items() if box.at}
+    assert marked == {"handling", "payment", "paid", "packing", "waiting"}
+    assert "@paid[$]" in table_of(drawing).replace("· ", "")
+    assert 'class="state final at"' in svg_of(drawing)
+    with pytest.raises(KeyError, match="did you mean 'draft'"):
+        place_in(parcel.definition, "drat")
+
+
+def test_the_way_of_a_workflow_is_marked(parcel: Machine) -> None:
+    """Arrows that a workflow took are marked, through choices and history states; others are not."""
+    lines: list[dict[str, object]] = [
+        {"from": None, "event": "order", "to": "draft"},
+        {"from": "draft", "event": "order", "to": "open|waiting"},
+        {"from": "open|waiting", "event": "hold", "to": "on hold"},
+        {"from": None, "event": "nonsense", "to": None},
+        {"from": "on hold", "event": "go on", "to": "open|waiting"},
+        {"from": "open|waiting", "event": "@after/1h/open", "to": "reminded|waiting"},
+        {"from": "of another version", "event": "pay", "to": "nowhere"},
+    ]
+    drawing = drawn(parcel.definition, trail_of(lines, "reminded|waiting"))
+    taken = {(arrow.source, arrow.name, arrow.target) for arrow in drawing.arrows if arrow.taken}
+    assert taken == {
+        ("draft", "order", "size"),
+        ("size", "always", "handling"),
+        ("handling", "hold", "on hold"),
+        ("on hold", "go on", "payment so far"),
+        ("open", "after 1h", "reminded"),
+    }
+    assert {name for name, box in drawing.boxes.items() if box.seen and not box.at} == {
+        "draft",
+        "open",
+        "on hold",
+    }
+
+
+def test_without_a_way_nothing_is_marked(parcel: Machine) -> None:
+    """The twin: the same machine without a trail has no mark."""
+    drawing = drawn(parcel.definition, Trail(went=(Went("x", "y", "z"),)))
+    assert not any(arrow.taken for arrow in drawing.arrows)
+    assert not any(box.at or box.seen for box in drawing.boxes.values())

@@ -1,0 +1,183 @@
+"""Machines in XState's language and back: the same machine again, and nothing is lost in silence."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+
+from event_center.errors import DefinitionError
+from event_center.machine import Machine, load, parse
+from event_center.machine.exchange_asyncapi import asyncapi_of
+from event_center.machine.exchange_import import yaml_from_xstate
+from event_center.machine.exchange_xstate import xstate_of
+from tests.machine.test_drawing import PARCEL
+from tests.machine.test_nested_properties import documents
+
+ROOT = Path(__file__).parents[2]
+LANGUAGE = (ROOT / "docs/machine-language.md").read_text(encoding="utf-8")
+TEXTS = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "machines").glob("*.yaml"))
+} | {
+    f"documented {number}": text
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", LANGUAGE, re.DOTALL))
+    if "machine:" in text
+}
+
+
+def there_and_back(machine: Machine) -> Machine:
+    config, _ = xstate_of(machine.definition)
+    text, notes = yaml_from_xstate(json.loads(json.dumps(config)))
+    assert notes == []
+    return parse(text)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_machine_comes_back_as_it_was(name: str) -> None:
+    """Exported and imported again, each example has the same hash and the same YAML."""
+    machine = parse(TEXTS[name])
+    again = there_and_back(machine)
+    assert again.to_yaml() == machine.to_yaml()
+    assert again.hash == machine.hash
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents())
+def test_any_machine_comes_back(document: dict[str, Any]) -> None:
+    """Random nested machines come back with the same hash."""
+    try:
+        machine = parse(json.dumps(document))
+    except DefinitionError:
+        assume(False)
+    assert there_and_back(machine).hash == machine.hash
+
+
+def test_what_xstate_has_no_word_for_is_named() -> None:
+    """Retries, timeouts, `before`, `defer`, `on_error`: each is named with its place."""
+    _, notes = xstate_of(load(ROOT / "machines/order.yaml").definition)
+    assert notes == [
+        "retry of 'start_processing' in entry of state 'running' is only a parameter in XState",
+        "timeout of 'start_processing' in entry of state 'running' is only a parameter in XState",
+        "on_error of state 'running' has no counterpart in XState",
+    ]
+    _, notes = xstate_of(parse(PARCEL).definition)
+    assert notes == [
+        "defer of state 'waiting' has no counterpart in XState",
+        "timeout of the machine has no counterpart in XState",
+    ]
+
+
+def test_what_xstate_has_words_for_is_in_its_own() -> None:
+    """States, targets, guards, assigns and timers are said as XState says them."""
+    config, _ = xstate_of(parse(PARCEL).definition)
+    assert config["states"]["handling"]["type"] == "parallel"
+    assert config["states"]["handling"]["onDone"] == [{"target": "#sent"}]
+    payment = config["states"]["handling"]["states"]["payment"]
+    assert payment["states"]["open"]["after"] == {
+        "3600000": [{"target": "#reminded"}],
+    }
+    waiting = config["states"]["handling"]["states"]["packing"]["states"]["waiting"]
+    assert waiting["on"]["pack"] == [
+        {"target": "#packed", "guard": {"type": "stateIn", "params": {"stateId": "#paid"}}}
+    ]
+    assert config["states"]["lost"]["output"] == {"result": "failure"}
+
+
+FOREIGN: dict[str, Any] = {
+    "id": "fetch",
+    "initial": "idle",
+    "context": {"tries": 0},
+    "predictableActionArguments": True,
+    "states": {
+        "idle": {"on": {"GO": {"target": "work.loading", "actions": ["note", {"type": "log"}]}}},
+        "work": {
+            "initial": "loading",
+            "states": {
+                "loading": {
+                    "invoke": {
+                        "src": "load",
+                        "input": 1,
+                        "onDone": "done",
+                        "onError": {"target": "#fetch.failed"},
+                    },
+                    "after": {"5000": "done", "LATER": "done", "1500": "done"},
+                },
+                "done": {"type": "final", "output": {"n": 1}},
+            },
+            "after": {"60000": ".done"},
+            "invoke": {"src": "watch", "onDone": ".done"},
+            "onDone": [{"target": "idle", "guard": "again"}, {"target": "done"}],
+        },
+        "done": {"type": "final"},
+        "failed": {"type": "final", "output": {"result": "failure"}},
+    },
+}
+
+
+def test_what_others_wrote_is_imported() -> None:
+    """Relative targets, `invoke`, short forms and equal names come along; the rest is named."""
+    text, notes = yaml_from_xstate(FOREIGN)
+    lines = "\n".join(notes)
+    for named in (
+        "'predictableActionArguments' of the machine is left out",
+        "state 'done' inside of 'work' is called 'work.done'",
+        "'load', which state 'loading' invokes, became an entry callback",
+        "'input' of the invoke of state 'loading' is left out",
+        "the delay 'LATER', which is a name, of state 'loading'",
+        "onDone of the invoke 'watch' of state 'work' is left out",
+        "output of state 'work.done' is left out",
+    ):
+        assert named in lines
+    machine = parse(text)
+    states = machine.definition.states
+    assert [one.target for one in states["idle"].on["GO"].branches] == ["loading"]
+    assert machine.callbacks["note"] == {"action"}
+    assert list(states["loading"].after) == ["5s", "1500ms"]
+    assert [one.target for one in states["work"].after["1m"].branches] == ["work.done"]
+    assert states["loading"].on_error is not None
+    assert [one.target for one in states["loading"].on_error.branches] == ["failed"]
+    assert machine.guards == {"again"}
+    assert there_and_back(machine).hash == machine.hash
+
+
+def test_an_import_that_leaves_something_out_says_so() -> None:
+    """The twin: the same configuration without what machines lack is imported without a word."""
+    config = {
+        "id": "m",
+        "version": "3",
+        "initial": "a",
+        "states": {"a": {"on": {"GO": "b"}}, "b": {"type": "final"}},
+    }
+    text, notes = yaml_from_xstate(config)
+    assert notes == []
+    assert parse(text).version == 3
+    assert yaml_from_xstate({**config, "version": "3.1.0"})[1] != []
+    assert yaml_from_xstate({**config, "delimiter": "/"})[1] != []
+
+
+def test_events_as_asyncapi() -> None:
+    """Each event is a message that every topic's channel has; references lead somewhere."""
+    document = asyncapi_of(load(ROOT / "machines/review.yaml").definition, ["reviews", "others"])
+    assert document["asyncapi"] == "3.0.0"
+    assert [one["address"] for one in document["channels"].values()] == ["reviews", "others"]
+    messages = {one["name"]: one for one in document["components"]["messages"].values()}
+    assert messages.keys() == load(ROOT / "machines/review.yaml").events
+    payload = messages["SAVE"]["payload"]["properties"]["payload"]
+    assert payload["properties"] == {"title": {}, "ends_at": {}}
+    assert messages["SUBMIT"]["x-accepted-in"] == ["DRAFT", "PASSED"]
+
+    def led(value: Any) -> None:
+        for part in value.values() if isinstance(value, dict) else []:
+            if isinstance(part, str) and part.startswith("#/"):
+                at: Any = document
+                for key in part[2:].split("/"):
+                    at = at[key]
+            led(part)
+
+    led(document)
+    assert asyncapi_of(parse(PARCEL).definition)["channels"]["channel1"]["address"] is None
