@@ -1,8 +1,9 @@
 """
 One partition that is read ahead: what lies ready of it, how far it was read, and why it is stuck.
 
-Promises: what was read and not handed out is counted in one place. `intake.py` fills it and takes from
-it; the errors here name the partition, the offset and what to do.
+Promises: what was read and not handed out is counted in one place; batches are decoded in order, each
+once, when their records are taken. `intake.py` fills it and takes from it; the errors here name the
+partition, the offset and what to do. `fetching.py` has the batches.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from event_center.model import Record
 
 AHEAD = 4_000
 """
-Records of one partition that may lie ready before it is read no further: four fetches of the engine.
-This is what bounds the memory of the intake, with `MAX_EVENT_BYTES` for each record at the worst.
+Records of one partition that may lie ready before it is read no further: eight fetches of the engine.
+What one answer of a broker brings lies there besides, 1 MB of a partition, packed as it came: this
+bounds the memory of the intake.
 """
 
 UNREADABLE = (UnsupportedCodecError, CorruptRecordException)
