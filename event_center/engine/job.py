@@ -17,7 +17,10 @@ from event_center.plugins.job import JobContext
 from event_center.plugins.signatures import Callback
 
 DETAILS = 200
-"""Characters of the last heartbeat's details that the error of a silent attempt quotes."""
+"""
+Characters of the last heartbeat's details that the error of a silent attempt quotes: it stands in
+the snapshot.
+"""
 
 Place = tuple[str, str]
 """A workflow and the name of one of its jobs."""

@@ -24,9 +24,11 @@ log = structlog.get_logger()
 WAITING = 10_000
 """Records that wait for listeners; a listener that is slower than the events loses some of them."""
 LIMIT_S = 10.0
-"""How long a listener may take over one of them."""
+"""How long a listener may take over one of them: more, and others would wait for it."""
 LAST_S = 2.0
-"""How long a process that stops waits for listeners."""
+"""
+How long a process that stops waits for listeners: what they observe is in the log all the same.
+"""
 
 
 class Listening:

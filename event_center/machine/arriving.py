@@ -7,13 +7,16 @@ with the event that makes the workflow. Called by `step`; `macrostep` has what f
 
 from __future__ import annotations
 
+from event_center.errors import DefinitionError, Problem
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import Transition
+from event_center.machine.definition import Definition, Missing
 from event_center.machine.macrostep import Macrostep
+from event_center.machine.problems import Code
 from event_center.machine.table import Table
 from event_center.machine.timing import armed
 from event_center.machine.value import copied
-from event_center.model import Event, Json, Snapshot, Timer
+from event_center.model import RESERVED, Event, Json, Snapshot, Timer
 
 
 def born(table: Table, event: Event, now_ms: int, workflow_id: str = "") -> Transition:
@@ -92,3 +95,26 @@ def beginnings(table: Table) -> frozenset[str]:
                 found.add(taken.configuration)
                 pending.append(taken.configuration)
     return frozenset(one for one in found if table.chart.rests(one))
+
+
+def missing(table: Table, begins: frozenset[str], event_name: str) -> Missing:
+    """What to do with an event whose workflow does not exist: what it says, or what could accept it."""
+    declared = table.definition.declared(event_name)
+    if declared is not None and declared.missing is not None:
+        return declared.missing
+    plain = event_name[:1] != RESERVED
+    for configuration in begins:
+        row = table.row(configuration)
+        if event_name in row.accepts or (row.any is not None and plain):
+            return Missing.CREATE
+    return Missing.REJECT
+
+
+def lost(definition: Definition, snapshot: Snapshot) -> DefinitionError:
+    """The error of a workflow in a state that its machine does not have."""
+    message = (
+        f"workflow '{snapshot.workflow_id}' is in state '{snapshot.state}', which version "
+        f"{definition.version} of machine '{definition.name}' does not have; put the state back, "
+        "map it in `migrate`, or move the workflow with set-state"
+    )
+    return DefinitionError([Problem(definition.source, 1, 1, Code.LOST_STATE, message)])

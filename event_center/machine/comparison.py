@@ -19,7 +19,7 @@ from event_center.machine.step import Machine
 from event_center.model import Snapshot
 
 _LONGEST = 60
-"""Characters of a value that is repeated."""
+"""Characters of a value that is repeated: a message has to stay on a line or two."""
 _EACH = {
     "states": "state",
     "on": "event",

@@ -27,7 +27,7 @@ from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.spelling import quoted
 
 _LONGEST = 60
-"""Characters of the values that a message repeats."""
+"""Characters of the values that a message repeats: it has to stay on a line or two."""
 
 
 def check_guards(definition: Definition, problems: Problems) -> None:

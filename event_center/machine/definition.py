@@ -40,6 +40,13 @@ class OnFailure(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+class OnUpgrade(StrEnum):
+    """What becomes of workflows of older versions."""
+
+    MOVE = "move"
+    PIN = "pin"
+
+
 class Kind(StrEnum):
     """The kinds of states."""
 
@@ -253,6 +260,10 @@ class Declared:
     title: Text = ""
     description: Text = ""
 
+    def fault(self, payload: Json) -> str:
+        """Why a payload from outside does not fit the schema; empty: it does."""
+        return "" if self.schema is None else self.schema.fault(payload)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upgrade:
@@ -286,6 +297,7 @@ class Definition:
     on_error: On | None = None
     on_failure: OnFailure = OnFailure.PARK
     unhandled: Unhandled = Unhandled.REJECT
+    on_upgrade: OnUpgrade = OnUpgrade.MOVE
     upgrades: tuple[Upgrade, ...] = ()
     """Oldest version first."""
     perpetual: bool = False
@@ -303,6 +315,10 @@ class Definition:
             yield f"timeout {key}", after
         if self.on_error is not None:
             yield "on_error", self.on_error
+
+    def declared(self, event_name: str) -> Declared | None:
+        """What `events` says of an event; None: nothing."""
+        return (self.events or {}).get(event_name)
 
     def everything(self) -> Iterator[tuple[str, On]]:
         """All ways of all states and of the machine, named with their state."""
@@ -324,13 +340,18 @@ class Definition:
                 yield from ((Phase.BEFORE, call) for call in branch.before)
                 yield from ((Phase.ACTION, call) for call in branch.actions)
 
+    @property
+    def pins(self) -> bool:
+        """Whether workflows of older versions stay there."""
+        return self.on_upgrade is OnUpgrade.PIN
+
     def emits(self) -> Iterator[Emit]:
         """Everything that branches send out."""
         for _, on in self.everything():
             for branch in on.branches:
                 yield from branch.emits
 
-    def heard(self) -> frozenset[str]:
+    def known(self) -> frozenset[str]:
         """The names of all events in `on`."""
         tables = (self.on, *(state.on for state in self.states.values()))
         return frozenset(name for on in tables for name in on if name != ANY)

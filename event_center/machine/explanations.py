@@ -53,7 +53,7 @@ _TEXTS = {
     ),
     Code.NOT_SUPPORTED: (
         "Not in this release",
-        _HEAD + "tests: {}\nstates:\n  off: {on: {press: lit}}\n  lit: {type: final}",
+        _HEAD + "context_type: {}\nstates:\n  off: {on: {press: lit}}\n  lit: {type: final}",
         "The key belongs to the wider language, and this release would not obey it. Remove it.",
     ),
     Code.VALUE: (

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from event_center.errors import DefinitionError, Problem
-from event_center.machine.arriving import beginnings, born, put
+from event_center.machine.arriving import beginnings, born, lost, missing, put
 from event_center.machine.canonical import content_hash
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import (
@@ -30,7 +29,6 @@ from event_center.machine.definition import Calls, Definition, Hold, Job, Missin
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
 from event_center.machine.moves import Checked, Choice, Taken
-from event_center.machine.problems import Code
 from event_center.machine.table import Row, Table
 from event_center.machine.timing import armed
 from event_center.machine.upgrade import Upgraded, place, upgraded
@@ -251,25 +249,16 @@ class Machine:
 
     def missing(self, event_name: str) -> Missing:
         """What to do with an event whose workflow does not exist."""
-        declared = (self.definition.events or {}).get(event_name)
-        if declared is not None and declared.missing is not None:
-            return declared.missing
-        plain = event_name[:1] != RESERVED
-        for configuration in self._begins:
-            row = self._table.row(configuration)
-            if event_name in row.accepts or (row.any is not None and plain):
-                return Missing.CREATE
-        return Missing.REJECT
+        return missing(self._table, self._begins, event_name)
 
     def fault(self, event: Event) -> str:
         """Why the payload of an event from outside does not fit its schema; empty: it does."""
-        declared = (self.definition.events or {}).get(event.name)
-        schema = None if declared is None else declared.schema
-        return "" if schema is None else schema.fault(event.payload)
+        declared = self.definition.declared(event.name)
+        return "" if declared is None else declared.fault(event.payload)
 
     def hold(self, event_name: str) -> Hold | None:
         """How long such an event is held for a workflow that does not exist; None: it is not."""
-        declared = (self.definition.events or {}).get(event_name)
+        declared = self.definition.declared(event_name)
         return None if declared is None else declared.hold
 
     def creating(self) -> tuple[str, ...]:
@@ -278,21 +267,11 @@ class Machine:
         return tuple(sorted(name for name in known if self.missing(name) is Missing.CREATE))
 
     def effect(self, state: str, name: str) -> Action:
-        """
-        An entry callback of the states that are active in a configuration, by its name.
-
-        Raises:
-            KeyError: none of them has it, or there is no such configuration.
-        """
+        """An entry callback of the states active in a configuration, by its name; KeyError if none."""
         return self._table.row(state).effects[name]
 
     def job(self, state: str, name: str) -> Job:
-        """
-        A job of the states that are active in a configuration, by its name.
-
-        Raises:
-            KeyError: none of them has it, or there is no such configuration.
-        """
+        """A job of the states active in a configuration, by its name; KeyError if none."""
         return self._table.row(state).jobs[name]
 
     def same_state(self, state: str, name: str) -> frozenset[str]:
@@ -317,6 +296,11 @@ class Machine:
         return ERROR if owner is None else own_event(ERROR, owner, single=row.single)
 
     @property
+    def pins(self) -> bool:
+        """Whether workflows of older versions stay there."""
+        return self.definition.pins
+
+    @property
     def begins_at_rest(self) -> bool:
         """Whether a birth is the same for every event: nothing is chosen at it."""
         return not self._table.begin.restless
@@ -324,16 +308,10 @@ class Machine:
     @property
     def has_eager(self) -> bool:
         """Whether any entry callback starts with the accept."""
-        states = self.definition.states.values()
-        return any(call.action.eager for state in states for call in state.entry)
+        return any(call.action.eager for _, call in self.definition.calls())
 
     def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
-        """
-        The workflow's timers once this one was dealt with and the workflow stayed in its state.
-
-        One that repeats is armed again for the first multiple of its period after now, so that
-        periods that were missed fire once.
-        """
+        """The workflow's timers once this one was dealt with and it stayed; who repeats is set again."""
         return self._table.timers_after(snapshot, timer, now_ms)
 
     def unhandled(self, state: str) -> Unhandled:
@@ -355,16 +333,7 @@ class Machine:
         return row.any is not None and event_name[:1] != RESERVED and event_name not in row.deferred
 
     def position(self, kind: str, name: str) -> str:
-        """
-        Where a callback or guard is first named, as `file:line:column`.
-
-        Args:
-            kind: `callback` or `guard`.
-            name: its name.
-
-        Raises:
-            KeyError: the machine names no such callback or guard.
-        """
+        """Where a `callback` or `guard` is first named, as `file:line:column`; KeyError if nowhere."""
         line, column = self.definition.place_of(kind, name)
         return f"{self.source}:{line}:{column}"
 
@@ -377,15 +346,7 @@ class Machine:
         try:
             return self._table.row(snapshot.state)
         except KeyError:
-            raise self._lost(snapshot) from None
-
-    def _lost(self, snapshot: Snapshot) -> DefinitionError:
-        message = (
-            f"workflow '{snapshot.workflow_id}' is in state '{snapshot.state}', which version "
-            f"{self.version} of machine '{self.name}' does not have; put the state back, "
-            "map it in `migrate`, or move the workflow with set-state"
-        )
-        return DefinitionError([Problem(self.source, 1, 1, Code.LOST_STATE, message)])
+            raise lost(self.definition, snapshot) from None
 
 
 def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> Machine:
@@ -399,7 +360,7 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         hash=content_hash(definition),
         on_failure=definition.on_failure,
         perpetual=definition.perpetual,
-        events=definition.heard(),
+        events=definition.known(),
         states=tuple(states),
         source=definition.source,
         callbacks=definition.phases(),

@@ -31,6 +31,7 @@ from event_center.machine.definition import (
     Missing,
     On,
     OnFailure,
+    OnUpgrade,
     Raise,
     State,
     Tags,
@@ -82,7 +83,9 @@ class _Representer(SafeRepresenter):
         return True
 
     def represent_str(self, data: str) -> ScalarNode:
-        quoted = resolved(data) is not data or not data.isprintable()
+        # A plain text that begins with a colon would be a key of its own within `{}`.
+        odd = data[:1] == ":" or not data.isprintable()
+        quoted = odd or resolved(data) is not data
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if quoted else None)
 
 
@@ -112,6 +115,7 @@ def plain_of(definition: Definition) -> Plain:
         "perpetual": definition.perpetual,
         "on_failure": _unless(definition.on_failure, OnFailure.PARK),
         "unhandled": _unless(definition.unhandled, Unhandled.REJECT),
+        "on_upgrade": _unless(definition.on_upgrade, OnUpgrade.MOVE),
     }
     said = _said(head)
     if definition.meta is not None:

@@ -135,12 +135,13 @@ def uncertain() -> None:
     async def confirm(self: KafkaGroup, shard: Shard) -> float:
         return math.inf
 
-    KafkaGroup._confirm = confirm  # type: ignore[method-assign]
+    PATCH.setattr(KafkaGroup, "_confirm", confirm)
+    PATCH.setattr(KafkaGroup, "_certain_until", lambda self, shard: math.inf)
 
 
 def cramped() -> None:
     """A batch holds little: most cuts need several."""
-    client.MAX_BATCH_BYTES = 2_000  # type: ignore[attr-defined]
+    PATCH.setattr(client, "MAX_BATCH_BYTES", 2_000)
 
 
 def called_back() -> None:
@@ -152,7 +153,7 @@ def called_back() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         await release(self, lease)
 
-    Owner._release = dies  # type: ignore[method-assign]
+    PATCH.setattr(Owner, "_release", dies)
 
 
 TWINS: dict[str, Callable[[], None]] = {

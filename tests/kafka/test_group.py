@@ -62,7 +62,8 @@ class Busy:
         except (Fenced, NotCommitted):
             return
         except Unknown:
-            await self.member.take_over_again(shard)
+            if shard in self.member.tokens:
+                await self.member.take_over(shard, self.member.tokens[shard])
 
     async def _fetch(self) -> None:
         while not self._over:
@@ -101,8 +102,8 @@ async def test_shards_that_stay_go_on_during_a_rebalance(
         async with await joined(third, ["many"], SHARDS) as late, asyncio.TaskGroup() as tasks:
             await late.owns(2)
             standing, moved = asyncio.Event(), set(late.tokens)
-            membership: Any = late.group._membership  # type: ignore[attr-defined]
-            membership.on_partitions_revoked = lambda _: standing.wait()
+            group: Any = late.group
+            group._membership.on_partitions_revoked = lambda _: standing.wait()
             joining = tasks.create_task(fourth.join(["many"], SHARDS), name="a fourth member")
             await until(lambda: not any(at_rest(member) for member in members))
             for work in works:

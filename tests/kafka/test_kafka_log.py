@@ -201,6 +201,25 @@ class TestSizes:
             keys.update({record.key: record.value for record in records})
         assert {key for key, value in keys.items() if value is not None} == {b"k", b"other"}
 
+    async def test_of_entries_that_the_topic_does_not_take(
+        self, kafka_harness: KafkaHarness
+    ) -> None:
+        """Where somebody made the topic's limit smaller, the cut is not there, and its error says why."""
+        small = {kafka_harness.options.snapshots: {"max.message.bytes": "20000"}}
+        kafka_harness.options = replace(kafka_harness.options, topic_configs=small)
+        log = await kafka_harness.open()
+        await log.create({"orders": 1})
+        async with await joined(log, ["orders"], 1) as member:
+            await member.has(0)
+            lease = member.leases[Shard(0)]
+            await lease.commit(puts({b"a": b"1", b"b": b"1"}))
+            with pytest.raises(Unknown, match="MessageSizeTooLarge"):
+                await lease.commit(puts({b"a": b"2", b"b": b"x" * 50_000}))
+            await member.take_over(Shard(0), member.tokens[Shard(0)])
+            assert member.state[Shard(0)] == {b"a": b"1", b"b": b"1"}
+            await member.leases[Shard(0)].commit(puts({b"a": b"2"}))
+        assert await entries_of(log, 0) == {b"a": b"2", b"b": b"1"}
+
     async def test_of_records(self, kafka_log: KafkaLog) -> None:
         """What no broker would take is found before it is sent, and the lease stands."""
         async with await joined(kafka_log, ["orders"], 1) as member:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.kafka.audit import read_cluster, violations
 from tests.kafka.lives import Lives
 from tests.kafka.looking import looking
 from tests.kafka.project import ORDERS
+from tests.waiting import until_stopped
 
 WORKFLOWS = 24
 PEACEFUL = 4
@@ -50,6 +52,7 @@ TABLE = {
     "client.py Clients._started: self.explained(error)": TROUBLE,
     "client.py Clients._stop: _cut_off(client)": TROUBLE,
     "client.py Clients._stop: _cut_off(client) #2": TROUBLE,
+    "client.py Clients._stop: _cut_off(client) #3": TROUBLE,
     "client.py Clients._stop: asyncio.wait([stopping], timeout=STOP_S)": TROUBLE,
     "client.py Clients.disposed: asyncio.wait(late)": TROUBLE,
     "client.py Clients.explained: diagnosed(self.options.bootstrap, self.options.access)": TROUBLE,
@@ -63,12 +66,15 @@ TABLE = {
     "delivery.py AtLeastOnce._sent: self._confirm()": (
         "the group was asked before the cut: it is again only in a cut longer than a heartbeat"
     ),
+    "delivery.py only_while_certain.in_time: client.ready(node)": RARE,
+    "group.py KafkaGroup._watermark: self._cluster.reading.tail(place, low=low, end=end)": RARE,
     "group.py KafkaGroup._watermark: self._intake.reached(place)": RARE,
     "group.py KafkaGroup.lease: asyncio.wait([former.ending])": TROUBLE,
     "group.py KafkaGroup.lease: self._membership.at_rest(2 * self._options.heartbeat_s)": (
         "nothing is leased yet: takeover.1.assigned dies there"
     ),
     "group.py KafkaGroup.leave: asyncio.wait(words)": TROUBLE,
+    "group.py KafkaGroup.watermarks: self._watermark(place, ends[place])": RARE,
     "group.py KafkaGroup.look: catalog.counts(gates.topics, self.shards)": (
         "every ten seconds it only looks"
     ),
@@ -133,13 +139,15 @@ TABLE = {
     "reading.py Reading.store: self.fill(store, place, (await self.begins([place]))[place], stop)": (
         OUTSIDE
     ),
+    "reading.py Reading.tail: self.begins([place])": RARE,
     "reading.py Reading.tail: self.ends([place])": OUTSIDE,
+    "reading.py Reading.tail: self.records(place, start, stop)": RARE,
 }
 """Awaits at which no life here ends, each with what covers it, or why nothing must."""
 
 EVERY = {one.name.removeprefix("log/kafka/") for one in awaits_in("log/kafka/*.py")}
 PLAIN = {
-    *(name for name in EVERY if "AtLeastOnce" in name or "confirm()" in name),
+    *(one for one in EVERY if "AtLeastOnce" in one or "confirm()" in one or "in_time" in one),
     "lease.py KafkaLease.restore: self._write(store.unwritten | {JOURNAL: None}, [])",
     "membership.py Membership.confirm: bounded(self._consumer.commit(offsets), "
     "options.session_timeout_s)",
@@ -253,6 +261,24 @@ def test_killed_when_it_should_release(lives: Lives) -> None:
     lives.live_to_the_end()
     assert lives.ended() == [-signal.SIGKILL]
     assert found(lives) == []
+
+
+@pytest.mark.parametrize("lives", [DYNAMIC], indirect=True)
+def test_an_owner_that_stands_still_in_an_open_transaction(lives: Lives) -> None:
+    """What it emitted to partitions that others read delays them until it is fenced, and is not there."""
+    ping(lives)
+    zombie = lives.begin("--step", Step.LOG_WRITTEN, "--nth", "2", "--halt", "--lasting")
+    assert zombie.pid is not None
+    until_stopped(zombie.pid)
+    ping(lives)
+    lives.live_to_the_end()
+    os.kill(zombie.pid, signal.SIGCONT)
+    asyncio.run(decided(lives))
+    zombie.kill()
+    assert lives.ended() == [-signal.SIGKILL]
+    assert found(lives) == []
+    evidence = read_cluster(lives.bootstrap, lives.prefix)
+    assert len(evidence.own("inbox")) == len(evidence.topics["pings"])
 
 
 def test_the_table_is_about_awaits_that_are_there() -> None:

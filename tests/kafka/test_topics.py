@@ -59,6 +59,35 @@ class TestCommands:
         assert found["event-center.dead-letters"]["settings"]["retention.ms"] == "-1"
         assert [part["partition"] for part in found["events"]["partitions"]] == [0, 1, 2, 3]
 
+    async def test_describe(self, running: Running) -> None:
+        """A row for each topic: its use, partitions, copies, records, and the settings that matter most."""
+        await in_thread(told, running, "create", "--events")
+        producer = running.producer()
+        for _ in range(3):
+            producer.produce(running.topic, b'{"workflow_id": "w0", "event": "add"}', partition=1)
+        producer.flush(PATIENCE_S)
+        command = ["topics", "describe", "--config", str(running.settings)]
+        done = await in_thread(CliRunner(env={"COLUMNS": "160"}).invoke, app, command)
+        assert done.exit_code == 0, done.output
+        head, *rows = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines()]
+        assert head == [
+            *("TOPIC", "USE", "PARTITIONS", "COPIES", "IN SYNC", "OFFSETS"),
+            *("CLEANUP.POLICY", "RETENTION.MS", "MAX.MESSAGE.BYTES", "MIN.INSYNC.REPLICAS"),
+        ]
+        week, month, forever = "604800000", "2592000000", "-1"
+        wanted = [
+            ("event-center.commands", "commands", "0", "delete", week),
+            ("event-center.dead-letters", "dead letters", "0", "delete", forever),
+            ("event-center.history", "history", "0", "delete", month),
+            ("event-center.inbox", "inbox", "0", "delete", week),
+            ("event-center.snapshots", "snapshots", "0", "compact", forever),
+            ("events", "events", "3", "delete", week),
+        ]
+        assert rows == [
+            [name, use, "4", "1", "1", records, policy, retention, "1048588", "1"]
+            for name, use, records, policy, retention in wanted
+        ]
+
     async def test_check_names_what_is_wrong(self, running: Running) -> None:
         """Each wrong setting is named with its risk; a grave one is an exit code."""
         harness = KafkaHarness(bootstrap())

@@ -48,39 +48,30 @@ class Harness(Protocol):
 
     async def open(self) -> Log:
         """One more process opens the log."""
-        ...
 
     async def crash(self, log: Log) -> None:
         """The process dies as far as others can see; what is held of it is a zombie."""
-        ...
 
     async def refuse_next_cut(self, log: Log) -> None:
         """The next cut of this process ends NotCommitted."""
-        ...
 
     async def lose_next_cut(self, log: Log, *, written: bool) -> None:
         """The next cut of this process ends Unknown, and is written or not."""
-        ...
 
     async def trim(self, topic: str, offset: int) -> None:
         """Do what retention does: the records of partition 0 before this offset are gone."""
-        ...
 
     async def grow(self, topic: str, partitions: int) -> None:
         """Give a topic more partitions."""
-        ...
 
     async def remove(self, topic: str) -> None:
         """Delete a topic."""
-        ...
 
     def away(self, log: Log) -> AbstractAsyncContextManager[None]:
         """Inside this block, nothing answers the process; after it the log is as it was."""
-        ...
 
     async def close(self) -> None:
         """Close every log that is open."""
-        ...
 
 
 class MemoryHarness:
@@ -253,11 +244,7 @@ class SqliteHarness:
 
 
 class Member:
-    """
-    A well-behaved member: leases, restores and opens what it is assigned, releases what is revoked.
-
-    Its asyncio task runs inside `async with`.
-    """
+    """Inside `async with`: takes over what it is assigned, and releases what is revoked."""
 
     def __init__(self, log: Log, group: Group) -> None:
         self.log = log
@@ -295,7 +282,7 @@ class Member:
             self.seen.append(change)
             match change:
                 case Assigned(shard=shard, token=token):
-                    await self._take_over(shard, token)
+                    await self.take_over(shard, token)
                 case Revoked(shard=shard):
                     self.tokens.pop(shard, None)
                     if shard in self.leases and not self.holding:
@@ -305,7 +292,8 @@ class Member:
                     self.tokens.pop(shard, None)
                     self.leases.pop(shard, None)
 
-    async def _take_over(self, shard: Shard, token: Token) -> None:
+    async def take_over(self, shard: Shard, token: Token) -> None:
+        """Lease, restore and open a shard."""
         try:
             lease = await self.group.lease(shard, token)
             self.state[shard] = await restored(lease)
@@ -314,11 +302,6 @@ class Member:
             return
         self.tokens[shard] = token
         self.leases[shard] = lease
-
-    async def take_over_again(self, shard: Shard) -> None:
-        """After a cut of unknown end, do as the engine does: lease, restore and open the shard anew."""
-        if shard in self.tokens:
-            await self._take_over(shard, self.tokens[shard])
 
     async def has(self, *shards: int) -> None:
         """Wait until exactly these shards are taken over."""

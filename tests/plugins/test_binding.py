@@ -206,7 +206,7 @@ async def test_a_record_that_was_moved_meanwhile() -> None:
         row.state = "gone"
         return original(name, ctx)
 
-    shop._did = moved  # type: ignore[method-assign]
+    shop._did = moved  # type: ignore[method-assign]  # a callback that looks
     with pytest.raises(RecordChanged, match="is in 'gone' now"):
         order.send("pay", {"amount": 12})
     assert row.state == "gone"

@@ -19,6 +19,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.produce import ProduceRequest
+
 from event_center.errors import LogUnavailable, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
@@ -70,12 +73,28 @@ class ExactlyOnce:
         return await transact(self._producer, both, self._prefix, self._limit_s)
 
 
+def only_while_certain(client: Any, certain_until: Callable[[], float]) -> None:
+    """Let this client send batches only until then: its process may have stood still since it got them."""
+    send = client.send
+    loop = asyncio.get_running_loop()
+
+    async def in_time(node: int, request: Any, **more: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            await client.ready(node)  # so that nothing is awaited between this look and the write
+            if certain_until() <= loop.time():
+                raise KafkaError("it is not certain any more that nobody else has the shard")
+        return await send(node, request, **more)
+
+    client.send = in_time
+
+
 class AtLeastOnce:
     """
     Step after step, each awaited, by a producer that is idempotent and fences nobody.
 
     No broker refuses what a former owner writes. So each step begins, and ends, while it is certain that
-    nobody else has the shard; one that would last longer is given up.
+    nobody else has the shard; one that would last longer is given up. And the producer looks once more,
+    at the moment at which a batch goes into its connection (`only_while_certain`).
     """
 
     def __init__(

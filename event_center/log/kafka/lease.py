@@ -18,7 +18,7 @@ from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, U
 from event_center.log.gates import Place
 from event_center.log.kafka.ahead import truncated
 from event_center.log.kafka.client import Clients
-from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce
+from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce, only_while_certain
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.store import JOURNAL, Store
@@ -46,10 +46,16 @@ class Cluster:
     packer: Packer
     reading: Reading
 
-    def delivery(self, producer: Any, confirm: Callable[[], Awaitable[float]]) -> Delivery:
+    def delivery(
+        self,
+        producer: Any,
+        confirm: Callable[[], Awaitable[float]],
+        certain_until: Callable[[], float],
+    ) -> Delivery:
         """How this log's leases write."""
         options = self.clients.options
         if options.at_least_once:
+            only_while_certain(producer.client, certain_until)
             return AtLeastOnce(producer, self.packer, options, confirm)
         return ExactlyOnce(producer, options.topic_prefix, options.call_s)
 
@@ -78,7 +84,7 @@ class KafkaLease:
         self._packer = cluster.packer
         self._reading = cluster.reading
         self._producer = producer
-        self._delivery = cluster.delivery(producer, confirm)
+        self._delivery = cluster.delivery(producer, confirm, certain_until)
         self._confirm = confirm
         """Makes sure that the shard is still ours, where no broker sees to it."""
         self._certain_until = certain_until
