@@ -137,6 +137,6 @@ def test_jobs_get_functions_of_their_own() -> None:
     found = stubbed(parse(text))
     assert found.added[-2:] == ("heat", "watch")
     assert '@night_lamp.job("watch")\nasync def watch(ctx: _JobContext) -> object:' in found.text
-    assert "    \"\"\"Job of 'warm'.\"\"\"" in found.text
+    assert '    """Job of \'warm\'."""' in found.text
     assert stubbed(parse(text), found.text).added == ()
     assert "JobContext" not in stubbed(parse(LAMP)).text
