@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 
 from event_center.app.kafka_access import access_of
-from event_center.app.machines import load_machines
+from event_center.app.machines import load_versions
 from event_center.app.settings import Settings
 from event_center.client.app import App
 from event_center.engine.home import Home
@@ -229,18 +229,20 @@ async def _make_topics(log: Log, settings: Settings) -> None:
     sizes_of(settings).check(await log.topics())
 
 
-def plugins_of(settings: Settings, machines: Mapping[str, Machine]) -> list[Callbacks]:
+def plugins_of(settings: Settings, machines: Iterable[Machine]) -> list[Callbacks]:
     """
     The callbacks of all plugins.
 
     Raises:
         PluginError: a plugin can not be imported.
     """
-    files = [Path(machine.source) for machine in machines.values()]
+    files = [Path(machine.source) for machine in machines]
     return discover(files, settings.plugins, settings.root)
 
 
-def bind(machines: Mapping[str, Machine], found: Iterable[Callbacks]) -> dict[str, Bound]:
+def bind(
+    machines: Mapping[str, Machine], found: Iterable[Callbacks], pinned: Iterable[Machine] = ()
+) -> dict[str, Bound]:
     """
     Every machine with its callbacks.
 
@@ -248,7 +250,19 @@ def bind(machines: Mapping[str, Machine], found: Iterable[Callbacks]) -> dict[st
         PluginError: a plugin does not fit its machine.
     """
     found = list(found)
-    return {name: resolve(machine, found) for name, machine in machines.items()}
+    pinned = list(pinned)
+    return {
+        name: resolve(machine, found, _versions(machine, machines, pinned))
+        for name, machine in machines.items()
+    }
+
+
+def _versions(
+    machine: Machine, machines: Mapping[str, Machine], pinned: Iterable[Machine]
+) -> list[Machine]:
+    """The other versions of a machine."""
+    versions = [machines[machine.name], *(one for one in pinned if one.name == machine.name)]
+    return [one for one in versions if one is not machine]
 
 
 def envelopes(settings: Settings) -> dict[str, Envelope]:
@@ -298,9 +312,10 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         ConfigurationError: a topic names a machine that is not there.
         ExpressionError: a topic's rule is not in the language.
     """
-    loaded = load_machines(settings)
-    found = plugins_of(settings, loaded)
-    bound = bind(loaded, found)
+    loaded, pinned = load_versions(settings)
+    found = plugins_of(settings, [*loaded.values(), *pinned])
+    bound = bind(loaded, found, pinned)
+    older = [resolve(one, found, _versions(one, loaded, pinned)) for one in pinned]
     machines = {name: one.machine for name, one in bound.items()}
     _check_topics(settings, machines)
     _check_emits(settings, machines)
@@ -310,6 +325,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         app=settings.app,
         bound=bound,
         machines=machines,
+        older={(one.machine.name, one.machine.version): one for one in older},
         envelopes=envelopes(settings),
         dead_letter_strays=_strict(settings),
         topics=own_topics(settings),

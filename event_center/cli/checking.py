@@ -125,7 +125,8 @@ class _Check:
 
     def _resolve(self, machine: Machine, found: list[Callbacks]) -> None:
         try:
-            bound = resolve(machine, found)
+            others = [one for one in self.machines if one.name == machine.name]
+            bound = resolve(machine, found, others)
         except PluginError as error:
             self._lines("plugin", str(error))
             return

@@ -297,7 +297,9 @@ class Commands:
     def _set_state(self, snapshot: Snapshot, command: Command, position: Position) -> Misfit:
         """Put the workflow into a state, as if a transition had led there."""
         state = command.args.get("state")
-        machine = self._plan.machines.get(snapshot.machine)
+        # Who is pinned to a version that is not there any more can be put into the loaded one.
+        loaded = self._plan.machines.get(snapshot.machine)
+        machine = self._plan.machine_of(snapshot) or loaded
         if machine is None:
             return f"machine {snapshot.machine} is not loaded"
         if not (isinstance(state, str) and machine.can_enter(state)):

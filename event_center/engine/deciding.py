@@ -87,7 +87,7 @@ class Deciding:
             deadline_ms=self._ledger.now_ms + action.timeout_ms,
             topics=self._plan.publishable,
         )
-        callback = self._plan.callback(snapshot.machine, action.name)
+        callback = self._plan.callback(snapshot, action.name)
         run = _DecideRun(callback, context, action.timeout_ms / 1000)
         run.hearing, run.deciding = hearing, self
         self._workflows.runs[snapshot.workflow_id] = run
@@ -121,7 +121,7 @@ class Deciding:
             self._decider.go_on(snapshot)
         else:
             if returned is not None:
-                machine = self._plan.machines[snapshot.machine]
+                machine = self._plan.running(snapshot)
                 if returned.name not in machine.events:
                     say_unknown(snapshot, machine, run.callback, returned.name)
                 # It may need decide callbacks of its own: through the inbox it is durable as well.

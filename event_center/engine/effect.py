@@ -22,7 +22,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Run, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn, done_event
-from event_center.engine.upgrading import move
+from event_center.engine.upgrading import machine_for
 from event_center.engine.workflow import STOPPED, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -62,11 +62,11 @@ class Effects:
         self._outbox = outbox
         self._turn = turn
         self._runners = runners
-        self._known: dict[tuple[str, str, str], Known] = {}
-        """By machine, state and callback: looked up once."""
+        self._known: dict[tuple[str, int, str, str], Known] = {}
+        """By machine, version, state and callback: looked up once."""
         self._eager = frozenset(
             name for name, machine in plan.machines.items() if machine.has_eager
-        )
+        ) | frozenset(name for (name, _), one in plan.older.items() if one.machine.has_eager)
 
     def start(self, snapshot: Snapshot) -> None:
         """
@@ -91,7 +91,7 @@ class Effects:
         if owed.due_ms > self._ledger.now_ms:
             self._timers.due(workflow_id, owed.due_ms)
             return
-        known = self._known.get((snapshot.machine, snapshot.state, owed.name))
+        known = self._known.get((snapshot.machine, snapshot.version, snapshot.state, owed.name))
         if known is None:
             known = self._look_up(snapshot, owed)
         if known is None:
@@ -114,19 +114,16 @@ class Effects:
 
     def _look_up(self, snapshot: Snapshot, owed: Owed) -> Known | None:
         """What is known of an owed run; None if its machine knows it no more."""
-        machine = self._plan.machines.get(snapshot.machine)
+        machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+        if machine is None:
+            return None
         try:
-            if machine is None or (
-                snapshot.version != machine.version
-                and not move(snapshot, machine, self._ledger, self._timers)
-            ):
-                return None
             action = machine.effect(snapshot.state, owed.name)
         except KeyError:
             return None
-        callback = self._plan.callback(machine.name, owed.name)
+        callback = self._plan.callback(snapshot, owed.name)
         known = action, callback, machine.done_event(snapshot.state, (owed,))
-        self._known[snapshot.machine, snapshot.state, owed.name] = known
+        self._known[snapshot.machine, snapshot.version, snapshot.state, owed.name] = known
         return known
 
     def _submit(self, snapshot: Snapshot, owed: Owed, known: Known) -> None:
@@ -147,7 +144,7 @@ class Effects:
         run.action = action
         run.key = key
         if done is not None and len(snapshot.owed) > 1:
-            done = self._plan.machines[snapshot.machine].done_event(snapshot.state, snapshot.owed)
+            done = self._plan.running(snapshot).done_event(snapshot.state, snapshot.owed)
         run.done = done
         self._workflows.runs[snapshot.workflow_id] = run
         self._runners.submit(run)
@@ -198,6 +195,8 @@ class Effects:
         event: Event | None = None
         if returned is not None:
             machine = self._plan.machines[snapshot.machine]
+            if machine.version != snapshot.version:
+                machine = self._plan.running(snapshot)
             if returned.name not in machine.events:
                 say_unknown(snapshot, machine, run.callback, returned.name)
             origin = f"run/{owed.seq}/{owed.name}"
@@ -235,7 +234,7 @@ class Effects:
         failure = failure_of(owed.name, error, now, attempt)
         delay = delay_ms(run.action.retry, attempt, error, run.key)
         say_failed(snapshot, failure, delay, run.callback.file_line)
-        machine = self._plan.machines[snapshot.machine]
+        machine = self._plan.running(snapshot)
         name = machine.error_event(snapshot.state, owed.name)
         if delay is None and machine.has(snapshot.state, name):
             first = partial(self._mark_failed, run, failure)
@@ -264,7 +263,7 @@ class Effects:
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
         snapshot.owed = snapshot.owed[1:]
-        machine = self._plan.machines[snapshot.machine]
+        machine = self._plan.running(snapshot)
         beside = machine.same_state(snapshot.state, run.owed.name)
         self._turn.give_up(snapshot, f"{run.owed.name} failed", beside)
 

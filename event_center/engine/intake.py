@@ -265,7 +265,16 @@ class Intake:
                 self._letters.stray(
                     record, position, Reason.UNKNOWN_MACHINE, message, workflow_id=workflow_id
                 )
-        return definition
+            return None
+        fault = definition.fault(event)
+        if not fault:
+            return definition
+        if definition.definition.unhandled is Unhandled.DEAD_LETTER:
+            reason = Reason.INVALID_PAYLOAD
+            self._letters.stray(record, position, reason, fault, workflow_id=workflow_id)
+        else:
+            self._missing(workflow_id, position, event, fault, reason=Reason.INVALID_PAYLOAD)
+        return None
 
     def _bear(self, snapshot: Snapshot, definition: Machine, record: Record, event: Event) -> bool:
         """The workflow begins, and history says so; if its machine fails there is none, but a letter."""
@@ -287,21 +296,16 @@ class Intake:
 
     def _makes(self, definition: Machine, workflow_id: str, record: Record, event: Event) -> bool:
         """Whether the event makes a workflow; if not, the record has its outcome."""
-        reason, message = Reason.UNKNOWN_WORKFLOW, ""
         missing = definition.missing(event.name)
-        if missing is not Missing.CREATE:
-            message = _not_created(definition, event.name)
-            letter = missing is Missing.DEAD_LETTER
-        else:
-            reason, message = Reason.INVALID_PAYLOAD, definition.fault(event)
-            letter = definition.definition.unhandled is Unhandled.DEAD_LETTER
-        if not message:
+        if missing is Missing.CREATE:
             return True
+        message = _not_created(definition, event.name)
         position = Position(event.topic, event.partition, event.offset)
-        if letter:
+        if missing is Missing.DEAD_LETTER:
+            reason = Reason.UNKNOWN_WORKFLOW
             self._letters.stray(record, position, reason, message, workflow_id=workflow_id)
         else:
-            self._missing(workflow_id, position, event, message, reason=reason)
+            self._missing(workflow_id, position, event, message)
         return False
 
     def _unborn(self, workflow_id: str, record: Record, event: Event, error: BaseException) -> None:

@@ -24,6 +24,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
+from event_center.engine.upgrading import machine_for
 from event_center.engine.workflow import STOPPED, Waiting, Workflows, forget
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -130,9 +131,12 @@ class Jobs:
 
     def _submit(self, snapshot: Snapshot, owed: Owed) -> bool:
         """Start a job, unless its machine knows it no more: then the workflow is parked."""
+        machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
         try:
-            job = self._plan.machines[snapshot.machine].job(snapshot.state, owed.name)
+            job = None if machine is None else machine.job(snapshot.state, owed.name)
         except KeyError:
+            job = None
+        if job is None:
             self._turn.park(snapshot, "no_place", None)
             say_parked(snapshot, owed.name, "")
             self._ledger.wake()
@@ -146,7 +150,7 @@ class Jobs:
             deadline_ms=self._ledger.now_ms + job.action.timeout_ms,
             topics=self._plan.publishable,
         )
-        run = JobRun(self._plan.callback(snapshot.machine, owed.name), context, job)
+        run = JobRun(self._plan.callback(snapshot, owed.name), context, job)
         run.jobs, run.owed = self, owed
         run.submitted_ms = self._ledger.now_ms
         self.waiting.discard(place)
@@ -203,7 +207,7 @@ class Jobs:
             return False
         if self._ledger.now_ms - run.submitted_ms >= PACED_MS:
             snapshot.loop = 0
-        if self._plan.machines[snapshot.machine].has(snapshot.state, event.name):
+        if self._plan.running(snapshot).has(snapshot.state, event.name):
             return True
         if run.failure is None:
             self._mark_done(run)

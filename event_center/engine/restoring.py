@@ -194,7 +194,8 @@ def _check_homes(entry: ShardEntry, plan: Plan) -> None:
 
 def _check_machines(entry: ShardEntry, plan: Plan) -> None:
     """A definition that changed has to change its version as well."""
-    for machine in plan.machines.values():
+    older = [one.machine for one in plan.older.values()]
+    for machine in [*plan.machines.values(), *older]:
         name = f"{machine.name}@{machine.version}"
         known = entry.machines.setdefault(name, machine.hash)
         if known != machine.hash:

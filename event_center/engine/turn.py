@@ -29,7 +29,7 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
-from event_center.engine.upgrading import move
+from event_center.engine.upgrading import machine_for
 from event_center.engine.waiting import WaitingRoom, with_record
 from event_center.engine.workflow import STOPPED, Waiting, Workflows, forget, standing
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
@@ -127,10 +127,9 @@ class Turn:
             )
             return
         machine = self._machines.get(snapshot.machine)
-        if machine is None or (
-            snapshot.version != machine.version
-            and not move(snapshot, machine, self._ledger, self._timers)
-        ):
+        if machine is None or snapshot.version != machine.version:
+            machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+        if machine is None:
             self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item, record))
             say_parked(snapshot, "", "")
             return
@@ -196,7 +195,7 @@ class Turn:
 
     def drop_timer(self, snapshot: Snapshot, timer: Timer) -> None:
         """A timer was dealt with and its workflow stays: it is gone, or armed for its next period."""
-        machine = self._machines[snapshot.machine]
+        machine = self._plan.running(snapshot)
         snapshot.timers = machine.timers_after(snapshot, timer, self._ledger.now_ms)
         self._timers.arm(snapshot)
 

@@ -3,6 +3,7 @@ Workflows of another version than the one that is loaded: they move to it when t
 
 What the machine's `migrate` makes of them is told in the history, in the cut that has it. Called by the
 turn before it decides, and by the effects before a run that is owed; who has no place is parked there.
+With `on_upgrade: pin` nobody moves, and each runs the version that it was born under.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import structlog
 
 from event_center.engine.attempt import failure_of
 from event_center.engine.ledger import Ledger
+from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
 from event_center.errors import ExpressionError
 from event_center.machine.step import Machine
@@ -20,7 +22,15 @@ from event_center.wire import history
 log = structlog.get_logger()
 
 
-def move(snapshot: Snapshot, machine: Machine, ledger: Ledger, timers: Timers) -> bool:
+def machine_for(snapshot: Snapshot, plan: Plan, ledger: Ledger, timers: Timers) -> Machine | None:
+    """The machine under which a workflow goes on; None: it has no place."""
+    machine = plan.machine_of(snapshot)
+    if machine is None or machine.version == snapshot.version:
+        return machine
+    return machine if _move(snapshot, machine, ledger, timers) else None
+
+
+def _move(snapshot: Snapshot, machine: Machine, ledger: Ledger, timers: Timers) -> bool:
     """The workflow goes on under this version; false if it has no place there."""
     try:
         upgraded = machine.upgraded(snapshot, ledger.now_ms)

@@ -83,7 +83,7 @@ class WaitingRoom:
 
     def _wanted(self, snapshot: Snapshot, item: Waiting) -> bool:
         """Whether a deferred event is worth a turn in this state; the step has the last word."""
-        machine = self._plan.machines.get(snapshot.machine)
+        machine = self._plan.machine_of(snapshot)
         event = self._plan.event_of(item)
         return (
             machine is None

@@ -113,6 +113,7 @@ class _StateOptions(_OuterOptions, total=False):
 
 class _MachineOptions(TypedDict, total=False):
     machine: str
+    on_upgrade: str
     migrate: Mapping[str, object] | Sequence[Mapping[str, object]]
     title: Text
     description: Text

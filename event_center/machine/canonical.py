@@ -24,6 +24,7 @@ from event_center.machine.definition import (
     Job,
     Kind,
     On,
+    OnUpgrade,
     State,
     Upgrade,
 )
@@ -52,7 +53,9 @@ def content_hash(definition: Definition) -> str:
 def content(definition: Definition) -> dict[str, Any]:
     """What the definition says, as JSON."""
     declared = definition.events
-    more = {"timeout": _table(definition.timeout)} if definition.timeout else {}
+    more: dict[str, Any] = {"timeout": _table(definition.timeout)} if definition.timeout else {}
+    if definition.on_upgrade is OnUpgrade.PIN:
+        more["on_upgrade"] = definition.on_upgrade
     if definition.upgrades:
         more["migrate"] = {str(one.version): _upgrade(one) for one in definition.upgrades}
     return more | {

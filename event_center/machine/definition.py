@@ -40,6 +40,13 @@ class OnFailure(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+class OnUpgrade(StrEnum):
+    """What becomes of workflows of older versions."""
+
+    MOVE = "move"
+    PIN = "pin"
+
+
 class Kind(StrEnum):
     """The kinds of states."""
 
@@ -290,6 +297,7 @@ class Definition:
     on_error: On | None = None
     on_failure: OnFailure = OnFailure.PARK
     unhandled: Unhandled = Unhandled.REJECT
+    on_upgrade: OnUpgrade = OnUpgrade.MOVE
     upgrades: tuple[Upgrade, ...] = ()
     """Oldest version first."""
     perpetual: bool = False
@@ -331,6 +339,11 @@ class Definition:
             for branch in on.branches:
                 yield from ((Phase.BEFORE, call) for call in branch.before)
                 yield from ((Phase.ACTION, call) for call in branch.actions)
+
+    @property
+    def pins(self) -> bool:
+        """Whether workflows of older versions stay there."""
+        return self.on_upgrade is OnUpgrade.PIN
 
     def emits(self) -> Iterator[Emit]:
         """Everything that branches send out."""

@@ -88,7 +88,7 @@ class _Search:
             if key in variants or (len(variants) >= VARIANTS and not visit.fresh):
                 continue
             pending += self._explore(visit)
-            if not variants:
+            if not variants and (visit.path or self._machine.begins_at_rest):
                 self._refused(visit)
             variants.add(key)
         known = branches_of(self._machine.definition)

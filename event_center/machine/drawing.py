@@ -245,8 +245,9 @@ def _is_of(name: str, event: str) -> bool:
 def label_of(name: str, branch: Branch) -> str:
     """What an arrow says: the event, its guard in brackets, and the callbacks on the way."""
     guard = "" if branch.guard is None else f"[{text_of(branch.guard)}]"
-    raised = [f"raise {one.event}" for one in branch.raises]
-    calls = [text for text in (_names(branch.before), _names(branch.actions), *raised) if text]
+    sent = [f"raise {one.event}" for one in branch.raises]
+    sent += [f"emit {one.event}" for one in branch.emits]
+    calls = [text for text in (_names(branch.before), _names(branch.actions), *sent) if text]
     named = "" if name == "always" else name
     parts = [named, guard, f"/ {', '.join(calls)}" if calls else ""]
     return " ".join(part for part in parts if part)

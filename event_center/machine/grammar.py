@@ -28,7 +28,7 @@ MACHINE = Grammar(
     "a machine",
     _words(
         "machine version title description tags meta initial data perpetual retries events on on_error"
-        " on_failure unhandled states timeout tests migrate"
+        " on_failure unhandled states timeout tests migrate on_upgrade"
     ),
     ("machine", "version", "initial", "states"),
     _words("always defer after context_type"),

@@ -29,6 +29,7 @@ from event_center.machine.definition import (
     Hold,
     Missing,
     OnFailure,
+    OnUpgrade,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode
 from event_center.machine.grammar import ERROR_BRANCH, EVENT, HELD, MACHINE
@@ -61,6 +62,7 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         on_error=read_way(reader, fields.get("on_error"), ERROR_BRANCH),
         on_failure=_on_failure(reader, fields) or OnFailure.PARK,
         unhandled=read_unhandled(reader, fields) or Unhandled.REJECT,
+        on_upgrade=_on_upgrade(reader, fields) or OnUpgrade.MOVE,
         upgrades=read_upgrades(reader, fields.get("migrate")),
         perpetual=reader.flag(fields.get("perpetual"), "perpetual"),
         title=read_text(reader, fields, "title"),
@@ -91,6 +93,11 @@ def _version(reader: Reader, fields: Fields) -> int:
 def _on_failure(reader: Reader, fields: Fields) -> OnFailure | None:
     node = fields.get("on_failure")
     return None if node is None else reader.choice(node, "on_failure", OnFailure)
+
+
+def _on_upgrade(reader: Reader, fields: Fields) -> OnUpgrade | None:
+    node = fields.get("on_upgrade")
+    return None if node is None else reader.choice(node, "on_upgrade", OnUpgrade)
 
 
 def _data(reader: Reader, node: Node | None) -> dict[str, Json]:

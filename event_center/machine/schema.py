@@ -64,11 +64,13 @@ _BROKEN = (
 class Schema:
     """The compiled schema of one event; never changed."""
 
-    __slots__ = ("_validate", "content")
+    __slots__ = ("_validate", "content", "refers")
 
     def __init__(self, content: Json, validate: Callable[..., Any]) -> None:
         self.content = content
         """As it is written, as JSON."""
+        self.refers = "$ref" in _keys(content)
+        """Parts of it name others, by their places in it."""
         self._validate = validate
 
     def fault(self, payload: Json) -> str:
@@ -80,6 +82,15 @@ class Schema:
         except RecursionError:
             return f"{_NAME} is nested too deeply for its schema"
         return ""
+
+
+def _keys(value: Json) -> set[str]:
+    """The keys of all mappings in a value."""
+    if isinstance(value, dict):
+        return set(value).union(*(_keys(part) for part in value.values()))
+    if isinstance(value, list):
+        return set[str]().union(*(_keys(part) for part in value))
+    return set()
 
 
 def read_schema(reader: Reader, node: Node | None) -> Schema | None:

@@ -267,21 +267,11 @@ class Machine:
         return tuple(sorted(name for name in known if self.missing(name) is Missing.CREATE))
 
     def effect(self, state: str, name: str) -> Action:
-        """
-        An entry callback of the states that are active in a configuration, by its name.
-
-        Raises:
-            KeyError: none of them has it, or there is no such configuration.
-        """
+        """An entry callback of the states active in a configuration, by its name; KeyError if none."""
         return self._table.row(state).effects[name]
 
     def job(self, state: str, name: str) -> Job:
-        """
-        A job of the states that are active in a configuration, by its name.
-
-        Raises:
-            KeyError: none of them has it, or there is no such configuration.
-        """
+        """A job of the states active in a configuration, by its name; KeyError if none."""
         return self._table.row(state).jobs[name]
 
     def same_state(self, state: str, name: str) -> frozenset[str]:
@@ -306,6 +296,11 @@ class Machine:
         return ERROR if owner is None else own_event(ERROR, owner, single=row.single)
 
     @property
+    def pins(self) -> bool:
+        """Whether workflows of older versions stay there."""
+        return self.definition.pins
+
+    @property
     def begins_at_rest(self) -> bool:
         """Whether a birth is the same for every event: nothing is chosen at it."""
         return not self._table.begin.restless
@@ -316,12 +311,7 @@ class Machine:
         return any(call.action.eager for _, call in self.definition.calls())
 
     def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
-        """
-        The workflow's timers once this one was dealt with and the workflow stayed in its state.
-
-        One that repeats is armed again for the first multiple of its period after now, so that
-        periods that were missed fire once.
-        """
+        """The workflow's timers once this one was dealt with and it stayed; who repeats is set again."""
         return self._table.timers_after(snapshot, timer, now_ms)
 
     def unhandled(self, state: str) -> Unhandled:
@@ -343,16 +333,7 @@ class Machine:
         return row.any is not None and event_name[:1] != RESERVED and event_name not in row.deferred
 
     def position(self, kind: str, name: str) -> str:
-        """
-        Where a callback or guard is first named, as `file:line:column`.
-
-        Args:
-            kind: `callback` or `guard`.
-            name: its name.
-
-        Raises:
-            KeyError: the machine names no such callback or guard.
-        """
+        """Where a `callback` or `guard` is first named, as `file:line:column`; KeyError if nowhere."""
         line, column = self.definition.place_of(kind, name)
         return f"{self.source}:{line}:{column}"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from event_center.machine.chart import BETWEEN, NOTHING, Chart
 from event_center.machine.decision import AFTER
-from event_center.machine.definition import Definition, Upgrade
+from event_center.machine.definition import Definition, OnUpgrade, Upgrade
 from event_center.machine.document import MappingNode, Node, SequenceNode
 from event_center.machine.grammar import UPGRADE
 from event_center.machine.problems import Code, Problems
@@ -88,6 +88,11 @@ def _upgrade(reader: Reader, node: Node) -> Upgrade | None:
 def check_upgrades(definition: Definition, problems: Problems) -> None:
     """Each part is for an older version, once, and leads to states that there are."""
     seen: set[int] = set()
+    if definition.upgrades and definition.on_upgrade is OnUpgrade.PIN:
+        message = (
+            "`migrate` has no meaning with `on_upgrade: pin`: older workflows stay as they are"
+        )
+        problems.add(definition.upgrades[0].place, Code.MISPLACED, message)
     for number, upgrade in enumerate(definition.upgrades, 1):
         if upgrade.version >= definition.version:
             message = (

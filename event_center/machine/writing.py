@@ -31,6 +31,7 @@ from event_center.machine.definition import (
     Missing,
     On,
     OnFailure,
+    OnUpgrade,
     Raise,
     State,
     Tags,
@@ -114,6 +115,7 @@ def plain_of(definition: Definition) -> Plain:
         "perpetual": definition.perpetual,
         "on_failure": _unless(definition.on_failure, OnFailure.PARK),
         "unhandled": _unless(definition.unhandled, Unhandled.REJECT),
+        "on_upgrade": _unless(definition.on_upgrade, OnUpgrade.MOVE),
     }
     said = _said(head)
     if definition.meta is not None:

@@ -94,15 +94,18 @@ def with_callbacks(machine: Machine, *callbacks: Callbacks) -> Bound:
     return resolve(machine, callbacks or discover([Path(machine.source)]))
 
 
-def resolve(machine: Machine, found: Iterable[Callbacks]) -> Bound:
+def resolve(machine: Machine, found: Iterable[Callbacks], others: Iterable[Machine] = ()) -> Bound:
     """
     Bind a machine to those of the found callbacks that are for it.
+
+    `others` are other versions of it that the same callbacks are for.
 
     Raises:
         PluginError: with a line for every name without an implementation, or with two, for every
             decorator that names an unknown state, and for every signature that is wrong.
     """
-    return _Resolution(machine, [one for one in found if one.machine == machine.name]).bound()
+    mine = [one for one in found if one.machine == machine.name]
+    return _Resolution(machine, mine, tuple(others)).bound()
 
 
 def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
@@ -119,8 +122,11 @@ def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
 class _Resolution:
     """One machine being bound, and what was wrong so far."""
 
-    def __init__(self, machine: Machine, found: list[Callbacks]) -> None:
+    def __init__(
+        self, machine: Machine, found: list[Callbacks], others: tuple[Machine, ...]
+    ) -> None:
         self.machine = machine
+        self.others = others
         self.found = found
         phases = machine.callbacks.items()
         self.jobs = frozenset(name for name, found in phases if Phase.INVOKE in found)
@@ -170,7 +176,7 @@ class _Resolution:
         names = frozenset(used)
         if one.name in names:
             self._implement(functions, one.name, one.function)
-        else:
+        elif not any(one.name in (*other.callbacks, *other.guards) for other in self.others):
             self.warnings.append(
                 f"{place(one.function)} implements the {one.role} {one.name!r}, which machine "
                 f"{self.machine.name!r} does not use{meant(one.name, names)}"
@@ -180,6 +186,8 @@ class _Resolution:
         """The callback's name in the machine, or None after noting why there is none."""
         where = f"{place(one.function)}: @{one.role}({one.name!r})"
         if one.name not in self.machine.states:
+            if any(one.name in other.states for other in self.others):
+                return None
             known = hint(one.name, self.machine.states, "states")
             self.problems.append(f"{where}: machine {self.machine.name!r} has no such state{known}")
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -45,7 +46,9 @@ def listening_to(found: Callbacks, heard: list[str]) -> Callbacks:
 
 def world(*found: Callbacks) -> World:
     """A world with these listeners."""
-    return World((TASK, {"work": fails}), listeners=listeners_of(found))
+    made = World((TASK, {"work": fails}))
+    made.plan = replace(made.plan, listeners=listeners_of(found))
+    return made
 
 
 async def test_listeners_hear_what_has_happened() -> None:

@@ -32,7 +32,6 @@ from event_center.log.partitioner import murmur2
 from event_center.machine import parse
 from event_center.model import Headers, Outgoing, Position, Record, Shard, Snapshot
 from event_center.plugins.callbacks import Callbacks, callbacks
-from event_center.plugins.listening import Listener
 from event_center.plugins.registry import Bound, resolve
 from event_center.wire import letter
 from event_center.wire import snapshot as wire
@@ -119,7 +118,6 @@ class World:
         dead_letter_strays: Iterable[str] = (),
         publishable: Iterable[str] = (),
         every_outcome: bool = True,
-        listeners: tuple[Listener, ...] = (),
     ) -> None:
         self.broker = MemoryBroker(keep_cuts=True)
         self.faults = self.broker.faults
@@ -134,7 +132,6 @@ class World:
             "dead_letter_strays": frozenset(dead_letter_strays),
             "publishable": frozenset(publishable),
             "every_outcome": every_outcome,
-            "listeners": listeners,
         }
         self._ahead_ms = 0
         self._commands = 0

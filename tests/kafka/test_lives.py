@@ -19,7 +19,7 @@ from tests.kafka.audit import read_cluster, violations
 from tests.kafka.lives import Lives
 from tests.kafka.looking import looking
 from tests.kafka.project import ORDERS
-from tests.kafka.test_faults import until_stopped
+from tests.waiting import until_stopped
 
 WORKFLOWS = 24
 PEACEFUL = 4

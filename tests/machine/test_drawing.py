@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from event_center.machine import Machine, load, parse
-from event_center.machine.drawing import Trail, Went, drawn, place_in, trail_of
+from event_center.machine.drawing import Trail, Went, drawn, label_of, place_in, trail_of
 from event_center.machine.drawing_layout import laid_out
 from event_center.machine.drawing_svg import svg_of
 from event_center.machine.drawing_table import table_of
@@ -214,3 +214,13 @@ def test_without_a_way_nothing_is_marked(parcel: Machine) -> None:
     drawing = drawn(parcel.definition, Trail(went=(Went("x", "y", "z"),)))
     assert not any(arrow.taken for arrow in drawing.arrows)
     assert not any(box.at or box.seen for box in drawing.boxes.values())
+
+
+def test_what_a_branch_sends_is_on_its_arrow() -> None:
+    """Events that are raised or emitted stand beside the callbacks."""
+    machine = parse(
+        "machine: m\nversion: 1\ninitial: a\nperpetual: true\nstates:\n"
+        "  a: {on: {go: {actions: x, raise: y, emit: {event: z, topic: t}}}}\n"
+    )
+    [branch] = machine.definition.states["a"].on["go"].branches
+    assert label_of("go", branch) == "go / x, raise y, emit z"
