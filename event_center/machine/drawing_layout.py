@@ -26,7 +26,7 @@ PAD, GAP = 12.0, 26.0
 HEAD = 26.0
 """Height of the name of a state: a line of text, with room around it."""
 CORNER = 24.0
-"""How far from a corner its rounding begins."""
+"""How far from a corner its rounding begins: shorter bends look like corners, longer ones like loops."""
 DOT = 12.0
 """Size of the dot that a beginning is drawn as: seen, and smaller than any state."""
 
