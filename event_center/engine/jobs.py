@@ -279,10 +279,9 @@ class Jobs:
     def _tell(self, run: JobRun, attempt: int, outcome: str, more: dict[str, Any]) -> None:
         """The history record of one attempt."""
         owed, context, ledger = run.owed, run.context, self._ledger
-        machine = self._plan.machines[context.machine]
         data: dict[str, Any] = {
             "machine": context.machine,
-            "version": machine.version,
+            "version": run.snapshot.version,
             "seq": owed.seq,
             "state": context.state,
             "callback": owed.name,

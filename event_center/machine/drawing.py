@@ -171,6 +171,8 @@ class _Pen:
     def _bring(self, state: State) -> None:
         lines = self._lines[state.name]
         lines += [f"entry / {names}" for names in [_names(state.entry)] if names]
+        jobs = ", ".join(job.action.name for job in state.invoke)
+        lines += [f"invoke / {jobs}" for _ in [0] if jobs]
         lines += [f"exit / {names}" for names in [_names(state.exit)] if names]
         lines += [f"defer {', '.join(state.defer)}" for _ in [0] if state.defer]
 

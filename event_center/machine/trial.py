@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed, Problem
 from event_center.machine.cases import Case, Expected, Step
-from event_center.machine.decision import Guard, Refused, Transition
+from event_center.machine.decision import DONE, ERROR, Guard, Refused, Transition
+from event_center.machine.definition import Job
+from event_center.machine.microstep import job_event
 from event_center.machine.problems import Code, Place
 from event_center.machine.spelling import hint, listed, quoted
 from event_center.machine.step import Machine
@@ -101,19 +103,25 @@ class Trial:
             case "after":
                 return self.wait(step.delay_ms)
             case "done":
-                return self.done(step.what)
+                return self.done(step.what, step.payload)
             case "error":
                 return self.error(step.what, step.payload)
             case _:
                 return self.send(step.what, step.payload)
 
-    def done(self, name: str) -> Refused | None:
+    def done(self, name: str, payload: Json = None) -> Refused | None:
         """
-        An entry callback is done.
+        An entry callback, or a job with this result, is done.
 
         Raises:
             KeyError: it is not owed.
         """
+        job = self._ended(name)
+        if job is not None:
+            self.actions = self.effects = ()
+            ended = job_event(DONE, job)
+            known = self.machine.has(self.snapshot.state, ended)
+            return self.send(ended, payload) if known else None
         owed = self._owed(name)
         event = self.machine.done_event(self.snapshot.state, [owed, *self.snapshot.owed])
         self.actions = self.effects = ()
@@ -121,15 +129,26 @@ class Trial:
 
     def error(self, name: str, payload: Json) -> Refused | None:
         """
-        An entry callback failed for good; the payload may say how.
+        An entry callback, or a job, failed for good; the payload may say how.
 
         Raises:
             KeyError: it is not owed.
         """
-        self._owed(name)
         failure = {"callback": name, "type": "Exception", "message": "it failed", "attempt": 1}
         said = failure | payload if isinstance(payload, dict) else failure
+        job = self._ended(name)
+        if job is not None:
+            return self.send(job_event(ERROR, job), said)
+        self._owed(name)
         return self.send(self.machine.error_event(self.snapshot.state, name), said)
+
+    def _ended(self, name: str) -> Job | None:
+        """The job that ends, if one of this name is owed."""
+        jobs = self.snapshot.jobs
+        if name not in {owed.name for owed in jobs}:
+            return None
+        self.snapshot.jobs = tuple(owed for owed in jobs if owed.name != name)
+        return self.machine.job(self.snapshot.state, name)
 
     def _owed(self, name: str) -> Owed:
         for owed in self.snapshot.owed:
@@ -149,6 +168,9 @@ class Trial:
             left = decision.left
             kept = () if left is None else (one for one in snapshot.owed if one.name not in left)
             snapshot.owed = (*kept, *(Owed(name, snapshot.seq) for name in decision.owed))
+            staying = [] if left is None else [o for o in snapshot.jobs if o.name not in left]
+            new = [Owed(name, snapshot.seq) for name in decision.jobs or ()]
+            snapshot.jobs = (*staying, *new)
         if decision.timers is not None:
             snapshot.timers = decision.timers
         if decision.memory is not None:
@@ -183,7 +205,8 @@ def failed(machine: Machine, case: Case) -> list[Problem]:
         try:
             refused = trial.perform(step)
         except KeyError:
-            owed = listed(one.name for one in trial.snapshot.owed) or "nothing"
+            runs = (*trial.snapshot.owed, *trial.snapshot.jobs)
+            owed = listed(one.name for one in runs) or "nothing"
             return problem(step.place, f"{quoted(step.what)} is not owed; owed is {owed}")
         except (ExpressionError, GuardFailed, DefinitionError) as error:
             return problem(step.place, f"{quoted(step.what)} fails: {error}")

@@ -67,7 +67,7 @@ class _Module:
         self._object = self._callbacks_object()
 
     def stubbed(self) -> Stubbed:
-        known = {(Role.ACTION, name) for name in self._machine.callbacks}
+        known = {(self._role(name), name) for name in self._machine.callbacks}
         known |= {(Role.GUARD, name) for name in self._machine.guards}
         there = set(self._implemented())
         missing = sorted(known - there, key=self._place)
@@ -76,6 +76,11 @@ class _Module:
             text = text.rstrip("\n") + "\n\n\n" + self._function(role, name)
         unused = sorted(name for _, name in there - known)
         return Stubbed(text, tuple(name for _, name in missing), tuple(unused))
+
+    def _role(self, name: str) -> Role:
+        """What implements a callback of this name."""
+        phases = self._machine.callbacks.get(name, ())
+        return Role.JOB if Phase.INVOKE in phases else Role.ACTION
 
     def _place(self, one: tuple[Role, str]) -> tuple[int, ...]:
         role, name = one
@@ -116,8 +121,10 @@ class _Module:
         match decorator:
             case ast.Attribute(value=ast.Name(id=name), attr="guard") if name == self._object:
                 yield Role.GUARD, argument
-            case ast.Attribute(value=ast.Name(id=name), attr="action") if name == self._object:
-                yield Role.ACTION, argument
+            case ast.Attribute(value=ast.Name(id=name), attr="action" | "job") if (
+                name == self._object
+            ):
+                yield self._role(argument), argument
             case ast.Attribute(value=ast.Name(id=name), attr="entry" | "exit" as phase) if (
                 name == self._object
             ):
@@ -161,6 +168,9 @@ class _Module:
         yield "from typing import Protocol as _Protocol"
         yield ""
         yield "from event_center import Event as _Event"
+        roles = {name: self._role(name) for name in sorted(self._machine.callbacks)}
+        if Role.JOB in roles.values():
+            yield "from event_center import JobContext as _JobContext"
         yield ""
         yield from _literal(f"{title}State", definition.states)
         yield from _literal(f"{title}Event", _events(definition))
@@ -170,10 +180,11 @@ class _Module:
         yield ""
         yield f"class {title}Callbacks(_Protocol):"
         yield f'    """Every function that machine {_quoted(self._machine.name)} needs."""'
-        for name in sorted(self._machine.callbacks):
+        for name, role in roles.items():
+            kind = "_Callable[..., object]" if role is Role.JOB else f"{title}Callback"
             yield ""
             yield "    @property"
-            yield f"    def {_identifier(name)}(self) -> {title}Callback: ..."
+            yield f"    def {_identifier(name)}(self) -> {kind}: ..."
         for name in sorted(self._machine.guards):
             yield ""
             yield "    @property"
@@ -186,6 +197,8 @@ class _Module:
         uses = "; ".join(_uses(self._machine.definition, role, name))
         if role is Role.GUARD:
             head = f"def {own}(payload: object, data: dict[str, object]) -> bool:"
+        elif role is Role.JOB:
+            head = f"async def {own}(ctx: _JobContext) -> object:"
         else:
             head = f"async def {own}(ctx: Context) -> {title}Returns:"
         return (
@@ -220,6 +233,8 @@ def _uses(definition: Definition, role: Role, name: str) -> Iterator[str]:
         for phase, calls in ((Phase.ENTRY, state.entry), (Phase.EXIT, state.exit)):
             if role is Role.ACTION and any(call.action.name == name for call in calls):
                 yield f"{phase.capitalize()} of {quoted(state.name)}"
+        if role is Role.JOB and any(job.action.name == name for job in state.invoke):
+            yield f"Job of {quoted(state.name)}"
     for way, on in definition.everything():
         for branch in on.branches:
             asked = [leaf for leaf in leaves(branch.guard) if isinstance(leaf, Named)]

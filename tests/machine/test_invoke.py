@@ -10,6 +10,7 @@ from event_center import Blueprint, Job, State, load, parse
 from event_center.errors import DefinitionError
 from event_center.machine import Machine
 from event_center.machine.decision import Decision, Refused, Retry, Transition
+from event_center.machine.trial import failures
 from event_center.model import Event, Snapshot
 
 TEXT = """
@@ -207,3 +208,21 @@ def test_guards_and_names_in_the_branches_of_a_job() -> None:
     machine = load(Mill)
     assert machine.guards == {"whole"}
     assert machine.job("milling", "mill").action.retry.max_attempts == 1
+
+
+def test_cases_end_jobs() -> None:
+    """`done` gives a job's result as its payload, `error` says how it failed."""
+    text = TEXT + dedent("""
+        tests:
+          - steps:
+              - {event: go, state: busy}
+              - {done: look, state: busy}
+              - {done: build, payload: {whole: true}, state: idle}
+          - steps:
+              - {event: go, state: busy}
+              - {error: build, payload: {type: TimeoutError}, state: idle}
+    """)
+    assert failures(parse(text)) == []
+    assert len(failures(parse(text.replace("whole: true", "whole: false")))) == 1
+    [missing] = failures(parse(text.replace("done: look", "done: lock")))
+    assert "'lock' is not owed; owed is 'build', 'look'" in missing.message

@@ -128,3 +128,15 @@ def test_what_can_not_be_brought_up_to_date() -> None:
         stubbed(machine, "from event_center import callbacks\nx = callbacks('other')\n", "lamp.py")
     with pytest.raises(PluginError, match="is gone; put it back"):
         stubbed(machine, stubbed(machine).text.replace(END, ""), "lamp.py")
+
+
+def test_jobs_get_functions_of_their_own() -> None:
+    """With `.job`, the context that has a heartbeat, and a result that may be anything."""
+    text = LAMP.replace("  gone:", "  warm: {invoke: [heat, {do: watch, on_done: lit}]}\n  gone:")
+    text = text.replace("unplug: gone", "unplug: gone, heat: warm")
+    found = stubbed(parse(text))
+    assert found.added[-2:] == ("heat", "watch")
+    assert '@night_lamp.job("watch")\nasync def watch(ctx: _JobContext) -> object:' in found.text
+    assert '    """Job of \'warm\'."""' in found.text
+    assert stubbed(parse(text), found.text).added == ()
+    assert "JobContext" not in stubbed(parse(LAMP)).text
