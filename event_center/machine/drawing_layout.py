@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 from grandalf.graphs import Edge, Graph, Vertex
@@ -26,6 +25,8 @@ CHAR, LINE = 7.4, 16.0
 PAD, GAP = 12.0, 26.0
 HEAD = 26.0
 """Height of the name of a state: a line of text, with room around it."""
+CORNER = 24.0
+"""How far from a corner its rounding begins: shorter bends look like corners, longer ones like loops."""
 DOT = 12.0
 """Size of the dot that a beginning is drawn as: seen, and smaller than any state."""
 
@@ -303,10 +304,19 @@ def _border(spot: Spot, towards: Point) -> Point:
 
 
 def smooth(points: Sequence[Point]) -> str:
-    """The path through some points, as SVG writes it: straight, with rounded corners."""
-    [(x, y), *rest] = points
+    """The path through some points, as SVG writes it: straight, with round corners at the points."""
+    x, y = points[0]
     text = f"M{x:.1f},{y:.1f}"
-    for (ax, ay), (bx, by) in pairwise(rest):
-        text += f" Q{ax:.1f},{ay:.1f} {(ax + bx) / 2:.1f},{(ay + by) / 2:.1f}"
-    x, y = rest[-1]
+    for before, (x, y), after in zip(points, points[1:], points[2:], strict=False):
+        (ax, ay), (bx, by) = _near((x, y), before), _near((x, y), after)
+        text += f" L{ax:.1f},{ay:.1f} Q{x:.1f},{y:.1f} {bx:.1f},{by:.1f}"
+    x, y = points[-1]
     return f"{text} L{x:.1f},{y:.1f}"
+
+
+def _near(corner: Point, towards: Point) -> Point:
+    """Where a round corner begins, on the way to another point: half way, if that is near."""
+    (x, y), (tx, ty) = corner, towards
+    length = max(abs(tx - x), abs(ty - y))
+    part = min(0.5, CORNER / length) if length else 0.0
+    return x + (tx - x) * part, y + (ty - y) * part

@@ -152,8 +152,10 @@ def _with_jobs(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -
     if not snapshot.jobs:
         return needs, due
     body["jobs"] = list(map(tuple, snapshot.jobs))
-    again = [job.due_ms for job in snapshot.jobs if job.due_ms]
-    return needs + "j", min([due, *again] if due else again, default=0)
+    dues = [job.due_ms for job in snapshot.jobs if job.due_ms]
+    if due or snapshot.timers:
+        dues.append(due)
+    return needs + "j", min(dues, default=0)
 
 
 def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Counted]:

@@ -27,7 +27,6 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # What the peers warn of is theirs.
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_measures(name: str) -> None:

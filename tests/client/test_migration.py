@@ -46,7 +46,7 @@ def _totals(memory: Memory) -> Counter[str]:
         sums.update(entry.outcomes)
         sums.update({f"waiting {cause}": count for cause, count in entry.waiting.items()})
         sums.update({str(place): count for place, count in entry.counts.items()})
-        names = ("read", "redelivered", "transitions", "timers", "runs")
+        names = ("read", "redelivered", "transitions", "timers", "runs", "jobs")
         sums.update({name: getattr(entry, name) for name in names})
     return sums
 

@@ -75,6 +75,8 @@ async def test_a_workflow_as_a_whole(shelf: Shelf) -> None:
         seq=4,
         data={"n": 1},
         owed=[Owed("charge", 4, 2, NOW_MS)],
+        jobs=[Owed("watch", 3, 1)],
+        earlier={3: Event("begin")},
         cause=Event("begin", {"card": "7"}, "e-1", NOW_MS, (), "orders", 0, 3),
         timers=[Timer("@after/24h", 4, NOW_MS)],
         failure=Failure("charge", "OSError", "no route", NOW_MS, 2),
@@ -109,7 +111,7 @@ async def test_a_workflow_as_a_whole(shelf: Shelf) -> None:
         "data": {"n": 1},
         "timers": [{"id": "@after/24h", "seq": 4, "due": AT}],
         "owed": [{"callback": "charge", "seq": 4, "attempt": 2, "due": AT}],
-        "jobs": [],
+        "jobs": [{"callback": "watch", "seq": 3, "attempt": 1, "due": None}],
         "cause": {
             "event": "begin",
             "id": "e-1",

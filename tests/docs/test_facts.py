@@ -141,7 +141,7 @@ ONE_MEANING: dict[str, set[str]] = {
     "unheard": {"log/right.py", *(f"log/{engine}/lease.py" for engine in ENGINES)},
     "hearing": {"engine/deciding.py"},
     "refusal": {"model.py", "engine/ledger.py", "wire/snapshot.py"},
-    "refusals": {"model.py", "engine/ledger.py", "machine/deriving.py", "wire/snapshot.py"},
+    "refusals": {"model.py", "engine/ledger.py", "wire/snapshot.py"},
     "misfit": {"engine/commands.py"},
 }
 """Words that once meant several things, and the modules that may name something by them."""

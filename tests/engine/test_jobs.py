@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
 from event_center.engine.plan import EngineLimits
@@ -199,6 +202,7 @@ async def test_what_a_job_emits_leaves_with_its_end() -> None:
         world.send("v", "both")
         await world.rest(0.5)
         world.send("v", "leave")
+        world.send("w", "leave")
         await world.idle()
         assert "tick applied" not in world.outcomes("v")
 
@@ -306,3 +310,60 @@ async def test_each_state_has_its_own_job() -> None:
         await world.idle()
         assert world.state() == "idle"
         assert script["second"].cancelled == script["third"].cancelled == 1
+
+
+ROUND = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+states:
+  idle: {on: {go: round}}
+  round: {invoke: {do: turn, on_done: {target: round, reenter: true}}}
+"""
+
+
+@pytest.mark.parametrize(("seconds", "parked"), [(0.0, "loop"), (1.5, None)])
+async def test_time_paces_a_circle_of_jobs(seconds: float, parked: str | None) -> None:
+    """Jobs that end at once and follow each other for ever park their workflow; those that last do not."""
+
+    async def turn(ctx: JobContext) -> None:
+        if seconds:
+            await world.rest(seconds)
+
+    world = World((ROUND, {"turn": turn}))
+    async with world:
+        world.send("w", "go")
+        await world.rest(1_700)
+        assert world.snapshot("w").parked == parked
+        assert world.snapshot("w").seq > 1_000
+        world.command("cancel", "w")
+        await world.idle()
+
+
+@pytest.mark.real_time
+async def test_a_plain_function_hears_of_its_end_from_its_heartbeat() -> None:
+    """A thread can not be cancelled: `heartbeat` raises in it what an await would raise."""
+    heard: list[str] = []
+    beating, over = threading.Event(), threading.Event()
+
+    def build(ctx: JobContext) -> str:
+        try:
+            while True:
+                ctx.heartbeat("on and on")
+                beating.set()
+        except asyncio.CancelledError:
+            heard.append(ctx.idempotency_key)
+        over.set()
+        return "too late"
+
+    async with jobs_world(build=build) as world:
+        world.send("w", "go")
+        while not beating.is_set():
+            await world.rest(0.01)
+        world.send("w", "leave")
+        while not over.is_set():
+            await world.rest(0.01)
+        await world.idle()
+        assert heard == ["w/1/build"]
+        assert world.snapshot("w").data["result"] is None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from event_center.engine.jobs import Jobs
+from event_center.engine.ledger import Ledger
 from event_center.failpoint import Step
+from event_center.log.memory import Ending
 from tests.engine.job_world import MACHINE, NAMES, jobs_world
 from tests.engine.script import HOLD, Script
 
@@ -215,3 +218,42 @@ async def test_a_machine_that_knows_a_job_no_more_parks_its_workflow() -> None:
         await world.idle()
         assert world.snapshot("w").status == "active"
         assert world.runs() == ["build 0 given_up"]
+
+
+async def test_without_the_wait_for_its_cut_a_job_is_a_phantom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The twin: with P3's protection off, the job of a transition that is never durable runs."""
+    monkeypatch.setattr(Ledger, "promised", lambda self, workflow_id: False)
+    build = Script(HOLD)
+    async with jobs_world(build=build) as world:
+        await world.idle()
+        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
+        world.send("w", "go")
+        world.command("pause", "v")
+        await world.rest(0.1)
+        parts = world.processes[0].owner(0)._parts
+        assert parts is not None
+        parts.resume()
+        await world.rest(0.1)
+        assert build.keys == ["w/1/build"]
+        assert not world.exists("w")
+        world.audits = False
+
+
+async def test_without_the_mark_of_leaving_a_late_result_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The twin: a job that its state has left must be marked, or its result moves the workflow."""
+    monkeypatch.setattr(Jobs, "_leave", lambda self, place: None)
+    build = Script(HOLD)
+    async with jobs_world(build=build) as world:
+        world.send("w", "go")
+        await world.rest(1)
+        world.send("w", "leave")
+        world.send("w", "go")
+        await world.rest(1)
+        build.let_go("of the first")
+        await world.rest(1)
+        assert world.snapshot("w").data["result"] == "of the first"
+        world.audits = False

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-TIMEOUT_S = 60
+from tests.waiting import PATIENCE_S
+
 LOOK_S = 0.2
 """A look for so many records lasts so long, if there are not so many."""
 ENDS = frozenset(
@@ -76,12 +77,12 @@ def read_cluster(bootstrap: str, prefix: str, app: str = "event-center") -> Evid
     topics: dict[str, list[Read]] = {}
     try:
         open_ones: set[tuple[str, int]] = set()
-        for name, listed in consumer.list_topics(timeout=TIMEOUT_S).topics.items():
+        for name, listed in consumer.list_topics(timeout=PATIENCE_S).topics.items():
             if name.startswith(prefix):
                 topics[name.removeprefix(prefix)] = []
                 open_ones |= {(name, partition) for partition in listed.partitions}
         consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in open_ones])
-        late = time.monotonic() + TIMEOUT_S
+        late = time.monotonic() + PATIENCE_S
         while open_ones:
             assert time.monotonic() < late, f"{open_ones} were not read to their ends"
             for message in consumer.consume(10_000, timeout=LOOK_S):

@@ -16,7 +16,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.crash import daemon
-from tests.kafka.project import TIMEOUT_S, Project
+from tests.kafka.project import Project
+from tests.waiting import PATIENCE_S
 
 RELAY = Path(__file__).parent / "machines" / "relay.yaml"
 PINGS = '[publish]\ntopics = ["mail"]\n[topics.pings]\nmachine = "relay"\n'
@@ -62,7 +63,7 @@ class Lives(Project):
         """How the lives ended that were begun beside others; each has to, within a bounded time."""
         codes = []
         for process in self._begun:
-            process.join(TIMEOUT_S)
+            process.join(PATIENCE_S)
             assert process.exitcode is not None, f"it never ended: {self.said()}"
             codes.append(process.exitcode)
             process.close()
@@ -72,7 +73,7 @@ class Lives(Project):
     def live(self, *arguments: str) -> int:
         """One life; how it ended."""
         process = self.begin(*arguments)
-        process.join(TIMEOUT_S)
+        process.join(PATIENCE_S)
         self._begun.remove(process)
         if process.exitcode is None:
             process.kill()

@@ -28,10 +28,11 @@ from tests.kafka.audit import read_cluster, violations
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.looking import looking
-from tests.kafka.project import ORDERS, ROOT, TIMEOUT_S, Project
-from tests.kafka.test_faults import EVENTS, Center, until_stopped
+from tests.kafka.project import ORDERS, ROOT, Project
+from tests.kafka.test_faults import EVENTS, Center
 from tests.log.contract import test_cut, test_fetch, test_kept, test_lease, test_restore_and_read
 from tests.log.harness import Harness, entries_of, joined, puts, restored
+from tests.waiting import PATIENCE_S, until_stopped
 
 
 @pytest_asyncio.fixture
@@ -256,7 +257,7 @@ def run(relays: Project, *arguments: str) -> int:
     environment = relays.environment | {"PYTHONPATH": str(ROOT)}
     with (relays.folder / "daemon.log").open("ab") as output:
         return subprocess.run(
-            command, stdout=output, stderr=output, timeout=TIMEOUT_S, check=False, env=environment
+            command, stdout=output, stderr=output, timeout=PATIENCE_S, check=False, env=environment
         ).returncode
 
 
@@ -308,9 +309,9 @@ def test_a_zombie_that_wakes_up(center: Center, step: Step, twins: list[str]) ->
     zombie = center.at("--step", step, "--nth", "2", "--halt", *twins)
     until_stopped(zombie.pid)
     other = center.at()
-    assert other.wait(TIMEOUT_S) == 0, center.said()
+    assert other.wait(PATIENCE_S) == 0, center.said()
     os.kill(zombie.pid, signal.SIGCONT)
-    ended = zombie.wait(TIMEOUT_S)
+    ended = zombie.wait(PATIENCE_S)
     # Outcomes that were told before the cut stood still are told again by who decides anew.
     broken = [one for one in asyncio.run(center.broken()) if not one.endswith("outcomes")]
     if twins:

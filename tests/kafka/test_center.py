@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka.project import ROOT, TIMEOUT_S, Project
+from tests.kafka.project import ROOT, Project
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -46,4 +47,4 @@ def test_a_daemon_that_is_killed(project: Project) -> None:
     assert stats["workflows"]["by_state"]["order"] == {"completed": 500}
     assert stats["redelivered"] == 0
     other.terminate()
-    assert other.wait(TIMEOUT_S) == 0
+    assert other.wait(PATIENCE_S) == 0

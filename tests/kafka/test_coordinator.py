@@ -12,7 +12,8 @@ from aiokafka.client import CoordinationType
 
 from scripts.broker import Broker, Cluster
 from tests.kafka.broker import three_nodes
-from tests.kafka.project import TIMEOUT_S, Project
+from tests.kafka.project import Project
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -71,4 +72,4 @@ def test_the_coordinator_dies(project: Project, cluster: Cluster, of: str) -> No
     assert stats["workflows"]["by_state"]["order"] == {"completed": 600}
     assert stats["redelivered"] == 0
     daemon.terminate()
-    assert daemon.wait(TIMEOUT_S) == 0
+    assert daemon.wait(PATIENCE_S) == 0

@@ -24,9 +24,9 @@ from event_center.model import Shard
 from scripts.broker import Broker
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.kafka.project import ORDERS, ROOT, TIMEOUT_S, Project
+from tests.kafka.project import ORDERS, ROOT, Project
 from tests.log.harness import clock, joined, puts, records_of, restored
-from tests.waiting import PATIENCE_S, until_true, wait_until
+from tests.waiting import PATIENCE_S, until_stopped, until_true
 
 EVENTS = 60
 
@@ -116,9 +116,9 @@ def test_a_zombie_that_wakes_up(center: Center, step: Step) -> None:
     zombie = center.at("--step", step, "--nth", "2", "--halt")
     until_stopped(zombie.pid)
     other = center.at()
-    assert other.wait(TIMEOUT_S) == 0, center.said()
+    assert other.wait(PATIENCE_S) == 0, center.said()
     os.kill(zombie.pid, signal.SIGCONT)
-    assert zombie.wait(TIMEOUT_S) == 0, center.said()
+    assert zombie.wait(PATIENCE_S) == 0, center.said()
     assert asyncio.run(center.broken()) == []
     stats = center.told("stats")
     assert stats["events"]["applied"] == stats["events"]["read"] == EVENTS
@@ -129,11 +129,11 @@ def test_a_zombie_that_wakes_up(center: Center, step: Step) -> None:
 def test_a_daemon_that_dies_in_a_takeover(center: Center, step: Step) -> None:
     """The next daemon takes over as if it had never been there."""
     center.publish(0, EVENTS)
-    assert center.at().wait(TIMEOUT_S) == 0, center.said()
+    assert center.at().wait(PATIENCE_S) == 0, center.said()
     center.publish(EVENTS, 2 * EVENTS)
     dead = center.at("--step", step, "--nth", "2")
-    assert dead.wait(TIMEOUT_S) == -signal.SIGKILL
-    assert center.at().wait(TIMEOUT_S) == 0, center.said()
+    assert dead.wait(PATIENCE_S) == -signal.SIGKILL
+    assert center.at().wait(PATIENCE_S) == 0, center.said()
     assert asyncio.run(center.broken()) == []
     assert center.told("stats")["events"]["applied"] == 2 * EVENTS
 
@@ -170,16 +170,10 @@ def test_a_broker_that_is_silent_and_one_that_is_gone(broker: Broker, tmp_path: 
         broker.start()
         center.until(lambda stats: stats["transitions"] == 4 * EVENTS)
         daemon.terminate()
-        assert daemon.wait(TIMEOUT_S) == 0, center.said()
+        assert daemon.wait(PATIENCE_S) == 0, center.said()
         assert asyncio.run(center.broken()) == []
     finally:
         center.end()
-
-
-def until_stopped(pid: int) -> None:
-    """Wait until a process has stopped itself."""
-    stat = Path(f"/proc/{pid}/stat")
-    wait_until(lambda: stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T")
 
 
 async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None:

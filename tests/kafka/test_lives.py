@@ -19,7 +19,7 @@ from tests.kafka.audit import read_cluster, violations
 from tests.kafka.lives import Lives
 from tests.kafka.looking import looking
 from tests.kafka.project import ORDERS
-from tests.kafka.test_faults import until_stopped
+from tests.waiting import until_stopped
 
 WORKFLOWS = 24
 PEACEFUL = 4
@@ -77,23 +77,15 @@ TABLE = {
     "group.py KafkaGroup.look: catalog.counts(gates.topics, self.shards)": (
         "every ten seconds it only looks"
     ),
-    "intake.py Intake._alone: self._asked([partition], most)": SPOILT,
-    "intake.py Intake._alone: self._lay_ready(got)": SPOILT,
-    "intake.py Intake._read: self._single_out()": SPOILT,
-    "intake.py Intake._single_out: bounded(self._consumer.end_offsets(list(named)), POLL_S)": SPOILT,
-    "intake.py Intake._single_out: self._alone(partition, line, ends[partition], AHEAD)": SPOILT,
-    "intake.py Intake._single_out: self._alone(partition, line, ends[partition], 1)": SPOILT,
-    "intake.py Intake._lay_ready: bounded(self._consumer.position(partition), POLL_S)": RARE,
     "intake.py Intake._overtaken: bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)": (
         "retention was faster: only memory is changed"
     ),
     "intake.py Intake._overtaken: bounded(self._consumer.end_offsets(list(lines)), POLL_S)": (
         "retention was faster: only memory is changed"
     ),
-    "intake.py Intake._read: self._lay_ready(got)": RARE,
     "intake.py Intake._read: self._overtaken()": "retention was faster: only memory is changed",
     "intake.py Intake._run: asyncio.sleep(RETRY_S)": TROUBLE,
-    "intake.py Intake.reached: bounded(self._consumer.position(partition), POLL_S)": RARE,
+    "intake.py Intake.reached: bounded(self._consumer.position(self._named(place)), POLL_S)": RARE,
     "lease.py KafkaLease.commit: packer.places(cut.records)": RARE,
     "log.py KafkaLog._alone: self._clients.producer()": OUTSIDE,
     "log.py KafkaLog._alone: self._publishing": OUTSIDE,
@@ -142,7 +134,6 @@ TABLE = {
     "reading.py Reading.newest: self.begins([place])": OUTSIDE,
     "reading.py Reading.newest: self.records(place, start, stop)": OUTSIDE,
     "reading.py Reading.newest: self.store(place, end, key)": OUTSIDE,
-    "reading.py Reading.records: bounded(consumer.position(partition), self._limit_s)": RARE,
     "reading.py Reading.store: self.begins([place])": OUTSIDE,
     "reading.py Reading.store: self.fill(store, place, (await self.begins([place]))[place], stop)": (
         OUTSIDE

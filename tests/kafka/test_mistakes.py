@@ -53,7 +53,7 @@ class TestTasks:
         await group.changes()
         group._membership.rejoin = slip
         group._rejoin_soon()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(KeyError):
                 await group.changes()
 
@@ -64,7 +64,7 @@ class TestTasks:
         group._membership._shared = slip
         with pytest.raises(KeyError):
             group._membership.on_partitions_assigned([])
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(KeyError):
                 await group.changes()
 

@@ -16,7 +16,8 @@ import pytest
 from event_center.model import Outgoing
 from tests.kafka.audit import Evidence, read_cluster, violations
 from tests.kafka.looking import Look, looking
-from tests.kafka.project import TIMEOUT_S, Project
+from tests.kafka.project import Project
+from tests.waiting import PATIENCE_S
 
 PROCESSES = 3
 BURST = 20
@@ -86,7 +87,7 @@ async def test_every_process_in_turn(relays: Project) -> None:
         loading.cancel()
         await look.until(lambda now: not now["lag"] and not now["events"]["waiting"])
         daemon.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(daemon.wait, TIMEOUT_S) == 0
+        assert await asyncio.to_thread(daemon.wait, PATIENCE_S) == 0
     evidence = read_cluster(relays.bootstrap, relays.prefix)
     assert violations(evidence, ["pings"]) == []
     sent = Counter(orjson.loads(one.value or b"")["key"] for one in evidence.topics["mail"])

@@ -13,8 +13,9 @@ import pytest
 from event_center.client.stats import Stats
 from event_center.model import Outgoing
 from tests.kafka.looking import looking
-from tests.kafka.project import TIMEOUT_S, Project, alive
+from tests.kafka.project import Project, alive
 from tests.scenarios.desk import DATA, EVENTS, LATE, counted_by_hand, lines, needs_data
+from tests.waiting import PATIENCE_S
 
 pytestmark = needs_data
 KILLS = 5
@@ -72,6 +73,6 @@ async def test_five_kills_change_nothing(desk: Project) -> None:
         assert await look.states() == counted_by_hand()
         assert look.owner_changes() >= KILLS
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(TIMEOUT_S) == 0
+        assert daemon.wait(PATIENCE_S) == 0
     ended = desk.logged("supervisor.process_ended")
     assert [line["code"] for line in ended] == [-signal.SIGKILL] * KILLS

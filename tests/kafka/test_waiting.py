@@ -12,8 +12,8 @@ import pytest
 from scripts.broker import Cluster
 from scripts.broker.plan import free_ports
 from tests.kafka.broker import bootstrap
-from tests.kafka.project import TIMEOUT_S, Project
-from tests.waiting import wait_until
+from tests.kafka.project import Project
+from tests.waiting import PATIENCE_S, wait_until
 
 NOWHERE = "127.0.0.1:1"
 
@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Project:
 def run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     command = [sys.executable, "-m", "event_center", *arguments, "--config", str(project.settings)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_the_daemon_gives_up(project: Project) -> None:
@@ -76,6 +76,6 @@ def test_a_broker_that_comes_late(tmp_path: Path, late: Cluster) -> None:
         project.publish(0, 5)
         project.until(lambda stats: stats["events"]["applied"] == 5)
         daemon.terminate()
-        assert daemon.wait(TIMEOUT_S) == 0
+        assert daemon.wait(PATIENCE_S) == 0
     finally:
         project.close()

@@ -38,7 +38,7 @@ from tests.log.harness import (
     restored,
     values_of,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 NOBODY = 65_534
 
@@ -131,7 +131,7 @@ def held_up(began: threading.Event, gate: threading.Event) -> Callable[[Transact
 
     def job(transaction: Transaction) -> bool:
         began.set()
-        return gate.wait(10)
+        return gate.wait(PATIENCE_S)
 
     return job
 

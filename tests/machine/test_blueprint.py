@@ -45,7 +45,7 @@ def test_every_yaml_example_has_its_twin() -> None:
     assert {load(twin).name for twin in TWINS} == {file.stem for file in MACHINES.glob("*.yaml")}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.one_of(test_properties.documents(), test_nested_properties.documents()))
 def test_yaml_and_back(document: dict[str, Any]) -> None:
     """What a machine writes of itself is the same machine, and is written the same again."""
@@ -72,7 +72,6 @@ class Lamp(Blueprint, version=1, perpetual=True):
     dark = State(initial=True)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.text(max_size=8), VALUES, max_size=3))
 @example({"?|": None, "?;": "?x", "?0": ["?"]})
 def test_any_data_and_back(data: dict[str, Any]) -> None:

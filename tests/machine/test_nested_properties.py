@@ -144,7 +144,7 @@ def documents(draw: Any) -> dict[str, Any]:
 STEPS = st.lists(st.tuples(st.integers(0, 40), BOOLS), min_size=1, max_size=10)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(documents(), STEPS)
 def test_table_agrees_with_the_algorithm_of_scxml(document: dict[str, Any], steps: Any) -> None:
     """Over random nested machines and runs: the same states, callbacks in the same order, data, memory."""

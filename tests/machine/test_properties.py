@@ -135,7 +135,7 @@ NAMES = st.sampled_from(
 STEPS = st.lists(st.tuples(NAMES, PAYLOADS, st.integers(0, 100_000)), min_size=1, max_size=12)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(documents(), STEPS)
 def test_table_agrees_with_naive_interpreter(document: dict[str, Any], steps: Any) -> None:
     """
@@ -161,7 +161,7 @@ def test_table_agrees_with_naive_interpreter(document: dict[str, Any], steps: An
             }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(documents(), st.randoms(use_true_random=False))
 def test_hash_does_not_see_the_order_of_keys(document: dict[str, Any], random: Any) -> None:
     """
@@ -252,7 +252,7 @@ NODES = st.recursive(
 LINES = TEXT.splitlines()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted({line.strip().split(":")[0] for line in LINES})), NODES)
 def test_any_value_at_any_key(key: str, value: Any) -> None:
     """
@@ -266,7 +266,7 @@ def test_any_value_at_any_key(key: str, value: Any) -> None:
     only_definition_errors("\n".join(lines))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(EDITS)
 def test_any_edit(edits: list[tuple[int, int, str]]) -> None:
     """A machine with some of its text replaced is read or refused with problems."""
@@ -276,7 +276,6 @@ def test_any_edit(edits: list[tuple[int, int, str]]) -> None:
     only_definition_errors(text)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text(text: str) -> None:
     """Any text at all gives problems, or a machine."""

@@ -75,6 +75,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     if draw(st.booleans()):
         made.owed = tuple(draw(OWED))
         made.cause = draw(st.none() | EVENT)
+    if made.earlier:
+        made.jobs = tuple(draw(OWED))
     if draw(st.booleans()):
         made.result = draw(st.sampled_from(["success", "failure", "cancelled"]))
         made.closed_at_ms = draw(NUMBER)
@@ -110,10 +112,12 @@ def test_the_first_line_tells_what_a_restore_needs(made: Snapshot) -> None:
     assert ("t" in head.needs) is bool(made.timers or made.deciding_due_ms)
     assert ("o" in head.needs) is bool(made.owed)
     assert ("w" in head.needs) is bool(made.waiting)
+    assert ("j" in head.needs) is bool(made.jobs)
     assert ("s" in head.needs) is (made.status in {"parked", "paused", "expected"})
     dues = [timer.due_ms for timer in made.timers]
     if made.owed and made.owed[0].due_ms:
         dues.append(made.owed[0].due_ms)
+    dues += [job.due_ms for job in made.jobs if job.due_ms]
     if made.deciding_due_ms:
         dues.append(made.deciding_due_ms)
     assert head.due_ms == min(dues, default=0)

@@ -11,14 +11,13 @@ other. `group.py` calls it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Mapping
 from operator import attrgetter
 from typing import Any
 
 import anyio
 import structlog
-from aiokafka.errors import OffsetOutOfRangeError, UnsupportedCodecError
+from aiokafka.errors import OffsetOutOfRangeError
 
 from event_center.errors import LogUnavailable
 from event_center.log.bell import Bell
@@ -26,20 +25,16 @@ from event_center.log.gates import Gates, Place, Tap
 from event_center.log.kafka.ahead import Reached, ReadAhead, Stuck, packed, truncated
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.kafka.fetching import Fetched
 from event_center.log.kafka.options import MAX_EVENT_BYTES
 from event_center.log.kafka.packing import size_of
 from event_center.log.port import TOO_LARGE, Batch
-from event_center.model import Headers, Record, Shard, Token
+from event_center.model import Record, Shard, Token
 
 log = structlog.get_logger(__name__)
 
-_SIZE, _HEADERS = attrgetter("serialized_value_size"), attrgetter("headers")
+_VALUE, _HEADERS = attrgetter("value"), attrgetter("headers")
 
-AHEAD = 4_000
-"""
-Records of one partition that may lie ready before it is read no further: four fetches of the engine.
-This is what bounds the memory of the intake, with `MAX_EVENT_BYTES` for each record at the worst.
-"""
 NEAR_BYTES = MAX_EVENT_BYTES - 100_000
 """
 A value above this is looked at with its key and headers: 100,000 bytes of these are more than
@@ -65,13 +60,6 @@ def _fitting(record: Record) -> Record:
     if size <= MAX_EVENT_BYTES:
         return record
     return record._replace(value=b"\xff", headers=((TOO_LARGE, b"%d" % size),))
-
-
-def headers_of(record: Any) -> Headers:
-    """A record's headers; some producers write a header without a value, which is empty here."""
-    if not record.headers:
-        return ()
-    return tuple([(name, b"" if value is None else value) for name, value in record.headers])
 
 
 class Intake:
@@ -155,7 +143,7 @@ class Intake:
 
     def _told(self, place: Place) -> bool:
         line = self._reads.get(place)
-        if line is None or line.ready or line.gap or place in self._stuck:
+        if line is None or line.after > line.given or line.gap or place in self._stuck:
             return True
         if self._stale or self._consumer is None:
             return False
@@ -166,41 +154,42 @@ class Intake:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         """What lies ready of these shards, in turns."""
-        return [
-            self._batch(tap, count, ready[tap.shard])
-            for tap, count in self.gates.portions(ready, self._tail, limit, paused)
-        ]
+        batches: list[Batch] = []
+        for tap, count in self.gates.portions(ready, self._tail, limit, paused):
+            batch = self._batch(tap, count, ready[tap.shard])
+            if batch is not None:
+                batches.append(batch)
+        return batches
 
     async def reached(self, place: Place) -> Reached | None:
         """How far a partition was read; None if it is not being read."""
         line = self._reads.get(place)
         if line is None or self._consumer is None or self._stale or place in self._stuck:
             return None
-        (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
-        position = await bounded(self._consumer.position(partition), POLL_S)
+        position = await bounded(self._consumer.position(self._named(place)), POLL_S)
         return Reached(position, line.after)
 
     def _tail(self, place: Place) -> int:
         line = self._reads[place]
-        return line.given + len(line.ready) + (line.gap > 0)
+        return line.given if line.unread else line.after + (line.gap > 0)
 
-    def _batch(self, tap: Tap, count: int, token: Token) -> Batch:
+    def _batch(self, tap: Tap, count: int, token: Token) -> Batch | None:
         line = self._reads[tap.place]
-        ready = line.ready
-        if line.gap:
-            count = min(count, sum(record.offset < line.gap for record in ready))
-            if not count:
-                return self._gap(tap, line, token)
-        if len(ready) >= AHEAD > len(ready) - count:
+        full = not line.room
+        records = line.take(count)
+        if line.unread is not None:
+            self._stuck[tap.place] = Stuck(packed(tap.place, line.given, line.unread))
+            self._changed()
+            self._bell.ring()
+        elif full and line.room:
             self._interrupt()
-        if count >= len(ready):
-            records = list(ready)
-            ready.clear()
-        else:
-            records = list(islice(ready, count))
-            for _ in range(count):
-                ready.popleft()
-        tap.next = line.given = records[-1].offset + 1
+        if not records:
+            return self._gap(tap, line, token) if line.gap and not line.unread else None
+        tap.next = line.given
+        if max(map(len, filter(None, map(_VALUE, records))), default=0) > NEAR_BYTES or any(
+            map(_HEADERS, records)
+        ):
+            records = list(map(_fitting, records))
         return Batch(tap.shard, token, tap.topic, tap.partition, records, line.watermark())
 
     @staticmethod
@@ -237,32 +226,26 @@ class Intake:
         if self._stale:
             self._point()
         self._wake.clear()
-        wanted = [
+        wanted = {
             self._named(place)
             for place, line in self._reads.items()
-            if len(line.ready) < AHEAD and place not in self._stuck
-        ]
+            if line.room and place not in self._stuck
+        }
         if not wanted:
             await self._wake.wait()
             return
-        got: Mapping[Any, list[Any]] = {}
+        got: Mapping[Any, Fetched] = {}
         try:
             with anyio.CancelScope() as self._waiting:
-                got = await self._asked(wanted, AHEAD)
+                asked = self._consumer.fetched(wanted, POLL_S)
+                got = await bounded(asked, self._clients.options.call_s)
         except OffsetOutOfRangeError:
             await self._overtaken()
-        except UnsupportedCodecError:
-            await self._single_out()
         finally:
             self._waiting = None
         # Records that came for other gates than are open now are read again by those.
         if got and not self._stale:
-            await self._lay_ready(got)
-
-    async def _asked(self, wanted: Sequence[Any], most: int) -> Mapping[Any, list[Any]]:
-        asked = self._consumer.getmany(*wanted, timeout_ms=round(POLL_S * 1000), max_records=most)
-        got: Mapping[Any, list[Any]] = await bounded(asked, self._clients.options.call_s)
-        return got
+            self._lay_ready(got)
 
     async def _overtaken(self) -> None:
         """What was to be read next is not there: retention was faster, or the log has lost its end."""
@@ -276,39 +259,6 @@ class Intake:
                 line.gap = line.cursor = begins[partition]
         self._changed()
         self._bell.ring()
-
-    async def _single_out(self) -> None:
-        """
-        Find the partition whose records can not be unpacked: the error does not say which it is.
-
-        Each is read alone, and the one in question record by record up to what can not be read.
-        """
-        self._point()
-        named = {self._named(p): p for p in self._reads if p not in self._stuck}
-        ends = await bounded(self._consumer.end_offsets(list(named)), POLL_S)
-        for partition, place in named.items():
-            if self._stale:
-                return
-            line = self._reads[place]
-            self._consumer.assign([partition])
-            try:
-                await self._alone(partition, line, ends[partition], AHEAD)
-            except UnsupportedCodecError:
-                try:
-                    await self._alone(partition, line, ends[partition], 1)
-                except UnsupportedCodecError as error:
-                    self._stuck[place] = Stuck(packed(place, line.cursor, error))
-        self._changed()
-        self._bell.ring()
-
-    async def _alone(self, partition: Any, line: ReadAhead, end: int, most: int) -> None:
-        """Read one partition to its end, or as far ahead as may be, so many records at a time."""
-        self._consumer.seek(partition, line.cursor)
-        while line.seen < end and len(line.ready) < AHEAD:
-            got = await self._asked([partition], most)
-            if not got or self._stale:
-                return
-            await self._lay_ready(got)
 
     def _point(self) -> None:
         """Let the consumer read exactly the open partitions, each from where it was read to."""
@@ -325,21 +275,12 @@ class Intake:
         for partition, line in named.items():
             self._consumer.seek(partition, line.cursor)
 
-    async def _lay_ready(self, got: Mapping[Any, list[Any]]) -> None:
+    def _lay_ready(self, got: Mapping[Any, Fetched]) -> None:
         prefix = len(self._clients.options.topic_prefix)
-        new, record_type = tuple.__new__, Record
-        for partition, records in got.items():
+        for partition, found in got.items():
             line = self._reads[partition.topic[prefix:], partition.partition]
-            come = (
-                new(record_type, (r.offset, r.timestamp, r.key, r.value, headers_of(r)))
-                for r in records
-            )
-            # Of most topics no record has headers, and none is near the limit: that is seen at once.
-            plain = max(map(_SIZE, records)) < NEAR_BYTES and not any(map(_HEADERS, records))
-            line.ready.extend(come if plain else map(_fitting, come))
-            line.after = line.cursor = records[-1].offset + 1
+            line.lay(found)
             line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
-            line.seen = await bounded(self._consumer.position(partition), POLL_S)
         self._bell.ring()
 
     def _named(self, place: Place) -> Any:

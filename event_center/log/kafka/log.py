@@ -28,7 +28,6 @@ from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import Clients
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.kafka.inspection import inspect
-from event_center.log.kafka.intake import headers_of
 from event_center.log.kafka.lease import Cluster
 from event_center.log.kafka.options import CUT_DISTANCE_S, CUTS_PER_S, KafkaOptions
 from event_center.log.kafka.packing import Packer
@@ -236,7 +235,7 @@ class KafkaLog:
         begin = (await reading.begins([place]))[place]
         last = end if stop is None else min(stop, end)
         async for found in reading.records(place, max(start, begin), last):
-            yield [Record(r.offset, r.timestamp, r.key, r.value, headers_of(r)) for r in found]
+            yield found
 
     async def entries(self, shard: Shard, prefix: bytes = b"") -> AsyncIterator[list[Entry]]:
         """Committed entries of a shard, all of one moment, read without a lease."""
