@@ -277,6 +277,7 @@ class Commands:
         why = f"forgotten by {command.by or 'an operator'}"
         self._drop_run(snapshot)
         self._turn.give_up(snapshot, why)
+        self._jobs.give_up(snapshot, why)
         for item in self._workflows.mailbox(snapshot.workflow_id).items():
             if item.record is not None:
                 self._discard_event(snapshot, item, why)

@@ -367,3 +367,18 @@ async def test_a_plain_function_hears_of_its_end_from_its_heartbeat() -> None:
         await world.idle()
         assert heard == ["w/1/build"]
         assert world.snapshot("w").data["result"] is None
+
+
+async def test_forgotten_with_its_workflow() -> None:
+    """A job of a workflow that is removed is cancelled, and what it returns is nobody's."""
+    build = Stubborn(5, "too late")
+    async with jobs_world(build=build) as world:
+        build.world = world
+        world.send("w", "go")
+        await world.rest(1)
+        world.command("forget", "w", reason="made by mistake")
+        await world.rest(10)
+        await world.idle()
+        assert world.runs() == ["build 0 given_up"]
+        assert world.entry().jobs == 0
+        assert not world.exists("w")

@@ -28,7 +28,6 @@ PEACEFUL = 4
 OUTSIDE = "a client, or an operator, asks from outside of any shard: no part of a record's way"
 TROUBLE = "a cluster in trouble: nothing is read or written here; tests/kafka/test_faults.py has such days"
 RARE = "seldom waits, or late: the client knows the answer by then, or has it asked by another part"
-SPOILT = "records that can not be unpacked: only memory is changed"
 LAG = "the offsets shown to tools: nobody restores them"
 
 ELSEWHERE = {
@@ -68,12 +67,14 @@ TABLE = {
         "the group was asked before the cut: it is again only in a cut longer than a heartbeat"
     ),
     "delivery.py only_while_certain.in_time: client.ready(node)": RARE,
+    "group.py KafkaGroup._watermark: self._cluster.reading.tail(place, low=low, end=end)": RARE,
     "group.py KafkaGroup._watermark: self._intake.reached(place)": RARE,
     "group.py KafkaGroup.lease: asyncio.wait([former.ending])": TROUBLE,
     "group.py KafkaGroup.lease: self._membership.at_rest(2 * self._options.heartbeat_s)": (
         "nothing is leased yet: takeover.1.assigned dies there"
     ),
     "group.py KafkaGroup.leave: asyncio.wait(words)": TROUBLE,
+    "group.py KafkaGroup.watermarks: self._watermark(place, ends[place])": RARE,
     "group.py KafkaGroup.look: catalog.counts(gates.topics, self.shards)": (
         "every ten seconds it only looks"
     ),
@@ -138,7 +139,9 @@ TABLE = {
     "reading.py Reading.store: self.fill(store, place, (await self.begins([place]))[place], stop)": (
         OUTSIDE
     ),
+    "reading.py Reading.tail: self.begins([place])": RARE,
     "reading.py Reading.tail: self.ends([place])": OUTSIDE,
+    "reading.py Reading.tail: self.records(place, start, stop)": RARE,
 }
 """Awaits at which no life here ends, each with what covers it, or why nothing must."""
 
