@@ -83,8 +83,8 @@ class _Representer(SafeRepresenter):
         return True
 
     def represent_str(self, data: str) -> ScalarNode:
-        # A plain text that begins with a colon would be a key of its own within `{}`.
-        odd = data[:1] == ":" or not data.isprintable()
+        # Within `{}`, a plain text that begins with a colon or a question mark would be a key of its own.
+        odd = data[:1] in {":", "?"} or not data.isprintable()
         quoted = odd or resolved(data) is not data
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if quoted else None)
 

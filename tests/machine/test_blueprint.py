@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from event_center import AnyState, Blueprint, Compound, Do, Parallel, State, load, parse
@@ -73,6 +73,7 @@ class Lamp(Blueprint, version=1, perpetual=True):
 
 
 @given(st.dictionaries(st.text(max_size=8), VALUES, max_size=3))
+@example({"?|": None, "?;": "?x", "?0": ["?"]})
 def test_any_data_and_back(data: dict[str, Any]) -> None:
     """Every value that data may have stays what it is: texts like numbers, long numbers, controls."""
     document = {
