@@ -32,6 +32,7 @@ from event_center.machine import (
     Blueprint,
     Compound,
     Do,
+    Job,
     Machine,
     Parallel,
     State,
@@ -41,6 +42,8 @@ from event_center.machine import (
 from event_center.model import Event
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.context import Context
+from event_center.plugins.job import JobContext
+from event_center.plugins.listening import Notice
 from event_center.plugins.registry import Bound, with_callbacks
 
 __all__ = [
@@ -57,11 +60,14 @@ __all__ = [
     "Event",
     "EventCenterError",
     "EventRefused",
+    "Job",
+    "JobContext",
     "LogError",
     "LogInUse",
     "LogUnavailable",
     "Machine",
     "NotCommitted",
+    "Notice",
     "Parallel",
     "PermanentError",
     "PluginError",

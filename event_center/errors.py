@@ -26,6 +26,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── CallbackError               raised by callbacks on purpose
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
+    ├── HeartbeatTimeout            a job was silent for longer than its `heartbeat`; a TimeoutError, too
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
     └── InvariantError              this package is wrong: the daemon stops, loudly
 """
@@ -202,6 +203,10 @@ class RetryLater(CallbackError):
 
 class PermanentError(CallbackError):
     """No further attempt can help: go to `on_error` or `on_failure` at once."""
+
+
+class HeartbeatTimeout(EventCenterError, TimeoutError):
+    """A job has not called `ctx.heartbeat` within its `heartbeat`: the attempt has failed."""
 
 
 class Interrupted(EventCenterError):

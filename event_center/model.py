@@ -26,17 +26,17 @@ Json = Any
 RESERVED = "@"
 """What the names of the center's own events begin with: timers, `@done`, `@error`."""
 
-MAX_ID = 512
+MAX_ID_BYTES = 512
 """Bytes of a workflow_id: it is a key in every topic of the app."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def is_workflow_id(text: str) -> bool:
-    """Whether a workflow can be called so: 1 to `MAX_ID` bytes, no control characters."""
+    """Whether a workflow can be called so: 1 to `MAX_ID_BYTES` bytes, no control characters."""
     if text.isascii():
-        return text.isprintable() and 0 < len(text) <= MAX_ID
-    return len(text.encode("utf-8", "replace")) <= MAX_ID and not _CONTROL.search(text)
+        return text.isprintable() and 0 < len(text) <= MAX_ID_BYTES
+    return len(text.encode("utf-8", "replace")) <= MAX_ID_BYTES and not _CONTROL.search(text)
 
 
 class Position(NamedTuple):
@@ -96,6 +96,7 @@ class Reason(StrEnum):
     UNKNOWN_WORKFLOW = "unknown_workflow"
     OTHER_MACHINE = "other_machine"
     NOT_ACCEPTED = "not_accepted"
+    INVALID_PAYLOAD = "invalid_payload"
     GUARD = "guard"
     FINISHED = "finished"
     FAILED = "failed"
@@ -106,6 +107,8 @@ class Reason(StrEnum):
     NOT_APPLICABLE = "not_applicable"
     UNREADABLE_SNAPSHOT = "unreadable_snapshot"
     TOO_LARGE = "too_large"
+    EXPIRED = "expired"
+    HELD_FULL = "held_full"
 
 
 class Status(StrEnum):
@@ -116,6 +119,8 @@ class Status(StrEnum):
     PARKED = "parked"
     PAUSED = "paused"
     FINAL = "final"
+    EXPECTED = "expected"
+    """There is no such workflow yet: events are held for it."""
 
 
 class Result(StrEnum):
@@ -246,11 +251,13 @@ class Snapshot:
         "entered_at_ms",
         "failure",
         "ids",
+        "jobs",
         "letters_last",
         "letters_next",
         "loop",
         "machine",
         "memory",
+        "over_ms",
         "owed",
         "parked",
         "refusals",
@@ -278,13 +285,18 @@ class Snapshot:
         self.entered_at_ms = 0
         self.result: str | None = None
         self.closed_at_ms = 0
+        self.over_ms = 0
+        """Since when it is finished and nothing of it is owed, waits, or is an open letter; else 0."""
         self.owed: tuple[Owed, ...] = ()
+        """Entry callbacks; the next event waits for them."""
+        self.jobs: tuple[Owed, ...] = ()
+        """What its states invoke; nothing waits for it. One with attempts and no due time has failed."""
         self.memory: dict[str, str] | None = None
         """What the machine's history states bring back: leaves joined by `|`, by their names."""
         self.cause: Event | None = None
         """The event whose transition owes the runs; kept while some are owed, for their context."""
         self.earlier: dict[int, Event] | None = None
-        """The causes of runs that are still owed by earlier transitions, by their seq."""
+        """The causes of runs that are still owed by earlier transitions, and of all jobs, by their seq."""
         self.timers: tuple[Timer, ...] = ()
         self.seen: dict[str, int] = {}
         """The highest offset recorded of each topic (`topic/partition` where not co-partitioned)."""
@@ -325,4 +337,7 @@ class Snapshotted(NamedTuple):
     due_ms: int
     """When this workflow next needs its shard: the least due time of timers and retries, or 0."""
     needs: str
-    """`t` has timers, `o` owes a run, `w` has waiting entries, `s` is stopped (parked or paused)."""
+    """
+    `t` has timers, `o` owes a run, `w` has waiting entries, `s` is stopped (parked, paused, expected),
+    `j` has jobs, `e` has ended, and due is since when.
+    """

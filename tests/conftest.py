@@ -15,6 +15,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
+pytest_plugins = ["tests.kafka.broker", "tests.log.counting", "tests.spreading"]
+
 settings.register_profile("desk", max_examples=30, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True)
 settings.register_profile("thorough", max_examples=2_000, deadline=None, print_blob=True)
@@ -29,6 +31,18 @@ def pytest_configure() -> None:
     the asking, which nobody closes.
     """
     asyncio.set_event_loop(None)
+
+
+SLOW = ("bench/", "cli/", "crash/", "docs/test_documents.py", "kafka/", "scenarios/")
+"""Where tests start processes and brokers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes or needs a broker, so that it can be left out."""
+    for item in items:
+        where = item.nodeid.removeprefix("tests/")
+        if where.startswith(SLOW) or "[kafka" in where:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

@@ -71,8 +71,8 @@ def states(walks: dict[str, Walk]) -> Counter[str]:
 
 
 def test_the_examples_are_the_documented_ones() -> None:
-    """There are four examples, and the example settings have a topic for each."""
-    assert NAMES == ["helpdesk", "job", "order", "review"]
+    """There are five examples, and the example settings have a topic for each."""
+    assert NAMES == ["helpdesk", "job", "order", "review", "volume"]
     topics = load_settings(ROOT / "config" / "event-center.toml").topics
     assert sorted(topic.machine for topic in topics.values()) == NAMES
 
@@ -266,6 +266,50 @@ async def test_the_sample_jobs() -> None:
     walks = await sent("job", samples("job"))
     assert states(walks) == {"done": 22, "failed": 1, "cancelled": 1}
     assert Counter(walk.data["result"] for walk in walks.values())["part"] == 3
+
+
+async def test_a_volume_lives() -> None:
+    """Jobs create, extend and delete it; what creates it says where it is."""
+    walk = Walk("volume")
+    assert await walk.send("create", {"size": 10, "fail": 2}) == "available"
+    assert walk.data == {"size": 10, "host": "host-0", "reason": None}
+    assert await walk.send("extend", {"size": 5}) == "available"
+    assert await walk.send("extend", {"size": 20}) == "available"
+    assert await walk.send("delete") == "deleted"
+    assert walk.ran == ["create_volume"] * 3 + ["extend_volume", "delete_volume"]
+    assert walk.refused == [Reason.GUARD]
+
+
+async def test_a_volume_can_not_be_created() -> None:
+    """After three attempts it is in error, with the reason; it can be created again, or deleted."""
+    walk = Walk("volume")
+    assert await walk.send("create", {"size": 10, "fail": 9}) == "error"
+    assert walk.data["reason"] == "attempt 3 of 9 that fail"
+    assert await walk.send("create", {"size": 20}) == "available"
+    assert walk.data["reason"] is None
+
+
+async def test_a_volume_that_finds_no_space_stays_as_it_was() -> None:
+    """A branch of `on_error` is for one class of errors."""
+    walk = Walk("volume")
+    await walk.send("create", {"size": 10})
+    assert await walk.send("extend", {"size": 20, "full": True}) == "available"
+    assert walk.data["reason"] == "the storage is full"
+
+
+async def test_a_volume_is_deleted_while_it_is_created() -> None:
+    """Events are decided while a job runs: leaving its state gives it up."""
+    walk = Walk("volume", held="create_volume")
+    assert await walk.send("create", {"size": 10}) == "creating"
+    assert [owed.name for owed in walk.snapshot.jobs] == ["create_volume"]
+    assert await walk.send("delete") == "deleted"
+    assert walk.ran == ["delete_volume"]
+
+
+async def test_the_sample_volumes() -> None:
+    """Of the sample volumes one can not be created, and one not deleted."""
+    walks = await sent("volume", samples("volume"))
+    assert states(walks) == {"available": 5, "deleted": 6, "error": 1}
 
 
 @pytest.mark.parametrize("kind", HELPDESK)

@@ -11,10 +11,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 PATIENCE_S = 60.0
 """How long a test waits for an effect before it fails: long enough for a machine that is busy."""
 LOOK_S = 0.003
+SELDOM = 0.05
+"""A part of the time waited so far: who has waited for long looks less often, and takes less away."""
+
+
+def _pause_s(waited_s: float) -> float:
+    return max(LOOK_S, SELDOM * waited_s)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -28,17 +35,31 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait, for a bounded time, until what is asked for each time anew is so."""
+    now = asyncio.get_running_loop().time
+    began = now()
     async with asyncio.timeout(PATIENCE_S):
         while not await condition():  # noqa: ASYNC110 - what rings no bell is looked at
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(_pause_s(now() - began))
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait, for a bounded time and outside an event loop, until this is so."""
-    give_up = time.monotonic() + PATIENCE_S
+def wait_until(condition: Callable[[], bool], told: Callable[[], str] = str) -> None:
+    """Wait, for a bounded time and outside an event loop, until this is so; else say what is told."""
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < give_up, f"it did not come about within {PATIENCE_S:g} s"
-        time.sleep(LOOK_S)
+        waited_s = time.monotonic() - began
+        assert waited_s < PATIENCE_S, f"it did not come about within {PATIENCE_S:g} s {told()}"
+        time.sleep(_pause_s(waited_s))
+
+
+def until_stopped(pid: int) -> None:
+    """Wait until a process has stopped itself."""
+    stat = Path(f"/proc/{pid}/stat")
+    wait_until(lambda: stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T")
+
+
+def whole_lines(file: Path) -> list[str]:
+    """The lines of a file that another process writes; one that is not whole yet is left out."""
+    return file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
 
 
 async def turns(count: int = 1) -> None:

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from event_center.errors import PermanentError
 from event_center.machine import load
-from event_center.machine.decision import DONE, ERROR, Refused, Transition
+from event_center.machine.decision import DONE, ERROR, Refused, Retry, Transition
+from event_center.machine.definition import Job
+from event_center.machine.microstep import job_event
 from event_center.model import Event, Json, Owed, Reason, Snapshot
 from event_center.plugins.context import Context
 from event_center.plugins.discovery import discover
+from event_center.plugins.job import JobContext
 from event_center.plugins.registry import Bound, resolve
 from event_center.plugins.signatures import checked_result
 
@@ -34,7 +37,9 @@ def example(name: str) -> Bound:
 class Walk:
     """One workflow of an example, from its birth on."""
 
-    def __init__(self, name: str, workflow_id: str = "w-1") -> None:
+    def __init__(self, name: str, workflow_id: str = "w-1", held: str = "") -> None:
+        self.held = held
+        """A job that does not come to its end."""
         self.bound = example(name)
         self.machine = self.bound.machine
         self.now = NOW
@@ -61,7 +66,9 @@ class Walk:
             self.refused.append(decision.reason)
             return self.state
         for action in decision.decide:
-            await self._call(action.name, event, attempt=1)
+            checked_result(
+                self.bound.callback(action.name), await self._call(action.name, event, attempt=1)
+            )
         self.snapshot.seq += 1
         self.cause = event
         self._take(decision)
@@ -69,6 +76,9 @@ class Walk:
             owed, *others = self.snapshot.owed
             self.snapshot.owed = tuple(others)
             await self._effect(owed.name)
+        for job in [one.name for one in self.snapshot.jobs if one.name != self.held]:
+            self.snapshot.jobs = ()
+            await self._job(job)
         return self.state
 
     def _take(self, decision: Transition) -> None:
@@ -78,37 +88,57 @@ class Walk:
         snapshot.result = decision.result
         if decision.entered:
             snapshot.owed = tuple(Owed(name, snapshot.seq) for name in decision.owed)
+            snapshot.jobs = tuple(Owed(name, snapshot.seq) for name in decision.jobs or ())
         if decision.entered or decision.timers is not None:
             snapshot.timers = decision.timers or ()
 
     async def _effect(self, name: str) -> None:
         """Run one owed callback until it works or its attempts are used up; send what follows."""
         policy = self.machine.effect(self.state, name).retry
+        result, failure = await self._attempts(name, policy)
+        if failure is not None:
+            await self.send(ERROR, failure)
+        elif (returned := checked_result(self.bound.callback(name), result)) is not None:
+            await self.send(returned.name, returned.payload)
+        elif self.machine.has(self.state, DONE):
+            await self.send(DONE)
+
+    async def _job(self, name: str) -> None:
+        """Run one job to its end, and send what follows."""
+        job = self.machine.job(self.state, name)
+        result, failure = await self._attempts(name, job.action.retry, job)
+        if failure is None:
+            await self.send(job_event(DONE, job), result)
+        else:
+            await self.send(job_event(ERROR, job), failure)
+
+    async def _attempts(
+        self, name: str, policy: Retry, job: Job | None = None
+    ) -> tuple[Json, Json]:
+        """What a callback returns in the end, or the payload of its failure."""
         attempt, error = 0, None
         while attempt < policy.max_attempts and not isinstance(error, PermanentError):
             attempt += 1
             try:
-                result = await self._call(name, self.cause, attempt=attempt)
+                return await self._call(name, self.cause, attempt=attempt, job=job), None
             except (ConnectionError, PermanentError) as raised:
                 error = raised
-            else:
-                await self._done(result)
-                return
         failure = {"callback": name, "type": type(error).__name__, "message": str(error)}
-        await self.send(ERROR, {**failure, "attempt": attempt})
+        return None, {**failure, "attempt": attempt}
 
-    async def _done(self, result: Event | None) -> None:
-        if result is not None:
-            await self.send(result.name, result.payload)
-        elif self.machine.has(self.state, DONE):
-            await self.send(DONE)
-
-    async def _call(self, name: str, event: Event, attempt: int) -> Event | None:
+    async def _call(self, name: str, event: Event, attempt: int, job: Job | None = None) -> Json:
         self.ran.append(name)
         key = f"{self.snapshot.workflow_id}/{self.snapshot.seq}/{name}"
-        callback = self.bound.callback(name)
-        result = await callback.call(Context(self.snapshot, event, key, attempt=attempt))
-        return checked_result(callback, result)
+        context = (Context if job is None else JobContext)(
+            self.snapshot, event, key, attempt=attempt
+        )
+        if isinstance(context, JobContext):
+            context.pulse = self
+        return await self.bound.callback(name).call(context)
+
+    def beat(self, details: str) -> bool:
+        """A job is alive."""
+        return bool(details)
 
     async def wait(self, milliseconds: int) -> str:
         """Let time pass and fire what becomes due, the earliest first."""

@@ -112,7 +112,7 @@ class KafkaSettings(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _heard_in_time(self) -> Self:
+    def _beats_in_time(self) -> Self:
         if self.heartbeat * 3 > self.session_timeout:
             raise ValueError(
                 "heartbeat is more than a third of session_timeout: one lost heartbeat would move"

@@ -68,25 +68,48 @@ def load_file(path: Path) -> tuple[list[Machine], list[Problem]]:
 
 def load_machines(settings: Settings) -> dict[str, Machine]:
     """
-    Every machine by its name.
+    Every machine by its name, in its newest version.
+
+    Raises:
+        DefinitionError, ConfigurationError: as of `load_versions`.
+    """
+    return load_versions(settings)[0]
+
+
+def load_versions(settings: Settings) -> tuple[dict[str, Machine], list[Machine]]:
+    """
+    Every machine by its name, and the older versions that workflows are pinned to.
 
     Raises:
         DefinitionError: with all problems of all files.
-        ConfigurationError: two files define a machine of one name.
+        ConfigurationError: two files define a machine of one name, and nobody is pinned to one.
     """
-    machines: dict[str, Machine] = {}
+    loaded: dict[tuple[str, int], Machine] = {}
     problems: list[Problem] = []
     for path in machine_files(settings):
         found, wrong = load_file(path)
         problems += wrong
         for machine in found:
-            if machine.name in machines:
-                msg = (
-                    f"{path} and {machines[machine.name].source} both define machine "
-                    f"{machine.name!r}; rename one of them"
-                )
-                raise ConfigurationError(msg)
-            machines[machine.name] = machine
+            former = loaded.setdefault((machine.name, machine.version), machine)
+            if former is not machine:
+                raise ConfigurationError(_twice(machine, former))
     if problems:
         raise DefinitionError(problems)
-    return machines
+    versions = [loaded[key] for key in sorted(loaded)]
+    newest = {machine.name: machine for machine in versions}
+    older = [machine for machine in versions if newest[machine.name] is not machine]
+    for machine in older:
+        if not newest[machine.name].pins:
+            raise ConfigurationError(_twice(machine, newest[machine.name]))
+    return newest, older
+
+
+def _twice(machine: Machine, other: Machine) -> str:
+    """What to say of two machines of one name."""
+    said = f"{machine.source} and {other.source} both define machine {machine.name!r}"
+    if machine.version == other.version:
+        return f"{said}; rename one of them"
+    return (
+        f"{said}; rename one of them, or write `on_upgrade: pin` in version {other.version}, so that "
+        f"workflows of version {machine.version} stay there"
+    )

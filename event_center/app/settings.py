@@ -28,7 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from event_center.app.log_settings import LogSettings
 from event_center.app.problems import described
-from event_center.app.quantity import Bytes, Seconds
+from event_center.app.quantity import Bytes, Seconds, SecondsOrUnlimited
 from event_center.app.section import FilePath, Limit, Section
 from event_center.app.sources import PREFIX, environment, flags, overlaid, settings_file
 from event_center.errors import ConfigurationError
@@ -81,6 +81,21 @@ class EngineSettings(Section):
         description="Events that may wait for one workflow, in the log. A workflow that is stuck"
         " stops growing there: its later events become dead letters.",
     )
+    max_held: Limit = Field(
+        default=100,
+        description="Events that are held for one workflow that does not exist yet. It bounds what a"
+        " wrong workflow_id gathers; later ones are what the machine says of expired ones.",
+    )
+    max_held_in_shard: Limit = Field(
+        default=10_000,
+        description="The same for all workflows of one shard. It bounds the memory that events for"
+        " workflows that never come take until they expire.",
+    )
+    keep_finished: SecondsOrUnlimited = Field(
+        default=30 * 86_400.0,
+        description='How long a finished workflow is kept: a duration, or "unlimited". Its late events'
+        " are refused meanwhile; later ones find no workflow, and may make one of the same id.",
+    )
     processes: Annotated[int, Field(ge=1, le=256)] = Field(
         default=1,
         description="Processes that `run` starts on this machine, 1 to 256; they share the shards of"
@@ -91,10 +106,16 @@ class EngineSettings(Section):
         description="Callbacks that run at once in this process. It bounds memory and the load on"
         " what they call; the others wait their turn.",
     )
+    jobs: Limit = Field(
+        default=1_000,
+        description="Jobs that run at once in this process, apart from its callbacks. It bounds memory"
+        " and the load on what they call; the others wait their turn.",
+    )
     threads: Limit = Field(
         default=40,
         description="Callbacks that are plain functions, and so hold a thread each, that run at"
-        " once. It bounds threads, which are far dearer than callbacks that are async.",
+        " once, and as many jobs. It bounds threads, which are far dearer than callbacks that are"
+        " async.",
     )
     mailbox: Limit = Field(
         default=10_000,
@@ -129,12 +150,12 @@ class EngineSettings(Section):
 
 
 class PublishSettings(Section):
-    """What callbacks may publish to."""
+    """What callbacks may publish to, and machines emit to."""
 
     topics: tuple[Name, ...] = Field(
         default=(),
-        description="Topics that callbacks may publish to. A name that is not listed is refused, so"
-        " that a typing error makes no topic.",
+        description="Topics that callbacks may publish to, and machines emit to. A name that is not listed"
+        " is refused, so that a typing error makes no topic.",
     )
 
 

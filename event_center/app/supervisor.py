@@ -37,9 +37,11 @@ USAGE = 2
 UNFINISHED = 5
 """The exit code if a process had to be killed, or was told by a second signal to end at once."""
 ASK_S = 0.1
-"""Between two rounds of questions."""
+"""Between two rounds of questions: people see no delay, and each wakes every process."""
 PROGRESS_S = 10.0
-"""Between two lines about the progress."""
+"""
+Between two lines about the progress: a log that is read by people, while a start takes minutes.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 
 from event_center.app.kafka_access import access_of
-from event_center.app.machines import load_machines
+from event_center.app.machines import load_versions
 from event_center.app.settings import Settings
 from event_center.client.app import App
 from event_center.engine.home import Home
@@ -30,12 +30,17 @@ from event_center.log.port import Log
 from event_center.log.sqlite import Retention, open_sqlite
 from event_center.machine import Machine
 from event_center.machine.spelling import hint
+from event_center.plugins.callbacks import Callbacks
 from event_center.plugins.discovery import discover
+from event_center.plugins.listening import listeners_of
 from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
 MAX_BLOB_BYTES = 512 * 1024**2
-"""SQLite holds about twice as much in one value."""
+"""
+What a record on SQLite may have: half of what one value can be there, as headers and names come on
+top.
+"""
 Kept = Mapping[str, tuple[float | None, int | None]]
 """How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
 
@@ -224,16 +229,40 @@ async def _make_topics(log: Log, settings: Settings) -> None:
     sizes_of(settings).check(await log.topics())
 
 
-def bind(settings: Settings, machines: Mapping[str, Machine]) -> dict[str, Bound]:
+def plugins_of(settings: Settings, machines: Iterable[Machine]) -> list[Callbacks]:
+    """
+    The callbacks of all plugins.
+
+    Raises:
+        PluginError: a plugin can not be imported.
+    """
+    files = [Path(machine.source) for machine in machines]
+    return discover(files, settings.plugins, settings.root)
+
+
+def bind(
+    machines: Mapping[str, Machine], found: Iterable[Callbacks], pinned: Iterable[Machine] = ()
+) -> dict[str, Bound]:
     """
     Every machine with its callbacks.
 
     Raises:
-        PluginError: a plugin can not be imported, or does not fit its machine.
+        PluginError: a plugin does not fit its machine.
     """
-    files = [Path(machine.source) for machine in machines.values()]
-    found = discover(files, settings.plugins, settings.root)
-    return {name: resolve(machine, found) for name, machine in machines.items()}
+    found = list(found)
+    pinned = list(pinned)
+    return {
+        name: resolve(machine, found, _versions(machine, machines, pinned))
+        for name, machine in machines.items()
+    }
+
+
+def _versions(
+    machine: Machine, machines: Mapping[str, Machine], pinned: Iterable[Machine]
+) -> list[Machine]:
+    """The other versions of a machine."""
+    versions = [machines[machine.name], *(one for one in pinned if one.name == machine.name)]
+    return [one for one in versions if one is not machine]
 
 
 def envelopes(settings: Settings) -> dict[str, Envelope]:
@@ -283,14 +312,20 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         ConfigurationError: a topic names a machine that is not there.
         ExpressionError: a topic's rule is not in the language.
     """
-    bound = bind(settings, load_machines(settings))
+    loaded, pinned = load_versions(settings)
+    found = plugins_of(settings, [*loaded.values(), *pinned])
+    bound = bind(loaded, found, pinned)
+    older = [resolve(one, found, _versions(one, loaded, pinned)) for one in pinned]
     machines = {name: one.machine for name, one in bound.items()}
     _check_topics(settings, machines)
+    _check_emits(settings, machines)
     kafka = settings.log.kind == "kafka"
+    keep_s = settings.engine.keep_finished
     return Plan(
         app=settings.app,
         bound=bound,
         machines=machines,
+        older={(one.machine.name, one.machine.version): one for one in older},
         envelopes=envelopes(settings),
         dead_letter_strays=_strict(settings),
         topics=own_topics(settings),
@@ -299,7 +334,11 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         clock=clock,
         limits=EngineLimits(
             max_waiting=settings.engine.max_waiting,
+            max_held=settings.engine.max_held,
+            max_held_in_shard=settings.engine.max_held_in_shard,
+            keep_finished_ms=None if keep_s is None else round(keep_s * 1000),
             callbacks=settings.engine.callbacks,
+            jobs=settings.engine.jobs,
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
@@ -311,8 +350,23 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         continue_after_loss=settings.log.on_data_loss == "continue",
         owner=f"{socket.gethostname()}/{os.getpid()}",
         at_least_once=kafka and settings.log.kafka.delivery == "at_least_once",
+        listeners=listeners_of(found),
         every_outcome=settings.engine.history == "all",
     )
+
+
+def _check_emits(settings: Settings, machines: Mapping[str, Machine]) -> None:
+    """A topic that a machine emits to is declared, as for callbacks."""
+    declared = sorted(settings.publish.topics)
+    for machine in machines.values():
+        for emit in machine.definition.emits():
+            if emit.topic is not None and emit.topic not in declared:
+                msg = (
+                    f"{emit.where}: machine {machine.name!r} emits to the topic {emit.topic!r}, "
+                    "which is not declared; add it to `[publish] topics` of the settings"
+                    f"{hint(emit.topic, declared, 'topics')}"
+                )
+                raise ConfigurationError(msg)
 
 
 def _check_topics(settings: Settings, machines: Iterable[str]) -> None:

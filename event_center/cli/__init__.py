@@ -17,6 +17,7 @@ import typer
 from event_center.cli import (
     casework,
     checking,
+    comparing,
     drawing,
     exchanging,
     letters,
@@ -69,6 +70,7 @@ app.command("cases", rich_help_panel=DESIGN)(casework.cases)
 app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
+app.command("diff", rich_help_panel=RUN)(comparing.diff)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)
@@ -81,6 +83,7 @@ app.command("retry", rich_help_panel=REPAIR)(repairing.retry)
 app.command("skip", rich_help_panel=REPAIR)(repairing.skip)
 app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
 app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
+app.command("forget", rich_help_panel=REPAIR)(repairing.forget)
 app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
 app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)
 app.add_typer(topics.topics, name="topics", rich_help_panel=ARRANGE)

@@ -81,12 +81,12 @@ async def _covered(output: Output, where: Where, named: str, file: Path | None) 
         machine, discover([Path(machine.source)], settings.plugins, settings.root)
     ).machine
     if file is None:
-        taken, heard, refused = covered_by_tests(machine), 0, 0
+        taken, events, refused = covered_by_tests(machine), 0, 0
     else:
         read = [event async for event in _events(file, _envelope(machine, settings))]
         taken, refused = covered_by_events(machine, read)
-        heard = len(read)
-    _print(output, machine, _Counts(taken, heard, refused))
+        events = len(read)
+    _print(output, machine, _Counts(taken, events, refused))
     return Exit.OK
 
 

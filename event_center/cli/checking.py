@@ -10,14 +10,16 @@ problem with the place where it is to be mended. It opens no log, but imports th
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 from event_center.app.machines import load_file, machine_files
 from event_center.app.settings import Settings
 from event_center.app.wiring import envelopes, make_plan
+from event_center.cli.annotations import Found, github, sarif
 from event_center.cli.exits import Exit
 from event_center.cli.options import AsJson, Config
 from event_center.cli.output import Output
@@ -29,11 +31,13 @@ from event_center.errors import (
     PluginError,
 )
 from event_center.machine import Machine
+from event_center.machine.conditions import circles, remarks
 from event_center.machine.explanations import EXPLANATIONS, explained_plainly
 from event_center.machine.problems import Code
 from event_center.machine.trial import failures
 from event_center.plugins.callbacks import Callbacks
 from event_center.plugins.discovery import discover
+from event_center.plugins.listening import listeners_of
 from event_center.plugins.registry import resolve, unclaimed
 
 _PLACE = re.compile(
@@ -41,18 +45,13 @@ _PLACE = re.compile(
 )
 
 
-class Found(NamedTuple):
-    """One problem, or one warning."""
+class Form(StrEnum):
+    """How `check` says what it found."""
 
-    source: str | None
-    line: int | None
-    column: int | None
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        place = ":".join(str(part) for part in self[:3] if part is not None)
-        return " ".join(part for part in (place, self.code, self.message) if part)
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
 
 
 class _Check:
@@ -61,6 +60,7 @@ class _Check:
     def __init__(self) -> None:
         self.problems: list[Found] = []
         self.warnings: list[Found] = []
+        self.notes: list[Found] = []
         self.machines: list[Machine] = []
         self.callbacks = 0
         self.topics = 0
@@ -94,7 +94,17 @@ class _Check:
                 self._lines("plugin", str(error))
                 continue
             self.machines += found
+            for machine in found:
+                self._remark(machine)
             self.problems += [Found(shown(one.source), *one[1:]) for one in problems]
+
+    def _remark(self, machine: Machine) -> None:
+        """What may be wrong with its guards, and what nobody can decide about them."""
+        source, definition = shown(machine.source), machine.definition
+        for place, message in circles(definition):
+            self.warnings.append(Found(source, *place, Code.ENDLESS, message))
+        for place, message in remarks(definition):
+            self.notes.append(Found(source, *place, "guard", message))
 
     def _bind(self, settings: Settings) -> None:
         files = [Path(machine.source) for machine in self.machines]
@@ -105,13 +115,18 @@ class _Check:
             return
         for machine in self.machines:
             self._resolve(machine, found)
+        try:
+            listeners_of(found)
+        except PluginError as error:
+            self._lines("plugin", str(error))
         names = [machine.name for machine in self.machines]
         if not self.problems:
             self.warnings += [_found("plugin", text) for text in unclaimed(found, names)]
 
     def _resolve(self, machine: Machine, found: list[Callbacks]) -> None:
         try:
-            bound = resolve(machine, found)
+            others = [one for one in self.machines if one.name == machine.name]
+            bound = resolve(machine, found, others)
         except PluginError as error:
             self._lines("plugin", str(error))
             return
@@ -167,21 +182,48 @@ def check(
         str | None,
         typer.Option(metavar="CODE", help="Say what a problem's code means, with an example."),
     ] = None,
+    form: Annotated[
+        Form | None,
+        typer.Option(
+            "--format",
+            help="How to say what is found: text, json, sarif (for code hosts and editors), or "
+            "github (annotations of GitHub Actions).",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(help="Say as well what could not be decided about guards."),
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Check settings, machines and plugins: every problem, with file, line and column."""
-    output, found = Output(as_json=as_json), _Check()
+    form = form or (Form.JSON if as_json else Form.TEXT)
+    output, found = Output(as_json=form in {Form.JSON, Form.SARIF}), _Check()
     if explain is not None:
         _explain(output, explain)
         return
     found.all(Where(config, None), machines or [])
-    if output.as_json:
-        output.json(_answer(found))
-    else:
-        _print(output, found)
+    if not verbose:
+        found.notes.clear()
+    match form:
+        case Form.JSON:
+            output.json(_answer(found))
+        case Form.SARIF:
+            output.json(sarif(found.problems, found.warnings, found.notes))
+        case Form.GITHUB:
+            _annotate(output, found)
+        case Form.TEXT:
+            _print(output, found)
     if found.problems:
         raise typer.Exit(Exit.NOTHING)
+
+
+def _annotate(output: Output, found: _Check) -> None:
+    levels = (("error", found.problems), ("warning", found.warnings), ("notice", found.notes))
+    for level, some in levels:
+        for one in some:
+            output.say(github(level, one))
 
 
 def _explain(output: Output, text: str) -> None:
@@ -201,10 +243,13 @@ def _answer(found: _Check) -> dict[str, Any]:
         "machines": [machine.name for machine in found.machines],
         "problems": [problem._asdict() for problem in found.problems],
         "warnings": [warning._asdict() for warning in found.warnings],
+        **({"notes": [note._asdict() for note in found.notes]} if found.notes else {}),
     }
 
 
 def _print(output: Output, found: _Check) -> None:
+    for note in found.notes:
+        output.say(f"note: {note}")
     for warning in found.warnings:
         output.say(f"warning: {warning}", style="yellow")
     for problem in found.problems:

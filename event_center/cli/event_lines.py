@@ -26,7 +26,7 @@ from event_center.errors import ConfigurationError, Undecodable
 from event_center.model import Outgoing, Reason, Record
 from event_center.wire.envelope import Envelope
 
-CHUNK = 1 << 16
+CHUNK_BYTES = 1 << 16
 """Bytes of one read: what a pipe holds."""
 STDIN = Path("-")
 
@@ -82,11 +82,11 @@ async def _chunk(stream: BinaryIO, path: Path) -> bytes:
     """What can be read at once; of stdin, what is there now."""
     if path != STDIN:
         await anyio.lowlevel.checkpoint()
-        return stream.read(CHUNK)
+        return stream.read(CHUNK_BYTES)
     # A file in the place of stdin can not be waited for, and need not be.
     with suppress(PermissionError):
         await anyio.wait_readable(stream.fileno())
-    return os.read(stream.fileno(), CHUNK)
+    return os.read(stream.fileno(), CHUNK_BYTES)
 
 
 def line_record(

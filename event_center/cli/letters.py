@@ -30,7 +30,9 @@ dead_letters = typer.Typer(
 )
 
 POLL_S = 0.05
-"""How often to look whether a replayed letter has left its sequence."""
+"""
+How often to look whether a replayed letter has left its sequence: at once for who sits before it.
+"""
 
 
 def _place(text: str) -> Any:

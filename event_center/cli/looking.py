@@ -131,6 +131,7 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
     for title, columns, rows in (
         ("timers", ("id", "due"), shown["timers"]),
         ("owed runs", ("callback", "seq", "attempt", "due"), shown["owed"]),
+        ("jobs", ("callback", "seq", "attempt", "due"), shown["jobs"]),
         (
             "waiting",
             ("number", "event", "at", "deferred", "topic", "offset"),
@@ -232,7 +233,7 @@ def print_stats(output: Output, counted: Stats) -> None:
         ("EVENTS", "COUNT"),
         [(name, str(count)) for name, count in events.items() if count or name == "read"],
     )
-    rest = ("redelivered", "lost", "transitions", "timers", "runs", "letters", "lag")
+    rest = ("redelivered", "lost", "transitions", "timers", "runs", "jobs", "letters", "lag")
     rows = [(f"waiting, {name}", n) for name, n in counted["waiting"].items() if n]
     rows += [(name, counted[name]) for name in rest if counted[name] or name == "lag"]
     output.say("")

@@ -1,5 +1,5 @@
 """
-The commands that change one workflow: `pause`, `resume`, `retry`, `skip`, `cancel`, `set-state`.
+The commands that change one workflow: `pause`, `resume`, `retry`, `skip`, `cancel`, `set-state`, `forget`.
 
 Each is a record in the log with an id, who asked and why; the daemon decides it ahead of everything
 that waits, and its answer is read from the history. `client.commands` has the next step.
@@ -60,7 +60,8 @@ retry = _asking(
 )
 skip = _asking(
     Verb.SKIP,
-    "Give up what fails, the owed callback or the event that can not be decided, and go on behind it.",
+    "Give up what fails and go on behind it: the owed callback, the event that can not be decided, or "
+    "jobs.",
 )
 cancel = _asking(
     Verb.CANCEL,
@@ -83,6 +84,24 @@ def set_state(
     """Put one workflow into a state, as if a transition had led there: its entry and timers begin."""
     output = Output(as_json=as_json)
     command = make_command(Verb.SET_STATE, workflow_id, reason=reason, args={"state": state})
+    within_s = patience(dry_run, no_wait, wait)
+    ask(output, Where(config, log), partial(_command, output, command, within_s))
+
+
+def forget(
+    workflow_id: Id,
+    *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: it must be told.")],
+    dry_run: DryRun = False,
+    wait: Wait = WAIT,
+    no_wait: NoWait = False,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove one workflow, whatever its state: what waits is discarded, what it owes given up."""
+    output = Output(as_json=as_json)
+    command = make_command(Verb.FORGET, workflow_id, reason=reason)
     within_s = patience(dry_run, no_wait, wait)
     ask(output, Where(config, log), partial(_command, output, command, within_s))
 

@@ -23,7 +23,7 @@ from event_center.errors import LogUnavailable
 from event_center.log.port import Log
 
 WAIT_S = 3.0
-"""How long a command that somebody sits before waits for a cluster that does not answer."""
+"""How long a command waits for a cluster that does not answer: somebody sits before it."""
 
 
 class Where(NamedTuple):

@@ -22,7 +22,7 @@ from event_center.wire import history
 from event_center.wire.command import Command, Verb
 
 POLL_S = 0.05
-"""How often `answer` looks for it."""
+"""How often `answer` looks for it: no bell of another process reaches this one."""
 
 
 def make_command(

@@ -33,8 +33,12 @@ from event_center.wire.migration import MIGRATION_KEY, Note, Stage
 CUT_PARTS = 2_000
 """Entries and records in one cut: few enough that no broker and no disk is kept long."""
 CUT_BYTES = 2_000_000
+"""Bytes of entries and records in one cut: two batches on Kafka, and a moment of a disk."""
 TAKE_S = 60.0
-"""How long the group of the target may take to give us every shard."""
+"""
+How long the group of the target may take to give us every shard: nobody else is in it, so that what
+takes a minute hangs.
+"""
 
 
 class TargetShard:

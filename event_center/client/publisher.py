@@ -18,7 +18,7 @@ import orjson
 
 from event_center.errors import InvariantError, LogError, Unknown
 from event_center.log.port import Log
-from event_center.model import MAX_ID, RESERVED, Json, Outgoing, Position, is_workflow_id
+from event_center.model import MAX_ID_BYTES, RESERVED, Json, Outgoing, Position, is_workflow_id
 from event_center.wire.history import rfc3339
 
 BATCH = 500
@@ -81,7 +81,7 @@ def check_workflow_id(workflow_id: str) -> None:
     if not is_workflow_id(workflow_id):
         size = len(workflow_id.encode("utf-8", "replace"))
         raise ValueError(
-            f"workflow_id {workflow_id[:80]!r} has {size} bytes; write 1 to {MAX_ID}, without "
+            f"workflow_id {workflow_id[:80]!r} has {size} bytes; write 1 to {MAX_ID_BYTES}, without "
             "control characters"
         )
 

@@ -17,7 +17,7 @@ import anyio
 from event_center.client.app import App
 from event_center.errors import EventCenterError, FormatError
 from event_center.log.port import Log, TopicInfo
-from event_center.model import Outcome, Shard
+from event_center.model import Outcome, Shard, Status
 from event_center.wire.entries import SHARD_KEY, ShardEntry
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ async def stats(log: Log, app: App) -> Stats:
         "transitions": sum(entry.transitions for entry in both),
         "timers": sum(entry.timers for entry in both),
         "runs": sum(entry.runs for entry in both),
+        "jobs": sum(entry.jobs for entry in both),
         "workflows": _workflows(both),
         "lag": sum(topic["lag"] for topic in topics.values()),
         "topics": topics,
@@ -95,6 +96,8 @@ def _workflows(entries: list[ShardEntry]) -> dict[str, Any]:
     statuses: Counter[str] = Counter()
     for entry in entries:
         for place, count in entry.counts.items():
+            if place.status is Status.EXPECTED:
+                continue  # there is no such workflow yet: its events are counted as held
             states.setdefault(place.machine, Counter())[place.state] += count
             statuses[str(place.status)] += count
     return {

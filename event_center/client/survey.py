@@ -20,7 +20,7 @@ from event_center.client.tally import Tally
 from event_center.errors import FormatError, MigrationError
 from event_center.log.ownership import offset_key
 from event_center.log.port import Log
-from event_center.model import Shard
+from event_center.model import Shard, Status
 from event_center.wire import migration as note_wire
 from event_center.wire import snapshot as snapshot_wire
 from event_center.wire import waiting as waiting_wire
@@ -37,7 +37,7 @@ from event_center.wire.migration import MIGRATION_KEY
 from event_center.wire.snapshot import STOPPED
 
 SHOWN = 5
-"""Problems that a message names one by one."""
+"""Problems that a message names one by one: who mends these has most likely mended all."""
 
 
 class Kind(StrEnum):
@@ -176,7 +176,8 @@ class _Shelf:
         self._source = source
         self._home = target.app.home
         self._found = found
-        self._stopped: set[str] = set()
+        self._stopped: dict[str, str] = {}
+        """What events of workflows that nothing moves are counted as."""
         self._said: Counter[str] = Counter()
         """How many waiting entries the snapshots speak of."""
         self._waiting: list[tuple[str, bool]] = []
@@ -204,7 +205,7 @@ class _Shelf:
             )
         for workflow_id, deferred in self._waiting:
             cause = "deferred" if deferred else "queued"
-            cause = "parked" if workflow_id in self._stopped else cause
+            cause = self._stopped.get(workflow_id, cause)
             self._found.shards[self._home(workflow_id)].waiting[cause] += 1
 
     def _one(self, key: bytes, value: bytes) -> None:
@@ -224,12 +225,14 @@ class _Shelf:
         snapshot = snapshot_wire.decode(workflow_id, value)
         where: Counted = snapshot.counted
         if snapshot.status in STOPPED:
-            self._stopped.add(workflow_id)
+            expected = snapshot.status is Status.EXPECTED
+            self._stopped[workflow_id] = "held" if expected else "parked"
         if snapshot.waiting:
             self._said[workflow_id] = snapshot.waiting
         self._found.open_letters += snapshot.letters_last - snapshot.letters_next
-        counts = self._found.shards[self._home(workflow_id)].counts
-        counts[where] = counts.get(where, 0) + 1
+        entry = self._found.shards[self._home(workflow_id)]
+        entry.counts[where] = entry.counts.get(where, 0) + 1
+        entry.jobs += len(snapshot.jobs)
         self._found.entries.add(key, note_wire.unplaced(workflow_id, value))
 
     def _compare(self) -> None:

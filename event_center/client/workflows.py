@@ -15,7 +15,7 @@ from event_center.client.app import App
 from event_center.client.stats import shard_entry
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import Entry, Log
-from event_center.model import Event, Shard, Snapshot, Snapshotted
+from event_center.model import Event, Owed, Shard, Snapshot, Snapshotted, Status
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import (
@@ -43,6 +43,7 @@ class Wanted:
     state: str | None = None
     """One of the states that the workflow is in, or its whole configuration."""
     status: str | None = None
+    """None asks for workflows, and not for those that events are held for."""
     entered_before_ms: int | None = None
     """Only those that have been in their state since before this time."""
 
@@ -50,7 +51,7 @@ class Wanted:
         """Whether a snapshot's first line fits."""
         return (
             self.machine in {None, head.machine}
-            and self.status in {None, head.status}
+            and (self.status == head.status if self.status else head.status != Status.EXPECTED)
             and (self.state in {None, head.state} or self.state in head.state.split("|"))
         )
 
@@ -150,16 +151,21 @@ async def show(log: Log, app: App, workflow_id: str) -> dict[str, Any] | None:
             {"id": timer.id, "seq": timer.seq, "due": _time(timer.due_ms)}
             for timer in snapshot.timers
         ],
-        "owed": [
-            {"callback": o.name, "seq": o.seq, "attempt": o.attempt, "due": _time(o.due_ms)}
-            for o in snapshot.owed
-        ],
+        "owed": _runs(snapshot.owed),
+        "jobs": _runs(snapshot.jobs),
         "cause": None if snapshot.cause is None else _event(snapshot.cause),
         "waiting": {"count": snapshot.waiting, "first": first},
         "seen": snapshot.seen,
         "as_of": {"shard": shard, "cut": entry.cut, "offsets": entry.offsets},
     }
     return shown
+
+
+def _runs(owed: tuple[Owed, ...]) -> list[dict[str, Any]]:
+    return [
+        {"callback": o.name, "seq": o.seq, "attempt": o.attempt, "due": _time(o.due_ms)}
+        for o in owed
+    ]
 
 
 def _condition(snapshot: Snapshot) -> dict[str, Any]:
@@ -236,6 +242,7 @@ def _waiting_one(app: App, key: bytes, value: bytes) -> dict[str, Any]:
         "event": name,
         "at": _time(entry.record.timestamp_ms),
         "deferred": entry.deferred,
+        "held_until": _time(entry.due_ms),
         "topic": entry.topic,
         "partition": entry.partition,
         "offset": entry.record.offset,

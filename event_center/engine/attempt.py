@@ -16,7 +16,9 @@ from event_center.machine.decision import Retry
 from event_center.model import Failure
 
 LONGEST_S = 366 * 86_400.0
-"""The longest delay that a callback can ask for."""
+"""
+The longest delay that a callback can ask for: a year and a day is a mistake, or a state of its own.
+"""
 LARGEST = 700.0
 """The logarithm of the largest growth of a delay that is worked out: soon after it floats end."""
 MAX_MESSAGE = 2_000

@@ -14,6 +14,7 @@ import structlog
 log = structlog.get_logger()
 
 RETRY_MIN_S = 0.05
+"""The first pause after trouble: most are over at once."""
 RETRY_MAX_S = 5.0
 """
 What the log refused is tried again between these distances: soon, for most troubles are over at once;

@@ -16,6 +16,7 @@ from event_center.engine.intake import IDS, id_hash
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
+from event_center.engine.retention import Retention
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
@@ -57,6 +58,7 @@ class Commands:
         turn: Turn,
         effects: Effects,
         runners: Runners,
+        retention: Retention,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
@@ -66,7 +68,9 @@ class Commands:
         self._waiting = waiting
         self._turn = turn
         self._effects = effects
+        self._jobs = effects.jobs
         self._runners = runners
+        self._retention = retention
         self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {
             Verb.PAUSE: self._pause,
             Verb.RESUME: self._resume,
@@ -76,6 +80,7 @@ class Commands:
             Verb.SET_STATE: self._set_state,
             Verb.DISCARD: self._discard,
             Verb.REPLAY: self._replay,
+            Verb.FORGET: self._forget,
         }
 
     def take(self, batch: Batch) -> None:
@@ -103,7 +108,9 @@ class Commands:
             self._letters.stray(record, position, reason, str(error), workflow_id=workflow_id)
             return
         told = command._asdict() | {"verb": str(command.verb)}
-        if snapshot is None:
+        if snapshot is None or (
+            snapshot.status is Status.EXPECTED and command.verb is not Verb.FORGET
+        ):
             self._ledger.stray(
                 Outcome.REJECTED, position, told | {"reason": Reason.UNKNOWN_WORKFLOW}
             )
@@ -113,15 +120,18 @@ class Commands:
             self._ledger.stray(Outcome.DUPLICATE, position, told)
             return
         snapshot.ids = (*snapshot.ids[1 - IDS :], number)
-        refusal = self._verbs[command.verb](snapshot, command, position)
-        self._tell(snapshot, command, position, refusal)
+        misfit = self._verbs[command.verb](snapshot, command, position)
+        self._tell(snapshot, command, position, misfit)
+        if command.verb is Verb.FORGET and not misfit:
+            self._retention.remove(snapshot, "forgotten")
+            return
         self._turn.advance(snapshot)
         self._effects.start(snapshot)
 
     def _tell(
-        self, snapshot: Snapshot, command: Command, position: Position, refusal: Misfit
+        self, snapshot: Snapshot, command: Command, position: Position, misfit: Misfit
     ) -> None:
-        outcome = Outcome.REJECTED if refusal else Outcome.APPLIED
+        outcome = Outcome.REJECTED if misfit else Outcome.APPLIED
         self._ledger.entry.outcomes[outcome] += 1
         self._ledger.dirty[snapshot.workflow_id] = snapshot
         data = {
@@ -138,8 +148,8 @@ class Commands:
             "outcome": outcome,
             **position._asdict(),
         }
-        if refusal:
-            data |= {"reason": Reason.NOT_APPLICABLE, "detail": refusal}
+        if misfit:
+            data |= {"reason": Reason.NOT_APPLICABLE, "detail": misfit}
         self._ledger.tell(history.COMMAND, snapshot.workflow_id, str(position), data)
 
     # -- stopping and going on -----------------------------------------------------------------
@@ -164,8 +174,10 @@ class Commands:
         return ""
 
     def _retry(self, snapshot: Snapshot, _command: Command, _position: Position) -> Misfit:
-        if snapshot.status not in {Status.PARKED, Status.RETRYING}:
+        failed = self._jobs.failed(snapshot)
+        if snapshot.status not in {Status.PARKED, Status.RETRYING} and not failed:
             return f"nothing of it failed: it is {snapshot.status}"
+        self._jobs.again(snapshot, failed)
         if snapshot.owed and snapshot.workflow_id not in self._workflows.runs:
             snapshot.owed = (snapshot.owed[0]._replace(attempt=0, due_ms=0), *snapshot.owed[1:])
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
@@ -177,6 +189,7 @@ class Commands:
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         snapshot.parked = None
         snapshot.loop = 0
+        self._jobs.again(snapshot, self._jobs.lost(snapshot))
         self._ledger.status(snapshot, standing(snapshot), mailbox)
         self._timers.arm(snapshot)
         if snapshot.deciding_due_ms:
@@ -186,19 +199,24 @@ class Commands:
     # -- giving up -----------------------------------------------------------------------------
 
     def _skip(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
-        """Give the owed run up, or the event that can not be decided."""
+        """Give up the owed run, or the event that can not be decided, or jobs: first those that failed."""
         why = f"skipped by {command.by or 'an operator'}"
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
+        head = mailbox.deciding and mailbox.deciding.event
+        ending = self._jobs.tried(snapshot, head.name if head else snapshot.deciding_event)
         if snapshot.owed:
             self._drop_run(snapshot)
             self._turn.give_up(snapshot, why)
+        elif snapshot.jobs and (ending or not (snapshot.deciding_attempt or mailbox.deciding)):
+            self._drop_run(snapshot)
+            self._jobs.give_up(snapshot, why, ending or self._jobs.lost(snapshot) or None)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
             tried = self._tried(snapshot, mailbox)
             self._drop_run(snapshot)
             if tried is not None:
                 self._skip_event(snapshot, mailbox, tried, why)
         else:
-            return "it owes no run and no event of it failed"
+            return "it owes no run, has no job, and no event of it failed"
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
         snapshot.failure = None
         snapshot.parked = None
@@ -223,8 +241,15 @@ class Commands:
         if tried.timer is not None:
             self._turn.drop_timer(snapshot, tried.timer)
             return
-        self._ledger.decided(snapshot, tried)
-        event = self._plan.event_of(tried) or Event("", None, None, 0, (), tried.topic)
+        self._discard_event(snapshot, tried, why)
+
+    def _discard_event(self, snapshot: Snapshot, item: Waiting, why: str) -> None:
+        """A waiting record is not decided any more."""
+        self._ledger.decided(snapshot, item)
+        event = self._plan.event_of(item)
+        if event is None:
+            offset = -1 if item.record is None else item.record.offset
+            event = Event("", None, None, 0, (), item.topic, item.partition, offset)
         self._ledger.outcome(snapshot, event, Outcome.DISCARDED, Reason.BY_OPERATOR, detail=why)
 
     def _cancel(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
@@ -232,7 +257,9 @@ class Commands:
         if snapshot.result is not None:
             return "it is finished"
         self._drop_run(snapshot)
-        self._turn.give_up(snapshot, f"cancelled by {command.by or 'an operator'}")
+        why = f"cancelled by {command.by or 'an operator'}"
+        self._turn.give_up(snapshot, why)
+        self._jobs.give_up(snapshot, why)
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         mailbox.recheck = True
         snapshot.seq += 1
@@ -241,6 +268,18 @@ class Commands:
         snapshot.timers = ()
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
         self._go_on(snapshot)
+        return ""
+
+    def _forget(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
+        """Give up and discard all of it; its removal follows when this command has its outcome."""
+        if not command.reason:
+            return "forget needs a reason"
+        why = f"forgotten by {command.by or 'an operator'}"
+        self._drop_run(snapshot)
+        self._turn.give_up(snapshot, why)
+        for item in self._workflows.mailbox(snapshot.workflow_id).items():
+            if item.record is not None:
+                self._discard_event(snapshot, item, why)
         return ""
 
     def _drop_run(self, snapshot: Snapshot) -> None:
@@ -258,7 +297,9 @@ class Commands:
     def _set_state(self, snapshot: Snapshot, command: Command, position: Position) -> Misfit:
         """Put the workflow into a state, as if a transition had led there."""
         state = command.args.get("state")
-        machine = self._plan.machines.get(snapshot.machine)
+        # Who is pinned to a version that is not there any more can be put into the loaded one.
+        loaded = self._plan.machines.get(snapshot.machine)
+        machine = self._plan.machine_of(snapshot) or loaded
         if machine is None:
             return f"machine {snapshot.machine} is not loaded"
         if not (isinstance(state, str) and machine.can_enter(state)):
@@ -276,13 +317,14 @@ class Commands:
         event = Event("@set-state", None, None, self._ledger.now_ms, (), f"command/{position}")
         snapshot.seq += 1
         snapshot.result = snapshot.failure = None
-        snapshot.closed_at_ms = snapshot.loop = 0
+        snapshot.closed_at_ms = snapshot.over_ms = snapshot.loop = 0
         snapshot.version = machine.version
         snapshot.parked = None
         snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
         if snapshot.status in STOPPED:
             mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.ACTIVE, mailbox)
+        self._jobs.give_up(snapshot, "left by @set-state")  # the machine may have no jobs any more
         self._turn.enter(snapshot, event, decision)
         self._ledger.applied(snapshot, event, before, "applied")
         return ""
@@ -299,19 +341,19 @@ class Commands:
         return ""
 
     def _discard(self, snapshot: Snapshot, command: Command, _position: Position) -> Misfit:
-        refusal = self._number(snapshot, command)
-        if not refusal:
+        misfit = self._number(snapshot, command)
+        if not misfit:
             snapshot.letters_next += 1
-        return refusal
+        return misfit
 
     def _replay(self, snapshot: Snapshot, command: Command, position: Position) -> Misfit:
         """Decide the event of the next open letter, as if it came now."""
-        refusal = self._number(snapshot, command)
+        misfit = self._number(snapshot, command)
         name = command.args.get("event")
-        if not refusal and not isinstance(name, str):
-            refusal = "the replay names no event"
-        if refusal:
-            return refusal
+        if not misfit and not isinstance(name, str):
+            misfit = "the replay names no event"
+        if misfit:
+            return misfit
         if self._waiting.busy(snapshot):
             return "a run of it is under way, or it is stopped: replay when it is idle"
         origin = f"letter/{snapshot.letters_next}/{position}"

@@ -23,11 +23,19 @@ from event_center.log.port import Cut, Lease, Log
 class Cutting:
     """Cuts for one shard."""
 
-    def __init__(self, log: Log, stop: Stop, on_settled: Callable[[Parts], None]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        stop: Stop,
+        on_settled: Callable[[Parts], None],
+        on_cut: Callable[[Cut], None] | None = None,
+    ) -> None:
         self._log = log
         self._stop = stop
         self._on_settled = on_settled
         """Called when a cut is durable, and what it made so has been started."""
+        self._on_cut = on_cut
+        """Called with each cut that is durable; None: nobody listens."""
         self.under_way = False
         """A cut is built and nobody has heard yet how its commit ended."""
         self.wider = False
@@ -56,7 +64,8 @@ class Cutting:
     def _finished(self, parts: Parts) -> bool:
         if not self._stop.asked:
             return False
-        return self._stop.late or (not parts.workflows.runs and parts.ledger.clean)
+        under_way = parts.workflows.runs or parts.workflows.jobs
+        return self._stop.late or (not under_way and parts.ledger.clean)
 
     async def _cut(self, parts: Parts, lease: Lease) -> None:
         ledger = parts.ledger
@@ -68,6 +77,8 @@ class Cutting:
             await self._commit(parts, lease, cut)
         finally:
             self.under_way = False
+        if self._on_cut is not None:
+            self._on_cut(cut)
         for snapshot in ledger.committed():
             parts.effects.start(snapshot)
         reach(Step.CUT_SETTLED)

@@ -2,9 +2,10 @@
 Decide callbacks: `before`, `exit` and `actions` of one transition, awaited one by one before its accept.
 
 The event stays its workflow's `deciding` meanwhile, and waits like any other: a cut gives it an entry,
-and after a crash it is decided anew, with the same idempotency keys. What the callbacks emit leaves
-with the accept. The turn begins this and gets the event back, to accept it or to deal with the failure.
-The third of a run's numbered steps (`run`), decided, is the end of `_heard` here.
+and after a crash it is decided anew, with the same idempotency keys. What the callbacks emit, and what
+the machine itself emits, leaves with the accept. The turn begins this and gets the event back, to
+accept it or to deal with the failure. The third of a run's numbered steps (`run`), decided, is the end of
+`_heard` here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from event_center.engine.workflow import STOPPED, Waiting, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Transition
-from event_center.model import Event, Snapshot
+from event_center.model import Event, Outgoing, Snapshot
 from event_center.plugins.context import Context
 
 
@@ -49,9 +50,20 @@ class Deciding:
         self._decider = decider
 
     def begin(self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition) -> None:
-        """Await them; the decider hears of the end."""
+        """Await them; the decider hears of the end. At once, if the transition only emits."""
+        try:
+            records = self._outbox.declared(snapshot, event, decision.emits)
+        except PluginError as error:
+            self._failing.failed(snapshot, event, item, error)
+            return
+        if not decision.decide:
+            self._decider.accept(snapshot, event, item, decision)
+            self._ledger.records += records
+            return
         self._workflows.mailbox(snapshot.workflow_id).deciding = item
-        self.next(_Hearing(snapshot, event, item, decision))
+        hearing = _Hearing(snapshot, event, item, decision)
+        hearing.records = records
+        self.next(hearing)
 
     def next(self, hearing: _Hearing) -> None:
         """Start the next callback, or accept after the last."""
@@ -59,6 +71,7 @@ class Deciding:
         if hearing.done == len(decision.decide):
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
             self._decider.accept(snapshot, event, hearing.item, decision)
+            self._ledger.records += hearing.records
             for context in hearing.contexts:
                 self._outbox.send(context)
             self._decider.go_on(snapshot)
@@ -74,7 +87,7 @@ class Deciding:
             deadline_ms=self._ledger.now_ms + action.timeout_ms,
             topics=self._plan.publishable,
         )
-        callback = self._plan.callback(snapshot.machine, action.name)
+        callback = self._plan.callback(snapshot, action.name)
         run = _DecideRun(callback, context, action.timeout_ms / 1000)
         run.hearing, run.deciding = hearing, self
         self._workflows.runs[snapshot.workflow_id] = run
@@ -82,7 +95,6 @@ class Deciding:
 
     def ended(self, hearing: _Hearing, run: Run, value: Any, error: BaseException | None) -> None:
         """A decide callback has returned or raised."""
-        self._ledger.tick()
         snapshot = hearing.snapshot
         runs = self._workflows.runs
         if self._workflows.gone or runs.get(snapshot.workflow_id) is not run:
@@ -90,6 +102,7 @@ class Deciding:
         del runs[snapshot.workflow_id]
         if isinstance(error, Interrupted):
             return
+        self._ledger.tick()  # after the checks: who drops a run is in the middle of a step
         decided = partial(self._heard, hearing, run, value, error)
         if snapshot.status in STOPPED:
             self._workflows.mailbox(snapshot.workflow_id).unfinished = decided
@@ -108,7 +121,7 @@ class Deciding:
             self._decider.go_on(snapshot)
         else:
             if returned is not None:
-                machine = self._plan.machines[snapshot.machine]
+                machine = self._plan.running(snapshot)
                 if returned.name not in machine.events:
                     say_unknown(snapshot, machine, run.callback, returned.name)
                 # It may need decide callbacks of its own: through the inbox it is durable as well.
@@ -123,15 +136,21 @@ class Deciding:
 class _Hearing:
     """One event whose decide callbacks are awaited."""
 
-    __slots__ = ("contexts", "decision", "done", "event", "item", "snapshot")
+    __slots__ = ("contexts", "decision", "done", "event", "item", "records", "snapshot")
 
     def __init__(
-        self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        item: Waiting,
+        decision: Transition,
     ) -> None:
         self.snapshot = snapshot
         self.event = event
         self.item = item
         self.decision = decision
+        self.records: list[Outgoing] = []
+        """What the transition emits by itself."""
         self.done = 0
         """How many of the callbacks have returned."""
         self.contexts: list[Context] = []

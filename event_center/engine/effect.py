@@ -15,12 +15,14 @@ from typing import Any
 
 from event_center.engine.attempt import delay_ms, failure_of
 from event_center.engine.failing import error_event, say_failed, say_parked, say_unknown
+from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run, Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn, done_event
+from event_center.engine.upgrading import machine_for
 from event_center.engine.workflow import STOPPED, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -49,27 +51,36 @@ class Effects:
         timers: Timers,
         outbox: Outbox,
         turn: Turn,
+        jobs: Jobs,
         runners: Runners,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
+        self.jobs = jobs
         self._timers = timers
         self._outbox = outbox
         self._turn = turn
         self._runners = runners
-        self._known: dict[tuple[str, str, str], Known] = {}
-        """By machine, state and callback: looked up once."""
+        self._known: dict[tuple[str, int, str, str], Known] = {}
+        """By machine, version, state and callback: looked up once."""
         self._eager = frozenset(
             name for name, machine in plan.machines.items() if machine.has_eager
-        )
+        ) | frozenset(name for (name, _), one in plan.older.items() if one.machine.has_eager)
 
     def start(self, snapshot: Snapshot) -> None:
-        """Start what the workflow owes, if it is durable, due and nothing else is under way."""
+        """
+        Start what the workflow owes, if it is durable, due and nothing else is under way.
+
+        Its jobs come after the last entry callback.
+        """
         workflow_id, workflows = snapshot.workflow_id, self._workflows
+        if not snapshot.owed:
+            if snapshot.jobs:
+                self.jobs.start(snapshot)
+            return
         if (
-            not snapshot.owed
-            or snapshot.status in STOPPED
+            snapshot.status in STOPPED
             or workflows.closed
             or workflow_id in workflows.runs
             or self._ledger.promised(workflow_id)
@@ -80,7 +91,7 @@ class Effects:
         if owed.due_ms > self._ledger.now_ms:
             self._timers.due(workflow_id, owed.due_ms)
             return
-        known = self._known.get((snapshot.machine, snapshot.state, owed.name))
+        known = self._known.get((snapshot.machine, snapshot.version, snapshot.state, owed.name))
         if known is None:
             known = self._look_up(snapshot, owed)
         if known is None:
@@ -103,16 +114,16 @@ class Effects:
 
     def _look_up(self, snapshot: Snapshot, owed: Owed) -> Known | None:
         """What is known of an owed run; None if its machine knows it no more."""
-        machine = self._plan.machines.get(snapshot.machine)
+        machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+        if machine is None:
+            return None
         try:
-            if machine is None:
-                return None
             action = machine.effect(snapshot.state, owed.name)
         except KeyError:
             return None
-        callback = self._plan.callback(machine.name, owed.name)
+        callback = self._plan.callback(snapshot, owed.name)
         known = action, callback, machine.done_event(snapshot.state, (owed,))
-        self._known[snapshot.machine, snapshot.state, owed.name] = known
+        self._known[snapshot.machine, snapshot.version, snapshot.state, owed.name] = known
         return known
 
     def _submit(self, snapshot: Snapshot, owed: Owed, known: Known) -> None:
@@ -133,7 +144,7 @@ class Effects:
         run.action = action
         run.key = key
         if done is not None and len(snapshot.owed) > 1:
-            done = self._plan.machines[snapshot.machine].done_event(snapshot.state, snapshot.owed)
+            done = self._plan.running(snapshot).done_event(snapshot.state, snapshot.owed)
         run.done = done
         self._workflows.runs[snapshot.workflow_id] = run
         self._runners.submit(run)
@@ -184,6 +195,8 @@ class Effects:
         event: Event | None = None
         if returned is not None:
             machine = self._plan.machines[snapshot.machine]
+            if machine.version != snapshot.version:
+                machine = self._plan.running(snapshot)
             if returned.name not in machine.events:
                 say_unknown(snapshot, machine, run.callback, returned.name)
             origin = f"run/{owed.seq}/{owed.name}"
@@ -205,7 +218,9 @@ class Effects:
         if snapshot.owed:
             self._ledger.owing[snapshot.workflow_id] = snapshot
         else:
-            snapshot.cause = snapshot.earlier = None
+            snapshot.cause = None
+            if snapshot.earlier is not None:  # they are those of its jobs
+                self.jobs.free(snapshot)
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
         more = {} if returned is None else {"returned": returned.name}
@@ -219,7 +234,7 @@ class Effects:
         failure = failure_of(owed.name, error, now, attempt)
         delay = delay_ms(run.action.retry, attempt, error, run.key)
         say_failed(snapshot, failure, delay, run.callback.file_line)
-        machine = self._plan.machines[snapshot.machine]
+        machine = self._plan.running(snapshot)
         name = machine.error_event(snapshot.state, owed.name)
         if delay is None and machine.has(snapshot.state, name):
             first = partial(self._mark_failed, run, failure)
@@ -248,7 +263,7 @@ class Effects:
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
         snapshot.owed = snapshot.owed[1:]
-        machine = self._plan.machines[snapshot.machine]
+        machine = self._plan.running(snapshot)
         beside = machine.same_state(snapshot.state, run.owed.name)
         self._turn.give_up(snapshot, f"{run.owed.name} failed", beside)
 

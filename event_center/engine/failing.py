@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Decider(Protocol):
-    """Who gets an event back, to accept it or to go on after its failure: the turn."""
+    """Who gets an event back: the turn. `Deciding` calls the first two, `Failing` all but the first."""
 
     def accept(
         self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
@@ -55,9 +55,6 @@ class Decider(Protocol):
     def park(self, snapshot: Snapshot, why: str, item: Waiting | None) -> None:
         """Stop the workflow."""
 
-    def advance(self, snapshot: Snapshot) -> None:
-        """Decide what waits."""
-
 
 class Failing:
     """Deals with the failed events of one shard."""
@@ -73,7 +70,6 @@ class Failing:
         decider: Decider,
     ) -> None:
         self._plan = plan
-        self._machines = plan.machines
         self._workflows = workflows
         self._ledger = ledger
         self._letters = letters
@@ -91,10 +87,10 @@ class Failing:
     ) -> None:
         """The event could not be decided: later again, or `on_error`, or the machine's `on_failure`."""
         attempt = attempts(snapshot, event, item) + 1
-        machine = self._machines[snapshot.machine]
+        machine = self._plan.running(snapshot)
         where, line, delay = "step", "", None
         if action is not None:
-            where, line = action.name, self._plan.callback(machine.name, action.name).file_line
+            where, line = action.name, self._plan.callback(snapshot, action.name).file_line
             delay = delay_ms(action.retry, attempt, error, event.origin)
         elif isinstance(error, GuardFailed):
             where, line = f"guard {error.name}", error.file_line

@@ -13,11 +13,13 @@ from hashlib import blake2b
 
 import structlog
 
+from event_center.engine.attempt import failure_of
+from event_center.engine.holds import Holds
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.turn import Turn
+from event_center.engine.turn import STEP_FAILED, Turn
 from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
@@ -26,7 +28,7 @@ from event_center.machine.decision import accepted_text
 from event_center.machine.definition import Missing
 from event_center.machine.step import Machine
 from event_center.model import (
-    MAX_ID,
+    MAX_ID_BYTES,
     Event,
     Outcome,
     Position,
@@ -34,6 +36,8 @@ from event_center.model import (
     Record,
     Shard,
     Snapshot,
+    Status,
+    Unhandled,
     is_workflow_id,
 )
 from event_center.wire import history
@@ -41,7 +45,7 @@ from event_center.wire import history
 log = structlog.get_logger()
 
 IDS = 64
-"""Event ids that a workflow remembers to find duplicates."""
+"""Event ids that a workflow remembers to find duplicates: 8 bytes each, in every snapshot."""
 MAX_NAME = 10_000
 """Characters of an event's name: history and letters repeat it, and have to fit the log."""
 
@@ -72,6 +76,7 @@ class Intake:
         letters: Letters,
         outbox: Outbox,
         waiting: WaitingRoom,
+        holds: Holds,
         turn: Turn,
     ) -> None:
         self._shard = shard
@@ -81,6 +86,7 @@ class Intake:
         self._letters = letters
         self._outbox = outbox
         self._waiting = waiting
+        self._holds = holds
         self._turn = turn
 
     def take(self, batch: Batch) -> None:  # noqa: C901 - the checks of a record, in their order
@@ -122,7 +128,7 @@ class Intake:
             ):
                 continue
             if snapshot.owed or workflow_id in mailboxes:
-                self._queue(snapshot, event, record)
+                self._queue(snapshot, event, record, machine)
             else:
                 decide(snapshot, event, None, record)
         entry.read += len(batch.records) - redelivered
@@ -177,13 +183,18 @@ class Intake:
 
     def _other(self, snapshot: Snapshot, event: Event) -> bool:
         """The workflow belongs to another machine than the record's topic."""
+        if snapshot.status is Status.EXPECTED:
+            return False  # it belongs to whoever makes it
         detail = f"the workflow is of machine {snapshot.machine}"
         self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.OTHER_MACHINE, detail=detail)
         return True
 
-    def _queue(self, snapshot: Snapshot, event: Event, record: Record) -> None:
+    def _queue(self, snapshot: Snapshot, event: Event, record: Record, machine: str | None) -> None:
         """The workflow is busy, or others wait before this one: it waits too."""
         item = Waiting(event, record, event.topic, event.partition)
+        if snapshot.status is Status.EXPECTED:
+            self._expected(snapshot, event, item, machine)
+            return
         if snapshot.letters_last and open_letters(snapshot):
             self._letters.follow(snapshot, event, item, Reason.BEHIND_LETTER)
             return
@@ -204,12 +215,46 @@ class Intake:
         """A workflow for this event; None if there is none, and the record has its outcome."""
         position = Position(event.topic, event.partition, event.offset)
         if not is_workflow_id(workflow_id):
-            message = f"a workflow_id has up to {MAX_ID} bytes and no control characters"
+            message = f"a workflow_id has up to {MAX_ID_BYTES} bytes and no control characters"
             self._letters.stray(record, position, Reason.BAD_WORKFLOW_ID, message)
             return None
         if self._plan.home.of(workflow_id) != self._shard:
             self._forward(workflow_id, machine, record, event)
             return None
+        definition = self._definition(workflow_id, machine, record, event)
+        if definition is None:
+            return None
+        if definition.missing(event.name) is Missing.HOLD:
+            return self._holds.expect(workflow_id, definition)
+        if not self._makes(definition, workflow_id, record, event):
+            return None
+        snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
+        return snapshot if self._bear(snapshot, definition, record, event) else None
+
+    def _expected(
+        self, snapshot: Snapshot, event: Event, item: Waiting, machine: str | None
+    ) -> None:
+        """An event for a workflow that others are held for: it makes it, or is held too, or neither."""
+        workflow_id = snapshot.workflow_id
+        assert item.record is not None  # noqa: S101 - it was just read
+        name = snapshot.machine if machine is None else machine
+        definition = self._definition(workflow_id, name, item.record, event)
+        if definition is None:
+            return
+        if definition.missing(event.name) is Missing.HOLD:
+            self._holds.take(snapshot, item, definition, event)
+        elif self._makes(definition, workflow_id, item.record, event) and self._bear(
+            snapshot, definition, item.record, event
+        ):
+            self._holds.created(snapshot, item)
+            if not self._waiting.busy(snapshot):
+                self._turn.advance(snapshot)
+
+    def _definition(
+        self, workflow_id: str, machine: str | None, record: Record, event: Event
+    ) -> Machine | None:
+        """The machine that says what to do without a workflow; None: the record has its outcome."""
+        position = Position(event.topic, event.partition, event.offset)
         definition = self._plan.machines.get(machine) if machine is not None else None
         if definition is None:
             if machine is None:
@@ -221,23 +266,55 @@ class Intake:
                     record, position, Reason.UNKNOWN_MACHINE, message, workflow_id=workflow_id
                 )
             return None
-        missing = definition.missing(event.name)
-        if missing is Missing.REJECT:
-            self._missing(workflow_id, position, event, _not_created(definition, event.name))
-            return None
-        if missing is Missing.DEAD_LETTER:
-            message = _not_created(definition, event.name)
-            self._letters.stray(
-                record, position, Reason.UNKNOWN_WORKFLOW, message, workflow_id=workflow_id
-            )
-            return None
-        snapshot = Snapshot(workflow_id, definition.name, definition.version, definition.initial)
+        fault = definition.fault(event)
+        if not fault:
+            return definition
+        if definition.definition.unhandled is Unhandled.DEAD_LETTER:
+            reason = Reason.INVALID_PAYLOAD
+            self._letters.stray(record, position, reason, fault, workflow_id=workflow_id)
+        else:
+            self._missing(workflow_id, position, event, fault, reason=Reason.INVALID_PAYLOAD)
+        return None
+
+    def _bear(self, snapshot: Snapshot, definition: Machine, record: Record, event: Event) -> bool:
+        """The workflow begins, and history says so; if its machine fails there is none, but a letter."""
+        workflow_id = snapshot.workflow_id
+        try:
+            birth = definition.birth(self._ledger.now_ms, event, workflow_id)
+        except STEP_FAILED as error:
+            self._unborn(workflow_id, record, event, error)
+            return False
+        if snapshot.status is Status.EXPECTED:
+            self._ledger.status(snapshot, Status.ACTIVE, self._workflows.mailbox(workflow_id))
         self._workflows.by_id[workflow_id] = snapshot
-        birth = definition.birth(self._ledger.now_ms)
+        snapshot.machine, snapshot.version = definition.name, definition.version
+        snapshot.state = definition.initial
         snapshot.data = birth.data or {}
         self._turn.enter(snapshot, event, birth)
         self._born(snapshot, event)
-        return snapshot
+        return True
+
+    def _makes(self, definition: Machine, workflow_id: str, record: Record, event: Event) -> bool:
+        """Whether the event makes a workflow; if not, the record has its outcome."""
+        missing = definition.missing(event.name)
+        if missing is Missing.CREATE:
+            return True
+        message = _not_created(definition, event.name)
+        position = Position(event.topic, event.partition, event.offset)
+        if missing is Missing.DEAD_LETTER:
+            reason = Reason.UNKNOWN_WORKFLOW
+            self._letters.stray(record, position, reason, message, workflow_id=workflow_id)
+        else:
+            self._missing(workflow_id, position, event, message)
+        return False
+
+    def _unborn(self, workflow_id: str, record: Record, event: Event, error: BaseException) -> None:
+        """What the machine asks at a birth failed: there is no workflow that could be parked."""
+        position = Position(event.topic, event.partition, event.offset)
+        failure = failure_of("birth", error.__cause__ or error, self._ledger.now_ms, 1)
+        message = f"{failure.type}: {failure.message}"
+        self._letters.stray(record, position, Reason.FAILED, message, workflow_id=workflow_id)
+        log.error("intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message)
 
     def _born(self, snapshot: Snapshot, event: Event) -> None:
         self._ledger.dirty[snapshot.workflow_id] = snapshot
@@ -252,9 +329,17 @@ class Intake:
         }
         self._ledger.tell(history.CREATED, snapshot.workflow_id, event.origin, data)
 
-    def _missing(self, workflow_id: str, position: Position, event: Event, detail: str) -> None:
+    def _missing(
+        self,
+        workflow_id: str,
+        position: Position,
+        event: Event,
+        detail: str,
+        *,
+        reason: Reason = Reason.UNKNOWN_WORKFLOW,
+    ) -> None:
         """There is no such workflow, and this event does not make one."""
-        told = {"workflow_id": workflow_id, "event": event.name, "reason": Reason.UNKNOWN_WORKFLOW}
+        told = {"workflow_id": workflow_id, "event": event.name, "reason": reason}
         self._ledger.stray(Outcome.REJECTED, position, told | {"detail": detail})
 
     def _forward(self, workflow_id: str, machine: str | None, record: Record, event: Event) -> None:

@@ -60,7 +60,7 @@ def entries_of(parts: Parts) -> dict[bytes, bytes]:
             if item.record is None or item.gone or item.number < 0:
                 continue
             entry = waiting_wire.WaitingEntry(
-                item.record, item.topic, item.partition, item.deferred
+                item.record, item.topic, item.partition, item.deferred, item.due_ms
             )
             found[entries.waiting_key(workflow_id, item.number)] = waiting_wire.encode(entry)
     found[entries.SHARD_KEY] = parts.entry.encode()

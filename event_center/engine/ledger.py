@@ -67,6 +67,8 @@ class Ledger:
         """The same of the cut that is being committed."""
         self.wake: Callable[[], None] = lambda: None
         """Called when something happened outside the intake: there is something to cut."""
+        self.on_end: Callable[[Snapshot], None] = lambda _: None
+        """Called when all of a finished workflow is over."""
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
         self._workflows = workflows
@@ -182,6 +184,18 @@ class Ledger:
         topic, partition = self._letters
         self.records.append(letter.write(topic, partition, record, origin, why=why))
 
+    def remove(self, snapshot: Snapshot) -> None:
+        """There is no such workflow any more: its snapshot becomes a tombstone. Nothing of it waits."""
+        workflow_id = snapshot.workflow_id
+        if snapshot.counted is not None:
+            self.entry.counts[snapshot.counted] -= 1
+            snapshot.counted = None
+        for noted in (self.dirty, self.owing, self._in_flight):
+            noted.pop(workflow_id, None)
+        self._removed.append(snapshot_key(workflow_id))
+        self._workflows.remove(workflow_id)
+        self._touched = True
+
     def touch(self) -> None:
         """Something changed that only the shard entry shows."""
         self._touched = True
@@ -205,6 +219,13 @@ class Ledger:
             snapshot.waiting -= 1
         self.dirty[snapshot.workflow_id] = snapshot
 
+    def behind(self, snapshot: Snapshot, item: Waiting) -> Waiting:
+        """A waiting record waits on, behind what came later: it has a new entry from the next cut on."""
+        self.decided(snapshot, item)
+        again = Waiting(item.event, item.record, item.topic, item.partition)
+        self.wait(snapshot, again)
+        return again
+
     def defer(self, snapshot: Snapshot, item: Waiting) -> None:
         """A waiting record is set aside by its machine: the entry says so from the next cut on."""
         self.entry.waiting[self._cause(snapshot, item)] -= 1
@@ -227,7 +248,7 @@ class Ledger:
     @staticmethod
     def _cause(snapshot: Snapshot, item: Waiting) -> str:
         if snapshot.status in STOPPED:
-            return "parked"
+            return "held" if snapshot.status is Status.EXPECTED else "parked"
         return "deferred" if item.deferred else "queued"
 
     # -- the cut -------------------------------------------------------------------------------
@@ -248,7 +269,7 @@ class Ledger:
         for snapshot, item in self._unwritten:
             if not item.gone and item.record is not None:
                 kept = waiting_wire.WaitingEntry(
-                    item.record, item.topic, item.partition, item.deferred
+                    item.record, item.topic, item.partition, item.deferred, item.due_ms
                 )
                 entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(kept)
         self._dump(entries)
@@ -292,6 +313,8 @@ class Ledger:
         counts = self.entry.counts
         encode = wire.encode
         for workflow_id, snapshot in self.dirty.items():
+            if snapshot.result is not None:
+                self._end(snapshot)
             value, where = encode(snapshot)
             counted = snapshot.counted
             if where is not counted:
@@ -305,6 +328,15 @@ class Ledger:
         if len(warm) > self._warm:
             workflows.cool()
         self._in_flight, self.owing = self.owing, {}
+
+    def _end(self, snapshot: Snapshot) -> None:
+        """Note since when all of a finished workflow is over, as it is once this cut is made."""
+        waits = snapshot.waiting or snapshot.letters_next < snapshot.letters_last
+        if snapshot.owed or waits or snapshot.status is not Status.FINAL:
+            snapshot.over_ms = 0
+        elif not snapshot.over_ms:
+            snapshot.over_ms = self.now_ms
+            self.on_end(snapshot)
 
     def _check(self) -> None:
         """Promise P1: every record that was read is somewhere."""

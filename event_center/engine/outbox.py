@@ -17,8 +17,10 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError
-from event_center.model import RESERVED, Event, Outgoing
-from event_center.plugins.context import Context, Emitted
+from event_center.machine.decision import Emitted
+from event_center.model import RESERVED, Event, Json, Outgoing, Snapshot
+from event_center.plugins.context import Context
+from event_center.plugins.context import Emitted as Sent
 from event_center.plugins.signatures import checked_result
 from event_center.wire.envelope import inbox_record
 
@@ -63,6 +65,26 @@ class Outbox:
                 f"JSON: {why.message}; names and ids are texts, payloads what JSON can say"
             )
 
+    def result(self, run: Run, value: Json) -> Json | PluginError:
+        """What a job returned, as a restart would find it; an error if the log could not hold it."""
+        context, callback = run.context, run.callback
+        try:
+            if context.emitted is not None or context.published is not None:
+                _keep_sent(context, self._max_bytes)
+            if value is None:
+                return None
+            parts = orjson.dumps(value)
+            _check_size(len(parts), self._max_bytes, "the result")
+        except PluginError as error:
+            return error
+        except WRONG as error:
+            why = failure_of(callback.name, error, 0, context.attempt)
+            return PluginError(
+                f"{callback.file_line}: job {callback.name!r} returned or sent what is not JSON: "
+                f"{why.message}; its result is the payload of `on_done`, and `ctx.emit` sends events"
+            )
+        return orjson.loads(parts)
+
     def send(self, context: Context) -> None:
         """Everything that the callback emitted and published leaves with the next cut."""
         if context.emitted is not None:
@@ -75,6 +97,30 @@ class Outbox:
         if context.published is not None:
             for topic, key, value, headers in context.published:
                 self._ledger.records.append(Outgoing(topic, key, value, headers))
+
+    def declared(
+        self, snapshot: Snapshot, event: Event, emits: tuple[Emitted, ...]
+    ) -> list[Outgoing]:
+        """
+        The records of what a transition emits by itself, made before its accept, which can not fail.
+
+        Raises:
+            PluginError: one is larger than the log can hold.
+        """
+        records = []
+        for number, emit in enumerate(emits):
+            key = f"{snapshot.workflow_id}/{event.origin}/emit/{number}" if self._named else None
+            sent = Event(emit.event, emit.payload, key)
+            if emit.topic is None:
+                record = self._to(emit.workflow_id, emit.machine, sent)
+            else:
+                # The plain form again, which every envelope reads; the log partitions by the key.
+                record = inbox_record(emit.topic, 0, emit.workflow_id, None, sent)
+                record = record._replace(partition=None)
+            size = len(record.value or b"")
+            _check_size(size, self._max_bytes, f"the event {emit.event!r} that is emitted")
+            records.append(record)
+        return records
 
     def forward(self, workflow_id: str, machine: str | None, event: Event) -> bool:
         """Send an event to its workflow's home; False if it is larger so than the log can hold."""
@@ -105,7 +151,7 @@ def _keep_sent(context: Context, max_bytes: int) -> None:
         for one in context.emitted:
             sent = orjson.dumps(tuple(one))
             _check_size(len(sent), max_bytes, f"the event {one.event!r} that was emitted")
-            kept.append(Emitted._make(orjson.loads(sent)))
+            kept.append(Sent._make(orjson.loads(sent)))
         context.emitted = kept
     for published in context.published or ():
         orjson.dumps([name for name, _ in published.headers])

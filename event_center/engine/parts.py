@@ -13,11 +13,14 @@ import structlog
 
 from event_center.engine.commands import Commands
 from event_center.engine.effect import Effects
+from event_center.engine.holds import Holds
 from event_center.engine.intake import Intake
+from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
+from event_center.engine.retention import Retention
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
@@ -35,39 +38,35 @@ log = structlog.get_logger()
 
 
 class Parts:
-    """Intake, turn, effects, timers, commands and ledger of one shard."""
+    """
+    Intake, turn, effects, jobs, timers, commands and ledger of one shard.
+
+    What the turn hands on comes back to it: deciding and failing (both know it as `Decider`) return an
+    event that was awaited or failed, effects and jobs the result of a run.
+    """
 
     def __init__(
         self,
         shard: Shard,
         plan: Plan,
         runners: Runners,
+        job_runners: Runners,
         *,
         where: str,
         wake: Callable[[], None],
         earlier: Callable[[], None],
     ) -> None:
-        self.shard = shard
-        self.entry = ShardEntry()
+        self.shard, self.entry = shard, ShardEntry()
         self.workflows = workflows = Workflows(f"shard {shard} of {where}")
         self._plan = plan
-        self._runners = runners
+        self._runners, self._job_runners = runners, job_runners
         self._watermarks: dict[str, int] = {}
-        writer = HistoryWriter(plan.topics.history, shard, f"/{plan.app}")
-        self.ledger = ledger = Ledger(
-            self.entry,
-            workflows,
-            writer=writer,
-            letters=(plan.topics.dead_letters, shard),
-            clock=plan.clock,
-            warm=plan.limits.warm // plan.home.shards,
-            everything=plan.every_outcome,
-        )
-        ledger.wake = wake
+        self.ledger = ledger = self._ledger(wake)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
-        letters = Letters(plan, ledger)
-        outbox = Outbox(ledger, plan)
+        self.retention = retention = Retention(plan, ledger, timers)
+        letters, outbox = Letters(plan, ledger), Outbox(ledger, plan)
+        self._holds = holds = Holds(plan, workflows, ledger, letters=letters, timers=timers)
         waiting = WaitingRoom(plan, workflows, ledger)
         self.turn = turn = Turn(
             plan,
@@ -79,12 +78,20 @@ class Parts:
             outbox=outbox,
             runners=runners,
         )
-        self.effects = effects = Effects(
-            plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=runners
+        self.jobs = jobs = Jobs(
+            plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=job_runners
         )
-        # What the turn hands on comes back to it in three places: deciding and failing (both know it
-        # as `Decider`) return an event that was awaited or failed, effects the result of a run.
-        turn.on_owed, turn.on_free = effects.start_eager, effects.start
+        self.effects = effects = Effects(
+            plan,
+            workflows,
+            ledger,
+            timers=timers,
+            outbox=outbox,
+            turn=turn,
+            jobs=jobs,
+            runners=runners,
+        )
+        turn.on_owed, turn.on_free, turn.on_jobs = effects.start_eager, effects.start, jobs.entered
         self._intake = Intake(
             plan,
             workflows,
@@ -93,6 +100,7 @@ class Parts:
             letters=letters,
             outbox=outbox,
             waiting=waiting,
+            holds=holds,
             turn=turn,
         )
         self._commands = Commands(
@@ -105,7 +113,22 @@ class Parts:
             turn=turn,
             effects=effects,
             runners=runners,
+            retention=retention,
         )
+
+    def _ledger(self, wake: Callable[[], None]) -> Ledger:
+        plan = self._plan
+        ledger = Ledger(
+            self.entry,
+            self.workflows,
+            writer=HistoryWriter(plan.topics.history, self.shard, f"/{plan.app}"),
+            letters=(plan.topics.dead_letters, self.shard),
+            clock=plan.clock,
+            warm=plan.limits.warm // plan.home.shards,
+            everything=plan.every_outcome,
+        )
+        ledger.wake = wake
+        return ledger
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
@@ -148,12 +171,18 @@ class Parts:
         for run in list(self.workflows.runs.values()):
             if run.task is None:
                 self._runners.cancel(run, Interrupted())
+        self._end_jobs()  # they last: who comes next begins them anew
 
     def end(self) -> None:
         """Whatever still ends here counts for nothing any more; callbacks under way are cancelled."""
         self.workflows.closed = self.workflows.gone = True
         for run in list(self.workflows.runs.values()):
             self._runners.cancel(run, Interrupted())
+        self._end_jobs()
+
+    def _end_jobs(self) -> None:
+        for run in list(self.workflows.jobs.values()):
+            self._job_runners.cancel(run, Interrupted())
 
     def resume(self) -> None:
         """After a restore: everything that was under way goes on."""
@@ -164,7 +193,7 @@ class Parts:
                 self.effects.start(snapshot)
                 self.turn.advance(snapshot)
         for workflow in list(self.workflows.by_id.values()):
-            if isinstance(workflow, Snapshot) and workflow.owed:
+            if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self.effects.start(workflow)
 
     def turn_again(self) -> None:
@@ -185,11 +214,16 @@ class Parts:
             if snapshot is None:
                 continue
             self.timers.again(snapshot, now_ms)
-            if snapshot.status in STOPPED:
+            if snapshot.status in STOPPED and snapshot.status is not Status.EXPECTED:
                 continue
             if snapshot.status is Status.RETRYING:
                 self._retry(workflow_id, now_ms)
-            if any(timer.due_ms <= now_ms for timer in snapshot.timers):
+            if snapshot.jobs:
+                self.effects.start(snapshot)
+            if (
+                any(timer.due_ms <= now_ms for timer in snapshot.timers)
+                or self.retention.due(snapshot, now_ms)  # else it is armed for later already
+            ):
                 timed.append(workflow_id)
         return timed
 
@@ -214,9 +248,15 @@ class Parts:
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
         now = self.ledger.tick()
-        for workflow_id in self.timers.release(self.entry.offsets):
+        for workflow_id in self.timers.caught_up(self.entry.offsets):
             snapshot = self._readable(workflow_id)
             if snapshot is None:
+                continue
+            if snapshot.status is Status.EXPECTED:
+                self._holds.expire(snapshot, now)
+                continue
+            if self.retention.due(snapshot, now):
+                self.retention.remove(snapshot, "retention")
                 continue
             for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):
                 if timer.due_ms <= now and timer in snapshot.timers:
@@ -227,8 +267,12 @@ class Parts:
         workflows = self.workflows
         if workflows.runs or not self.ledger.clean or self.timers.behind or self.turn.again:
             return False
-        if self._retrying():
+        if self._retrying() or workflows.jobs:
             return False
+        for workflow_id, _ in self.jobs.waiting:
+            snapshot = self._readable(workflow_id)
+            if snapshot is not None and snapshot.status not in STOPPED:
+                return False
         for workflow_id, mailbox in workflows.mailboxes.items():
             snapshot = self._readable(workflow_id)
             if snapshot is None or snapshot.status in STOPPED:

@@ -8,13 +8,14 @@ meets here, so that the engine itself never looks into settings.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from event_center.engine.home import Home
 from event_center.engine.workflow import Waiting
-from event_center.errors import Undecodable
+from event_center.errors import InvariantError, Undecodable
 from event_center.machine.step import Machine
-from event_center.model import Event
+from event_center.model import Event, Snapshot
+from event_center.plugins.listening import Listener
 from event_center.plugins.registry import Bound
 from event_center.plugins.signatures import Callback
 from event_center.wire.envelope import Envelope
@@ -36,10 +37,15 @@ class EngineLimits:
 
     max_waiting: int = 10_000
     """Waiting events of one workflow; later ones are dead-lettered in sequence."""
+    max_held: int = 100
+    """Events that are held for one workflow that does not exist yet."""
+    max_held_in_shard: int = 10_000
     callbacks: int = 1_000
-    """Callbacks under way at once in the process."""
+    """Callbacks under way at once in the process, jobs apart."""
+    jobs: int = 1_000
+    """Jobs under way at once in the process: they last, and may not keep callbacks from running."""
     threads: int = 40
-    """Of these, plain functions: each holds a thread."""
+    """Of the callbacks, and as many again of the jobs, plain functions: each holds a thread."""
     mailbox: int = 10_000
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000
@@ -48,6 +54,8 @@ class EngineLimits:
     """What the log can hold of one record that callbacks send, or that is forwarded."""
     warm: int = 20_000
     """Workflows that stay decoded after their last event: these, and up to as many before them."""
+    keep_finished_ms: int | None = None
+    """How long a finished workflow is kept after all of it is over; None is for ever."""
     kept_bytes: int = 256 * 1024**2
     """Of shards that were released, for the case that they come back."""
     grace_s: float = 20.0
@@ -78,12 +86,35 @@ class Plan:
     """What the shard entries call this process: host and process id."""
     at_least_once: bool = False
     """The log may hold the records of a cut twice after a crash: events get ids by which that is seen."""
+    older: Mapping[tuple[str, int], Bound] = field(default_factory=dict)
+    """Older versions, by name and version, of machines whose workflows stay where they are."""
+    listeners: tuple[Listener, ...] = ()
+    """Functions of plugins that hear what has happened."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""
 
-    def callback(self, machine: str, name: str) -> Callback:
-        """The implementation of a callback that a machine names."""
-        return self.bound[machine].callback(name)
+    def callback(self, snapshot: Snapshot, name: str) -> Callback:
+        """The implementation of a callback that a workflow's machine names."""
+        bound = self.bound[snapshot.machine]
+        if bound.machine.version != snapshot.version:
+            bound = self.older.get((snapshot.machine, snapshot.version), bound)
+        return bound.callbacks[name]
+
+    def machine_of(self, snapshot: Snapshot) -> Machine | None:
+        """The machine that a workflow runs: the loaded one, or the version that it is pinned to."""
+        machine = self.machines.get(snapshot.machine)
+        if machine is None or machine.version == snapshot.version or not machine.pins:
+            return machine
+        older = self.older.get((snapshot.machine, snapshot.version))
+        return None if older is None else older.machine
+
+    def running(self, snapshot: Snapshot) -> Machine:
+        """The same for a workflow of which something was decided: its machine is there."""
+        machine = self.machine_of(snapshot)
+        if machine is None:
+            msg = f"machine {snapshot.machine!r} of {snapshot.workflow_id!r} is not loaded"
+            raise InvariantError(msg)
+        return machine
 
     def event_of(self, item: Waiting) -> Event | None:
         """The event of something that waits; None if its topic's rules can not read it any more."""

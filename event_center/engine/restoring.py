@@ -102,6 +102,9 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
         return
     try:
         head = wire.peek(value)
+        if head.needs == "e" and not waiting:
+            parts.retention.restored(workflow_id, head.due_ms)
+            return
         if head.needs == "t" and head.status != Status.RETRYING and not waiting:
             parts.timers.due(workflow_id, head.due_ms)
             return
@@ -114,6 +117,8 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
     parts.timers.arm(snapshot)
     if snapshot.deciding_due_ms:
         parts.timers.due(workflow_id, snapshot.deciding_due_ms)
+    if head.needs.lstrip("t") == "j" and not items and not snapshot.deciding_attempt:
+        return  # nothing waits for its jobs
     mailbox = parts.workflows.mailbox(workflow_id)
     _fill(mailbox, items)
     if snapshot.deciding_attempt and not snapshot.owed:
@@ -154,6 +159,7 @@ def _items(snapshot: Snapshot, waiting: list[tuple[int, bytes]]) -> list[Waiting
         item = Waiting(None, entry.record, entry.topic, entry.partition)
         item.number = number
         item.deferred = entry.deferred
+        item.due_ms = entry.due_ms
         items.append(item)
     return items
 
@@ -188,7 +194,8 @@ def _check_homes(entry: ShardEntry, plan: Plan) -> None:
 
 def _check_machines(entry: ShardEntry, plan: Plan) -> None:
     """A definition that changed has to change its version as well."""
-    for machine in plan.machines.values():
+    older = [one.machine for one in plan.older.values()]
+    for machine in [*plan.machines.values(), *older]:
         name = f"{machine.name}@{machine.version}"
         known = entry.machines.setdefault(name, machine.hash)
         if known != machine.hash:

@@ -48,6 +48,9 @@ SPARE = 64
 class Run:
     """One execution of one callback; whoever starts it says in `ended` what its end means."""
 
+    grace_s = ABANDON_S
+    """How long it may take to end once it was asked to; then its workflow goes on without it."""
+
     __slots__ = ("callback", "context", "deadline", "over", "stop", "task", "timeout_s")
 
     def __init__(self, callback: Callback, context: Context, timeout_s: float) -> None:
@@ -65,15 +68,23 @@ class Run:
         """Called once, synchronously, with what the callback returned or raised."""
         raise NotImplementedError
 
+    def overdue(self, _now: float) -> BaseException | None:
+        """Why it is to be ended now that its deadline is over; None: it has a new deadline."""
+        return TimeoutError(f"no result within {self.timeout_s:g} s")
+
+    def late(self, _value: Any) -> None:
+        """Called when it ends after its end was reported: what it has to say is dropped."""
+        log.warning(
+            "run.late",
+            workflow_id=self.context.workflow_id,
+            callback=self.callback.name,
+            key=self.context.idempotency_key,
+        )
+
     def end(self, value: Any, error: BaseException | None) -> None:
         """Report the end, unless it has been reported: a late result of an abandoned run is dropped."""
         if self.over:
-            log.warning(
-                "run.late",
-                workflow_id=self.context.workflow_id,
-                callback=self.callback.name,
-                key=self.context.idempotency_key,
-            )
+            self.late(value)
             return
         self.over = True
         self.ended(value, error)
@@ -125,7 +136,7 @@ class Runners:
             run.end(None, why)
         elif run.stop is None:
             run.stop = why
-            run.deadline = self._loop.time() + ABANDON_S
+            run.deadline = self._loop.time() + run.grace_s
             run.task.cancel()
 
     def close(self) -> None:
@@ -265,7 +276,9 @@ class Runners:
             if now < run.deadline or run.over:
                 continue
             if run.stop is None:
-                self.cancel(run, TimeoutError(f"no result within {run.timeout_s:g} s"))
+                why = run.overdue(now)
+                if why is not None:
+                    self.cancel(run, why)
             else:
                 log.error(
                     "run.abandoned",

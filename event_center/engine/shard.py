@@ -39,7 +39,7 @@ from event_center.errors import (
     Unknown,
 )
 from event_center.failpoint import Step, reach
-from event_center.log.port import Batch, Group, Lease, Log
+from event_center.log.port import Batch, Cut, Group, Lease, Log
 from event_center.model import Shard, Token
 
 log = structlog.get_logger()
@@ -60,8 +60,10 @@ class Owner:
         group: Group,
         plan: Plan,
         runners: Runners,
+        job_runners: Runners,
         kept: KeptShards,
         on_room: Callable[[], None],
+        on_cut: Callable[[Cut], None] | None = None,
     ) -> None:
         self.shard = shard
         self.token = token
@@ -72,6 +74,7 @@ class Owner:
         self._group = group
         self._plan = plan
         self._runners = runners
+        self._job_runners = job_runners
         self._kept = kept
         self._on_room = on_room
         """Called when the shard may be able to take records again."""
@@ -85,7 +88,7 @@ class Owner:
         """Between takeovers; a settled cut makes it short again."""
         self._stop = Stop()
         self._keep = False
-        self._cutting = Cutting(log, self._stop, self._settled)
+        self._cutting = Cutting(log, self._stop, self._settled, on_cut)
         self._timekeeper = Timekeeper(shard, group, plan.clock, self._stop)
 
     # -- life ----------------------------------------------------------------------------------
@@ -187,6 +190,7 @@ class Owner:
             self.shard,
             self._plan,
             self._runners,
+            self._job_runners,
             where=self._log.where,
             wake=self._stop.wake,
             earlier=self._timekeeper.wake,

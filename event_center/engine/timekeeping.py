@@ -51,7 +51,7 @@ class Timekeeper:
                 continue
             timed = parts.due(now)
             if timed:
-                parts.timers.hold(timed, await self._watermarks())
+                parts.timers.put_behind(timed, await self._watermarks())
                 if self._stop.asked:
                     return
                 parts.fire_released()

@@ -59,6 +59,7 @@ class Timers:
         """The workflow was popped: what it has due later is known again."""
         owed_ms = snapshot.owed[0].due_ms if snapshot.owed else 0
         later = [timer.due_ms for timer in snapshot.timers]
+        later += [job.due_ms for job in snapshot.jobs]
         for due_ms in (*later, snapshot.deciding_due_ms, owed_ms):
             if due_ms > now_ms:
                 self.due(snapshot.workflow_id, due_ms)
@@ -78,20 +79,20 @@ class Timers:
                 due[workflow_id] = None
         return list(due)
 
-    def hold(self, workflow_ids: list[str], watermarks: Watermarks) -> None:
+    def put_behind(self, workflow_ids: list[str], watermarks: Watermarks) -> None:
         """Timers of these are due; they fire once everything below the watermarks is decided."""
         self._behind.append((watermarks, workflow_ids))
 
-    def release(self, offsets: Mapping[str, int]) -> list[str]:
+    def caught_up(self, offsets: Mapping[str, int]) -> list[str]:
         """The workflows whose timers may fire now that the shard has read up to these offsets."""
-        free: list[str] = []
+        due: list[str] = []
         while self._behind:
             watermarks, workflow_ids = self._behind[0]
             if any(offsets.get(topic, 0) < mark for topic, mark in watermarks.items()):
                 break
-            free += workflow_ids
+            due += workflow_ids
             self._behind.popleft()
-        return free
+        return due
 
     @property
     def behind(self) -> bool:

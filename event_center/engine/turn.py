@@ -29,11 +29,11 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
+from event_center.engine.upgrading import machine_for
 from event_center.engine.waiting import WaitingRoom, with_record
-from event_center.engine.workflow import STOPPED, Waiting, Workflows, standing
+from event_center.engine.workflow import STOPPED, Waiting, Workflows, forget, standing
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
-from event_center.machine.step import Machine
 from event_center.model import (
     Event,
     Outcome,
@@ -51,7 +51,7 @@ _owed = tuple.__new__
 """Makes a named tuple of a tuple without the detour over its constructor: one is made per entry."""
 
 SLICE = 256
-"""Waiting events of one workflow that are decided in a row before others get their turn."""
+"""Waiting events of one workflow that are decided in a row: some ms, then others get their turn."""
 ACTIVE = Status.ACTIVE
 """Looked up once: to read a member of an enumeration costs as much as a call."""
 STEP_FAILED = (GuardFailed, ExpressionError, DefinitionError)
@@ -98,6 +98,8 @@ class Turn:
         """Workflows with more waiting events than one slice: to be advanced after the next cut."""
         self.on_owed: Callable[[Snapshot], None] = lambda _: None
         """Called when a transition owes runs: the parts put there what starts the eager ones."""
+        self.on_jobs: Callable[[Snapshot, Event, Transition], None] = lambda *_: None
+        """Called when one whose machine has jobs enters a state: the parts put there what does them."""
         self.on_free: Callable[[Snapshot], None] = lambda _: None
         """Called when a workflow can go on: the parts put there what starts the runs that it owes."""
 
@@ -125,9 +127,9 @@ class Turn:
             )
             return
         machine = self._machines.get(snapshot.machine)
-        if machine is None or (
-            snapshot.version != machine.version and not self._move(snapshot, machine)
-        ):
+        if machine is None or snapshot.version != machine.version:
+            machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+        if machine is None:
             self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item, record))
             say_parked(snapshot, "", "")
             return
@@ -139,18 +141,11 @@ class Turn:
             return
         if isinstance(decision, Refused):
             self._refuse(snapshot, event, item, refused=decision, record=record)
-        elif decision.decide:
+        elif decision.decide or decision.emits:
             queued = self._waiting.queued(snapshot, event, item, record)
             self._deciding.begin(snapshot, event, queued, decision)
         else:
             self.accept(snapshot, event, item, decision)
-
-    def _move(self, snapshot: Snapshot, machine: Machine) -> bool:
-        """A workflow born under another version goes on under this one, if its state exists there."""
-        if not machine.rests(snapshot.state):
-            return False
-        snapshot.version = machine.version
-        return True
 
     def waits_no_more(self, snapshot: Snapshot, item: Waiting | None) -> None:
         """What waited waits no more: its outcome follows in the same block."""
@@ -200,7 +195,7 @@ class Turn:
 
     def drop_timer(self, snapshot: Snapshot, timer: Timer) -> None:
         """A timer was dealt with and its workflow stays: it is gone, or armed for its next period."""
-        machine = self._machines[snapshot.machine]
+        machine = self._plan.running(snapshot)
         snapshot.timers = machine.timers_after(snapshot, timer, self._ledger.now_ms)
         self._timers.arm(snapshot)
 
@@ -234,7 +229,9 @@ class Turn:
             self.park(snapshot, "loop", None)
             say_parked(snapshot, "", "")
 
-    def enter(self, snapshot: Snapshot, event: Event, decision: Transition) -> None:
+    def enter(  # noqa: C901 - once per event: to call out costs more than a branch
+        self, snapshot: Snapshot, event: Event, decision: Transition
+    ) -> None:
         """The workflow enters a state: what belonged to the old one goes."""
         if snapshot.owed:
             self._leave(snapshot, event, decision)
@@ -257,6 +254,8 @@ class Turn:
             self._ledger.owing[snapshot.workflow_id] = snapshot
             if snapshot.owed[0].seq == seq:  # else one that stays is owed first
                 self.on_owed(snapshot)
+        if decision.jobs is not None:
+            self.on_jobs(snapshot, event, decision)
         if decision.result is not None:
             snapshot.result = decision.result
             snapshot.closed_at_ms = snapshot.entered_at_ms
@@ -288,8 +287,7 @@ class Turn:
         snapshot.owed = kept
         if kept:
             self._ledger.owing[snapshot.workflow_id] = snapshot
-        else:
-            snapshot.cause = snapshot.earlier = None
+        forget(snapshot)
 
     # -- standing still --------------------------------------------------------------------------------
 
@@ -341,6 +339,8 @@ class Turn:
     def _take(self, snapshot: Snapshot, item: Waiting) -> None:
         if item.timer is not None and item.timer not in snapshot.timers:
             return  # it belongs to a state that was left meanwhile, or has fired
+        if item.asks is not None and not item.asks(snapshot):
+            return
         event = self._plan.event_of(item)
         if event is None:
             self.waits_no_more(snapshot, item)

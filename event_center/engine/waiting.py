@@ -1,8 +1,14 @@
 """
 What waits for a workflow: events behind a run, events set aside, and who is next.
 
-The turn asks here whether a workflow is busy and what comes next; the ledger writes what still waits
-into the next cut. Nothing is decided here.
+The turn asks here who may go on and what comes next; the ledger writes what still waits into the next
+cut. Nothing is decided here.
+
+Who may go on, by what `free` says of the workflow, and by what it owes:
+    free, owes nothing               the next that waits (`busy` says no)
+    free, owes a run                 nothing that waits; the run is about to start (`Effects.start`)
+    free, a run is tried later       timers that are due (`between_attempts`); what waits stays
+    not free                         commands, and the end of what runs or is unfinished
 """
 
 from __future__ import annotations
@@ -43,17 +49,18 @@ class WaitingRoom:
         mailbox.looked_at += 1
 
     def busy(self, snapshot: Snapshot) -> bool:
-        """Whether events have to wait: for a run, or as the workflow is stopped or its shard closed."""
-        return bool(snapshot.owed) or self._held_up(snapshot)
+        """Whether events have to wait: for an owed run, or until the workflow is free."""
+        return bool(snapshot.owed) or not self.free(snapshot)
 
     def between_attempts(self, snapshot: Snapshot) -> bool:
         """Whether due timers go ahead of what waits: a run is tried later, nothing is under way."""
         retrying = bool(snapshot.owed) and snapshot.status is Status.RETRYING
-        return retrying and not self._held_up(snapshot)
+        return retrying and self.free(snapshot)
 
-    def _held_up(self, snapshot: Snapshot) -> bool:
+    def free(self, snapshot: Snapshot) -> bool:
+        """Whether a turn may begin: nobody stopped it, nothing runs, is unfinished or is tried later."""
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
-        return bool(
+        return not (
             self._workflows.closed
             or snapshot.status in STOPPED
             or snapshot.deciding_due_ms > self._ledger.now_ms
@@ -76,7 +83,7 @@ class WaitingRoom:
 
     def _wanted(self, snapshot: Snapshot, item: Waiting) -> bool:
         """Whether a deferred event is worth a turn in this state; the step has the last word."""
-        machine = self._plan.machines.get(snapshot.machine)
+        machine = self._plan.machine_of(snapshot)
         event = self._plan.event_of(item)
         return (
             machine is None

@@ -17,7 +17,7 @@ from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
 from event_center.wire.snapshot import STOPPED
 
-__all__ = ["STOPPED", "Mailbox", "Waiting", "Workflow", "Workflows", "standing"]
+__all__ = ["STOPPED", "Mailbox", "Waiting", "Workflow", "Workflows", "forget", "standing"]
 
 Workflow = bytes | Snapshot
 
@@ -26,8 +26,10 @@ class Waiting:
     """One thing that waits for its turn: a record's event, a due timer, or the result of a run."""
 
     __slots__ = (
+        "asks",
         "closes",
         "deferred",
+        "due_ms",
         "event",
         "gone",
         "number",
@@ -56,9 +58,13 @@ class Waiting:
         What ends with this event, in the same block right before its outcome: of a run's result the run
         (`effect`), of an `on_error` the event that failed (`failing`), of a replay its letter (`commands`).
         """
+        self.asks: Callable[[Snapshot], bool] | None = None
+        """Of a job's end (`jobs`): asked when its turn has come, whether there is anything to decide."""
         self.number = -1
         """Of its waiting entry; -1 while it has none."""
         self.deferred = False
+        self.due_ms = 0
+        """Until when it is held for a workflow that does not exist yet; 0: it is not."""
         self.gone = False
         """Decided: no cut needs to write it any more."""
 
@@ -107,6 +113,7 @@ class Workflows:
         "by_id",
         "closed",
         "gone",
+        "jobs",
         "mailboxes",
         "runs",
         "unreadable",
@@ -124,6 +131,8 @@ class Workflows:
         self.mailboxes: dict[str, Mailbox] = {}
         self.runs: dict[str, Run] = {}
         """The run under way of each workflow that has one."""
+        self.jobs: dict[tuple[str, str], Run] = {}
+        """The jobs under way, by workflow and name; also those that were asked to end and have not yet."""
         self.gone = False
         """The shard was given up: whatever still ends here counts for nothing."""
         self.closed = False
@@ -154,6 +163,14 @@ class Workflows:
             raise self.damaged(workflow_id, error) from error
         self.by_id[workflow_id] = snapshot
         return snapshot
+
+    def remove(self, workflow_id: str) -> None:
+        """There is no such workflow any more."""
+        self.by_id.pop(workflow_id, None)
+        for store in (self.warm, self._cooling):
+            store.pop(workflow_id, None)
+        self.mailboxes.pop(workflow_id, None)
+        self.runs.pop(workflow_id, None)
 
     def cool(self) -> None:
         """
@@ -191,6 +208,16 @@ class Workflows:
         if mailbox is None:
             mailbox = self.mailboxes[workflow_id] = Mailbox()
         return mailbox
+
+
+def forget(snapshot: Snapshot) -> None:
+    """Drop the events that no run needs any more; to be called when one is owed no longer."""
+    if not snapshot.owed:
+        snapshot.cause = None
+    if snapshot.earlier is not None:
+        needed = {one.seq for one in (*snapshot.owed, *snapshot.jobs)}
+        kept = {seq: event for seq, event in snapshot.earlier.items() if seq in needed}
+        snapshot.earlier = kept or None
 
 
 def standing(snapshot: Snapshot) -> Status:

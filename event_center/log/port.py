@@ -22,7 +22,9 @@ from event_center.model import Outgoing, Position, Record, Shard, Token
 TOO_LARGE = "__event_center.too_large"
 """The only header of a record that is larger than the log could write again; its value is left out."""
 FETCH_WAIT_S = 1.0
-"""How long a fetch waits for records before it returns none."""
+"""
+How long a fetch waits for records before it returns none: its caller looks at other things then.
+"""
 Entry = tuple[bytes, bytes]
 """Key and value of the keyed store; a removed key is absent."""
 
@@ -197,8 +199,9 @@ class Group(Protocol):
         they are. A batch without records says that retention has removed all up to `Batch.after`.
 
         Raises:
-            LogUnavailable: the log can not be read now; no record is lost, call again later.
-            DataLost: a partition ends before the offset that is to be read next.
+            LogUnavailable: the log can not be read now, or one partition of these shards can not; no
+                record is lost, and the next call brings what others have.
+            DataLost: a partition of these shards ends before the offset that is to be read next.
         """
         ...
 

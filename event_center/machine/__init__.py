@@ -11,7 +11,7 @@ here, and the nouns of `decision`.
 
 from __future__ import annotations
 
-from event_center.machine.blueprint import AnyState, Blueprint, Compound, Do, Parallel, State
+from event_center.machine.blueprint import AnyState, Blueprint, Compound, Do, Job, Parallel, State
 from event_center.machine.loading import load, parse
 from event_center.machine.step import Machine
 
@@ -20,6 +20,7 @@ __all__ = [
     "Blueprint",
     "Compound",
     "Do",
+    "Job",
     "Machine",
     "Parallel",
     "State",

@@ -20,8 +20,11 @@ FAILURES = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError,
 """Everything that evaluating an expression on values like JSON can raise."""
 
 LEAST = -(2**63)
+"""
+The least integer that JSON can be written with here (orjson): others could not be in a snapshot.
+"""
 GREATEST = 2**64 - 1
-"""The integers that JSON can be written with here (orjson): others could not be in a snapshot."""
+"""The greatest one, for the same reason."""
 MAX_LENGTH = 100_000
 """Of a text or list that is computed: `data.x * 1000000` must not fill the memory."""
 

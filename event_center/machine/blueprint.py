@@ -24,6 +24,8 @@ Guard = str | Function | Mapping[str, object]
 """A name, an expression that begins with `=`, a function, or one of not, and, or, in."""
 Names = str | Iterable[str]
 Raised = str | Mapping[str, object]
+Tags = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+"""Words for readers and tools, or the same in several languages."""
 
 
 class _CallOptions(TypedDict, total=False):
@@ -46,9 +48,28 @@ class Do:
         object.__setattr__(self, "place", here()[1])
 
 
+class _JobOptions(TypedDict, total=False):
+    retry: str | Mapping[str, object]
+    timeout: str
+    heartbeat: str
+    grace: str
+    on_done: Led
+    on_error: Led
+
+
+class Job(Do):
+    """A callback that a state invokes: `Job(build, timeout="2h", on_done="built")`."""
+
+    def __init__(self, callback: str | Function, **options: Unpack[_JobOptions]) -> None:
+        object.__setattr__(self, "callback", callback)
+        object.__setattr__(self, "options", dict(options))
+        object.__setattr__(self, "place", here()[1])
+
+
 Callback = str | Function | Do
 """A name that a plugin implements, the function itself, or either of them in a `Do`."""
 Callbacks = Callback | Sequence[Callback]
+Jobs = str | Function | Job | Sequence[str | Function | Job]
 
 
 class _BranchOptions(TypedDict, total=False):
@@ -57,6 +78,7 @@ class _BranchOptions(TypedDict, total=False):
     actions: Callbacks
     assign: Mapping[str, Any]
     raises: Raised | Sequence[Raised]
+    emit: Mapping[str, object] | Sequence[Mapping[str, object]]
     reenter: bool
     description: Text
 
@@ -72,11 +94,12 @@ class _ErrorOptions(_BranchOptions, total=False):
 class _OuterOptions(TypedDict, total=False):
     title: Text
     description: Text
-    tags: str | Sequence[str]
+    tags: Tags
     meta: Any
     perpetual: bool
     entry: Callbacks
     exit: Callbacks
+    invoke: Jobs
     defer: Names
     unhandled: str
 
@@ -90,8 +113,12 @@ class _StateOptions(_OuterOptions, total=False):
 
 class _MachineOptions(TypedDict, total=False):
     machine: str
+    on_upgrade: str
+    migrate: Mapping[str, object] | Sequence[Mapping[str, object]]
     title: Text
     description: Text
+    tags: Tags
+    meta: Any
     data: Mapping[str, Any]
     retries: Mapping[str, Mapping[str, object]]
     events: Mapping[str, Mapping[str, object] | None]
@@ -167,11 +194,11 @@ class Origin:
         self, target: Target, *, event: Names = (), **branch: Unpack[_BranchOptions]
     ) -> Transitions:
         """A branch that leads to another state; `event` is the attribute's name by default."""
-        return self._heard(event, {"target": target, **branch})
+        return self._reacting(event, {"target": target, **branch})
 
     def stay(self, *, event: Names = (), **branch: Unpack[_BranchOptions]) -> Transitions:
         """A branch that is handled inside of the state, which is not left."""
-        return self._heard(event, branch)
+        return self._reacting(event, branch)
 
     def after(
         self, time: str, target: Target | None = None, **branch: Unpack[_TimedOptions]
@@ -183,7 +210,7 @@ class Origin:
         """A branch for a callback that failed for good."""
         self._way("on_error", [], target, branch)
 
-    def _heard(self, event: Names, branch: Mapping[str, object]) -> Transitions:
+    def _reacting(self, event: Names, branch: Mapping[str, object]) -> Transitions:
         names = [event] if isinstance(event, str) else list(event)
         return Transitions((self._way("on", names, None, branch),))
 
@@ -236,11 +263,24 @@ class Vertex(Origin):
         """Await this callback before the state is left."""
         return self._decorated("exit", function, options)
 
+    @overload
+    def invoke(self, function: F, /) -> F: ...
+    @overload
+    def invoke(self, /, **options: Unpack[_JobOptions]) -> Callable[[F], F]: ...
+    def invoke(
+        self, function: F | None = None, /, **options: Unpack[_JobOptions]
+    ) -> F | Callable[[F], F]:
+        """Run this job for as long as the state is active."""
+        return self._noted("invoke", function, lambda job: Job(job, **options))
+
     def _decorated(
         self, key: str, function: F | None, options: _CallOptions
     ) -> F | Callable[[F], F]:
+        return self._noted(key, function, lambda callback: Do(callback, **options))
+
+    def _noted(self, key: str, function: F | None, made: Callable[[F], Do]) -> F | Callable[[F], F]:
         def note(decorated: F) -> F:
-            self.__part__.decorated.append((key, Do(decorated, **options)))
+            self.__part__.decorated.append((key, made(decorated)))
             return decorated
 
         return note if function is None else note(function)
@@ -313,6 +353,8 @@ class Parallel(metaclass=Nest):
 
 Target = Vertex | str
 """A state, or the name of one: what stands outside of a nested class has to be named."""
+Led = Target | Mapping[str, object] | Sequence[Target | Mapping[str, object]]
+"""What the end of a job moves: a target, a branch as in YAML, or a list of them."""
 
 
 class Blueprint:

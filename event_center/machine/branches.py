@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from event_center.machine.decision import ANY, Action, Retry
+from event_center.machine.decision import Action, Retry
 from event_center.machine.definition import (
     NOWHERE,
     After,
@@ -18,7 +18,7 @@ from event_center.machine.definition import (
     Calls,
     On,
     Phase,
-    Raise,
+    Tags,
     Text,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
@@ -28,7 +28,6 @@ from event_center.machine.grammar import (
     CALL,
     ENTRY_CALL,
     GUARD,
-    RAISE,
     RETRY,
     TIMED_BRANCH,
     Grammar,
@@ -46,7 +45,9 @@ from event_center.machine.guard import (
 from event_center.machine.problems import Code
 from event_center.machine.reader import Fields, Reader, noun_of
 from event_center.machine.scope import TIMER_ROOTS
+from event_center.machine.sending import read_emits, read_raises
 from event_center.machine.spelling import hint, quoted
+from event_center.model import Json
 
 ONCE = Retry(max_attempts=1)
 """The policy `none`: one attempt."""
@@ -151,7 +152,8 @@ def _branch(reader: Reader, node: Node, grammar: Grammar) -> Branch | None:
         before=read_calls(reader, fields.get("before"), Phase.BEFORE),
         actions=read_calls(reader, fields.get("actions"), Phase.ACTION),
         assign=_assign(reader, fields.get("assign")),
-        raises=_raises(reader, fields.get("raise")),
+        raises=read_raises(reader, fields.get("raise")),
+        emits=read_emits(reader, fields.get("emit")),
         reenter=reader.flag(fields.get("reenter"), "reenter"),
         repeat=reader.flag(fields.get("repeat"), "repeat"),
         description=read_text(reader, fields, "description"),
@@ -177,6 +179,27 @@ def read_text(reader: Reader, fields: Fields, key: str) -> Text:
     return {name: text for name, text in texts if text is not None}
 
 
+def read_tags(reader: Reader, node: Node | None) -> Tags:
+    """Words that nothing depends on; or some for each language."""
+    if not isinstance(node, MappingNode):
+        return _tags(reader, node)
+    named = reader.named(node, "a language", "languages")
+    return {name: _tags(reader, value) for name, _, value in named}
+
+
+def _tags(reader: Reader, node: Node | None) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    nodes = node.items if isinstance(node, SequenceNode) else (node,)
+    tags = (reader.text(item, "a tag") for item in nodes)
+    return tuple(tag for tag in tags if tag is not None)
+
+
+def read_meta(reader: Reader, fields: Fields) -> Json:
+    """Whatever a tool keeps in a machine."""
+    return reader.value(fields["meta"], computed=False) if "meta" in fields else None
+
+
 def _condition(reader: Reader, fields: Fields) -> Condition | None:
     """The guard of a branch, and the errors that it is for."""
     guard = _guard(reader, fields["guard"]) if "guard" in fields else None
@@ -194,26 +217,8 @@ def read_errors(reader: Reader, node: Node | None) -> tuple[str, ...]:
     nodes = node.items if isinstance(node, SequenceNode) else (node,)
     if not nodes:
         reader.wrong(node, "this list of errors is empty; leave it out for all errors")
-    names = (_identifier(reader, item, "class of errors") for item in nodes)
+    names = (read_identifier(reader, item, "class of errors") for item in nodes)
     return tuple(name for name in names if name is not None)
-
-
-def _raises(reader: Reader, node: Node | None) -> tuple[Raise, ...]:
-    if node is None:
-        return ()
-    nodes = node.items if isinstance(node, SequenceNode) else (node,)
-    raised = []
-    for item in nodes:
-        plain = isinstance(item, ScalarNode)
-        fields = {} if plain else reader.fields(item, RAISE)
-        where = item if plain else fields.get("event")
-        name = None if where is None else reader.name(where, "an event")
-        payload = reader.value(fields["payload"], computed=True) if "payload" in fields else None
-        if name == ANY:
-            reader.wrong(item, "'*' stands for events that are heard; name the one that is raised")
-        elif name is not None:
-            raised.append(Raise(place=item.place, event=name, payload=payload))
-    return tuple(raised)
 
 
 def _assign(reader: Reader, node: Node | None) -> dict[str, object]:
@@ -252,7 +257,7 @@ def _plain_guard(reader: Reader, node: ScalarNode, text: str) -> Condition | Non
     if is_expression(text):
         expression = reader.expression(node, text)
         return None if expression is None else Computed(place=node.place, expression=expression)
-    name = _identifier(reader, node, "guard")
+    name = read_identifier(reader, node, "guard")
     where = reader.where(node.place)
     return None if name is None else Named(place=node.place, name=name, where=where)
 
@@ -266,7 +271,7 @@ def _joined(reader: Reader, key: str, node: Node) -> Condition | None:
     return Every(parts=parts) if key == "and" else Either(parts=parts)
 
 
-def _identifier(reader: Reader, node: Node, what: str) -> str | None:
+def read_identifier(reader: Reader, node: Node, what: str) -> str | None:
     """The name of something that a plugin gives: names of Python, with dots between them."""
     name = reader.text(node, f"the name of a {what}")
     if name is None or all(part.isidentifier() for part in name.split(".")):
@@ -291,12 +296,12 @@ def read_calls(reader: Reader, node: Node | None, phase: Phase) -> Calls:
 
 def _call(reader: Reader, node: Node, phase: Phase) -> Call | None:
     if isinstance(node, ScalarNode):
-        name = _identifier(reader, node, "callback")
+        name = read_identifier(reader, node, "callback")
         fields: Fields = {}
     else:
         fields = reader.fields(node, ENTRY_CALL if phase is Phase.ENTRY else CALL)
-        name = _identifier(reader, fields["do"], "callback") if "do" in fields else None
-    retry = _retry(reader, fields.get("retry"))
+        name = read_identifier(reader, fields["do"], "callback") if "do" in fields else None
+    retry = read_retry(reader, fields.get("retry"))
     timeout_ms = reader.duration(fields["timeout"], least=1) if "timeout" in fields else None
     eager = reader.flag(fields.get("eager"), "eager")
     if name is None:
@@ -307,7 +312,7 @@ def _call(reader: Reader, node: Node, phase: Phase) -> Call | None:
     return Call(place=node.place, action=action)
 
 
-def _retry(reader: Reader, node: Node | None) -> Retry:
+def read_retry(reader: Reader, node: Node | None) -> Retry:
     """The policy of a callback: named, written in place, or the default one."""
     default = reader.retries.get(DEFAULT_POLICY, Retry())
     if node is None:

@@ -42,6 +42,8 @@ _DRAWN = {
 """Keys of YAML that are no keywords, and what is written instead."""
 _KEYWORDS = {"raises": "raise"}
 """Keys of YAML that Python keeps for itself."""
+_LED = frozenset({"on_done", "on_error"})
+"""Options of a job that hold branches."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -144,7 +146,7 @@ class _Builder:
         """Branches below their keys, in the order in which they were written."""
         tables: dict[str, dict[str, list[tuple[Place, Node]]]] = {}
         for way in ways:
-            node = self._branch(way)
+            node = self._branch(way.place, way.branch)
             names = way.names if way.key in {"on", "after"} else [""]
             if not names:
                 message = "this transition has no event; keep it as an attribute, or write event="
@@ -160,13 +162,13 @@ class _Builder:
             pairs.append(_pair(drawn.place, renamed.get(key, key), drawn))
         return pairs
 
-    def _branch(self, way: Way) -> Node:
+    def _branch(self, place: Place, branch: Mapping[str, object]) -> Node:
         pairs: Pairs = []
-        for key, value in way.branch.items():
+        for key, value in branch.items():
             functions = self.guards if key == "guard" else self.callbacks
-            node = self._node(value, way.place, functions)
-            pairs.append(_pair(way.place, _KEYWORDS.get(key, key), node))
-        return _mapping(way.place, pairs)
+            node = self._node(value, place, functions)
+            pairs.append(_pair(place, _KEYWORDS.get(key, key), node))
+        return _mapping(place, pairs)
 
     def _node(
         self, value: object, place: Place, functions: Functions | None = None, depth: int = 0
@@ -198,12 +200,26 @@ class _Builder:
                 node = self._function(value, place, functions)
         return node
 
-    def _do(self, do: Do, depth: int) -> Node:
-        given = {"do": do.callback, **do.options}
-        parts = (
-            (key, self._node(value, do.place, None, depth + 1)) for key, value in given.items()
+    def _led(self, value: object, place: Place) -> Node:
+        """What the end of a job moves: a target, a branch, or a list of them."""
+        if isinstance(value, list | tuple):
+            return _sequence(place, [self._led_by(one, place) for one in value])
+        return self._led_by(value, place)
+
+    def _led_by(self, value: object, place: Place) -> Node:
+        return (
+            self._branch(place, value) if isinstance(value, Mapping) else self._node(value, place)
         )
-        return _mapping(do.place, [_pair(do.place, key, node) for key, node in parts])
+
+    def _do(self, do: Do, depth: int) -> Node:
+        pairs: Pairs = []
+        for key, value in {"do": do.callback, **do.options}.items():
+            if key in _LED:
+                node = self._led(value, do.place)
+            else:
+                node = self._node(value, do.place, depth=depth + 1)
+            pairs.append(_pair(do.place, key, node))
+        return _mapping(do.place, pairs)
 
     def _function(self, value: object, place: Place, functions: Functions | None) -> Node:
         """A function stands for its name, and is kept under it."""

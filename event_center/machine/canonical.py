@@ -15,7 +15,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from event_center.machine.decision import Action
-from event_center.machine.definition import Branch, Calls, Definition, Kind, On, State
+from event_center.machine.definition import (
+    Branch,
+    Calls,
+    Declared,
+    Definition,
+    Emit,
+    Job,
+    Kind,
+    On,
+    OnUpgrade,
+    State,
+    Upgrade,
+)
 from event_center.machine.expression import Expression
 from event_center.machine.guard import (
     Computed,
@@ -34,16 +46,19 @@ _FORM = 1
 
 def content_hash(definition: Definition) -> str:
     """Sha256 of the canonical content, in hexadecimal."""
-    text = json.dumps(
-        _machine(definition), sort_keys=True, separators=(",", ":"), ensure_ascii=True
-    )
+    text = json.dumps(content(definition), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _machine(definition: Definition) -> dict[str, Any]:
+def content(definition: Definition) -> dict[str, Any]:
+    """What the definition says, as JSON."""
     declared = definition.events
-    timeout = {"timeout": _table(definition.timeout)} if definition.timeout else {}
-    return timeout | {
+    more: dict[str, Any] = {"timeout": _table(definition.timeout)} if definition.timeout else {}
+    if definition.on_upgrade is OnUpgrade.PIN:
+        more["on_upgrade"] = definition.on_upgrade
+    if definition.upgrades:
+        more["migrate"] = {str(one.version): _upgrade(one) for one in definition.upgrades}
+    return more | {
         "form": _FORM,
         "machine": definition.name,
         "version": definition.version,
@@ -52,13 +67,24 @@ def _machine(definition: Definition) -> dict[str, Any]:
         "perpetual": definition.perpetual,
         "events": None
         if declared is None
-        else {name: one.missing for name, one in declared.items()},
+        else {name: _declared(one) for name, one in declared.items()},
         "on": _table(definition.on),
         "on_error": _on(definition.on_error),
         "on_failure": definition.on_failure,
         "unhandled": definition.unhandled,
         "states": {name: _state(state) for name, state in definition.states.items()},
     }
+
+
+def _upgrade(upgrade: Upgrade) -> dict[str, Any]:
+    data = {key: _value(value) for key, value in upgrade.data.items()}
+    return {"states": upgrade.states, "data": data, "drop": sorted(upgrade.drop)}
+
+
+def _declared(declared: Declared) -> Any:
+    schema = declared.schema
+    missing = declared.missing if declared.hold is None else list(declared.hold)
+    return missing if schema is None else [missing, schema.content]
 
 
 def _state(state: State) -> dict[str, Any]:
@@ -85,6 +111,7 @@ def _state(state: State) -> dict[str, Any]:
         "default": state.default,
         "always": _on(state.always),
         "defer": sorted(state.defer),
+        "invoke": [_job(job) for job in state.invoke],
     }
     return content | {key: value for key, value in more.items() if value}
 
@@ -99,7 +126,9 @@ def _on(on: On | None) -> list[dict[str, Any]] | None:
 
 def _branch(branch: Branch) -> dict[str, Any]:
     raises = [[one.event, _value(one.payload)] for one in branch.raises]
-    more = {"raise": raises} if raises else {}
+    more: dict[str, Any] = {"raise": raises} if raises else {}
+    if branch.emits:
+        more["emit"] = [_emit(emit) for emit in branch.emits]
     return more | {
         "target": branch.target,
         "guard": None if branch.guard is None else _condition(branch.guard),
@@ -111,6 +140,11 @@ def _branch(branch: Branch) -> dict[str, Any]:
     }
 
 
+def _emit(emit: Emit) -> list[Any]:
+    to = [emit.topic, emit.machine, _value(emit.workflow_id)]
+    return [emit.event, *to, _value(emit.payload)]
+
+
 def _calls(calls: Calls) -> list[list[Any]]:
     return [_action(call.action) for call in calls]
 
@@ -119,6 +153,16 @@ def _action(action: Action) -> list[Any]:
     *always, errors = action.retry
     retry = [*always, sorted(errors)] if errors else always
     return list(action._replace(retry=retry))  # type: ignore[arg-type]  # only to be written
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "action": _action(job.action),
+        "grace": job.grace_ms,
+        "heartbeat": job.heartbeat_ms,
+        "on_done": _on(job.on_done),
+        "on_error": _on(job.on_error),
+    }
 
 
 def _condition(condition: Condition) -> list[Any]:  # noqa: PLR0911 - a case for each kind

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from event_center.machine.chart import Chart
+from event_center.machine.conditions import check_guards
 from event_center.machine.decision import ANY
 from event_center.machine.definition import After, Branch, Call, Definition, On, State
 from event_center.machine.graph import check_graph
@@ -19,6 +20,7 @@ from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.scope import EVENT_KEYS
 from event_center.machine.spelling import hint, meant, quoted
 from event_center.machine.structure import check_structure, check_tree
+from event_center.machine.upgrade import check_upgrades
 from event_center.machine.value import expressions
 
 
@@ -30,6 +32,7 @@ def check(definition: Definition, problems: Problems) -> None:
         _branch_order(name, on, problems)
     _inside(definition, problems)
     _events(definition, problems)
+    check_upgrades(definition, problems)
     _expressions(definition, problems)
     for state in definition.states.values():
         _state(state, problems)
@@ -37,6 +40,7 @@ def check(definition: Definition, problems: Problems) -> None:
     if not len(problems):
         chart = Chart(definition)
         check_tree(definition, chart, problems)
+        check_guards(definition, problems)
         check_graph(definition, chart, problems)
 
 
@@ -133,7 +137,10 @@ def _keys_read(branch: Branch) -> Iterator[tuple[Place, str, str]]:
         if isinstance(leaf, Computed):
             for root, key in sorted(leaf.expression.attributes):
                 yield leaf.place, root, key
-    for value in (*branch.assign.values(), *(one.payload for one in branch.raises)):
+    sent = [one.payload for one in branch.raises]
+    for emit in branch.emits:
+        sent += [emit.workflow_id, emit.payload]
+    for value in (*branch.assign.values(), *sent):
         for expression in expressions(value):
             line, column = expression.where.rsplit(":", 2)[1:]
             for root, key in sorted(expression.attributes):
@@ -144,8 +151,12 @@ def _state(state: State, problems: Problems) -> None:
     name = quoted(state.name)
     if state.on_done is not None and not (state.entry or state.children or state.final):
         message = f"on_done of {name} can never happen: the state has no entry callback to be done"
+        if state.invoke:
+            message += "; write `on_done` below `invoke` for the end of its job"
         problems.add(state.on_done.place, Code.NEVER_DONE, message)
-    _twice(state.entry, f"entry of {name}", problems)
+    jobs = (Call(place=job.place, action=job.action) for job in state.invoke)
+    runs = f"entry and invoke of {name}" if state.invoke else f"entry of {name}"
+    _twice((*state.entry, *jobs), runs, problems)
     for event, place in state.defer.items():
         on = state.on.get(event)
         if event == ANY:

@@ -2,7 +2,7 @@
 Which branches of a machine are taken: by its own tests, or by a file of events.
 
 A `Recorder` is the same machine, with an ear in the guard of each branch: the ear is asked last, so it
-hears that its branch is the one. (Of two regions that would leave the same states, both are heard,
+hears that its branch is the one. (Of two regions that would leave the same states, both are told,
 though only one moves.) Pure; called by the CLI's `cases`, and by `deriving`.
 """
 
@@ -47,8 +47,8 @@ class Recorder:
     def __init__(self, machine: Machine) -> None:
         self.taken: Counter[Place] = Counter()
         self._ears: dict[str, Guard] = {}
-        heard = _with_ears(machine.definition, self._ear)
-        self.machine = build(heard, {**machine.given, **self._ears})
+        eared = _with_ears(machine.definition, self._ear)
+        self.machine = build(eared, {**machine.given, **self._ears})
 
     def _ear(self, place: Place) -> Named:
         name = f"ear {place.line}:{place.column}"
@@ -63,8 +63,8 @@ class Recorder:
 
 def _with_ears(definition: Definition, ear: Callable[[Place], Named]) -> Definition:
     def branch(one: Branch) -> Branch:
-        heard = ear(one.place)
-        return replace(one, guard=heard if one.guard is None else Every(parts=(one.guard, heard)))
+        eared = ear(one.place)
+        return replace(one, guard=eared if one.guard is None else Every(parts=(one.guard, eared)))
 
     def way(on: On | None) -> On | None:
         return None if on is None else replace(on, branches=tuple(map(branch, on.branches)))

@@ -15,9 +15,12 @@ from event_center.machine.spelling import meant
 from event_center.model import Event, Json, Reason, Result, Snapshot, Timer, Unhandled
 
 DONE = "@done"
-"""The event of a state whose entry runs are all done (`on_done`)."""
+"""The event of a state whose entry runs are all done (`on_done`), and of a job: `@done/@name`."""
 ERROR = "@error"
-"""The event of a callback that failed for good (`on_error`); payload: callback, type, message, attempt."""
+"""
+The event of a callback that failed for good (`on_error`), of a job `@error/@name`; payload: callback,
+type, message, attempt.
+"""
 AFTER = "@after/"
 """Events of timers begin with this, followed by the key of `after` as it was written."""
 ANY = "*"
@@ -55,13 +58,25 @@ class Action(NamedTuple):
     """Entry only: start with the accept, before the transition is durable."""
 
 
+class Emitted(NamedTuple):
+    """An event that a transition sends out, worked out."""
+
+    event: str
+    workflow_id: str
+    payload: Json
+    topic: str | None
+    machine: str | None
+
+
 class Transition:
     """The event moves the workflow, or is handled inside its state. Shared and never changed."""
 
     __slots__ = (
         "data",
         "decide",
+        "emits",
         "entered",
+        "jobs",
         "left",
         "memory",
         "owed",
@@ -81,6 +96,8 @@ class Transition:
         result: Result | None = None,
         left: frozenset[str] | None = None,
         memory: dict[str, str] | None = None,
+        emits: tuple[Emitted, ...] = (),
+        jobs: tuple[str, ...] | None = None,
     ) -> None:
         self.target = target
         """The configuration after the transition; the same as before it for an internal one."""
@@ -97,9 +114,13 @@ class Transition:
         self.result = result
         """Set when the target is final."""
         self.left = left
-        """Names of the entry callbacks of the states that are left; None: of all there were."""
+        """Names of the entry callbacks and jobs of the states that are left; None: of all there were."""
         self.memory = memory
         """What history states will bring back; None leaves it as it is."""
+        self.emits = emits
+        """Events that leave in the cut of the transition."""
+        self.jobs = jobs
+        """Names of the jobs that what is entered invokes; None: no state of this machine has any."""
 
 
 class Refused:

@@ -31,9 +31,9 @@ from event_center.model import Json
 VARIANTS = 4
 """With how many different data a configuration is looked at, beside those that a new branch led to."""
 PAYLOADS = 32
-"""Payloads that are tried for one event."""
+"""Payloads that are tried for one event: their number multiplies with all else that is tried."""
 GUARDS = 4
-"""Named guards whose answers are tried in all combinations."""
+"""Named guards whose answers are tried in all combinations: each doubles these."""
 _USUAL: tuple[Json, ...] = (None, True, False, 0, 1, "text")
 _ERROR = "Exception"
 
@@ -88,8 +88,8 @@ class _Search:
             if key in variants or (len(variants) >= VARIANTS and not visit.fresh):
                 continue
             pending += self._explore(visit)
-            if not variants:
-                self._refusals(visit)
+            if not variants and (visit.path or self._machine.begins_at_rest):
+                self._refused(visit)
             variants.add(key)
         known = branches_of(self._machine.definition)
         missed = tuple(one for one in known if one.place not in self._covered)
@@ -149,7 +149,7 @@ class _Search:
                 for error in _errors(self._machine.definition):
                     yield _step("error", owed.name, payload={"type": error}, guards=answers)
 
-    def _refusals(self, visit: _Visit) -> None:
+    def _refused(self, visit: _Visit) -> None:
         """One case with every event that is refused here whatever it carries."""
         steps = []
         for name in self._events:

@@ -31,7 +31,7 @@ from event_center.machine.spelling import quoted
 MAX_CHARACTERS = 1_000_000
 """A hundred times the longest machine that people write; what is longer is another file."""
 MAX_NODES = 100_000
-"""Nodes that aliases may blow a small file up to."""
+"""Nodes that aliases may blow a small file up to: a hundred times the largest machine."""
 MAX_DEPTH = 50
 """Levels of nesting: reading goes down by calls, and Python has room for about a thousand."""
 

@@ -213,13 +213,13 @@ class _Pen:
         before, event, after = went
         passing = source != ANYWHERE and self._definition.states[source].kind in _PASSING
         if passing:
-            heard = any(
+            caused = any(
                 arrow.target == source and self._took(arrow.source, arrow.name, source, went)
                 for arrow in self._arrows
             )
         else:
-            heard = (source == ANYWHERE or source in before) and _heard(name, event)
-        return heard and self._leads(target, after)
+            caused = (source == ANYWHERE or source in before) and _is_of(name, event)
+        return caused and self._leads(target, after)
 
     def _leads(self, target: str, after: frozenset[str]) -> bool:
         """Whether a step that came to `after` can have gone to this target."""
@@ -231,7 +231,7 @@ class _Pen:
         return target in after
 
 
-def _heard(name: str, event: str) -> bool:
+def _is_of(name: str, event: str) -> bool:
     """Whether a branch of this name hears this event of a workflow's history."""
     kind, _, key = name.partition(" ")
     if kind in {"after", "timeout"} and key:
@@ -243,8 +243,9 @@ def _heard(name: str, event: str) -> bool:
 def label_of(name: str, branch: Branch) -> str:
     """What an arrow says: the event, its guard in brackets, and the callbacks on the way."""
     guard = "" if branch.guard is None else f"[{text_of(branch.guard)}]"
-    raised = [f"raise {one.event}" for one in branch.raises]
-    calls = [text for text in (_names(branch.before), _names(branch.actions), *raised) if text]
+    sent = [f"raise {one.event}" for one in branch.raises]
+    sent += [f"emit {one.event}" for one in branch.emits]
+    calls = [text for text in (_names(branch.before), _names(branch.actions), *sent) if text]
     named = "" if name == "always" else name
     parts = [named, guard, f"/ {', '.join(calls)}" if calls else ""]
     return " ".join(part for part in parts if part)

@@ -24,11 +24,11 @@ CHAR, LINE = 7.4, 16.0
 """Width of a character and height of a line of the font that is drawn with."""
 PAD, GAP = 12.0, 26.0
 HEAD = 26.0
-"""Height of the name of a state."""
+"""Height of the name of a state: a line of text, with room around it."""
 CORNER = 24.0
-"""How far from a corner its rounding begins."""
+"""How far from a corner its rounding begins: shorter bends look like corners, longer ones like loops."""
 DOT = 12.0
-"""Size of the dot that a beginning is drawn as."""
+"""Size of the dot that a beginning is drawn as: seen, and smaller than any state."""
 
 Point = tuple[float, float]
 

@@ -88,6 +88,8 @@ def _message(definition: Definition, name: str) -> Plain:
             "description": "The keys are those that the machine reads; there may be others.",
             "properties": {key: {} for key in read},
         }
+    if declared is not None and declared.schema is not None and not declared.schema.refers:
+        payload = declared.schema.content
     message["payload"] = {
         "type": "object",
         "required": ["workflow_id", "event"],
@@ -114,7 +116,9 @@ def _expressions(branch: Branch) -> Iterator[Any]:
     for leaf in leaves(branch.guard):
         if isinstance(leaf, Computed):
             yield leaf.expression
-    for value in (*branch.assign.values(), *(one.payload for one in branch.raises)):
+    sent = [one.payload for one in branch.raises]
+    sent += [value for one in branch.emits for value in (one.workflow_id, one.payload)]
+    for value in (*branch.assign.values(), *sent):
         yield from expressions(value)
 
 

@@ -53,7 +53,7 @@ _TEXTS = {
     ),
     Code.NOT_SUPPORTED: (
         "Not in this release",
-        _HEAD + "migrate: {}\nstates:\n  off: {on: {press: lit}}\n  lit: {type: final}",
+        _HEAD + "context_type: {}\nstates:\n  off: {on: {press: lit}}\n  lit: {type: final}",
         "The key belongs to the wider language, and this release would not obey it. Remove it.",
     ),
     Code.VALUE: (
@@ -70,10 +70,7 @@ _TEXTS = {
             "machine: lamp\nversion: 1\ninitial: of\nstates:\n  off: {on: {press: lit}}\n"
             "  lit: {type: final}"
         ),
-        (
-            "`initial` names a state of the same level: one that is not final, no history state, and at "
-            "the birth of a workflow none with `always`."
-        ),
+        ("`initial` names a state of the same level: one that is not final, and no history state."),
     ),
     Code.TARGET: (
         "A target is not declared",
@@ -90,8 +87,8 @@ _TEXTS = {
         _HEAD + "states:\n  off:\n    on: {press: [lit, {target: lit, guard: =payload.hard}]}\n"
         "  lit: {type: final}",
         (
-            "Branches are tried in order. One without a guard always wins, and one whose guard was asked "
-            "before it never does: order them, or remove what can not happen."
+            "Branches are tried in order. One without a guard always wins, and one whose guard holds "
+            "only where another one before it does never is: order them, or remove what can not happen."
         ),
     ),
     Code.FINAL_WITH_EXITS: (
@@ -133,8 +130,9 @@ _TEXTS = {
         _HEAD + "states:\n  off: {on: {press: one}}\n  one: {type: choice, always: two}\n"
         "  two: {type: choice, always: one}",
         (
-            "`always` leads back to itself if all guards say no. What the check can not see, because "
-            "guards decide it, is cut after 100 moves when it happens: the event fails."
+            "`always` leads back to itself if all guards say no. Where only certain values make it go "
+            "round, `check` warns; what it can not see is cut after 100 moves when it happens: the "
+            "event fails."
         ),
     ),
     Code.MISPLACED: (
@@ -148,7 +146,18 @@ _TEXTS = {
         _HEAD + "states:\n  off: {on: {press: lit}, on_done: lit}\n  lit: {type: final}",
         (
             "A state is done when its entry callbacks are; one with states inside when a final state in "
-            "it is reached, a parallel one when each region has reached one."
+            "it is reached, a parallel one when each region has reached one. The end of a job has an "
+            "`on_done` of its own, below `invoke`."
+        ),
+    ),
+    Code.NEVER_HOLDS: (
+        "A guard that can never hold",
+        _HEAD
+        + "states:\n  off: {on: {press: [{target: lit, guard: =payload.n > 5 and payload.n < 3}, lit]}}"
+        "\n  lit: {type: final}",
+        (
+            "Found where a guard compares fields with constants, with and, or and not between them. What "
+            "nobody can decide without an event is no problem; `check --verbose` lists it."
         ),
     ),
     Code.EXPRESSION: (
@@ -156,6 +165,16 @@ _TEXTS = {
         _HEAD + "states:\n  off: {on: {press: {target: lit, guard: =payload.hard()}}}\n"
         "  lit: {type: final}",
         "Expressions are a closed subset of Python's, without calls.",
+    ),
+    Code.SCHEMA: (
+        "Not a schema of a payload",
+        _HEAD
+        + "events:\n  press: {schema: {type: object, requird: [hard]}}\nstates:\n"
+        + "  off: {on: {press: lit}}\n  lit: {type: final}",
+        (
+            "A schema is JSON Schema (drafts 4, 6, 7 and 2019-09), written into the machine: misspelt "
+            "keywords and schemas elsewhere are refused, for they would be passed over."
+        ),
     ),
     Code.UNKNOWN_RETRY: (
         "An unknown retry policy",

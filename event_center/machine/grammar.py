@@ -27,20 +27,20 @@ def _words(text: str) -> frozenset[str]:
 MACHINE = Grammar(
     "a machine",
     _words(
-        "machine version title description initial data perpetual retries events on on_error"
-        " on_failure unhandled states timeout tests"
+        "machine version title description tags meta initial data perpetual retries events on on_error"
+        " on_failure unhandled states timeout tests migrate on_upgrade"
     ),
     ("machine", "version", "initial", "states"),
-    _words("migrate invoke always defer emit raise after context_type"),
+    _words("always defer after context_type"),
 )
 STATE = Grammar(
     "a state",
     _words(
-        "type result title description tags meta perpetual entry exit on after on_error on_done"
-        " unhandled states initial always defer history target"
+        "type result title description tags meta perpetual entry exit invoke on after on_error"
+        " on_done unhandled states initial always defer history target"
     ),
     (),
-    _words("invoke emit raise timeout on_timeout"),
+    _words("timeout on_timeout"),
 )
 _READERS = _words("type title description tags meta")
 KEYS_OF = {
@@ -58,38 +58,56 @@ CASE_STEP = Grammar(
     "a step of a test",
     _words("event after done error payload guards state data actions effects refused result"),
 )
-EVENT = Grammar("an event", _words("description missing"), (), _words("schema dedupe expiry"))
+EVENT = Grammar("an event", _words("title description missing schema"), (), _words("dedupe"))
+HELD = Grammar("what is held", _words("hold expiry"), ("hold",))
 BRANCH = Grammar(
     "a branch",
-    _words("target guard before actions assign raise reenter description"),
+    _words("target guard before actions assign raise emit reenter description"),
     (),
-    _words("emit invoke with"),
+    _words("with"),
 )
 ERROR_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"errors"})
 RAISE = Grammar("a raised event", _words("event payload"), ("event",))
+EMIT = Grammar("an emitted event", _words("event topic workflow_id machine payload"), ("event",))
 TIMED_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"repeat"})
-CALL = Grammar(
-    "a callback", _words("do retry timeout"), ("do",), _words("with heartbeat reconcile")
-)
+CALL = Grammar("a callback", _words("do retry timeout"), ("do",), _words("with reconcile"))
 ENTRY_CALL = CALL._replace(keys=CALL.keys | {"eager"})
+UPGRADE = Grammar("a part of `migrate`", _words("from states data drop"), ("from",))
+JOB = Grammar(
+    "a job",
+    _words("do retry timeout heartbeat grace on_done on_error"),
+    ("do",),
+    _words("with reconcile"),
+)
 RETRY = Grammar(
     "a retry policy",
     _words("max_attempts interval backoff_rate max_delay jitter errors"),
 )
 GUARD = Grammar("a guard", _words("not and or in"))
 
-MISSING_LATER = _words("hold")
-
 ELSEWHERE = {
     ("a branch", "repeat"): "it is for branches of `after`",
     ("a branch", "errors"): "it is for branches of `on_error`, and for retry policies",
+    ("a branch", "invoke"): "it is for states",
     ("a callback", "eager"): "it is for entry callbacks",
+    ("a callback", "grace"): "it is for jobs, below `invoke`",
+    ("a callback", "heartbeat"): "it is for jobs, below `invoke`",
+    ("a callback", "on_done"): "it is for states, and for jobs, below `invoke`",
+    ("a callback", "on_error"): "it is for states, and for jobs, below `invoke`",
+    ("a job", "eager"): "it is for entry callbacks: a job never starts before it is durable",
+    ("an event", "expiry"): "it is for `missing: {hold: 10m}`",
+    ("an event", "hold"): "it is for `missing: {hold: 10m}`",
+    ("a state", "emit"): "it is for branches",
+    ("a state", "raise"): "it is for branches",
+    ("a machine", "emit"): "it is for branches",
+    ("a machine", "raise"): "it is for branches",
     ("a state", "on_failure"): "it is for the machine",
     ("a state", "retries"): "it is for the machine",
     ("a state", "data"): "it is for the machine",
     ("a state", "repeat"): "it is for branches of `after`",
     ("a machine", "entry"): "it is for states",
     ("a machine", "exit"): "it is for states",
+    ("a machine", "invoke"): "it is for states",
     ("a machine", "on_done"): "it is for states",
 }
 """Keys of the language that stand in the wrong kind of mapping, and where they belong."""

@@ -30,7 +30,9 @@ def check_graph(definition: Definition, chart: Chart, problems: Problems) -> Non
         return
     begins = {name: _begin(chart, name) for name in chart.states}
     edges = {name: _edges(definition, chart, state, begins) for name, state in chart.states.items()}
-    entered = _paths(begins[definition.initial], edges)
+    mapped = {name for upgrade in definition.upgrades for name in upgrade.states.values()}
+    first = [begins[name] for name in (definition.initial, *sorted(mapped)) if name in begins]
+    entered = _paths([one for names in first for one in names], edges)
     for name, state in definition.states.items():
         if name not in entered and state.kind is not Kind.HISTORY:
             message = (

@@ -68,7 +68,8 @@ def _machine(root: Node, problems: Problems) -> Machine:
         raise problems.error()
     machine = build(definition)
     try:
-        machine.birth(0)
+        if machine.begins_at_rest:
+            machine.birth(0)
     except ExpressionError as error:
         # The defaults of `data` never change, so what fails now would fail at each birth.
         line, column = definition.initial_place

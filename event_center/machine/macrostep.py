@@ -10,10 +10,11 @@ run no exit. Called by `step`, where a microstep is not the end of it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from event_center.errors import DefinitionError, Problem
 from event_center.machine.chart import NOTHING
-from event_center.machine.decision import AFTER, Action, Transition
+from event_center.machine.decision import AFTER, Action, Emitted, Transition
 from event_center.machine.microstep import once
 from event_center.machine.moves import Choice, Taken
 from event_center.machine.problems import Code
@@ -33,18 +34,19 @@ class Macrostep:
         self._table = table
         self._snapshot = snapshot
         self._event = event
-        self._heard = event.name
+        self._begun_by = event.name
         self._now_ms = now_ms
         self._at = between(snapshot, snapshot.state, snapshot.data)
         self._memory = dict(snapshot.memory or NOTHING)
         self._data: dict[str, Json] | None = None
         self._decide: list[Action] = []
+        self._emits: list[Emitted] = []
         self._fresh: set[str] = set()
         """Entered within this step, and not left again."""
         self._gone: set[str] = set()
         """Left by this step: active before it."""
         self._follow: deque[str | Event] = deque()
-        """What is heard next within this step: states that are done, and raised events."""
+        """What comes next within this step: states that are done, and raised events."""
 
     def run(self, taken: Taken | None) -> Transition:
         """Take the first microstep and all that follow."""
@@ -55,11 +57,17 @@ class Macrostep:
             taken = None if taken.result is not None else self._next()
         raise self._restless()
 
+    def born(self, entered: Iterable[str]) -> Transition:
+        """A birth: these states are entered, and what follows by itself follows."""
+        self._fresh.update(entered)
+        return self.run(self._next())
+
     def _take(self, taken: Taken) -> None:
         states = self._table.chart.states
         at = self._at
         for move in taken.moves:
             self._follow += move.raised(at, self._event, self._now_ms)
+            self._emits += move.emitted(at, self._event, self._now_ms)
             data = move.data(at, self._event, self._now_ms)
             if data is not None:
                 self._data = at.data = data
@@ -78,18 +86,18 @@ class Macrostep:
         self._follow += taken.done
 
     def _next(self) -> Taken | None:
-        """What follows by itself: `always`, else the next thing to be heard."""
+        """What follows by itself: `always`, else the next of what it has brought about."""
         row = self._table.row(self._at.state)
         taken = self._chosen(row.always)
         while taken is None and self._follow:
-            heard = self._follow.popleft()
-            if isinstance(heard, Event):
+            following = self._follow.popleft()
+            if isinstance(following, Event):
                 # From here on guards and assigns see this event.
-                self._event = heard
-                taken = self._chosen(self._table.raised(self._at.state, heard.name))
+                self._event = following
+                taken = self._chosen(self._table.raised(self._at.state, following.name))
             else:
                 row = self._table.row(self._at.state)
-                taken = self._chosen(row.done.get(heard))
+                taken = self._chosen(row.done.get(following))
         return taken
 
     def _chosen(self, choice: Choice | None) -> Taken | None:
@@ -108,8 +116,8 @@ class Macrostep:
         left = len(self._gone) == len(chart.active(before.state))
         row = self._table.row(after.state)
         timers: tuple[Timer, ...] | None = None
-        if moved or self._heard.startswith(AFTER):
-            kept = self._table.timers_on(before, self._heard, self._now_ms)
+        if moved or self._begun_by.startswith(AFTER):
+            kept = self._table.timers_on(before, self._begun_by, self._now_ms)
             dropped = microsteps.timers(self._gone)
             seq = before.seq + 1
             new = armed(microsteps.arms(entered), after, seq, self._now_ms)
@@ -122,8 +130,10 @@ class Macrostep:
             timers=timers,
             owed=microsteps.owed(entered),
             result=row.result,
-            left=None if left else microsteps.entries(self._gone),
+            left=None if left else microsteps.runs(self._gone),
             memory=self._memory if self._memory != (before.memory or NOTHING) else None,
+            emits=tuple(self._emits),
+            jobs=microsteps.jobs(entered),
         )
 
     def _restless(self) -> DefinitionError:
@@ -132,7 +142,7 @@ class Macrostep:
         line, column = definition.states[state].place
         message = (
             f"workflow {quoted(self._snapshot.workflow_id)} does not come to rest: after "
-            f"{LONGEST} microsteps on {quoted(self._heard)} it is in {quoted(self._at.state)}; "
+            f"{LONGEST} microsteps on {quoted(self._begun_by)} it is in {quoted(self._at.state)}; "
             "look at the guards of `always` and `on_done` there"
         )
         return DefinitionError([Problem(definition.source, line, column, Code.ENDLESS, message)])

@@ -16,14 +16,20 @@ from dataclasses import replace
 
 from event_center.machine.chart import Chart, Memory
 from event_center.machine.decision import Action, Transition
-from event_center.machine.definition import Call, Definition, Kind, State
+from event_center.machine.definition import Call, Definition, Job, Kind, State
 from event_center.machine.moves import Actions, Choice, Move, Taken
 from event_center.machine.timing import Arm, timer_id
+from event_center.model import RESERVED
 
 
 def own_event(event: str, state: State, *, single: bool) -> str:
     """`@done` or `@error` of a state; of the only leaf it needs no name."""
     return event if single and not state.children else f"{event}/{state.name}"
+
+
+def job_event(event: str, job: Job) -> str:
+    """`@done` or `@error` of a job: no state has a name that begins so."""
+    return f"{event}/{RESERVED}{job.action.name}"
 
 
 def actions_of(calls: Iterable[Call]) -> Actions:
@@ -39,6 +45,7 @@ class Microsteps:
         self._states: Mapping[str, State] = definition.states
         self._timed = bool(definition.timeout)
         """The machine itself has timers, which no transition drops."""
+        self._invokes = any(state.invoke for state in self._states.values())
 
     def taken(
         self, configuration: str, choice: Choice, moves: tuple[Move, ...], memory: Memory
@@ -75,10 +82,10 @@ class Microsteps:
         entered = chart.sorted(entered_set)
         completed = chart.completed(entered, after)
         done = tuple(name for name in completed if states[name].on_done is not None)
-        settled = not (
+        ends_step = not (
             done
             or any(states[name].always is not None for name in after)
-            or any(move.raises for move in taken)
+            or any(move.raises or move.emits for move in taken)
         )
         result = states[entered[0]].result if len(after) == 1 and entered else None
         whole = not stayed and bool(exited)
@@ -97,13 +104,16 @@ class Microsteps:
             arms=self.arms(entered),
             dropped=None if whole and not self._timed else self.timers(exited),
             owed=self.owed(entered),
-            left=None if whole else self.entries(exited),
+            jobs=self.jobs(entered),
+            left=None if whole else self.runs(exited),
             result=result,
             remembered=chart.remembered(exited, before),
             done=done,
-            settled=settled,
-            lone=taken[0] if settled and len(taken) == 1 else None,
-            plain=whole and not self._timed and not chart.remembered(exited, before),
+            ends_step=ends_step,
+            lone=taken[0] if ends_step and len(taken) == 1 else None,
+            plain=whole
+            and not (self._timed or self._invokes)
+            and not chart.remembered(exited, before),
             ready=None,
         )
         return _with_ready(made, steady=self._steady(made, stayed))
@@ -112,7 +122,7 @@ class Microsteps:
         """Whether the decision is the same for every event and workflow."""
         kept = self._timed or any(self._states[name].after for name in stayed)
         return (
-            made.settled
+            made.ends_step
             and not made.remembered
             and not any(move.assign for move in made.moves)
             and not (made.entered and (made.arms or kept))
@@ -166,9 +176,16 @@ class Microsteps:
         """The entry callbacks of these states, in order."""
         return tuple(call.action.name for name in names for call in self._states[name].entry)
 
-    def entries(self, names: Iterable[str]) -> frozenset[str]:
-        """The entry callbacks of these states."""
-        return frozenset(self.owed(names))
+    def jobs(self, names: Iterable[str]) -> tuple[str, ...] | None:
+        """The jobs of these states, in order; None if no state of the machine has any."""
+        if not self._invokes:
+            return None
+        return tuple(job.action.name for name in names for job in self._states[name].invoke)
+
+    def runs(self, names: Iterable[str]) -> frozenset[str]:
+        """The entry callbacks and the jobs of these states."""
+        names = tuple(names)
+        return frozenset((*self.owed(names), *(self.jobs(names) or ())))
 
 
 def once(*actions: Action) -> Actions:
@@ -191,5 +208,6 @@ def _with_ready(made: Taken, *, steady: bool) -> Taken:
         owed=made.owed,
         result=made.result,
         left=made.left,
+        jobs=made.jobs,
     )
     return replace(made, ready=ready)

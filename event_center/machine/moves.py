@@ -10,12 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from event_center.machine.decision import Action, Guard, Transition
+from event_center.errors import ExpressionError
+from event_center.machine.arithmetic import noun
+from event_center.machine.decision import Action, Emitted, Guard, Transition
+from event_center.machine.definition import Emit
+from event_center.machine.schema import Schema
 from event_center.machine.scope import values_of
 from event_center.machine.timing import Arm
 from event_center.machine.value import Value, filled
-from event_center.model import Event, Json, Result, Snapshot
+from event_center.model import MAX_ID_BYTES, Event, Json, Result, Snapshot, is_workflow_id
 
 Actions = tuple[Action, ...]
 
@@ -36,6 +41,8 @@ class Move:
     assign: tuple[tuple[str, Value], ...]
     raises: tuple[tuple[str, Value], ...]
     """Events for the own workflow, and their payloads."""
+    emits: tuple[Emit, ...]
+    """Events for others."""
     with_event: bool
     """A value reads the root `event`."""
 
@@ -56,6 +63,25 @@ class Move:
             for name, payload in self.raises
         ]
 
+    def emitted(self, snapshot: Snapshot, event: Event, now_ms: int) -> list[Emitted]:
+        """The events that it sends out; what is worked out for them sees the old data."""
+        if not self.emits:
+            return []
+        values = values_of(snapshot, event, now_ms)
+        return [_emitted(emit, values) for emit in self.emits]
+
+
+def _emitted(emit: Emit, values: dict[str, Any]) -> Emitted:
+    workflow_id = values["workflow_id"]
+    if emit.workflow_id is not None:
+        workflow_id = filled(emit.workflow_id, values)
+        if not (isinstance(workflow_id, str) and is_workflow_id(workflow_id)):
+            raise ExpressionError(
+                f"{emit.where}: the workflow_id of {emit.event!r} is {noun(workflow_id)}; it is a "
+                f"text of 1 to {MAX_ID_BYTES} bytes without control characters"
+            )
+    return Emitted(emit.event, workflow_id, filled(emit.payload, values), emit.topic, emit.machine)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Taken:
@@ -74,20 +100,31 @@ class Taken:
     dropped: frozenset[str] | None
     """Ids of the timers of what is left; None: of all there can be."""
     owed: tuple[str, ...]
+    jobs: tuple[str, ...] | None
+    """The jobs of what is entered; None: no state of the machine has any."""
     left: frozenset[str] | None
-    """The entry callbacks of what is left; None: of all there can be."""
+    """The entry callbacks and jobs of what is left; None: of all there can be."""
     result: Result | None
     remembered: Mapping[str, str]
     done: tuple[str, ...]
     """States that are done by it and say what happens then."""
-    settled: bool
+    ends_step: bool
     """Nothing follows in the same step."""
     lone: Move | None
-    """The only move of a step that is settled."""
+    """The only move, if nothing follows it in the same step."""
     plain: bool
     """All that was active is left, and all timers of what is entered are plain delays."""
     ready: Transition | None
     """The decision, where it is the same for every event."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Checked:
+    """What an event does in one configuration, once its payload fits the schema."""
+
+    schema: Schema
+    then: Transition | Choice | None
+    options: ClassVar[None] = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -13,8 +13,10 @@ from event_center.machine.branches import (
     DEFAULT_POLICY,
     NO_POLICY,
     read_after,
+    read_meta,
     read_on,
     read_policy,
+    read_tags,
     read_text,
     read_way,
 )
@@ -24,15 +26,18 @@ from event_center.machine.definition import (
     NOWHERE,
     Declared,
     Definition,
+    Hold,
     Missing,
     OnFailure,
+    OnUpgrade,
 )
 from event_center.machine.document import MappingNode, Node, ScalarNode
-from event_center.machine.grammar import ERROR_BRANCH, EVENT, MACHINE, MISSING_LATER
-from event_center.machine.problems import Code
+from event_center.machine.grammar import ERROR_BRANCH, EVENT, HELD, MACHINE
 from event_center.machine.reader import Fields, Reader, noun_of
+from event_center.machine.schema import read_schema
 from event_center.machine.spelling import quoted
 from event_center.machine.states import read_states, read_unhandled
+from event_center.machine.upgrade import read_upgrades
 from event_center.model import Json, Unhandled
 
 _MACHINE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -57,10 +62,14 @@ def read_definition(reader: Reader, root: Node) -> Definition:
         on_error=read_way(reader, fields.get("on_error"), ERROR_BRANCH),
         on_failure=_on_failure(reader, fields) or OnFailure.PARK,
         unhandled=read_unhandled(reader, fields) or Unhandled.REJECT,
+        on_upgrade=_on_upgrade(reader, fields) or OnUpgrade.MOVE,
+        upgrades=read_upgrades(reader, fields.get("migrate")),
         perpetual=reader.flag(fields.get("perpetual"), "perpetual"),
         title=read_text(reader, fields, "title"),
         description=read_text(reader, fields, "description"),
         tests=read_cases(reader, fields.get("tests")),
+        tags=read_tags(reader, fields.get("tags")),
+        meta=read_meta(reader, fields),
     )
 
 
@@ -84,6 +93,11 @@ def _version(reader: Reader, fields: Fields) -> int:
 def _on_failure(reader: Reader, fields: Fields) -> OnFailure | None:
     node = fields.get("on_failure")
     return None if node is None else reader.choice(node, "on_failure", OnFailure)
+
+
+def _on_upgrade(reader: Reader, fields: Fields) -> OnUpgrade | None:
+    node = fields.get("on_upgrade")
+    return None if node is None else reader.choice(node, "on_upgrade", OnUpgrade)
 
 
 def _data(reader: Reader, node: Node | None) -> dict[str, Json]:
@@ -114,23 +128,38 @@ def _events(reader: Reader, node: Node) -> dict[str, Declared]:
     for name, key, value in reader.named(node, "an event", "events"):
         empty = isinstance(value, ScalarNode) and value.value is None
         fields = {} if empty else reader.fields(value, EVENT)
+        missing, hold = _missing(reader, fields.get("missing"))
         declared[name] = Declared(
             place=key.place,
-            missing=_missing(reader, fields.get("missing")),
+            missing=missing,
+            hold=hold,
+            schema=read_schema(reader, fields.get("schema")),
+            title=read_text(reader, fields, "title"),
             description=read_text(reader, fields, "description"),
         )
     return declared
 
 
-def _missing(reader: Reader, node: Node | None) -> Missing | None:
+def _missing(reader: Reader, node: Node | None) -> tuple[Missing | None, Hold | None]:
     if node is None:
-        return None
-    word = node.value if isinstance(node, ScalarNode) else None
-    holds = isinstance(node, MappingNode) and any(
-        key.value in MISSING_LATER for key, _ in node.pairs
-    )
-    if holds or word in MISSING_LATER:
-        message = "`missing: hold` is not supported by this release"
-        reader.problems.add(node.place, Code.NOT_SUPPORTED, message)
-        return None
-    return reader.choice(node, "missing", Missing)
+        return None, None
+    if isinstance(node, MappingNode):
+        return _hold(reader, reader.fields(node, HELD))
+    missing = reader.choice(node, "missing", Missing)
+    if missing is Missing.HOLD:
+        reader.wrong(node, "events are held for some time: write `missing: {hold: 10m}`")
+    return missing, None
+
+
+def _hold(reader: Reader, fields: Fields) -> tuple[Missing | None, Hold | None]:
+    if "hold" not in fields:
+        return None, None
+    limit_ms = reader.duration(fields["hold"], least=1)
+    expiry: Missing | None = Missing.DEAD_LETTER
+    if "expiry" in fields:
+        expiry = reader.choice(fields["expiry"], "expiry", Missing)
+    if expiry in {Missing.CREATE, Missing.HOLD}:
+        reader.wrong(fields["expiry"], "what was held for too long is for reject or dead_letter")
+    if limit_ms is None or expiry is None:
+        return None, None
+    return Missing.HOLD, Hold(limit_ms, expiry)

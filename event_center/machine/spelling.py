@@ -14,8 +14,9 @@ from itertools import islice
 _SHOWN = 60
 """Characters of a name that a message shows: it has to stay on a line or two."""
 _COMPARED = 100
+"""Characters of a name that is compared with others: the time grows with its square."""
 _CANDIDATES = 200
-"""Characters and names that are compared: the time grows with both, and they may be a stranger's."""
+"""Names that are compared with it: the time grows with them, and they may be a stranger's."""
 _LISTED = 16
 """Names at the end of a message, for the same reason."""
 

@@ -13,13 +13,16 @@ from enum import StrEnum
 from event_center.machine.branches import (
     read_after,
     read_calls,
+    read_meta,
     read_on,
+    read_tags,
     read_text,
     read_way,
 )
 from event_center.machine.definition import NOWHERE, Kind, Phase, State
 from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
 from event_center.machine.grammar import ERROR_BRANCH, KEYS_OF, STATE
+from event_center.machine.jobs import read_jobs
 from event_center.machine.problems import Code, Place
 from event_center.machine.reader import Fields, Reader
 from event_center.machine.spelling import quoted
@@ -93,6 +96,7 @@ def _state(
         result=_result(reader, fields.get("result"), kind, parent),
         entry=read_calls(reader, fields.get("entry"), Phase.ENTRY),
         exit=read_calls(reader, fields.get("exit"), Phase.EXIT),
+        invoke=read_jobs(reader, fields.get("invoke")),
         on=read_on(reader, fields["on"]) if "on" in fields else {},
         after=read_after(reader, fields["after"]) if "after" in fields else {},
         on_error=read_way(reader, fields.get("on_error"), ERROR_BRANCH),
@@ -104,8 +108,8 @@ def _state(
         exits=_misplaced(fields, kind),
         title=read_text(reader, fields, "title"),
         description=read_text(reader, fields, "description"),
-        tags=_tags(reader, fields.get("tags")),
-        meta=reader.value(fields["meta"], computed=False) if "meta" in fields else None,
+        tags=read_tags(reader, fields.get("tags")),
+        meta=read_meta(reader, fields),
     )
 
 
@@ -160,11 +164,3 @@ def read_unhandled(reader: Reader, fields: Fields) -> Unhandled | None:
     """What becomes of events that are not accepted."""
     node = fields.get("unhandled")
     return None if node is None else reader.choice(node, "unhandled", Unhandled)
-
-
-def _tags(reader: Reader, node: Node | None) -> tuple[str, ...]:
-    if node is None:
-        return ()
-    nodes = node.items if isinstance(node, SequenceNode) else (node,)
-    tags = (reader.text(item, "a tag") for item in nodes)
-    return tuple(tag for tag in tags if tag is not None)

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from event_center.errors import DefinitionError, Problem
+from event_center.machine.arriving import beginnings, born, lost, missing, put
 from event_center.machine.canonical import content_hash
 from event_center.machine.chart import NOTHING
 from event_center.machine.decision import (
     AFTER,
-    ANY,
     DONE,
     ERROR,
     Action,
@@ -26,20 +25,17 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Calls, Definition, Missing, OnFailure
-from event_center.machine.guard import Named, leaves
+from event_center.machine.definition import Calls, Definition, Hold, Job, Missing, OnFailure
 from event_center.machine.macrostep import Macrostep, between
 from event_center.machine.microstep import own_event
-from event_center.machine.moves import Choice, Taken
-from event_center.machine.problems import Code
+from event_center.machine.moves import Checked, Choice, Taken
 from event_center.machine.table import Row, Table
 from event_center.machine.timing import armed
-from event_center.machine.value import copied
+from event_center.machine.upgrade import Upgraded, place, upgraded
 from event_center.machine.writing import yaml_of
 from event_center.model import (
     RESERVED,
     Event,
-    Json,
     Owed,
     Reason,
     Result,
@@ -65,7 +61,7 @@ class Machine:
     states: tuple[str, ...]
     source: str
     callbacks: Mapping[str, frozenset[str]]
-    """Every callback name, with the phases that it runs in: before, exit, action, entry."""
+    """Every callback name, with the phases that it runs in: before, exit, action, entry, invoke."""
     entries: Mapping[str, tuple[str, ...]]
     """The entry callbacks of each state, in order."""
     exits: Mapping[str, tuple[str, ...]]
@@ -76,7 +72,9 @@ class Machine:
     given: Mapping[str, Guard] = field(repr=False)
     """The named guards that it has been given."""
     _table: Table = field(repr=False)
-    _moves: Mapping[str, Mapping[str, Transition | Choice]] = field(repr=False)
+    _begins: frozenset[str] = field(repr=False)
+    """Where a workflow can be after its birth."""
+    _moves: Mapping[str, Mapping[str, Transition | Choice | Checked]] = field(repr=False)
 
     def to_yaml(self) -> str:
         """The machine in YAML, without comments; reading it gives a machine with the same hash."""
@@ -102,12 +100,35 @@ class Machine:
             for guard, taken, ready in move.options:
                 if guard is None or guard(snapshot, event, now_ms):
                     return ready or self._transition(taken, snapshot, event, now_ms)
+        return self._otherwise(move, snapshot, event, now_ms)
+
+    def _otherwise(
+        self, move: Choice | Checked | None, snapshot: Snapshot, event: Event, now_ms: int
+    ) -> Decision:
+        """What is not said by one look-up."""
         row = self._table.row(snapshot.state)
+        if isinstance(move, Checked):
+            fault = move.schema.fault(event.payload)
+            if fault:
+                return self._invalid(row, fault)
+            if isinstance(move.then, Transition):
+                return move.then
+            move = move.then
+            for guard, taken, ready in (move and move.options) or ():
+                if guard is None or guard(snapshot, event, now_ms):
+                    return ready or self._transition(taken, snapshot, event, now_ms)
         if move is None:
             if row.any is None or event.name in row.deferred or event.name.startswith(RESERVED):
                 return self._not_accepted(row, event.name)
             move = row.any
         return self._among(row, move, snapshot, event, now_ms=now_ms)
+
+    @staticmethod
+    def _invalid(row: Row, fault: str) -> Refused:
+        """A payload that does not fit would not fit later: it is no event to ignore or to set aside."""
+        letter = row.unhandled is Unhandled.DEAD_LETTER
+        unhandled = Unhandled.DEAD_LETTER if letter else Unhandled.REJECT
+        return Refused(Reason.INVALID_PAYLOAD, unhandled, fault, row.accepts)
 
     def _among(
         self, row: Row, choice: Choice, snapshot: Snapshot, event: Event, *, now_ms: int
@@ -173,20 +194,19 @@ class Machine:
             result=taken.result,
             left=taken.left,
             memory=memory,
+            jobs=taken.jobs,
         )
 
-    def birth(self, now_ms: int) -> Transition:
-        """The creation of a workflow, which is its transition number 0."""
-        arrival = self._table.arrival(self.initial)
-        data: dict[str, Json] = copied(dict(self.definition.data))
-        timers: tuple[Timer, ...] = ()
-        if arrival.arms or self._table.whole:
-            snapshot = Snapshot("", self.name, self.version, arrival.configuration)
-            snapshot.data = data
-            timers = armed((*self._table.whole, *arrival.arms), snapshot, 0, now_ms)
-        return Transition(
-            arrival.configuration, entered=True, data=data, timers=timers, owed=arrival.owed
-        )
+    def birth(self, now_ms: int, event: Event | None = None, workflow_id: str = "") -> Transition:
+        """
+        The creation of a workflow, which is its transition number 0.
+
+        Its event and id are for a choice, or `always`, that it begins with.
+
+        Raises:
+            ExpressionError, GuardFailed, DefinitionError: as of `step`, from there.
+        """
+        return born(self._table, event or Event(""), now_ms, workflow_id)
 
     def entering(
         self, state: str, seq: int, now_ms: int, snapshot: Snapshot | None = None
@@ -194,30 +214,26 @@ class Machine:
         """
         Entering a state without an event, as transition number `seq`: an operator put it there.
 
-        Args:
-            state: a configuration, or any state that begins in one.
-            seq: the number of the transition.
-            now_ms: the time.
-            snapshot: the workflow, for its data and the timers of the whole workflow.
+        The state is a configuration, or begins in one; the snapshot has the workflow's data.
 
         Raises:
             KeyError: the machine has no such state, or nobody rests in it.
             ExpressionError: a timer's expression fails on the workflow's data.
         """
-        arrival = self._table.arrival(state)
-        after = Snapshot("", self.name, self.version, arrival.configuration)
-        kept: tuple[Timer, ...] = ()
-        if snapshot is not None:
-            after.data = snapshot.data
-            whole = {arm.id for arm in self._table.whole}
-            kept = tuple(timer for timer in snapshot.timers if timer.id in whole)
-        return Transition(
-            arrival.configuration,
-            entered=True,
-            timers=(*kept, *armed(arrival.arms, after, seq, now_ms)),
-            owed=arrival.owed,
-            result=arrival.result,
-        )
+        return put(self._table, state, seq, now_ms, snapshot=snapshot)
+
+    def upgraded(self, snapshot: Snapshot, now_ms: int) -> Upgraded | None:
+        """
+        A workflow of another version as it is under this one; None if its state has no place here.
+
+        Raises:
+            ExpressionError: a value of `migrate` can not be worked out.
+        """
+        return upgraded(self._table, snapshot, now_ms)
+
+    def has_place(self, snapshot: Snapshot) -> bool:
+        """Whether a workflow of another version can go on under this one."""
+        return place(self._table, snapshot) is not None
 
     def rests(self, configuration: str) -> bool:
         """Whether this is where a workflow of this machine can be between two events."""
@@ -233,12 +249,17 @@ class Machine:
 
     def missing(self, event_name: str) -> Missing:
         """What to do with an event whose workflow does not exist."""
-        declared = (self.definition.events or {}).get(event_name)
-        if declared is not None and declared.missing is not None:
-            return declared.missing
-        row = self._table.row(self._table.arrival(self.initial).configuration)
-        accepted = event_name in row.accepts or (row.any is not None and event_name[:1] != RESERVED)
-        return Missing.CREATE if accepted else Missing.REJECT
+        return missing(self._table, self._begins, event_name)
+
+    def fault(self, event: Event) -> str:
+        """Why the payload of an event from outside does not fit its schema; empty: it does."""
+        declared = self.definition.declared(event.name)
+        return "" if declared is None else declared.fault(event.payload)
+
+    def hold(self, event_name: str) -> Hold | None:
+        """How long such an event is held for a workflow that does not exist; None: it is not."""
+        declared = self.definition.declared(event_name)
+        return None if declared is None else declared.hold
 
     def creating(self) -> tuple[str, ...]:
         """The events that make a workflow where there is none, sorted."""
@@ -246,13 +267,12 @@ class Machine:
         return tuple(sorted(name for name in known if self.missing(name) is Missing.CREATE))
 
     def effect(self, state: str, name: str) -> Action:
-        """
-        An entry callback of the states that are active in a configuration, by its name.
-
-        Raises:
-            KeyError: none of them has it, or there is no such configuration.
-        """
+        """An entry callback of the states active in a configuration, by its name; KeyError if none."""
         return self._table.row(state).effects[name]
+
+    def job(self, state: str, name: str) -> Job:
+        """A job of the states active in a configuration, by its name; KeyError if none."""
+        return self._table.row(state).jobs[name]
 
     def same_state(self, state: str, name: str) -> frozenset[str]:
         """The entry callbacks of the active state that has this one, itself included."""
@@ -276,18 +296,22 @@ class Machine:
         return ERROR if owner is None else own_event(ERROR, owner, single=row.single)
 
     @property
+    def pins(self) -> bool:
+        """Whether workflows of older versions stay there."""
+        return self.definition.pins
+
+    @property
+    def begins_at_rest(self) -> bool:
+        """Whether a birth is the same for every event: nothing is chosen at it."""
+        return not self._table.begin.restless
+
+    @property
     def has_eager(self) -> bool:
         """Whether any entry callback starts with the accept."""
-        states = self.definition.states.values()
-        return any(call.action.eager for state in states for call in state.entry)
+        return any(call.action.eager for _, call in self.definition.calls())
 
     def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
-        """
-        The workflow's timers once this one was dealt with and the workflow stayed in its state.
-
-        One that repeats is armed again for the first multiple of its period after now, so that
-        periods that were missed fire once.
-        """
+        """The workflow's timers once this one was dealt with and it stayed; who repeats is set again."""
         return self._table.timers_after(snapshot, timer, now_ms)
 
     def unhandled(self, state: str) -> Unhandled:
@@ -301,29 +325,16 @@ class Machine:
     def has(self, state: str, event_name: str) -> bool:
         """Whether the state has branches for this event; also for `@done`, `@error` and timers."""
         row = self._table.row(state)
-        if event_name in row.moves:
+        move = row.moves.get(event_name)
+        if isinstance(move, Checked):
+            move = move.then
+        if move is not None:
             return True
         return row.any is not None and event_name[:1] != RESERVED and event_name not in row.deferred
 
     def position(self, kind: str, name: str) -> str:
-        """
-        Where a callback or guard is first named, as `file:line:column`.
-
-        Args:
-            kind: `callback` or `guard`.
-            name: its name.
-
-        Raises:
-            KeyError: the machine names no such callback or guard.
-        """
-        if kind == "guard":
-            places = [guard.place for guard in _named(self.definition) if guard.name == name]
-        else:
-            calls = self.definition.calls()
-            places = [call.place for _, call in calls if call.action.name == name]
-        if not places:
-            raise KeyError(name)
-        line, column = min(places)
+        """Where a `callback` or `guard` is first named, as `file:line:column`; KeyError if nowhere."""
+        line, column = self.definition.place_of(kind, name)
         return f"{self.source}:{line}:{column}"
 
     def with_guards(self, guards: Mapping[str, Guard]) -> Machine:
@@ -335,15 +346,7 @@ class Machine:
         try:
             return self._table.row(snapshot.state)
         except KeyError:
-            raise self._lost(snapshot) from None
-
-    def _lost(self, snapshot: Snapshot) -> DefinitionError:
-        message = (
-            f"workflow '{snapshot.workflow_id}' is in state '{snapshot.state}', which version "
-            f"{self.version} of machine '{self.name}' does not have; put the state back, or "
-            "move the workflow with set-state"
-        )
-        return DefinitionError([Problem(self.source, 1, 1, Code.LOST_STATE, message)])
+            raise lost(self.definition, snapshot) from None
 
 
 def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> Machine:
@@ -357,36 +360,20 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         hash=content_hash(definition),
         on_failure=definition.on_failure,
         perpetual=definition.perpetual,
-        events=_events(definition),
+        events=definition.known(),
         states=tuple(states),
         source=definition.source,
-        callbacks=_callbacks(definition),
+        callbacks=definition.phases(),
         entries={name: _names(state.entry) for name, state in states.items()},
         exits={name: _names(state.exit) for name, state in states.items()},
-        guards=frozenset(guard.name for guard in _named(definition)),
+        guards=frozenset(guard.name for guard in definition.named()),
         definition=definition,
         given=dict(guards or {}),
         _table=table,
+        _begins=beginnings(table),
         _moves=table.moves,
     )
 
 
 def _names(calls: Calls) -> tuple[str, ...]:
     return tuple(call.action.name for call in calls)
-
-
-def _events(definition: Definition) -> frozenset[str]:
-    tables = (definition.on, *(state.on for state in definition.states.values()))
-    return frozenset(name for on in tables for name in on if name != ANY)
-
-
-def _callbacks(definition: Definition) -> dict[str, frozenset[str]]:
-    phases: dict[str, set[str]] = {}
-    for phase, call in definition.calls():
-        phases.setdefault(call.action.name, set()).add(phase)
-    return {name: frozenset(found) for name, found in phases.items()}
-
-
-def _named(definition: Definition) -> list[Named]:
-    found = [leaf for condition in definition.conditions() for leaf in leaves(condition)]
-    return [leaf for leaf in found if isinstance(leaf, Named)]

@@ -7,12 +7,12 @@ Called by `checks`, before it looks at the graph; what needs the whole tree (`ch
 from __future__ import annotations
 
 from event_center.machine.chart import NOTHING, Chart
-from event_center.machine.definition import Definition, Kind, State
+from event_center.machine.definition import Definition, Kind, On, State
 from event_center.machine.problems import Code, Place, Problems
 from event_center.machine.spelling import hint, quoted
 
-_BEGINS = frozenset({Kind.ATOMIC, Kind.COMPOUND, Kind.PARALLEL})
-"""Kinds that a machine can begin in, and that can be regions."""
+_REGIONS = frozenset({Kind.ATOMIC, Kind.COMPOUND, Kind.PARALLEL})
+"""Kinds that can be regions."""
 
 
 def check_structure(definition: Definition, problems: Problems) -> None:
@@ -78,7 +78,7 @@ def _initial(
             "a workflow would be over at its birth" if state is None else "it would be done at once"
         )
         problems.add(place, Code.INITIAL, f"initial state {quoted(name)}{of} is final: {over}")
-    elif begun.kind is Kind.HISTORY or (state is None and begun.kind not in _BEGINS):
+    elif begun.kind is Kind.HISTORY:
         message = f"a {begun.kind} state can not be initial; name a state to begin in"
         problems.add(place, Code.INITIAL, message)
 
@@ -86,7 +86,7 @@ def _initial(
 def _regions(definition: Definition, state: State, problems: Problems) -> None:
     for name in state.children:
         kind = definition.states[name].kind
-        if kind not in _BEGINS and kind is not Kind.HISTORY:
+        if kind not in _REGIONS and kind is not Kind.HISTORY:
             message = f"a {kind} state can not be a region of parallel state {quoted(state.name)}"
             problems.add(definition.states[name].place, Code.MISPLACED, message)
 
@@ -146,20 +146,40 @@ def check_tree(definition: Definition, chart: Chart, problems: Problems) -> None
                 "inside"
             )
             problems.add(state.on_done.place, Code.NEVER_DONE, message)
-    _same_entries(chart, problems)
+    _same_runs(chart, problems)
 
 
 def _birth(definition: Definition, chart: Chart, problems: Problems) -> None:
+    """What a birth goes through by itself has no callbacks: only an event awaits those."""
     entered: set[str] = set()
     chart.enter(definition.initial, None, NOTHING, entered)
-    for name in chart.sorted(entered):
-        state = chart.states[name]
-        if state.kind is Kind.CHOICE or state.always is not None:
-            message = (
-                f"a workflow would begin in {quoted(name)}, which has `always`: at its birth there "
-                "is no event to choose by; begin in a state that waits for one"
-            )
-            problems.add(definition.initial_place, Code.INITIAL, message)
+    if all(chart.states[name].always is None for name in entered):
+        return
+    pending = chart.sorted(entered)
+    while pending:
+        ways = [way for name in pending for way in _by_itself(chart, chart.states[name])]
+        branches = [branch for way in ways for branch in way.branches]
+        for branch in branches:
+            if branch.before or branch.actions or branch.emits:
+                message = (
+                    "this branch can be taken at the birth of a workflow, where no callbacks are "
+                    "awaited and nothing is emitted; use `entry` of what it leads to"
+                )
+                problems.add(branch.place, Code.MISPLACED, message)
+        found = set(entered)
+        for branch in branches:
+            if branch.target is not None:
+                chart.enter(branch.target, None, NOTHING, found)
+        pending = chart.sorted(found - entered)
+        entered = found
+
+
+def _by_itself(chart: Chart, state: State) -> list[On]:
+    """The branches that follow without an event once a state is entered."""
+    ways = [state.always]
+    if state.final:
+        ways += [chart.states[name].on_done for name in chart.above[state.name]]
+    return [way for way in ways if way is not None]
 
 
 def _can_be_done(chart: Chart, state: State) -> bool:
@@ -176,17 +196,20 @@ def _together(chart: Chart, one: str, other: str) -> bool:
     return bool(around) and chart.states[around[0]].kind is Kind.PARALLEL
 
 
-def _same_entries(chart: Chart, problems: Problems) -> None:
-    """No entry callback in two states that can be active together: both runs would have one key."""
-    calls = [(state, call) for state in chart.states.values() for call in state.entry]
-    named: dict[str, list[State]] = {}
-    for state, call in calls:
-        for other in named.get(call.action.name, ()):
-            if other is not state and _together(chart, state.name, other.name):
-                message = (
-                    f"callback {quoted(call.action.name)} is an entry of {quoted(other.name)} and "
-                    f"of {quoted(state.name)}, which can be active together; give one of them "
-                    "another name"
-                )
-                problems.add(call.place, Code.SAME_CALLBACK, message)
-        named.setdefault(call.action.name, []).append(state)
+def _same_runs(chart: Chart, problems: Problems) -> None:
+    """No entry callback or job in two states that can be active together: both would have one key."""
+    named: dict[str, list[tuple[State, str]]] = {}
+    for state in chart.states.values():
+        runs = [(call.place, call.action.name, "an entry") for call in state.entry]
+        runs += [(job.place, job.action.name, "a job") for job in state.invoke]
+        for place, name, what in runs:
+            for other, as_what in named.get(name, ()):
+                if other is not state and _together(chart, state.name, other.name):
+                    what_too = "" if as_what == what else f"{what} "
+                    message = (
+                        f"callback {quoted(name)} is {as_what} of {quoted(other.name)} and {what_too}of "
+                        f"{quoted(state.name)}, which can be active together; give one of them "
+                        "another name"
+                    )
+                    problems.add(place, Code.SAME_CALLBACK, message)
+            named.setdefault(name, []).append((state, what))

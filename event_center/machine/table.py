@@ -25,10 +25,10 @@ from event_center.machine.decision import (
     Refused,
     Transition,
 )
-from event_center.machine.definition import Branch, Definition, On, State
+from event_center.machine.definition import Branch, Definition, Job, On, State
 from event_center.machine.guard import compiled, text_of
-from event_center.machine.microstep import Microsteps, actions_of, own_event
-from event_center.machine.moves import Choice, Move
+from event_center.machine.microstep import Microsteps, actions_of, job_event, own_event
+from event_center.machine.moves import Checked, Choice, Move
 from event_center.machine.timing import Arm, again, timer_id, whole_id
 from event_center.machine.value import expressions
 from event_center.model import RESERVED, Reason, Result, Snapshot, Timer, Unhandled
@@ -40,7 +40,7 @@ Chain = tuple[Move, ...]
 class Row:
     """What a machine knows of one configuration."""
 
-    moves: dict[str, Transition | Choice]
+    moves: dict[str, Transition | Choice | Checked]
     any: Choice | None
     """For events that no active state names (`'*'`)."""
     always: Choice | None
@@ -60,6 +60,8 @@ class Row:
     """The entry callbacks of all active states, by name."""
     owners: Mapping[str, State]
     """Whose entry callback it is, by name."""
+    jobs: Mapping[str, Job]
+    """The jobs of all active states, by name."""
     single: bool
     """One leaf: its own `@done` and `@error` need no name."""
     final: bool
@@ -73,7 +75,18 @@ class Arrival:
     configuration: str
     arms: tuple[Arm, ...]
     owed: tuple[str, ...]
+    jobs: tuple[str, ...] | None
     result: Result | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Begin:
+    """Where a birth begins."""
+
+    configuration: str
+    entered: tuple[str, ...]
+    restless: bool
+    """It goes on by itself: a state in it has `always`."""
 
 
 class Table:
@@ -81,7 +94,7 @@ class Table:
 
     def __init__(self, definition: Definition, guards: Mapping[str, Guard]) -> None:
         self.chart = Chart(definition)
-        self.moves: dict[str, dict[str, Transition | Choice]] = {}
+        self.moves: dict[str, dict[str, Transition | Choice | Checked]] = {}
         """The moves of the rows made so far, by configuration: what a step looks at."""
         self.definition = definition
         self._guards = guards
@@ -95,6 +108,7 @@ class Table:
         )
         """The timers of the whole workflow."""
         self._arrivals: dict[str, Arrival] = {}
+        self.begin = self._begin(definition.initial)
 
     def row(self, configuration: str) -> Row:
         """
@@ -109,6 +123,15 @@ class Table:
             self._rows[configuration] = found
             self.moves[sys.intern(configuration)] = found.moves
         return found
+
+    def _begin(self, initial: str) -> Begin:
+        names: set[str] = set()
+        self.chart.enter(initial, None, NOTHING, names)
+        return Begin(
+            configuration=self.chart.configuration(names),
+            entered=self.chart.sorted(names),
+            restless=any(self.chart.states[name].always is not None for name in names),
+        )
 
     def arrival(self, state: str) -> Arrival:
         """
@@ -133,6 +156,7 @@ class Table:
                 configuration=sys.intern(configuration),
                 arms=microsteps.arms(entered),
                 owed=microsteps.owed(entered),
+                jobs=microsteps.jobs(entered),
                 result=self.row(configuration).result,
             )
         return found
@@ -163,6 +187,7 @@ class Table:
             periods=self._periods(active),
             effects={action.name: action for action, _ in entries},
             owners={action.name: state for action, state in entries},
+            jobs={job.action.name: job for state in active for job in state.invoke},
             single=len(lines) == 1,
             final=final,
             result=active[0].result if final else None,
@@ -170,6 +195,11 @@ class Table:
         for name, found in chains.items():
             if name != ANY:
                 row.moves[sys.intern(name)] = self._ready(configuration, name, found)
+        for name, declared in (self.definition.events or {}).items():
+            if declared.schema is not None and not final:
+                then = row.moves.get(name)
+                assert not isinstance(then, Checked)  # noqa: S101 - made here, once a row
+                row.moves[sys.intern(name)] = Checked(schema=declared.schema, then=then)
         return row
 
     def _unhandled(self, lines: list[tuple[State, ...]]) -> Unhandled:
@@ -202,12 +232,26 @@ class Table:
                 found[own_event(DONE, state, single=single)] = (
                     self._moves(state.name, DONE, state.on_done),
                 )
-            if state.entry:
+            if state.entry or state.invoke:
                 line = (state, *(self.chart.states[one] for one in self.chart.above[state.name]))
-                found[own_event(ERROR, state, single=single)] = self._failing(configuration, [line])
+                failing = self._failing(configuration, [line])
+                if state.entry:
+                    found[own_event(ERROR, state, single=single)] = failing
+                found |= self._ends(state, failing)
         for key, after in root.timeout.items():
             found[whole_id(key)] = (self._moves(None, whole_id(key), after),)
         return {name: chains for name, chains in found.items() if any(chains)}
+
+    def _ends(self, state: State, failing: tuple[Chain, ...]) -> dict[str, tuple[Chain, ...]]:
+        """What follows when jobs of a state end: a failure goes on to who hears of its callbacks."""
+        found: dict[str, tuple[Chain, ...]] = {}
+        for job in state.invoke:
+            done, error = job_event(DONE, job), job_event(ERROR, job)
+            if job.on_done is not None:
+                found[done] = (self._moves(state.name, done, job.on_done),)
+            own = () if job.on_error is None else self._moves(state.name, error, job.on_error)
+            found[error] = tuple(own + chain for chain in failing)
+        return found
 
     def _listening(self, lines: list[tuple[State, ...]], name: str) -> tuple[Chain, ...]:
         """The moves of an event from outside; a state that defers it keeps it from those around."""
@@ -313,6 +357,7 @@ class Table:
             actions=actions_of(branch.actions),
             assign=tuple((sys.intern(key), value) for key, value in branch.assign.items()),
             raises=tuple((sys.intern(one.event), one.payload) for one in branch.raises),
+            emits=branch.emits,
             with_event=any("event" in expression.roots for expression in read),
         )
 

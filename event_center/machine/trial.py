@@ -17,6 +17,7 @@ from event_center.machine.decision import Guard, Refused, Transition
 from event_center.machine.problems import Code, Place
 from event_center.machine.spelling import hint, listed, quoted
 from event_center.machine.step import Machine
+from event_center.machine.value import copied
 from event_center.model import Event, Json, Owed, Reason, Snapshot
 
 START_MS = 1_767_225_600_000
@@ -33,9 +34,11 @@ class Trial:
         """The decide callbacks of the last transition."""
         self.effects: tuple[str, ...] = ()
         """The entry callbacks that the last transition owes."""
-        birth = machine.birth(self.now_ms)
-        self.snapshot = Snapshot(workflow_id, machine.name, machine.version, birth.target)
-        self._take(birth)
+        self.snapshot = Snapshot(workflow_id, machine.name, machine.version, machine.initial)
+        self.snapshot.data = copied(dict(machine.definition.data))
+        self._born = False
+        if machine.begins_at_rest:
+            self._bear(Event(""))
 
     def begin(self, state: str, data: Mapping[str, Json]) -> None:
         """
@@ -44,6 +47,7 @@ class Trial:
         Raises:
             KeyError: the machine has no such state, or nobody rests there.
         """
+        self._born = True
         self.snapshot.data = {**self.snapshot.data, **data}
         self._take(self.machine.entering(state, self.snapshot.seq, self.now_ms, self.snapshot))
 
@@ -51,6 +55,8 @@ class Trial:
         """Decide one event; returns why it was refused, if it was."""
         self.actions = self.effects = ()
         event = Event(name, payload, time_ms=self.now_ms)
+        if not self._born:
+            self._bear(event)
         if self.snapshot.result is not None:
             unhandled = self.machine.unhandled(self.snapshot.state)
             return Refused(Reason.FINISHED, unhandled, f"it ended in {self.snapshot.state}")
@@ -60,6 +66,12 @@ class Trial:
         self.snapshot.seq += 1
         self._take(decision)
         return None
+
+    def _bear(self, event: Event) -> None:
+        """The birth; one that chooses waits for the first event, as it does in a center."""
+        birth = self.machine.birth(self.now_ms, event, self.snapshot.workflow_id)
+        self._born = True
+        self._take(birth)
 
     def wait(self, milliseconds: int) -> Refused | None:
         """Let time pass: what becomes due fires, the earliest first; all callbacks count together."""

@@ -25,11 +25,17 @@ from event_center.machine.definition import (
     Calls,
     Declared,
     Definition,
+    Emit,
+    Job,
     Kind,
+    Missing,
     On,
     OnFailure,
+    OnUpgrade,
     Raise,
     State,
+    Tags,
+    Upgrade,
 )
 from event_center.machine.document import resolved
 from event_center.machine.duration import in_words
@@ -44,10 +50,12 @@ from event_center.machine.guard import (
     Not,
     Raised,
 )
+from event_center.machine.jobs import GRACE_MS, TIMEOUT_MS
 from event_center.machine.value import Value
 from event_center.model import Result, Unhandled
 
 _WIDTH = 100
+"""Columns of a line of YAML: as long as lines of our own code."""
 Plain = dict[str, Any]
 
 
@@ -75,7 +83,9 @@ class _Representer(SafeRepresenter):
         return True
 
     def represent_str(self, data: str) -> ScalarNode:
-        quoted = resolved(data) is not data or not data.isprintable()
+        # A plain text that begins with a colon would be a key of its own within `{}`.
+        odd = data[:1] == ":" or not data.isprintable()
+        quoted = odd or resolved(data) is not data
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if quoted else None)
 
 
@@ -99,16 +109,21 @@ def plain_of(definition: Definition) -> Plain:
         "version": definition.version,
         "title": _text(definition.title),
         "description": _text(definition.description),
+        "tags": _tags(definition.tags),
         "initial": definition.initial,
         "data": _value(definition.data),
         "perpetual": definition.perpetual,
         "on_failure": _unless(definition.on_failure, OnFailure.PARK),
         "unhandled": _unless(definition.unhandled, Unhandled.REJECT),
+        "on_upgrade": _unless(definition.on_upgrade, OnUpgrade.MOVE),
     }
     said = _said(head)
+    if definition.meta is not None:
+        said["meta"] = _value(definition.meta)
     if definition.events is not None:
         # An empty list of events says something: that none may be used.
         said["events"] = {name: _event(one) for name, one in definition.events.items()}
+    said |= _said({"migrate": _short([_upgrade(one) for one in definition.upgrades])})
     ways = {"on": _table(definition.on), "timeout": _table(definition.timeout)}
     said |= _said(ways) | _ways(on_error=definition.on_error)
     said["states"] = {state.name: _state(definition, state) for state in top}
@@ -124,13 +139,14 @@ def _state(definition: Definition, state: State) -> Plain:
             "result": _unless(state.result, default) if state.final else None,
             "title": _text(state.title),
             "description": _text(state.description),
-            "tags": list(state.tags),
+            "tags": _tags(state.tags),
             "perpetual": state.perpetual,
             "unhandled": _unless(state.unhandled, None),
             "history": depth if state.kind is Kind.HISTORY else None,
             "target": state.default,
             "entry": _calls(state.entry),
             "exit": _calls(state.exit),
+            "invoke": _short([_job(job) for job in state.invoke]),
             "defer": list(state.defer),
             "on": _table(state.on),
             "after": _table(state.after),
@@ -152,8 +168,24 @@ def _text(text: str | Mapping[str, str]) -> object:
 
 
 def _event(declared: Declared) -> Plain:
-    missing = _unless(declared.missing, None)
-    return _said({"description": _text(declared.description), "missing": missing})
+    missing: object = _unless(declared.missing, None)
+    if declared.hold is not None:
+        expiry = _unless(declared.hold.expiry, Missing.DEAD_LETTER)
+        missing = _said({"hold": in_words(declared.hold.limit_ms), "expiry": expiry})
+    schema = None if declared.schema is None else _value(declared.schema.content)
+    said = {"title": _text(declared.title), "description": _text(declared.description)}
+    return _said(said | {"missing": missing}) | ({} if schema is None else {"schema": schema})
+
+
+def _tags(tags: Tags) -> object:
+    if isinstance(tags, Mapping):
+        return {language: list(words) for language, words in tags.items()}
+    return list(tags)
+
+
+def _upgrade(upgrade: Upgrade) -> Plain:
+    said = {"states": dict(upgrade.states), "data": _value(upgrade.data)}
+    return {"from": upgrade.version} | _said(said | {"drop": list(upgrade.drop)})
 
 
 def _table(table: Mapping[str, On]) -> Plain:
@@ -184,6 +216,7 @@ def _branch(branch: Branch) -> object:
             "actions": _calls(branch.actions),
             "assign": {key: _value(value) for key, value in branch.assign.items()},
             "raise": [_raise(one) for one in branch.raises],
+            "emit": _short([_emit(one) for one in branch.emits]),
             "reenter": branch.reenter,
             "repeat": branch.repeat,
             "description": _text(branch.description),
@@ -209,6 +242,12 @@ def _raise(raised: Raise) -> object:
     return {"event": raised.event, "payload": _value(raised.payload)}
 
 
+def _emit(emit: Emit) -> Plain:
+    said = {"event": emit.event, "topic": emit.topic, "machine": emit.machine}
+    said |= {"workflow_id": _value(emit.workflow_id), "payload": _value(emit.payload)}
+    return {key: value for key, value in said.items() if value is not None}
+
+
 def _condition(condition: Condition) -> object:
     match condition:
         case Named(name=name):
@@ -232,15 +271,30 @@ def _calls(calls: Calls) -> object:
 
 
 def _call(call: Call) -> object:
-    action = call.action
+    said = _action(call.action, Action(call.action.name).timeout_ms)
+    if call.action.eager:
+        said["eager"] = True
+    return call.action.name if said.keys() == {"do"} else said
+
+
+def _action(action: Action, timeout_ms: int) -> Plain:
+    """A callback and its retries; its timeout, if it is not the usual one."""
     said: Plain = {"do": action.name}
     if action.retry != Retry():
         said["retry"] = NO_POLICY if action.retry == ONCE else _retry(action.retry)
-    if action.timeout_ms != Action(action.name).timeout_ms:
+    if action.timeout_ms != timeout_ms:
         said["timeout"] = in_words(action.timeout_ms)
-    if action.eager:
-        said["eager"] = True
-    return action.name if said.keys() == {"do"} else said
+    return said
+
+
+def _job(job: Job) -> object:
+    said = _action(job.action, TIMEOUT_MS)
+    if job.heartbeat_ms is not None:
+        said["heartbeat"] = in_words(job.heartbeat_ms)
+    if job.grace_ms != GRACE_MS:
+        said["grace"] = in_words(job.grace_ms)
+    said |= _ways(on_done=job.on_done, on_error=job.on_error)
+    return job.action.name if said.keys() == {"do"} else said
 
 
 _WRITTEN: Mapping[str, tuple[str, Callable[[Any], object]]] = {

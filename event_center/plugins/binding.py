@@ -231,6 +231,11 @@ class BoundRecord:
             snapshot = Snapshot(self._workflow_id, machine.name, machine.version, str(state))
             snapshot.data = {**machine.definition.data, **(data or {})}
             return snapshot, None
+        if not machine.begins_at_rest:
+            raise PluginError(
+                f"machine {machine.name!r} begins in a choice, and a record without a state has no "
+                "event to choose by; give the record its first state"
+            )
         born = machine.birth(now_ms)
         snapshot = Snapshot(self._workflow_id, machine.name, machine.version, born.target)
         snapshot.data = {**(born.data or {}), **(data or {})}

@@ -26,6 +26,20 @@ class Role(StrEnum):
     EXIT = "exit"
     ACTION = "action"
     GUARD = "guard"
+    JOB = "job"
+
+
+class Moment(StrEnum):
+    """What listeners hear of."""
+
+    TRANSITION = "transition"
+    REFUSED = "refused"
+    FAILED = "failed"
+    FINAL = "final"
+
+
+EVERY = "*"
+"""In `callbacks("*")`: the listeners are for all machines."""
 
 
 class Implementation(NamedTuple):
@@ -39,12 +53,13 @@ class Implementation(NamedTuple):
 class Callbacks:
     """The callbacks of one machine, as one module implements them."""
 
-    __slots__ = ("implementations", "lifespans", "machine")
+    __slots__ = ("implementations", "lifespans", "listeners", "machine")
 
     def __init__(self, machine: str) -> None:
         self.machine = machine
         self.implementations: list[Implementation] = []
         self.lifespans: list[Function] = []
+        self.listeners: list[tuple[Moment, Function]] = []
 
     def __repr__(self) -> str:
         return f"callbacks({self.machine!r})"
@@ -66,6 +81,14 @@ class Callbacks:
         return self._named(Role.ACTION, name)
 
     @overload
+    def job(self, name: F) -> F: ...
+    @overload
+    def job(self, name: str) -> Callable[[F], F]: ...
+    def job(self, name: str | F) -> F | Callable[[F], F]:
+        """Implement a job by its name in the machine; by default the function's."""
+        return self._named(Role.JOB, name)
+
+    @overload
     def guard(self, name: F) -> F: ...
     @overload
     def guard(self, name: str) -> Callable[[F], F]: ...
@@ -76,6 +99,26 @@ class Callbacks:
     def lifespan(self, function: F) -> F:
         """Hold what the plugin needs while the center runs: an async context manager function."""
         self.lifespans.append(function)
+        return function
+
+    def on_transition(self, function: F) -> F:
+        """Hear of every transition, births included, after its cut; takes a `Notice`."""
+        return self._listening(Moment.TRANSITION, function)
+
+    def on_refused(self, function: F) -> F:
+        """Hear of every event that a workflow refused."""
+        return self._listening(Moment.REFUSED, function)
+
+    def on_failed(self, function: F) -> F:
+        """Hear of every failed attempt of an entry callback, and of events that failed."""
+        return self._listening(Moment.FAILED, function)
+
+    def on_final(self, function: F) -> F:
+        """Hear of every workflow that has ended."""
+        return self._listening(Moment.FINAL, function)
+
+    def _listening(self, moment: Moment, function: F) -> F:
+        self.listeners.append((moment, function))
         return function
 
     def _named(self, role: Role, name: str | F) -> F | Callable[[F], F]:
@@ -98,7 +141,11 @@ class Callbacks:
 
 
 def callbacks(machine: str) -> Callbacks:
-    """Begin the callbacks of the machine with this name; keep the result as a module attribute."""
+    """
+    Begin the callbacks of the machine with this name; keep the result as a module attribute.
+
+    `callbacks("*")` has listeners for all machines.
+    """
     if not isinstance(machine, str) or not machine:
         raise PluginError(f"callbacks() takes the name of a machine, not {machine!r}")
     return Callbacks(machine)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from event_center.errors import PluginError
+from event_center.machine.definition import Phase
 from event_center.machine.spelling import hint, meant
 from event_center.machine.step import Machine
 from event_center.plugins.binding import BoundRecord, Fields
-from event_center.plugins.callbacks import Callbacks, Implementation, Role
+from event_center.plugins.callbacks import EVERY, Callbacks, Implementation, Role
 from event_center.plugins.discovery import discover
 from event_center.plugins.signatures import Callback, Lifespan, file_line, guard, lifespan, place
 
@@ -93,15 +94,18 @@ def with_callbacks(machine: Machine, *callbacks: Callbacks) -> Bound:
     return resolve(machine, callbacks or discover([Path(machine.source)]))
 
 
-def resolve(machine: Machine, found: Iterable[Callbacks]) -> Bound:
+def resolve(machine: Machine, found: Iterable[Callbacks], others: Iterable[Machine] = ()) -> Bound:
     """
     Bind a machine to those of the found callbacks that are for it.
+
+    `others` are other versions of it that the same callbacks are for.
 
     Raises:
         PluginError: with a line for every name without an implementation, or with two, for every
             decorator that names an unknown state, and for every signature that is wrong.
     """
-    return _Resolution(machine, [one for one in found if one.machine == machine.name]).bound()
+    mine = [one for one in found if one.machine == machine.name]
+    return _Resolution(machine, mine, tuple(others)).bound()
 
 
 def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
@@ -111,16 +115,21 @@ def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
         f"{_whereabouts(one)}: callbacks({one.machine!r}) is for a machine that is not loaded"
         f"{hint(one.machine, known, 'machines')}"
         for one in found
-        if one.machine not in known
+        if one.machine not in known and one.machine != EVERY
     ]
 
 
 class _Resolution:
     """One machine being bound, and what was wrong so far."""
 
-    def __init__(self, machine: Machine, found: list[Callbacks]) -> None:
+    def __init__(
+        self, machine: Machine, found: list[Callbacks], others: tuple[Machine, ...]
+    ) -> None:
         self.machine = machine
+        self.others = others
         self.found = found
+        phases = machine.callbacks.items()
+        self.jobs = frozenset(name for name, found in phases if Phase.INVOKE in found)
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -131,7 +140,8 @@ class _Resolution:
         for callbacks in self.found:
             for implementation in callbacks.implementations:
                 self._note(implementation)
-        self._missing("callback", self.machine.callbacks, self.functions)
+        self._missing("job", self.jobs, self.functions)
+        self._missing("callback", self.machine.callbacks.keys() - self.jobs, self.functions)
         self._missing("guard", self.machine.guards, self.guard_functions)
         name = self.machine.name
         opening = [(name, function) for one in self.found for function in one.lifespans]
@@ -152,6 +162,8 @@ class _Resolution:
                 self._implement(self.functions, name, one.function)
         elif one.role is Role.GUARD:
             self._note_named(one, self.machine.guards, self.guard_functions)
+        elif one.role is Role.JOB:
+            self._note_named(one, self.jobs, self.functions)
         else:
             self._note_named(one, self.machine.callbacks, self.functions)
 
@@ -164,7 +176,7 @@ class _Resolution:
         names = frozenset(used)
         if one.name in names:
             self._implement(functions, one.name, one.function)
-        else:
+        elif not any(one.name in (*other.callbacks, *other.guards) for other in self.others):
             self.warnings.append(
                 f"{place(one.function)} implements the {one.role} {one.name!r}, which machine "
                 f"{self.machine.name!r} does not use{meant(one.name, names)}"
@@ -174,6 +186,8 @@ class _Resolution:
         """The callback's name in the machine, or None after noting why there is none."""
         where = f"{place(one.function)}: @{one.role}({one.name!r})"
         if one.name not in self.machine.states:
+            if any(one.name in other.states for other in self.others):
+                return None
             known = hint(one.name, self.machine.states, "states")
             self.problems.append(f"{where}: machine {self.machine.name!r} has no such state{known}")
             return None
@@ -209,7 +223,7 @@ class _Resolution:
     def _missing(
         self, kind: str, used: Iterable[str], functions: Mapping[str, Callable[..., Any]]
     ) -> None:
-        role = Role.GUARD if kind == "guard" else Role.ACTION
+        role = {"guard": Role.GUARD, "job": Role.JOB}.get(kind, Role.ACTION)
         spare = {
             one.name
             for callbacks in self.found
@@ -248,4 +262,5 @@ class _Resolution:
 def _whereabouts(callbacks: Callbacks) -> str:
     """The file of the first function, for messages about the whole."""
     functions = [one.function for one in callbacks.implementations] + callbacks.lifespans
+    functions += [function for _, function in callbacks.listeners]
     return file_line(functions[0]).rpartition(":")[0] if functions else repr(callbacks)

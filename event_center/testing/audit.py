@@ -53,8 +53,8 @@ def find_violations(
         violations += uncut(evidence, list(evidence.cuts))
     if started is not None:
         starts = Starts(started)
-        lives = {name: life for shard in whole for name, life in shard.lives.items()}
-        for life in lives.values():
+        lives = [life for shard in whole for life in (*shard.past, *shard.lives.values())]
+        for life in lives:
             violations += starts.of_life(life)
         if len(whole) == len(shards):
             violations += starts.phantoms(lives, events, known)

@@ -14,7 +14,7 @@ from event_center.testing.audit_evidence import Evidence, KeptCut, Promise, Viol
 from event_center.testing.audit_shard import ShardAudit
 
 SLACK_MS = 2_000
-"""A timer that became due so shortly before the end may not have fired yet."""
+"""How late a timer may be: one that became due so shortly before the end may not have fired yet."""
 
 
 def unfinished(shard: ShardAudit, evidence: Evidence) -> Iterator[Violation]:
@@ -66,6 +66,8 @@ def _left_over(shard: ShardAudit, workflow_id: str, idle_ms: int) -> Iterator[Vi
         return
     if shot.owed:
         yield Violation(Promise.QUIET, workflow_id, f"it still owes {shot.owed}")
+    if shot.jobs:
+        yield Violation(Promise.QUIET, workflow_id, f"it still has the jobs {shot.jobs}")
     for entry in shard.waiting.get(workflow_id, {}).values():
         if not entry.deferred:
             story = f"{entry.position} waits for nothing"

@@ -16,7 +16,7 @@ from event_center.model import Event, Position, Record
 from event_center.testing.audit_evidence import Evidence, Place
 
 
-class Heard(NamedTuple):
+class Written(NamedTuple):
     """An event as its publisher wrote it."""
 
     workflow_id: str
@@ -25,11 +25,11 @@ class Heard(NamedTuple):
     id: str | None
 
 
-ReadEvent = Callable[[Record], Heard | None]
+ReadEvent = Callable[[Record], Written | None]
 """A record to its event; None if it carries none that a center could decide."""
 
 
-def read_plain(record: Record) -> Heard | None:
+def read_plain(record: Record) -> Written | None:
     """A plain JSON object, or a CloudEvent."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     try:
@@ -39,21 +39,21 @@ def read_plain(record: Record) -> Heard | None:
     key = None if record.key is None else record.key.decode("utf-8", "replace")
     if "ce_specversion" in headers:
         subject = headers.get("ce_workflow_id") or headers.get("ce_subject") or key
-        return _heard(subject, headers.get("ce_type"), body, headers.get("ce_id"))
+        return _written(subject, headers.get("ce_type"), body, headers.get("ce_id"))
     if not isinstance(body, dict):
         return None
     structured = "specversion" in body
     name = body.get("event", body.get("type") if structured else None)
     subject = body.get("workflow_id", body.get("subject") if structured else None)
     payload = body["payload"] if "payload" in body else body.get("data", body)
-    return _heard(key if subject is None else subject, name, payload, body.get("id"))
+    return _written(key if subject is None else subject, name, payload, body.get("id"))
 
 
-def _heard(workflow_id: Any, name: Any, payload: Any, event_id: Any) -> Heard | None:
+def _written(workflow_id: Any, name: Any, payload: Any, event_id: Any) -> Written | None:
     texts = [str(one) if type(one) is int else one for one in (workflow_id, name, event_id)]
     if not all(isinstance(one, str) and one for one in texts[:2]):
         return None
-    return Heard(texts[0], texts[1], payload, texts[2])
+    return Written(texts[0], texts[1], payload, texts[2])
 
 
 class Events:
@@ -61,7 +61,7 @@ class Events:
 
     def __init__(self, evidence: Evidence, readers: Mapping[str, ReadEvent]) -> None:
         self._evidence = evidence
-        self._heard: dict[Position, Heard | None] = {}
+        self._written: dict[Position, Written | None] = {}
         self._orders: dict[tuple[str, Place], list[int]] = {}
         for place, records in evidence.records.items():
             topic, partition = place
@@ -69,23 +69,23 @@ class Events:
                 continue
             read = readers.get(topic, read_plain)
             for record in records:
-                heard = read(record)
-                self._heard[Position(topic, partition, record.offset)] = heard
-                if heard is not None:
-                    key = heard.workflow_id, place
+                written = read(record)
+                self._written[Position(topic, partition, record.offset)] = written
+                if written is not None:
+                    key = written.workflow_id, place
                     self._orders.setdefault(key, []).append(record.offset)
 
-    def heard(self, position: Position) -> Heard | None:
+    def written(self, position: Position) -> Written | None:
         """The event at this position; None if there is none that can be read."""
-        return self._heard.get(position)
+        return self._written.get(position)
 
     def event(self, position: Position) -> Event | None:
         """The same as the machine room takes it."""
-        heard, record = self.heard(position), self._evidence.record(position)
-        if heard is None or record is None:
+        written, record = self.written(position), self._evidence.record(position)
+        if written is None or record is None:
             return None
         stamp = record.timestamp_ms
-        return Event(heard.name, heard.payload, heard.id, stamp, record.headers, *position)
+        return Event(written.name, written.payload, written.id, stamp, record.headers, *position)
 
     def order(self, workflow_id: str, place: Place) -> list[int]:
         """The offsets of all events of a workflow in one partition."""

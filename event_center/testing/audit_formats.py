@@ -35,6 +35,8 @@ class Shot(NamedTuple):
     data: dict[str, Json]
     owed: tuple[tuple[str, int], ...]
     """Names and seqs of the owed runs."""
+    jobs: tuple[tuple[str, int], ...]
+    """Names and seqs of the jobs."""
     timers: tuple[Timer, ...]
     waiting: int
     result: str | None
@@ -42,8 +44,8 @@ class Shot(NamedTuple):
 
     @property
     def stopped(self) -> bool:
-        """Whether only a command moves the workflow."""
-        return self.status in {"parked", "paused"}
+        """Whether nothing of its own moves the workflow."""
+        return self.status in {"parked", "paused", "expected"}
 
 
 class Kept(NamedTuple):
@@ -85,6 +87,12 @@ def workflow_of(key: bytes) -> str | None:
     return key[2:].decode() if key.startswith(b"s:") else None
 
 
+def position_of(text: str) -> Position:
+    """A position as history writes it: `topic/partition/offset`."""
+    topic, partition, offset = text.rsplit("/", 2)
+    return Position(topic, int(partition), int(offset))
+
+
 def waiting_of(key: bytes) -> tuple[str, int] | None:
     """Workflow and number of the waiting entry under this key; None for another key."""
     if not key.startswith(b"w:"):
@@ -122,6 +130,7 @@ def read_snapshot(value: bytes, where: str) -> Shot:
             seq=body["seq"],
             data=body["data"],
             owed=tuple((owed[0], owed[1]) for owed in body.get("owed", ())),
+            jobs=tuple((job[0], job[1]) for job in body.get("jobs", ())),
             timers=tuple(Timer(*timer) for timer in body.get("timers", ())),
             waiting=body.get("waiting", [0])[0],
             result=body.get("result"),
@@ -162,6 +171,8 @@ class ShardState(NamedTuple):
     """Records that were gone before they were read."""
     renewed: Mapping[str, int] = MappingProxyType({})
     """How often the shard has gone on with a topic that was made anew."""
+    jobs: int = 0
+    """Jobs of all its workflows."""
 
 
 EMPTY = ShardState(0, {}, 0, {}, {}, 0, 0, {})
@@ -178,9 +189,10 @@ def read_shard(value: bytes, where: str) -> ShardState:
 
     def read() -> ShardState:
         body = json.loads(value)
-        special = {"counts", "lost", "renewed"}
+        special = {"counts", "lost", "renewed", "jobs"}
         plain = {name: body[name] for name in ShardState._fields if name not in special}
         plain |= {"lost": sum(body.get("lost", {}).values()), "renewed": body.get("renewed", {})}
+        plain |= {"jobs": body.get("jobs", 0)}
         counts = {(m, v, state, status): n for m, v, state, status, n in body["counts"]}
         return ShardState(counts=counts, **plain)
 

@@ -38,7 +38,7 @@ _OWN = (
 class Debt:
     """One run that a transition owed."""
 
-    __slots__ = ("at_ms", "eager", "name", "seq", "settled")
+    __slots__ = ("at_ms", "eager", "ended", "name", "seq")
 
     def __init__(self, owed: Owed, at_ms: int, *, eager: bool) -> None:
         self.name = owed.name
@@ -46,15 +46,17 @@ class Debt:
         self.at_ms = at_ms
         """When the cut that owes it was committed, at the earliest."""
         self.eager = eager
-        self.settled = ""
+        self.ended = ""
         """`done`, `failed` or `given_up`; empty while it is owed."""
 
 
 class Life:
     """A workflow as its history tells it."""
 
-    def __init__(self, machine: Machine, told: Told, cut_at_ms: int) -> None:
-        birth = machine.birth(told.at_ms)
+    def __init__(
+        self, machine: Machine, told: Told, cut_at_ms: int, event: Event | None = None
+    ) -> None:
+        birth = machine.birth(told.at_ms, event, told.workflow_id)
         self.machine = machine
         self.snapshot = Snapshot(told.workflow_id, machine.name, machine.version, birth.target)
         self.snapshot.data = birth.data or {}
@@ -108,6 +110,21 @@ class Life:
             seqs = f"history says {told.get('seq')}, its transitions make {self.snapshot.seq}"
             yield Promise.ONCE, f"seq at {told.origin}: {seqs}"
 
+    def upgrade(self, machine: Machine | None, told: Told) -> Iterator[Complaint]:
+        """The workflow goes on under another version of its machine."""
+        snapshot, target = self.snapshot, told.get("to")
+        upgraded = None if machine is None else machine.upgraded(snapshot, told.at_ms)
+        if machine is None or upgraded is None or upgraded.state != target:
+            version = told.get("version")
+            yield (
+                Promise.ONCE,
+                f"{target!r} is not what version {version} makes of {snapshot.state!r}",
+            )
+            return
+        self.machine, snapshot.version = machine, machine.version
+        snapshot.state, snapshot.data = upgraded.state, upgraded.data
+        snapshot.timers, snapshot.memory = upgraded.timers, upgraded.memory
+
     def _event(self, told: Told) -> Event:
         """The event of something that is no record: a timer, a run's result, a replayed letter."""
         name = str(told.get("event"))
@@ -157,7 +174,7 @@ class Life:
             return
         else:
             decision = self._step(event, told.at_ms)
-        blind = self.blind or self._unheard(told)
+        blind = self.blind or self._unrecorded(told)
         if blind and (not isinstance(decision, Transition) or decision.target != target):
             decision = self._believed(target, told)
         if not isinstance(decision, Transition):
@@ -179,11 +196,11 @@ class Life:
             if event.startswith(own) and not told.origin.startswith(origin):
                 yield promise, f"{told.origin} ({event}) was applied, but only {origin}… is {own}"
 
-    def _unheard(self, told: Told) -> bool:
+    def _unrecorded(self, told: Told) -> bool:
         """Whether the event had a payload that is not on record."""
         event = str(told.get("event"))
         if told.origin.startswith("run/"):
-            return not event.startswith("@")
+            return not event.startswith("@") or event.startswith(f"{DONE}/@")
         return told.origin.startswith("error/") and not self._failure
 
     def _believed(self, target: str, told: Told) -> Transition | None:
@@ -201,7 +218,8 @@ class Life:
         for action in decision.decide:
             key = f"{snapshot.workflow_id}/{event.origin}/{action.name}"
             self.decided[key] = action.name, self.cut_at_ms
-        self.loose = bool(decision.decide)
+        stays = not decision.entered or decision.left is not None
+        self.loose = bool(decision.decide) or (self.loose and stays)
         snapshot.seq += 1
         if decision.data is not None:
             snapshot.data = decision.data
@@ -218,6 +236,11 @@ class Life:
         new = tuple(Owed(name, snapshot.seq) for name in decision.owed)
         left = {one.name for one in snapshot.owed} if decision.left is None else decision.left
         snapshot.owed = (*(one for one in snapshot.owed if one.name not in left), *new)
+        jobs = tuple(Owed(name, snapshot.seq) for name in decision.jobs or ())
+        left = {one.name for one in snapshot.jobs} if decision.left is None else decision.left
+        snapshot.jobs = (*(one for one in snapshot.jobs if one.name not in left), *jobs)
+        for job in jobs:
+            self.debts[job.name, job.seq] = Debt(job, self.cut_at_ms, eager=False)
         if decision.memory is not None:
             snapshot.memory = decision.memory
         for owed in new:
@@ -236,12 +259,18 @@ class Life:
                 snapshot.timers = self.machine.timers_after(snapshot, fired, told.at_ms)
         if reason == "finished" and snapshot.result is None:
             yield Promise.ONCE, f"{told.origin} was refused as finished, which the workflow is not"
-        if reason not in JUDGED or self.blind or self._unheard(told):
+        if reason not in JUDGED or self.blind or self._unrecorded(told):
             return
         decision = self._step(event, told.at_ms)
         if not isinstance(decision, Refused) or decision.reason != reason:
             accepts = f"the machine accepts it in {snapshot.state!r}"
             yield Promise.ONCE, f"{told.origin} ({event.name}) was refused ({reason}), {accepts}"
+
+    def ends(self) -> Iterator[Complaint]:
+        """It is removed as all of it is said to be over."""
+        snapshot = self.snapshot
+        if snapshot.result is None or snapshot.owed or self._open:
+            yield Promise.NEVER_BACK, "it was removed before all of it was over"
 
     # -- timers --------------------------------------------------------------------------------
 
@@ -274,8 +303,14 @@ class Life:
         key = f"{snapshot.workflow_id}/{seq}/{name}"
         if told.get("key") not in {None, key}:
             yield Promise.CALLBACKS, f"{where} has the key {told.get('key')!r} instead of {key!r}"
+        if outcome == "dropped" and (name, seq) in self.debts:
+            return  # the end of an attempt that nobody waited for any more
         owed = [(one.name, one.seq) for one in snapshot.owed]
-        if (name, seq) not in owed or (outcome != "given_up" and owed[0] != (name, seq)):
+        jobs = [(one.name, one.seq) for one in snapshot.jobs]
+        first = outcome == "given_up" or owed[:1] == [
+            (name, seq)
+        ]  # entry callbacks keep their order
+        if (name, seq) not in jobs and not ((name, seq) in owed and first):
             yield Promise.CALLBACKS, f"{where} ended ({outcome}), which the workflow did not owe"
             return
         over = outcome != "failed" or told.get("again_in_ms") is None
@@ -283,15 +318,16 @@ class Life:
             fields = (("type", "error"), ("message", "message"), ("attempt", "attempt"))
             self._failure = {"callback": name, **{to: told.get(of) for to, of in fields}}
             # Without an `on_error` the workflow is parked, and owes the run still.
-            event = self.machine.error_event(snapshot.state, name)
+            event = f"{ERROR}/@{name}"
+            if not told.get("job"):
+                event = self.machine.error_event(snapshot.state, name)
             over = self.machine.has(snapshot.state, event)
         if outcome == "done":
             self._failure = {}
         if over:
-            snapshot.owed = tuple(
-                one for one in snapshot.owed if (one.name, one.seq) != (name, seq)
-            )
-            self.debts[name, seq].settled = str(outcome)
+            snapshot.owed = _without(snapshot.owed, name, seq)
+            snapshot.jobs = _without(snapshot.jobs, name, seq)
+            self.debts[name, seq].ended = str(outcome)
 
     def _command(self, told: Told) -> Iterator[Complaint]:
         if told.get("outcome") != "applied":
@@ -323,6 +359,9 @@ class Life:
         owed = tuple((one.name, one.seq) for one in mine.owed)
         if shot.owed != owed:
             yield Promise.CALLBACKS, f"its snapshot owes {shot.owed}, its history {owed}"
+        jobs = tuple((one.name, one.seq) for one in mine.jobs)
+        if shot.jobs != jobs:
+            yield Promise.CALLBACKS, f"its snapshot has jobs {shot.jobs}, its history {jobs}"
         if not self._same_timers(shot.timers):
             yield (
                 Promise.TIMERS,
@@ -341,3 +380,7 @@ class Life:
         return len(timers) == len(mine) and all(
             said[:2] == own[:2] and said.due_ms <= own.due_ms for said, own in pairs
         )
+
+
+def _without(owed: tuple[Owed, ...], name: str, seq: object) -> tuple[Owed, ...]:
+    return tuple(one for one in owed if (one.name, one.seq) != (name, seq))

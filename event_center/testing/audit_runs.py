@@ -8,7 +8,7 @@ after the shards were replayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from event_center.machine import Machine
 from event_center.model import Position
@@ -42,7 +42,7 @@ class Starts:
 
     def _broken(self, key: str, debt: Debt) -> str:
         starts = self._by_key.get(key, [])
-        if debt.settled == "done" and not starts:
+        if debt.ended == "done" and not starts:
             return f"{key} is done on record, and was never started"
         for one in starts:
             early = one.time_ns and one.time_ns // NS_PER_MS < debt.at_ms
@@ -52,13 +52,16 @@ class Starts:
         return ""
 
     def phantoms(
-        self, lives: Mapping[str, Life], events: Events, machines: Sequence[Machine]
+        self, lives: Iterable[Life], events: Events, machines: Sequence[Machine]
     ) -> Iterator[Violation]:
         """Starts that nothing on record explains."""
+        debts: dict[str, set[tuple[str, int]]] = {}
+        for life in lives:
+            debts.setdefault(life.snapshot.workflow_id, set()).update(life.debts)
         eager = {name for machine in machines for name in _eager(machine)}
         for key, starts in self._by_key.items():
             one = starts[0]
-            life = lives.get(one.workflow_id)
+            owed = debts.get(one.workflow_id)
             origin, _, name = key.removeprefix(f"{one.workflow_id}/").rpartition("/")
             if name != one.name:
                 story = f"callback {one.name} was given the key {key!r} of another"
@@ -67,9 +70,9 @@ class Starts:
                 if _is_event_of(one.workflow_id, origin, events):
                     continue
                 story = f"{key} was started, and names no event of this workflow"
-            elif life is None:
+            elif owed is None:
                 story = f"{key} was started, and there is no such workflow"
-            elif (name, int(origin)) in life.debts or name in eager:
+            elif (name, int(origin)) in owed or name in eager:
                 continue
             else:
                 story = f"{key} was started, and was never owed"
@@ -81,12 +84,12 @@ def _eager(machine: Machine) -> Iterator[str]:
 
 
 def _is_event_of(workflow_id: str, origin: str, events: Events) -> bool:
-    """Whether a decide callback's key names an event that this workflow heard."""
+    """Whether a decide callback's key names an event that this workflow written."""
     topic, _, rest = origin.partition("/")
     if topic in {"timer", "run", "error", "letter", "command"}:
         return True
     partition, _, offset = rest.partition("/")
     if not (partition.isdigit() and offset.isdigit()):
         return False
-    heard = events.heard(Position(topic, int(partition), int(offset)))
-    return heard is not None and heard.workflow_id == workflow_id
+    written = events.written(Position(topic, int(partition), int(offset)))
+    return written is not None and written.workflow_id == workflow_id

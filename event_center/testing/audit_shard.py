@@ -37,6 +37,10 @@ class ShardAudit:
         self.shard = shard
         self.broken: list[Violation] = []
         self.lives: dict[str, Life] = {}
+        self.past: list[Life] = []
+        """Of workflows that were removed."""
+        self._removed: set[str] = set()
+        """Those that the history of this cut says to be removed."""
         self.state: ShardState = formats.EMPTY
         self.waiting: dict[str, dict[int, Kept]] = {}
         self.shots: dict[str, Shot] = {}
@@ -48,6 +52,8 @@ class ShardAudit:
         self._orders: dict[tuple[str, str, int], Order] = {}
         self._broken_for: set[str] = set()
         self._epoch = 0
+        self._jobs = 0
+        """Jobs of all snapshots so far."""
         self._places: Counter[tuple[str, int, str, str]] = Counter()
 
     def take(self, cut: KeptCut) -> None:
@@ -64,6 +70,7 @@ class ShardAudit:
         if self.broken or written.state is None:
             return
         before, self.state = self.state, written.state
+        self._removed = set()
         for told in written.history:
             self._live(cut, told, written)
         if not self.broken:
@@ -96,6 +103,9 @@ class ShardAudit:
         if told.kind == "created":
             self._create(cut, told)
             return
+        if told.kind == "removed":
+            self._remove(cut, told)
+            return
         if life is None:
             if "machine" in told.data or told.kind == "run":
                 self._complain(
@@ -104,6 +114,10 @@ class ShardAudit:
             return
         if "machine" not in told.data and told.kind != "run":
             return  # a record that reached no workflow, though one of this id exists
+        if told.kind == "migrated":
+            newer = self._machines.get((str(told.get("machine")), int(told.get("version"))))
+            self._hear(workflow_id, cut, life.upgrade(newer, told))
+            return
         life.cut_at_ms = cut.at_ms
         if position is None:
             event = self._events.replayed(told.origin)
@@ -124,7 +138,33 @@ class ShardAudit:
             story = f"it is of machine {told.get('machine')} version {told.get('version')}"
             self._complain(workflow_id, f"{story}, which the audit was not given", Promise.ONCE)
         else:
-            self.lives[workflow_id] = Life(machine, told, cut.at_ms)
+            event = self._events.event(formats.position_of(str(told.get("origin"))))
+            self.lives[workflow_id] = Life(machine, told, cut.at_ms, event)
+            self._hold(machine, told)
+
+    def _hold(self, machine: Machine, told: Told) -> None:
+        """What came before the event that makes a workflow may be decided after it, if it was held."""
+        topic, partition, offset = formats.position_of(str(told.get("origin")))
+        order = self._order(told.workflow_id, topic, partition)
+
+        def held(earlier: int) -> bool:
+            event = self._events.event(Position(topic, partition, earlier))
+            return event is not None and machine.hold(event.name) is not None
+
+        order.pass_over(held, offset)
+
+    def _remove(self, cut: KeptCut, told: Told) -> None:
+        """There is no such workflow any more: with nothing left to do, if nobody asked for it."""
+        workflow_id = told.workflow_id
+        life = self.lives.pop(workflow_id, None)
+        self._removed.add(workflow_id)
+        if life is None:
+            if workflow_id not in self.shots:
+                self._complain(workflow_id, f"it was removed, and never was ({cut})", Promise.ONCE)
+            return
+        self.past.append(life)
+        if told.get("reason") == "retention":
+            self._hear(workflow_id, cut, life.ends())
 
     def _outcome(self, cut: KeptCut, told: Told, position: Position) -> bool:
         """Note the outcome of a record; whether it is its first."""
@@ -149,15 +189,15 @@ class ShardAudit:
         return order
 
     def _ordered(self, told: Told, position: Position, life: Life | None) -> Iterator[Complaint]:
-        heard = self._events.heard(position)
-        if heard is None:
+        written = self._events.written(position)
+        if written is None:
             return
         topic, partition, _ = position
 
         def may(offset: int) -> bool:
             return self._may(life, told, Position(topic, partition, offset))
 
-        order = self._order(heard.workflow_id, topic, partition)
+        order = self._order(written.workflow_id, topic, partition)
         yield from order.take(position, told, may)
 
     def _may(self, life: Life | None, told: Told, position: Position) -> bool:
@@ -218,12 +258,18 @@ class ShardAudit:
             former = self.shots.get(workflow_id)
             if former is not None:
                 self._places[former.machine, former.version, former.state, former.status] -= 1
+                self._jobs -= len(former.jobs)
             if value is None:
                 self.shots.pop(workflow_id, None)
+                silent = workflow_id not in self._removed
+                if former is not None and former.status != "expected" and silent:
+                    story = f"its snapshot was removed, and no history says why ({cut})"
+                    self._complain(workflow_id, story)
                 continue
             shot = formats.read_snapshot(value, f"{cut}, workflow {workflow_id!r}")
             self.shots[workflow_id] = shot
             self._places[shot.machine, shot.version, shot.state, shot.status] += 1
+            self._jobs += len(shot.jobs)
             self._compare(cut, workflow_id, former, shot)
         for told in written.history:
             if (
@@ -236,7 +282,12 @@ class ShardAudit:
 
     def _compare(self, cut: KeptCut, workflow_id: str, former: Shot | None, shot: Shot) -> None:
         life = self.lives.get(workflow_id)
-        if former is not None and shot.seq < former.seq:
+        if shot.status == "expected":
+            if life is not None:
+                story = f"its snapshot says that it is expected, and it was created ({cut})"
+                self._complain(workflow_id, story)
+            return
+        if former is not None and workflow_id not in self._removed and shot.seq < former.seq:
             story = f"its snapshot went back from seq {former.seq} to {shot.seq} ({cut})"
             self._complain(workflow_id, story)
         elif life is None:
@@ -300,3 +351,6 @@ class ShardAudit:
                 Promise.WHOLE_CUTS,
                 f"it counts {dict(state.counts)}, its snapshots {dict(counts)}",
             )
+        if state.jobs != self._jobs:
+            story = f"it counts {state.jobs} jobs, its snapshots have {self._jobs}"
+            yield Promise.WHOLE_CUTS, story

@@ -29,6 +29,7 @@ class Verb(StrEnum):
     SET_STATE = "set-state"
     DISCARD = "discard"
     REPLAY = "replay"
+    FORGET = "forget"
 
 
 class Command(NamedTuple):

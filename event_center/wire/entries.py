@@ -82,6 +82,7 @@ class ShardEntry:
     __slots__ = (
         "counts",
         "cut",
+        "jobs",
         "lost",
         "machines",
         "offsets",
@@ -128,6 +129,8 @@ class ShardEntry:
         """Timers that fired."""
         self.runs = 0
         """Runs of callbacks that ended, failed attempts included."""
+        self.jobs = 0
+        """Jobs of all workflows that have not ended: under way, to be tried again, or stopped."""
         self.counts: dict[Counted, int] = {}
         self.machines: dict[str, str] = {}
         """`name@version` → content hash of every machine version that ran in this shard."""
@@ -153,6 +156,7 @@ class ShardEntry:
                 "transitions": self.transitions,
                 "timers": self.timers,
                 "runs": self.runs,
+                "jobs": self.jobs,
                 "counts": [[*place, n] for place, n in self.counts.items() if n],
                 "machines": self.machines,
             }
@@ -175,7 +179,7 @@ class ShardEntry:
                 )
                 raise FormatError(msg)
             entry = cls()
-            body = {"renewed": {}, "lost": {}, "shards": 0, **body}
+            body = {"renewed": {}, "lost": {}, "shards": 0, "jobs": 0, **body}
             entry.counts = {
                 Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]

@@ -22,7 +22,9 @@ CREATED = "created"
 TIMER = "timer"
 RUN = "run"
 COMMAND = "command"
+MIGRATED = "migrated"
 LOST = "lost"
+REMOVED = "removed"
 
 _dumps = orjson.dumps
 _outgoing = tuple.__new__

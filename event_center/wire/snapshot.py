@@ -17,17 +17,19 @@ from event_center.model import Event, Failure, Owed, Refusal, Snapshot, Snapshot
 from event_center.wire.entries import Counted
 
 SNAPSHOT_FORMAT = 1
+HOLD = "@hold"
+"""The name of the timer after which a held event is held no more."""
 NEXT = (
     "its bytes stay as they are, and events for it become letters, to be replayed once it can be "
     "read; run the release that wrote it, or put back a copy of the log"
 )
 """What to do about a workflow that can not be read; the end of each message."""
-STOPPED = frozenset({Status.PARKED, Status.PAUSED})
-"""Statuses in which only a command moves a workflow."""
+STOPPED = frozenset({Status.PARKED, Status.PAUSED, Status.EXPECTED})
+"""Statuses in which nothing of its own moves a workflow: it takes a command, or its creation."""
 
 _Heads = dict[bytes, tuple[str, Counted]]
 _heads: _Heads = {}
-"""First lines without their due time, decoded once: needs and place."""
+"""First lines without their due time, decoded once: needs and place; as many as states and statuses."""
 _prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, Counted]] = {}
 _places: dict[Counted, Counted] = {}
 """Each place once, so that the ledger can compare them by identity."""
@@ -77,16 +79,19 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
         or snapshot.memory
         or snapshot.earlier
     ):
-        _rare(snapshot, body)
-        again = snapshot.deciding_due_ms
-        needs, due = _with_due(needs, due, again) if again else (needs, due)
+        needs, due = _rare(snapshot, body, needs, due)
     key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
     prefix, where = _prefixes.get(key) or _prefix(key)
     return b"%b%d\n%b" % (prefix, due, _dumps(body)), where
 
 
-def _with_due(needs: str, due: int, again: int) -> tuple[str, int]:
-    """Needs and next due of a workflow whose next attempt to decide is due as well."""
+def _rarely_due(snapshot: Snapshot, needs: str, due: int) -> tuple[str, int]:
+    """Needs and next due of a workflow that may have ended, or be decided again later."""
+    again = snapshot.deciding_due_ms
+    if snapshot.over_ms:
+        return "e", snapshot.over_ms
+    if not again:
+        return needs, due
     if "t" in needs:
         return needs, min(due, again)
     return "t" + needs, min(due or again, again)
@@ -116,11 +121,13 @@ def _event(parts: list[Any]) -> Event:
     return Event(name, payload, event_id, time_ms, pairs, *position)
 
 
-def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
-    """Add the parts that most snapshots do not have."""
+def _rare(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tuple[str, int]:
+    """Add the parts that most snapshots do not have; returns needs and next due with them."""
     if snapshot.result is not None:
         body["result"] = snapshot.result
         body["closed_at"] = snapshot.closed_at_ms
+        if snapshot.over_ms:
+            body["over"] = snapshot.over_ms
     if snapshot.letters_last:
         body["letters"] = [snapshot.letters_next, snapshot.letters_last]
     if snapshot.deciding_attempt:
@@ -136,6 +143,19 @@ def _rare(snapshot: Snapshot, body: dict[str, Any]) -> None:
         body["memory"] = snapshot.memory
     if snapshot.earlier:
         body["earlier"] = [[seq, _event_parts(one)] for seq, one in snapshot.earlier.items()]
+        needs, due = _with_jobs(snapshot, body, needs, due)  # each has its cause among these
+    return _rarely_due(snapshot, needs, due)
+
+
+def _with_jobs(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tuple[str, int]:
+    """Add the jobs, if there are any; returns needs and next due with them."""
+    if not snapshot.jobs:
+        return needs, due
+    body["jobs"] = list(map(tuple, snapshot.jobs))
+    dues = [job.due_ms for job in snapshot.jobs if job.due_ms]
+    if due or snapshot.timers:
+        dues.append(due)
+    return needs + "j", min(dues, default=0)
 
 
 def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Counted]:
@@ -155,7 +175,7 @@ def _head(head: bytes) -> tuple[str, Counted]:
     """Decode a first line without its due time, and remember it."""
     try:
         flags, machine, version, state, status = head.decode().split("\t")
-        written, needs = int(flags.rstrip("tows")), flags.lstrip("0123456789")
+        written, needs = int(flags.rstrip("towsje")), flags.lstrip("0123456789")
         decoded = needs, _place(Counted(machine, int(version), state, Status(status)))
     except ValueError as error:
         msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}; {NEXT}"
@@ -231,6 +251,7 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
         snapshot.refusals = tuple([Refusal(*refusal) for refusal in body["refusals"]])
     snapshot.result = get("result")
     snapshot.closed_at_ms = get("closed_at", 0)
+    snapshot.over_ms = get("over", 0)
     snapshot.letters_next, snapshot.letters_last = get("letters", (0, 0))
     if "deciding" in body:
         snapshot.deciding_attempt, snapshot.deciding_due_ms, *event = body["deciding"]
@@ -240,5 +261,7 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     snapshot.failure = None if failure is None else Failure(*failure)
     snapshot.loop = get("loop", 0)
     snapshot.memory = get("memory")
+    if "jobs" in body:
+        snapshot.jobs = tuple([Owed(*job) for job in body["jobs"]])
     if "earlier" in body:
         snapshot.earlier = {seq: _event(parts) for seq, parts in body["earlier"]}

@@ -27,6 +27,8 @@ class WaitingEntry(NamedTuple):
     partition: int
     deferred: bool
     """The machine set it aside in a state that does not accept it."""
+    due_ms: int = 0
+    """Until when it is held for a workflow that does not exist yet; 0: it is not."""
 
 
 def encode(entry: WaitingEntry) -> bytes:
@@ -43,6 +45,8 @@ def encode(entry: WaitingEntry) -> bytes:
         "null": record.value is None,
         "deferred": entry.deferred,
     }
+    if entry.due_ms:
+        about["due"] = entry.due_ms
     return b"%b\n%b" % (orjson.dumps(about), record.value or b"")
 
 
@@ -70,7 +74,9 @@ def decode(value: bytes) -> WaitingEntry:
             value=None if about["null"] else text,
             headers=tuple((name, text.encode("latin-1")) for name, text in about["headers"]),
         )
-        return WaitingEntry(record, about["topic"], about["partition"], about["deferred"])
+        return WaitingEntry(
+            record, about["topic"], about["partition"], about["deferred"], about.get("due", 0)
+        )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"a waiting entry can not be read ({error!r}): {value[:80]!r}; {NEXT}"
         raise FormatError(msg) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,21 @@ def test_a_size_is_its_number_of_units(count: int, unit: str) -> None:
 def test_what_is_no_quantity_is_refused_with_an_example(written: object) -> None:
     """Nothing is guessed: a number without a unit, or any other text, is refused and told how to write."""
     for read, example in ((seconds, "30s"), (size, "64MiB")):
-        said = ""
-        try:
-            found = read(written)
-        except ValueError as error:
-            said = str(error)
+        said, found = _said(read, written)
         if said:
             assert example in said or "hundred years" in said
         else:
             assert isinstance(written, str)
             assert written[0] in "0123456789"
             assert found >= 0
+
+
+def _said(read: Callable[[object], float], written: object) -> tuple[str, float]:
+    """What is said of what is refused, or what was read."""
+    try:
+        return "", read(written)
+    except ValueError as error:
+        return str(error), -1
 
 
 VALUES = st.recursive(

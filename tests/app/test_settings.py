@@ -329,6 +329,7 @@ def test_the_example_topics() -> None:
         "orders": "order",
         "reviews": "review",
         "jobs": "job",
+        "volumes": "volume",
         "helpdesk": "helpdesk",
     }
 

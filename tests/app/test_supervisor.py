@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from event_center.app.settings import Settings
 from event_center.app.supervisor import Supervisor, Tempo, check_shareable
 from event_center.errors import ConfigurationError, ProcessFailed
-from tests.waiting import until, wait_until
+from tests.waiting import PATIENCE_S, until, wait_until
 
 CHILD = Path(__file__).with_name("children.py")
 QUICK = Tempo(again_s=0.01, again_max_s=0.02, quick_deaths=3, grace_s=0.2, margin_s=0.2)
@@ -27,13 +28,17 @@ def answer(read: int, *quiet: int) -> dict[str, Any]:
 
 
 def supervisor(
-    folder: Path, script: str, *answers: list[dict[str, Any]], shards: int = 2
+    folder: Path,
+    script: str,
+    *answers: list[dict[str, Any]],
+    shards: int = 2,
+    tempo: Tempo = QUICK,
 ) -> Supervisor:
     """One of children that give these answers."""
     for number, one in enumerate(answers, 1):
         (folder / f"{number}.json").write_text(json.dumps(one))
     command = [sys.executable, "-S", str(CHILD), script, str(folder)]
-    return Supervisor(command, len(answers), shards=shards, tempo=QUICK)
+    return Supervisor(command, len(answers), shards=shards, tempo=tempo)
 
 
 def starts(folder: Path, number: int) -> list[int]:
@@ -100,7 +105,8 @@ async def test_wrong_settings_are_tried_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("script", "code"), [("obey", 0), ("deaf", 5)])
 async def test_nothing_outlives_the_grace_time(tmp_path: Path, script: str, code: int) -> None:
     """Asked to stop, processes end; those that do not are killed, which the exit code says."""
-    made = supervisor(tmp_path, script, [answer(1)], [answer(1)])
+    tempo = QUICK if script == "deaf" else replace(QUICK, grace_s=PATIENCE_S)
+    made = supervisor(tmp_path, script, [answer(1)], [answer(1)], tempo=tempo)
     codes = []
 
     async def run() -> None:

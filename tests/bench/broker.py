@@ -26,6 +26,7 @@ from event_center.log.kafka import KafkaLog, KafkaOptions, open_kafka
 from event_center.log.partitioner import murmur2
 from scripts.broker import Broker
 from tests.bench.work import APP, TOPIC, clock, record
+from tests.kafka.broker import FOLDER
 
 STAGED_MS = 300_000
 """How long a staged backlog may stay unpublished."""
@@ -43,8 +44,8 @@ def broker() -> Broker:
     Raises:
         NoBroker: there is no Java, or no Kafka to run; it says what to do.
     """
-    folder = Path(tempfile.mkdtemp(prefix="event-center-bench-"))
-    started = Broker(folder / "broker")
+    folder = Path(tempfile.mkdtemp(prefix="event-center-bench-", dir=os.environ.get(FOLDER)))
+    started = Broker(folder / "node-1")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(started.remove)
     started.start()

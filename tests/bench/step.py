@@ -8,6 +8,9 @@ side is the least that any table-driven machine has to do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from event_center.machine import parse
 from event_center.model import Event, Snapshot
 from tests.bench.measure import Meter, Reading, in_turns
@@ -124,10 +127,10 @@ def _ours(events: int) -> Reading:
     machine = parse(machine_text(entry=False))
     snapshot = Snapshot("wf-1", MACHINE, machine.version, machine.initial)
     event = Event("next")
-    step = machine.step
+    step: Callable[..., Any] = machine.step
     with Meter() as meter:
         for _ in range(events):
-            snapshot.state = step(snapshot, event, 0).target  # type: ignore[union-attr]  # accepted
+            snapshot.state = step(snapshot, event, 0).target
     _check(snapshot.state, events)
     return meter.reading(events)
 
@@ -137,10 +140,10 @@ def _steps(text: str, events: int) -> Reading:
     birth = machine.birth(0)
     snapshot = Snapshot("wf-1", machine.name, machine.version, birth.target)
     event = Event("next", 1)
-    step = machine.step
+    step: Callable[..., Any] = machine.step
     with Meter() as meter:
         for _ in range(events):
-            snapshot.state = step(snapshot, event, 0).target  # type: ignore[union-attr]  # accepted
+            snapshot.state = step(snapshot, event, 0).target
     return meter.reading(events)
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.bench import kafka, peers
 from tests.bench.__main__ import main
 from tests.bench.cases import CASES, ON_REQUEST
-from tests.bench.measure import Meter, Reading, in_turns
+from tests.bench.measure import Meter, Reading, Side, in_turns
 from tests.bench.report import Row, Target, one_side, two_sides
 from tests.bench.work import Size, silence
 
@@ -27,7 +27,6 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # What the peers warn of is theirs.
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_measures(name: str) -> None:
@@ -64,7 +63,7 @@ def test_sides_take_turns_and_change_places() -> None:
     """Every round runs every side once; the order of the sides is the reverse of the last one."""
     order: list[str] = []
 
-    def side(name: str) -> object:
+    def side(name: str) -> Side:
         async def run() -> Reading:
             order.append(name)
             with Meter() as meter:
@@ -73,7 +72,7 @@ def test_sides_take_turns_and_change_places() -> None:
 
         return run
 
-    found = in_turns({"a": side("a"), "b": side("b")}, 3)  # type: ignore[dict-item]
+    found = in_turns({"a": side("a"), "b": side("b")}, 3)
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert [len(readings) for readings in found.values()] == [3, 3]
 

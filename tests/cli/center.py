@@ -16,9 +16,7 @@ import orjson
 from typer.testing import CliRunner
 
 from event_center.cli import app
-from tests.waiting import wait_until
-
-TIMEOUT_S = 20
+from tests.waiting import PATIENCE_S, wait_until
 
 SETTINGS = """
 [log]
@@ -91,6 +89,15 @@ class Answer:
         return f"exit {self.code}\n{self.out}\n{self.err}"
 
 
+def answered(settings: Path, *arguments: str) -> Answer:
+    """Run a command in this process; what is no error of ours comes out."""
+    config = ["--config", str(settings)]
+    result = CliRunner().invoke(app, [*arguments, *config], env={"COLUMNS": "200"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Answer(result.exit_code, result.stdout, result.stderr)
+
+
 class Project:
     """A project with one machine."""
 
@@ -108,12 +115,8 @@ class Project:
         return path
 
     def run(self, *arguments: str) -> Answer:
-        """Run a command in this process; what is no error of ours comes out."""
-        config = ["--config", str(self.root / "event-center.toml")]
-        result = CliRunner().invoke(app, [*arguments, *config], env={"COLUMNS": "200"})
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Answer(result.exit_code, result.stdout, result.stderr)
+        """Run a command in this process."""
+        return answered(self.root / "event-center.toml", *arguments)
 
     def done(self, *arguments: str) -> Answer:
         """Run a command that must succeed."""
@@ -133,7 +136,7 @@ class Project:
             input=stdin,
             capture_output=True,
             check=False,
-            timeout=TIMEOUT_S,
+            timeout=PATIENCE_S,
             env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
         )
         return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -181,16 +184,16 @@ class Daemon:
         """Wait for its end; returns its exit code."""
         assert self._process.stderr is not None
         self.logged += self._process.stderr.read().decode()
-        return self._process.wait(TIMEOUT_S)
+        return self._process.wait(PATIENCE_S)
 
 
 def eventually(project: Project, *arguments: str, holds: str) -> Answer:
     """Ask until the answer has a text in it: the daemon is another process."""
     answers: list[Answer] = []
 
-    def answered() -> bool:
+    def says_it() -> bool:
         answers[:] = [project.run(*arguments)]
         return re.search(holds, answers[0].out) is not None
 
-    wait_until(answered)
+    wait_until(says_it)
     return answers[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,20 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_center.cli import event_lines
-from event_center.cli.event_lines import CHUNK, STDIN, Line, line_record, read_lines
+from event_center.cli.event_lines import CHUNK_BYTES, STDIN, Line, line_record, read_lines
 from event_center.errors import ConfigurationError, Undecodable
 from event_center.wire.envelope import Envelope, Rules
 
 
-async def _read(path: Path) -> list[tuple[int, bytes]]:
-    return [tuple(line) async for lines in read_lines(path) for line in lines]
+async def _read(path: Path) -> list[Line]:
+    return [line async for lines in read_lines(path) for line in lines]
 
 
 @pytest.mark.parametrize("name", ["lines.jsonl", "lines.jsonl.gz"])
 @pytest.mark.parametrize("last", [b"\n", b""])
 async def test_lines_that_span_chunks(tmp_path: Path, name: str, last: bytes) -> None:
     """Lines come whole and numbered, wherever a chunk ends; blank ones only count."""
-    sizes = [1, CHUNK - 3, 0, CHUNK, 3 * CHUNK + 1, 0, 5]
+    sizes = [1, CHUNK_BYTES - 3, 0, CHUNK_BYTES, 3 * CHUNK_BYTES + 1, 0, 5]
     texts = [b"x" * size for size in sizes]
     path = tmp_path / name
     content = b"\n".join(texts) + last
@@ -49,11 +50,11 @@ async def test_a_long_line_is_read_in_linear_time(tmp_path: Path) -> None:
 def test_chunks_of_any_size_make_the_same_lines(texts: list[bytes]) -> None:
     """However a stream is cut into chunks, its lines are the same, with the same numbers."""
     whole = [(n, text) for n, text in enumerate(texts, 1) if text.strip()]
-    for chunk in (1, 2, 5, CHUNK):
+    for chunk in (1, 2, 5, CHUNK_BYTES):
         assert _chunked(b"\n".join(texts), chunk) == whole
 
 
-def _chunked(content: bytes, chunk: int) -> list[tuple[int, bytes]]:
+def _chunked(content: bytes, chunk: int) -> list[Line]:
     """What `read_lines` makes of chunks of this size."""
     stream = io.BytesIO(content)
 
@@ -63,7 +64,7 @@ def _chunked(content: bytes, chunk: int) -> list[tuple[int, bytes]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_lines, "_chunk", next_chunk)
         lines = _read(Path(__file__))
-        found: list[tuple[int, bytes]] = []
+        found: list[Line] = []
         try:
             lines.send(None)
         except StopIteration as ended:
@@ -75,7 +76,7 @@ async def test_a_pipe_gives_its_lines_as_they_come(monkeypatch: pytest.MonkeyPat
     """A line that is whole is there before the pipe ends: a pipe can feed a center for days."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stdin:
-        monkeypatch.setattr(event_lines.sys, "stdin", io.TextIOWrapper(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
         lines = read_lines(STDIN)
         os.write(writing, b"one\ntw")
         assert await anext(lines) == [(1, b"one")]

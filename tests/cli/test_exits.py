@@ -23,6 +23,7 @@ from event_center.errors import (
     MigrationError,
     UnknownTopic,
 )
+from tests.waiting import PATIENCE_S
 
 KINDS = [
     kind
@@ -129,6 +130,6 @@ def test_the_package_is_a_program() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.startswith("event-center ")

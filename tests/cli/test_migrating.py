@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.cli.center import SETTINGS, TIMEOUT_S, Answer, Project
+from tests.cli.center import SETTINGS, Answer, Project
+from tests.waiting import PATIENCE_S
 
 OTHER = SETTINGS.replace("partitions = 2", 'partitions = 3\npath = "other.db"')
 EVENTS = [
@@ -167,7 +168,7 @@ def _killed(half: Project, at: int) -> int:
     script = half.write("killed.py", KILLED)
     command = [half.command()[0], str(script), "migrate", "--to", "other.toml", "--with-history"]
     done = subprocess.run(
-        [*command, str(at)], cwd=half.root, timeout=TIMEOUT_S, check=False, capture_output=True
+        [*command, str(at)], cwd=half.root, timeout=PATIENCE_S, check=False, capture_output=True
     )
     return done.returncode
 

@@ -12,6 +12,8 @@ from event_center import cli
 from tests.cli.center import Project, eventually
 
 SLOW = ["tasks", "--workflow-id", "t-1", "--event", "begin", "--payload", '{"slow": true}']
+UNTIL_ENDED = """while not (HERE / "ended").exists():
+            await asyncio.sleep(0.01)"""
 
 
 def test_until_idle_sums_up(project: Project) -> None:
@@ -70,7 +72,7 @@ def test_a_second_signal_ends_at_once(project: Project, number: signal.Signals) 
 def test_sigterm_lets_what_runs_end_and_begins_nothing_more(project: Project) -> None:
     """The callback ends, its result is kept, and the events behind it are the next daemon's."""
     plugin = (project.root / "machines/task.py").read_text()
-    project.write("machines/task.py", plugin.replace("Event().wait()", "sleep(1)"))
+    project.write("machines/task.py", plugin.replace("await asyncio.Event().wait()", UNTIL_ENDED))
     project.write("machines/mended", "")
     with project.daemon() as daemon:
         project.done("publish", *SLOW)
@@ -80,6 +82,8 @@ def test_sigterm_lets_what_runs_end_and_begins_nothing_more(project: Project) ->
         project.done("publish", "tasks", "--file", str(path))
         eventually(project, "stats", "--json", holds='"waiting": ?2')
         daemon.signal(signal.SIGTERM)
+        daemon.wait_for("run.signal")
+        project.write("machines/ended", "")
         assert daemon.end() == 0
         assert "center.stopped" in daemon.logged
     shown = project.done("show", "t-1", "--json").json

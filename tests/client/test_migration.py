@@ -46,7 +46,7 @@ def _totals(memory: Memory) -> Counter[str]:
         sums.update(entry.outcomes)
         sums.update({f"waiting {cause}": count for cause, count in entry.waiting.items()})
         sums.update({str(place): count for place, count in entry.counts.items()})
-        names = ("read", "redelivered", "transitions", "timers", "runs")
+        names = ("read", "redelivered", "transitions", "timers", "runs", "jobs")
         sums.update({name: getattr(entry, name) for name in names})
     return sums
 
@@ -139,7 +139,8 @@ async def test_a_commit_that_nobody_knows_of(source: HalfWay, ending: Ending) ->
     await moved(source, whole)
     for number in range(12):
         target = Memory(2)
-        target.broker.faults.commits.extend([*[None] * (number * 3), ending])  # type: ignore[list-item]
+        target.broker.faults.commits.extend([None] * (number * 3))
+        target.broker.faults.commits.append(ending)
         with pytest.raises(MigrationError, match="run it again"):
             await moved(source, target)
         await moved(source, target)

@@ -38,8 +38,9 @@ async def test_shards_are_summed(shelf: Shelf) -> None:
     one.outcomes["applied"], two.outcomes["applied"] = 4, 5
     one.waiting["queued"], two.waiting["deferred"] = 1, 2
     one.transitions, two.timers, two.runs, one.redelivered = 4, 1, 3, 2
+    one.jobs, two.jobs = 3, 2
     place = Counted("order", 1, "running", Status.ACTIVE)
-    one.counts = {place: 2, place._replace(state="done", status="final"): 1}
+    one.counts = {place: 2, place._replace(state="done", status=Status.FINAL): 1}
     two.counts = {place: 1, place._replace(version=2): 4}
     shelf.shard_entry(0, one)
     shelf.shard_entry(1, two)
@@ -54,6 +55,7 @@ async def test_shards_are_summed(shelf: Shelf) -> None:
         3,
         2,
     ]
+    assert counted["jobs"] == 5
     assert counted["workflows"] == {
         "total": 8,
         "by_state": {"order": {"done": 1, "running": 7}},

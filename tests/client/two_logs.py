@@ -9,7 +9,7 @@ from event_center.client.migration import Moved, Tell, migrate
 from event_center.client.survey import Kind, Side
 from event_center.log.memory import MemoryBroker, MemoryLog
 from event_center.log.partitioner import murmur2
-from event_center.model import Outgoing, Owed, Record, Shard, Snapshot, Status, Timer
+from event_center.model import Event, Outgoing, Owed, Record, Shard, Snapshot, Status, Timer
 from event_center.wire import letter as letter_wire
 from event_center.wire import snapshot as snapshot_wire
 from event_center.wire import waiting as waiting_wire
@@ -122,6 +122,10 @@ class HalfWay(Memory):
         cause = "queued"
         if number % 3 == 0:
             snapshot.owed = (Owed("charge", number, attempt=1),)
+        if number % 7 == 0:
+            snapshot.jobs = (Owed("watch", number), Owed("wash", number))
+            snapshot.earlier = {number: Event("begin")}
+            self.entries[home].jobs += 2
         if number % 4 == 0:
             snapshot.status, snapshot.parked, cause = Status.PARKED, "failed", "parked"
             snapshot.letters_last = 2

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType
@@ -129,12 +129,17 @@ def _name_at(code: Any, instruction: int) -> str:
     return next((o.name for o in _awaits_of(code.co_filename) if o.first[0] == line), "")
 
 
-class Watch:
-    """Looks, between any two turns of an event loop, whether a task stands at an await."""
+def all_standing() -> set[str]:
+    """The names of the awaits at which any asyncio task stands now."""
+    return {name for task in asyncio.all_tasks() for name in standing(task) if name}
 
-    def __init__(self, wanted: str, found: Callable[[], None]) -> None:
+
+class Watch:
+    """Looks, between any two turns of an event loop, whether a task stands at one of these awaits."""
+
+    def __init__(self, wanted: Collection[str], found: Callable[[], None]) -> None:
         self.sightings = 0
-        self._wanted = wanted
+        self._wanted = frozenset(wanted)
         self._found = found
         self._loop = asyncio.get_running_loop()
         selector = self._loop._selector  # type: ignore[attr-defined]  # asyncio's own
@@ -143,7 +148,7 @@ class Watch:
 
     def _look(self, timeout: float | None) -> Any:
         tasks = asyncio.all_tasks(self._loop)
-        if any(self._wanted in standing(task) for task in tasks):
+        if not all(self._wanted.isdisjoint(standing(task)) for task in tasks):
             self.sightings += 1
             self._found()
         return self._select(timeout)

@@ -75,7 +75,7 @@ class Day:
         return self
 
     async def __aexit__(self, *ended: object) -> None:
-        await self.world.__aexit__(*ended)  # type: ignore[arg-type]
+        await self.world.__aexit__(*ended)  # type: ignore[arg-type]  # what `async with` gives
 
     @staticmethod
     async def _others_come_between(place: str) -> None:
@@ -94,7 +94,7 @@ class Day:
         refused = LogUnavailable("the log in memory is asked to refuse: ask again")
         for orderly in (False, True):
             for place in ("lease", "watermarks", "fetch", "topics", "join"):
-                faults.refusals[place] = deque([refused])
+                faults.troubles[place] = deque([refused])
             self._publish()
             await world.rest(0.04)
             faults.commits += [Ending.NOT_COMMITTED, Ending.WRITTEN]
@@ -107,14 +107,14 @@ class Day:
                 self._answered = False
                 await self._go_on(2)
             else:
-                faults.refusals["leave"] = deque([refused])
+                faults.troubles["leave"] = deque([refused])
                 faults.commits += [Ending.NOT_COMMITTED, Ending.LOST]
             await self._stop()
             self._answered = True
             self._start()
             await self._go_on(2)
         faults.commits.clear()
-        faults.refusals.clear()
+        faults.troubles.clear()
         await self._go_on(12)
         await world.idle()
 

@@ -27,7 +27,7 @@ from event_center.machine import load
 from event_center.model import Outgoing
 from event_center.testing import Evidence, Started, Violation, find_violations, read_sqlite
 from event_center.wire.command import Command, Verb
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, whole_lines
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -185,8 +185,7 @@ class Project:
         """What the callbacks wrote down."""
         if not self.starts.exists():
             return []
-        lines = self.starts.read_text(encoding="utf-8").splitlines()
-        return [Started(**json.loads(line)) for line in lines]
+        return [Started(**json.loads(line)) for line in whole_lines(self.starts)]
 
     def violations(self) -> list[Violation]:
         """The audit of the log."""

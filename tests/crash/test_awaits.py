@@ -29,7 +29,7 @@ DEADLY = (1, 7, 40)
 async def _a_day(wanted: str) -> int:
     """A day with deaths at this await; returns how many there were."""
     async with Day() as day:
-        watch = Watch(wanted, lambda: day.die() if watch.sightings in DEADLY else None)
+        watch = Watch([wanted], lambda: day.die() if watch.sightings in DEADLY else None)
         await day.live()
         for number in range(WORKFLOWS):
             data = day.world.snapshot(f"w{number}").data

@@ -101,10 +101,20 @@ def test_the_workload_has_everything(project: Project) -> None:
     why = {body["data"].get("reason") for body in bodies}
     verbs = {body["data"].get("command") for body in bodies}
     origins = {str(body["data"].get("origin")).partition("/")[0] for body in bodies}
-    assert kinds >= {"created", "applied", "timer", "run", "command", "duplicate", "forwarded"}
-    assert said >= {"done", "failed", "given_up", "rejected", "dead_lettered"}
+    assert kinds >= {"created", "applied", "timer", "run", "command", "removed"}
+    assert kinds >= {"duplicate", "forwarded"}
+    assert said >= {"done", "failed", "given_up", "dropped", "rejected", "dead_lettered"}
     assert why >= {"unknown_event", "finished", "failed", "behind_letter", "undecodable"}
-    assert verbs >= {"pause", "resume", "skip", "cancel", "set-state", "replay", "discard"}
+    assert verbs >= {
+        "pause",
+        "resume",
+        "skip",
+        "cancel",
+        "set-state",
+        "replay",
+        "discard",
+        "forget",
+    }
     assert origins >= {"timer", "run", "error", "letter", "command"}
     kept = [value or b"" for cut in project.evidence().cuts for _, value in cut.entries]
     assert any(b'"deferred":true' in value for value in kept)

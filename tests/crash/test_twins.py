@@ -18,7 +18,7 @@ from event_center.model import Outgoing
 from event_center.testing import Promise
 from tests.crash.project import Project
 from tests.crash.workload import MACHINES, TOPICS, chunk, event
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, until_stopped
 
 TALLIES = {"tallies": 'machine = "tally"'}
 
@@ -94,9 +94,3 @@ def test_a_stalled_owner_that_writes_late(
     # What an owner without a fence has written may be more than a takeover can read.
     assert stalled.returncode == 0 or twins, said + told
     assert promises(project) == broken
-
-
-def until_stopped(pid: int) -> None:
-    """Wait until a process has stopped itself."""
-    stat = Path(f"/proc/{pid}/stat")
-    wait_until(lambda: stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T")

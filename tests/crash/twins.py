@@ -1,15 +1,21 @@
 """
 Protections of the engine, each with a switch that turns it off: the audit must find out.
 
-`daemon.py --twin NAME` calls one of these before it opens its center. Nothing but crash tests may. The
-first three of `TWINS` break nothing by themselves: they make the trouble that a protection is for.
+`daemon.py --twin NAME` calls one of these before it opens its center. Nothing but crash tests may. Some
+break nothing by themselves (`second`, `again`, `late`, `cramped`, `called_back`): they make the trouble
+that a protection is for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from event_center.engine import intake, turn
 from event_center.engine.effect import Effects
@@ -17,19 +23,23 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.parts import Parts
 from event_center.engine.shard import Owner
-from event_center.log.port import Batch, Cut
+from event_center.log.kafka import client
+from event_center.log.kafka.group import KafkaGroup
+from event_center.log.port import Batch, Cut, Lease
 from event_center.log.sqlite import DaemonLock, group
 from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.transaction import Transaction
 from event_center.model import Shard, Snapshot
 
 LATE_S = 0.05
+PATCH = pytest.MonkeyPatch()
+"""What is patched stays so until this process ends."""
 
 
 def second() -> None:
     """This daemon takes no lock, and takes all others for dead."""
-    DaemonLock.acquire = lambda self: None  # type: ignore[method-assign]
-    group.is_alive = lambda log, name: False  # type: ignore[attr-defined]
+    PATCH.setattr(DaemonLock, "acquire", lambda self: None)
+    PATCH.setattr(group, "is_alive", lambda log, name: False)
 
 
 def again() -> None:
@@ -40,7 +50,7 @@ def again() -> None:
         take(self, batch)
         take(self, batch)
 
-    Owner.take = twice  # type: ignore[method-assign]
+    PATCH.setattr(Owner, "take", twice)
 
 
 def late() -> None:
@@ -51,7 +61,7 @@ def late() -> None:
         await asyncio.sleep(LATE_S)
         await commit(self, cut)
 
-    SqliteLease.commit = slowly  # type: ignore[method-assign]
+    PATCH.setattr(SqliteLease, "commit", slowly)
 
 
 def torn() -> None:
@@ -62,7 +72,7 @@ def torn() -> None:
         await commit(self, Cut(entries=cut.entries, offsets=cut.offsets))
         await commit(self, Cut(records=cut.records, offsets=cut.offsets))
 
-    SqliteLease.commit = in_pieces  # type: ignore[method-assign]
+    PATCH.setattr(SqliteLease, "commit", in_pieces)
 
 
 def unfenced() -> None:
@@ -71,17 +81,17 @@ def unfenced() -> None:
     def check(self: Transaction, shard: Shard, epoch: int) -> None:
         pass
 
-    Transaction.check = check  # type: ignore[method-assign]
+    PATCH.setattr(Transaction, "check", check)
 
 
 def early() -> None:
     """Runs start with the accept, before the transition that owes them is durable."""
-    Ledger.promised = lambda self, workflow_id: False  # type: ignore[method-assign]
+    PATCH.setattr(Ledger, "promised", lambda self, workflow_id: False)
 
     def start(self: Effects, snapshot: Snapshot) -> None:
         self.start(snapshot)
 
-    Effects.start_eager = start  # type: ignore[method-assign]
+    PATCH.setattr(Effects, "start_eager", start)
 
 
 def unwaited() -> None:
@@ -94,20 +104,20 @@ def unwaited() -> None:
             del cut.entries[key]
         return cut
 
-    Ledger.build = without  # type: ignore[method-assign]
+    PATCH.setattr(Ledger, "build", without)
 
 
 def unordered() -> None:
     """Later events do not follow the open letters of their workflow."""
-    turn.open_letters = lambda snapshot: False  # type: ignore[attr-defined]
-    intake.open_letters = lambda snapshot: False  # type: ignore[attr-defined]
-    Letters.follow_all = lambda self, snapshot, mailbox: None  # type: ignore[method-assign]
+    PATCH.setattr(turn, "open_letters", lambda snapshot: False)
+    PATCH.setattr(intake, "open_letters", lambda snapshot: False)
+    PATCH.setattr(Letters, "follow_all", lambda self, snapshot, mailbox: None)
 
 
 def unseen() -> None:
     """What was read of each topic is forgotten at once, by shards and by workflows."""
     take = Owner.take
-    Parts._without_repeated = lambda self, batch, following: batch  # type: ignore[method-assign]
+    PATCH.setattr(Parts, "_without_repeated", lambda self, batch, following: batch)
 
     def forgetful(self: Owner, batch: Batch) -> None:
         parts: Any = self._parts
@@ -116,10 +126,50 @@ def unseen() -> None:
                 workflow.seen = {}
         take(self, batch)
 
-    Owner.take = forgetful  # type: ignore[method-assign]
+    PATCH.setattr(Owner, "take", forgetful)
+
+
+def uncertain() -> None:
+    """Without transactions: whoever was once in the group writes, whatever became of it since."""
+
+    async def confirm(self: KafkaGroup, shard: Shard) -> float:
+        return math.inf
+
+    PATCH.setattr(KafkaGroup, "_confirm", confirm)
+    PATCH.setattr(KafkaGroup, "_certain_until", lambda self, shard: math.inf)
+
+
+def cramped() -> None:
+    """A batch holds little: most cuts need several."""
+    PATCH.setattr(client, "MAX_BATCH_BYTES", 2_000)
+
+
+def called_back() -> None:
+    """The process dies when it should release a shard that another member is to have."""
+    release = Owner._release
+
+    async def dies(self: Owner, lease: Lease) -> None:
+        if self._keep:
+            os.kill(os.getpid(), signal.SIGKILL)
+        await release(self, lease)
+
+    PATCH.setattr(Owner, "_release", dies)
 
 
 TWINS: dict[str, Callable[[], None]] = {
     one.__name__: one
-    for one in (second, again, late, torn, unfenced, early, unwaited, unordered, unseen)
+    for one in (
+        second,
+        again,
+        late,
+        torn,
+        unfenced,
+        early,
+        unwaited,
+        unordered,
+        unseen,
+        uncertain,
+        cramped,
+        called_back,
+    )
 }

@@ -2,8 +2,8 @@
 The events of the crash tests: parcels and claims with everything that can go wrong on the way.
 
 Deterministic: the same seed makes the same records. Beside plain events there are duplicates, events
-that come too early, illegal ones, poison, strays on a wrong partition, commands that fit and that do
-not, and letters that are replayed.
+that come too early, or before their workflow, illegal ones, poison, strays on a wrong partition,
+commands that fit and that do not, and letters that are replayed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
@@ -22,12 +23,12 @@ TOPICS = {"parcels": 'machine = "parcel"', "claims": 'machine = "claim"'}
 MACHINES = HERE / "machines"
 
 
-def event(topic: str, workflow_id: str, name: str, **parts: object) -> Outgoing:
+def event(topic: str, workflow_id: str, name: str, **parts: Any) -> Outgoing:
     """One event in the plain form; `partition` puts it on that partition."""
     partition = parts.pop("partition", None)
     body = {"workflow_id": workflow_id, "event": name, **parts}
     key, value = workflow_id.encode(), orjson.dumps(body)
-    return Outgoing(topic, key, value, (), partition)  # type: ignore[arg-type]  # an int or None
+    return Outgoing(topic, key, value, (), partition)
 
 
 def parcel(number: int) -> list[Outgoing]:
@@ -39,6 +40,8 @@ def parcel(number: int) -> list[Outgoing]:
         event("parcels", one, "send", id=f"{one}-send", payload=send),
         event("parcels", one, "note"),
     ]
+    if number % 5 == 2:
+        events.insert(0, event("parcels", one, "hint", id=f"{one}-hint"))
     if number % 6 != 0:
         events.append(event("parcels", one, "deliver", id=f"{one}-deliver"))
     if number % 4 == 3:
@@ -72,6 +75,7 @@ def poison() -> list[Outgoing]:
         Outgoing("claims", b"poison", None, (), 1),
         event("claims", "bad\nid", "add"),
         event("parcels", "nobody-1", "deliver"),
+        event("parcels", "nobody-3", "hint"),
         Outgoing("crash.commands", b"poison", b"{}", (), 0),
     ]
 
@@ -88,6 +92,8 @@ def commands(project: Project, seed: int) -> Iterator[Outgoing]:
         yield project.command(Verb.SET_STATE, f"parcel-{number}", state="packed")
     for number in range(12):
         yield project.command(chance.choice([Verb.PAUSE, Verb.CANCEL]), f"claim-{number}")
+    for number in chance.sample(range(12), 3):
+        yield project.command(Verb.FORGET, f"claim-{number}")
     yield project.command(Verb.SET_STATE, "parcel-1", state="nowhere")
     yield project.command(Verb.PAUSE, "nobody-2")
     yield project.command(Verb.DISCARD, f"claim-{chance.randrange(12)}", number=0)

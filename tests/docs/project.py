@@ -34,9 +34,9 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 
 from event_center.app.settings import load_settings
 from event_center.machine import parse
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 30
 
 _NAMED = re.compile(r"\s*(?:#|//)\s*([\w./-]+\.(?:py|yaml|yml|toml|json))\b")
 _OURS = re.compile(r"(^|\|\s*)((\w+=\S*|'[^']*')\s+)*event-center\b")
@@ -162,13 +162,13 @@ class Running:
         """Wait until the command has printed what the document shows."""
         with self.printed:
             shown = self.printed.wait_for(
-                lambda: self._shows(expected) or self.process.poll() is not None, TIMEOUT_S
+                lambda: self._shows(expected) or self.process.poll() is not None, PATIENCE_S
             )
         assert shown and self._shows(expected), self._told(expected)  # noqa: PT018 - one promise
 
     def check(self, expected: list[str]) -> None:
         """Wait for the command's end: it printed what the document shows, or at least succeeded."""
-        code = self.process.wait(TIMEOUT_S)
+        code = self.process.wait(PATIENCE_S)
         self._end_reading()
         assert "Traceback (most recent call last)" not in "".join(self.lines), self._told(expected)
         assert self._shows(expected), self._told(expected)
@@ -178,12 +178,12 @@ class Running:
         """End the command as a terminal would, and make sure that it went well."""
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(TIMEOUT_S)
+        self.process.wait(PATIENCE_S)
         self._end_reading()
         assert "Traceback (most recent call last)" not in "".join(self.lines), self._told([])
 
     def _end_reading(self) -> None:
-        self.reader.join(TIMEOUT_S)
+        self.reader.join(PATIENCE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
 

@@ -135,6 +135,46 @@ def test_words_of_the_log_are_explained(word: str) -> None:
     assert f"`{word}`" in FORMATS
 
 
+ENGINES = ("memory", "sqlite", "kafka")
+ONE_MEANING: dict[str, set[str]] = {
+    "settled": {"failpoint.py", "engine/cutting.py", "engine/shard.py"},
+    "unheard": {"log/right.py", *(f"log/{engine}/lease.py" for engine in ENGINES)},
+    "hearing": {"engine/deciding.py"},
+    "refusal": {"model.py", "engine/ledger.py", "wire/snapshot.py"},
+    "refusals": {"model.py", "engine/ledger.py", "wire/snapshot.py"},
+    "misfit": {"engine/commands.py"},
+}
+"""Words that once meant several things, and the modules that may name something by them."""
+
+
+def _names(path: Path) -> Iterator[str]:
+    """What a module defines: classes, functions, parameters, variables and attributes."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                yield name
+            case ast.AsyncFunctionDef(name=name) | ast.arg(arg=name):
+                yield name
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+            case _:
+                continue
+
+
+@pytest.mark.parametrize(("word", "modules"), ONE_MEANING.items())
+def test_a_word_means_one_thing(word: str, modules: set[str]) -> None:
+    """A word of the glossary names the same thing wherever it is part of a name."""
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for name in _names(path)
+        if word in name.lower().split("_")
+    }
+    assert found == modules
+    root = word.removesuffix("s")
+    assert f"| {root} |" in GLOSSARY
+
+
 @pytest.mark.parametrize("word", list(Outcome))
 def test_outcomes_are_in_the_glossary(word: str) -> None:
     """Every outcome is one of the glossary's words."""

@@ -80,3 +80,5 @@ def _audit_steps(told: Iterable[dict[str, Any]]) -> None:
             workflow_id, seq = record["workflow_id"], record["seq"]
             assert seq > last.get(workflow_id, -1), f"{workflow_id} made step {seq} twice"
             last[workflow_id] = seq
+        elif record["kind"] == "removed":
+            last.pop(record["workflow_id"], None)

@@ -31,7 +31,9 @@ def restored(
 ) -> Parts:
     """Fresh parts, filled from the entries without an event loop: nothing of it ever waits."""
     runners = parts.effects._runners
-    fresh = Parts(parts.shard, plan, runners, where="", wake=lambda: None, earlier=lambda: None)
+    fresh = Parts(
+        parts.shard, plan, runners, runners, where="", wake=lambda: None, earlier=lambda: None
+    )
     batches = restore(stored(store), fresh, topics, plan)
     while True:
         try:

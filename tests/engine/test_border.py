@@ -40,11 +40,11 @@ class Moody(RetryLater):
         self.answer = answer
 
     @property
-    def delay_s(self) -> float:  # type: ignore[override]
+    def delay_s(self) -> Any:  # type: ignore[override]  # on purpose
         """What a test gave, or raises it."""
         if isinstance(self.answer, BaseException):
             raise self.answer
-        return self.answer  # type: ignore[no-any-return]
+        return self.answer
 
 
 class Mute:
@@ -104,7 +104,7 @@ async def test_what_a_callback_does_to_its_event_is_gone_with_the_attempt() -> N
         Moody(KeyError("delay_s")),
         Moody(float("nan")),
         lambda _: RetryLater(timedelta(0), "no error, but a result"),
-        lambda _: RetryLater("5"),  # type: ignore[arg-type]
+        lambda _: RetryLater("5"),  # type: ignore[arg-type]  # on purpose
         lambda _: Mute(),
         lambda _: [Mute()],
         lambda _: Loud(""),
@@ -136,8 +136,8 @@ async def test_a_context_that_was_changed_changes_no_record() -> None:
     """Attempt and key of the history are those of the run, whatever its callback wrote over them."""
 
     def change(ctx: Context) -> None:
-        ctx.attempt = "first"  # type: ignore[assignment]
-        ctx.idempotency_key = object()  # type: ignore[assignment]
+        ctx.attempt = "first"  # type: ignore[assignment]  # on purpose
+        ctx.idempotency_key = object()  # type: ignore[assignment]  # on purpose
         ctx.workflow_id = "elsewhere"
         raise ValueError
 
@@ -244,7 +244,7 @@ def test_only_the_named_errors_are_tried_again() -> None:
 def test_retry_later_says_what_it_takes() -> None:
     """Anything else is refused where it is written, in the callback, with what to write instead."""
     with pytest.raises(TypeError, match=r"takes seconds or a timedelta, not str; write"):
-        RetryLater("5 s")  # type: ignore[arg-type]
+        RetryLater("5 s")  # type: ignore[arg-type]  # on purpose
 
 
 def test_the_text_of_an_error_is_plain() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from event_center.engine.plan import EngineLimits
 from event_center.errors import PermanentError, RetryLater
 from event_center.model import Reason
 from event_center.wire.command import Verb
+from event_center.wire.history import rfc3339
 from tests.engine.script import HOLD, Script
 from tests.engine.world import OWN, World
 
@@ -29,10 +31,15 @@ states:
 """
 
 
-def world_with(work: Script | None = None, check: Script | None = None, extra: str = "") -> World:
+def world_with(
+    work: Script | None = None,
+    check: Script | None = None,
+    extra: str = "",
+    limits: EngineLimits | None = None,
+) -> World:
     """A world of the machine."""
     functions = {"work": work or Script(), "more": Script(), "check": check or Script()}
-    return World((MACHINE.replace("{extra}", extra), functions))
+    return World((MACHINE.replace("{extra}", extra), functions), limits=limits)
 
 
 def told(world: World) -> list[str]:
@@ -85,6 +92,7 @@ STATUSES = (
 ARGS: dict[str, dict[str, Any]] = {
     "set-state": {"state": "asked", "reason": "because"},
     "discard": {"number": 0},
+    "forget": {"reason": "because"},
     "replay": {"number": 0, "event": "tick", "payload": None},
 }
 FITS: dict[str, dict[str, bool]] = {
@@ -98,6 +106,7 @@ FITS: dict[str, dict[str, bool]] = {
     "set-state": unless("", applied=False),
     "discard": unless("", applied=True),
     "replay": unless("", applied=True),
+    "forget": unless("", applied=False),
 }
 AFTER: dict[tuple[str, str], tuple[str, str, list[str]]] = {
     ("retry", "parked"): ("busy", "active", ["tick applied"]),
@@ -163,6 +172,20 @@ async def test_every_command_in_every_status(verb: str, status: str, crash: bool
             after = [one for one in world.outcomes("w")[before:] if not one.startswith("@")]
             assert after == expected[2]
             assert world.waiting() == 0
+
+
+async def test_set_state_has_one_time() -> None:
+    """A run that it drops before its start looks at no clock: timers are due as history says."""
+    async with world_with(check=Script(HOLD), limits=EngineLimits(callbacks=1)) as world:
+        world.send("v", "ask")
+        await world.rest()
+        world.send("w", "ask")
+        await world.rest()
+        world.command("set-state", "w", state="busy", reason="because")
+        await world.rest()
+        [told] = [one for one in world.history("w", "applied") if one["event"] == "@set-state"]
+        [timer] = world.snapshot("w").timers
+        assert rfc3339(timer.due_ms - 24 * 3_600_000) == told["at"]
 
 
 async def test_pause_keeps_the_result_of_the_run_that_is_under_way() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -110,11 +111,11 @@ async def test_a_lost_shard_with_a_cut_under_way_and_timers_due_harms_nobody() -
         zombie.log.expel()
         other = await world.start()
         await world.served()
-        epoch = other.owner(0)._lease.epoch  # type: ignore[union-attr]
+        lease: Any = other.owner(0)._lease
         await world.leap(1)
         await world.idle()
         assert len(world.history("w", "timer")) == 1
-        assert world.broker.cuts[-1].epoch == epoch
+        assert world.broker.cuts[-1].epoch == lease.epoch
         zombie.log.readmit()
         await world.rest(5)
         world.send("w", "ask")
@@ -244,7 +245,9 @@ async def test_a_graceful_stop_waits_for_what_runs_and_takes_no_more_in() -> Non
         assert work.cancelled == 0
         assert world.state() == "idle"
         assert world.entry().offsets[EVENTS] == 1
-        assert not stopping.member._runners._under_way  # type: ignore[union-attr]
+        runners = stopping.member._runners
+        assert runners is not None
+        assert not runners._under_way
         await world.start()
         await world.idle()
         assert world.snapshot("w").data["n"] == 1

@@ -277,8 +277,8 @@ async def test_a_run_happens_again_if_its_process_died_before_the_cut(step: Step
 
 async def test_a_payload_is_what_the_log_would_give_back() -> None:
     """A returned payload is taken as JSON: what its callback does to the object later is not seen."""
-    kept = {"list": [1], "tuple": (1, 2)}
-    work = Script(Event("done", kept), lambda _: kept["list"].append(2))  # type: ignore[attr-defined]
+    kept: dict[str, Any] = {"list": [1], "tuple": (1, 2)}
+    work = Script(Event("done", kept), lambda _: kept["list"].append(2))
     async with world_with(work=work) as world:
         world.send("w", "go")
         world.send("w", "go")

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from event_center.engine.stopping import Stop
 from event_center.wire.envelope import Rules
 from tests.engine.script import Script
-from tests.engine.world import World
+from tests.engine.world import Functions, World
 
 PARCEL = """
 machine: parcel
@@ -61,7 +61,7 @@ async def test_an_event_of_no_machine_says_why_nothing_was_made() -> None:
 
 async def test_a_guard_that_fails_is_named_with_its_line() -> None:
     """Log, snapshot and letter say which guard it was; the log says where it is written."""
-    functions = {"call": Script(), "mend": Script(), "not_light": _heavy}
+    functions: Functions = {"call": Script(), "mend": Script(), "not_light": _heavy}
     with capture_logs() as logs:
         async with World((PARCEL, functions)) as world:
             world.send("w", "packed")
@@ -83,7 +83,7 @@ async def test_a_returned_event_that_nobody_knows_is_in_the_log(decides: bool) -
     """A callback that returns a misspelled event is a mistake of its author, who hears of it."""
     call = Script("taken" if decides else "takn")
     with capture_logs() as logs:
-        functions = {"call": call, "mend": Script("pakced"), "not_light": _heavy}
+        functions: Functions = {"call": call, "mend": Script("pakced"), "not_light": _heavy}
         async with World((PARCEL, functions)) as world:
             world.send("w", "packed")
             if decides:

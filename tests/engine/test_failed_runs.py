@@ -35,7 +35,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda _: ["done"], "PluginError"),
     (lambda _: Event("done", {1: object()}), "PluginError"),
     (lambda _: Event("\udcff"), "PluginError"),
-    (lambda _: Event("done", None, id=object()), "PluginError"),  # type: ignore[arg-type]
+    (lambda _: Event("done", None, id=object()), "PluginError"),  # type: ignore[arg-type]  # on purpose
 ]
 
 

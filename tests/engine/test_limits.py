@@ -15,6 +15,7 @@ from event_center.model import Snapshot, Timer
 from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script
 from tests.engine.world import EVENTS, World
+from tests.waiting import PATIENCE_S
 
 MACHINE = """
 machine: m
@@ -82,7 +83,9 @@ async def test_records_beyond_a_cut_wait_in_the_log() -> None:
         parts = world.processes[0].owner(0)._parts
         assert parts is not None
         assert parts.ledger.taken <= 1102
-        assert parts.workflows.live("w1").status == "paused"  # type: ignore[union-attr]
+        paused = parts.workflows.live("w1")
+        assert paused is not None
+        assert paused.status == "paused"
         await world.idle()
         assert world.entry().read == 5001
 
@@ -119,7 +122,7 @@ async def test_a_stopped_slice_goes_on_after_a_crash() -> None:
 @pytest.mark.real_time
 async def test_plain_functions_run_in_threads_beside_each_other() -> None:
     """A function that blocks holds a thread, not the event loop; context variables stay apart."""
-    barrier = threading.Barrier(3, timeout=5)
+    barrier = threading.Barrier(3, timeout=PATIENCE_S)
     threads: set[int] = set()
 
     def work(ctx: Context) -> str:
@@ -138,14 +141,14 @@ async def test_plain_functions_run_in_threads_beside_each_other() -> None:
 @pytest.mark.real_time
 async def test_a_plain_function_that_raises_or_takes_too_long_is_retried() -> None:
     """Errors of threads are failed attempts; a thread that is late is left behind, its result dropped."""
-    text = MACHINE.replace("timeout: 5s", "timeout: 100ms")
+    text = MACHINE.replace("timeout: 5s", "timeout: 500ms")
     attempts: list[int] = []
     late = threading.Event()
 
     def work(attempt: int) -> str | None:
         attempts.append(attempt)
         if attempt == 1:
-            late.wait(1)
+            late.wait(PATIENCE_S)
             return "go"
         return "done"
 

@@ -55,7 +55,7 @@ def world_with(work: Script | None = None, check: Script | None = None, shards: 
 def refuse(world: World, place: str, error: type[LogError], times: int = 3) -> deque[LogError]:
     """Let the next calls at a place fail."""
     errors: deque[LogError] = deque(error("asked for by a test") for _ in range(times))
-    world.faults.refusals[place] = errors
+    world.faults.troubles[place] = errors
     return errors
 
 
@@ -160,7 +160,7 @@ async def test_a_stop_during_a_takeover_may_fail_to_release(error: type[LogError
         await world.stop()
         await world.rest()
         assert not errors
-        world.faults.refusals.clear()
+        world.faults.troubles.clear()
         await world.start()
         await world.idle()
         assert world.snapshot("w").data["n"] == 1
@@ -259,7 +259,7 @@ async def test_a_damaged_snapshot_stands_still_alone(value: bytes) -> None:
         world.audits = False
         store = world.broker.store(Shard(0))
         whole = store[snapshot_key("w")]
-        store[snapshot_key("w")] = value
+        world.damage(snapshot_key("w"), value)
         await world.start()
         await world.leap(seconds=61)
         await world.idle()
@@ -268,7 +268,7 @@ async def test_a_damaged_snapshot_stands_still_alone(value: bytes) -> None:
         await world.stop()
         # As a newer release would have written it: the first line can be read, the rest can not.
         head, _, _ = whole.partition(b"\n")
-        store[snapshot_key("w")] = head + b"\n{"
+        world.damage(snapshot_key("w"), head + b"\n{")
         await world.start()
         await world.leap(seconds=61)
         world.send("v", "add")
@@ -287,7 +287,7 @@ async def test_a_damaged_workflow_between_two_attempts_keeps_nobody_waiting() ->
         await world.stop()
         world.audits = False
         store = world.broker.store(Shard(0))
-        store[snapshot_key("w")] = store[snapshot_key("w")][:-7]
+        world.damage(snapshot_key("w"), store[snapshot_key("w")][:-7])
         await world.start()
         await world.rest(1)
         assert not await world.processes[0].owner(0).quiet()

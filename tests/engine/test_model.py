@@ -31,11 +31,12 @@ MACHINE = """
 machine: m
 version: 1
 initial: open
-data: {n: 0, goes: 0}
+data: {n: 0, goes: 0, made: 0}
 retries:
   default: {max_attempts: 1000, interval: 50ms, backoff_rate: 1}
 states:
   open:
+    invoke: {do: make, on_done: {assign: {made: =data.made + 1}}}
     on:
       add: {assign: {n: =data.n + 1}}
       look: {actions: look, assign: {n: =data.n + 10}}
@@ -113,7 +114,7 @@ class Run:
 
     def __init__(self, failures: list[bool]) -> None:
         self._failures = iter(failures)
-        functions = dict.fromkeys(("look", "work", "more"), self._callback)
+        functions = dict.fromkeys(("look", "work", "more", "make"), self._callback)
         self.world = World((MACHINE, functions), shards=2, limits=EngineLimits(grace_s=0.2))
         self.published: list[Publish] = []
 
@@ -179,7 +180,20 @@ async def _happens(steps: list[Publish | Trouble], failures: list[bool]) -> None
             if names:
                 found = world.snapshot(workflow_id)
                 total = sum(ADDED.get(name, 0) for name in names)
-                assert found.data == {"n": total, "goes": names.count("go")}
+                made = _made(world, workflow_id)
+                assert found.data == {"n": total, "goes": names.count("go"), "made": made}
+                assert not found.jobs
+
+
+def _made(world: World, workflow_id: str) -> int:
+    """How often its job was done; it came to its end once for each time that it was owed (P3)."""
+    told = [one for one in world.history(workflow_id, "run") if one["callback"] == "make"]
+    ends = [one for one in told if one["outcome"] in {"done", "given_up"}]
+    assert len({one["seq"] for one in ends}) == len(ends)
+    moved = [one for one in world.history(workflow_id) if one["kind"] in {"created", "applied"}]
+    entered = [one for one in moved if one["to"] == "open" != one["from"]]
+    assert {one["seq"] for one in ends} == {one["seq"] for one in entered}
+    return sum(one["outcome"] == "done" for one in ends)
 
 
 def _decided(world: World, workflow_id: str) -> list[str]:

@@ -141,18 +141,23 @@ async def release(world: World) -> None:
     """What an operator does after a storm: every workflow goes on, until nothing is stopped."""
     for _ in range(100):
         await world.idle()
-        stopped = [
-            f"w{number}"
-            for number in range(4)
-            if world.exists(f"w{number}")
-            and world.snapshot(f"w{number}").status in {"paused", "parked"}
-        ]
+        stopped = still(world)
         if not stopped:
             return
         for workflow_id in stopped:
             world.command("resume", workflow_id)
             world.command("skip", workflow_id)
-    raise AssertionError(f"some workflows can not be set going: {stopped}")
+    raise AssertionError(f"some workflows can not be set going: {still(world)}")
+
+
+def still(world: World) -> list[str]:
+    """The workflows that an operator has to set going."""
+    names = [f"w{number}" for number in range(4)]
+    return [
+        name
+        for name in names
+        if world.exists(name) and world.snapshot(name).status in {"paused", "parked"}
+    ]
 
 
 @pytest.mark.parametrize("variant", range(len(VARIANTS)))

@@ -38,7 +38,7 @@ states:
 
 def world_with(work: Script, **more: object) -> World:
     """A world of the machine."""
-    return World((MACHINE, {"work": work}), **more)  # type: ignore[arg-type]
+    return World((MACHINE, {"work": work}), **more)  # type: ignore[arg-type]  # whatever a world takes
 
 
 async def refused(world: World, error: type[EventCenterError], said: str) -> None:
@@ -53,13 +53,12 @@ async def refused(world: World, error: type[EventCenterError], said: str) -> Non
 
 
 def _newer(world: World) -> None:
-    store = world.broker.store(Shard(0))
-    entry = orjson.loads(store[SHARD_KEY])
-    store[SHARD_KEY] = orjson.dumps(entry | {"format": 2})
+    entry = orjson.loads(world.broker.store(Shard(0))[SHARD_KEY])
+    world.damage(SHARD_KEY, orjson.dumps(entry | {"format": 2}))
 
 
 def _damaged(world: World) -> None:
-    world.broker.store(Shard(0))[SHARD_KEY] = b"{"
+    world.damage(SHARD_KEY, b"{")
 
 
 def _made_anew(world: World) -> None:
@@ -102,7 +101,7 @@ async def test_a_workflow_that_lost_a_waiting_entry_stands_alone() -> None:
         world.send("w", "add")
         await world.rest()
         world.crash()
-        del world.broker.store(Shard(0))[waiting_key("w", 0)]
+        world.damage(waiting_key("w", 0), None)
         await world.start()
         world.send("v", "add")
         world.send("w", "add")

@@ -61,7 +61,7 @@ def _publishing(topic: str, payload: Any, key: str, header: str) -> Step:
 
 
 def _late(ctx: Context) -> Any:
-    ctx.published = [(HALF,)]  # type: ignore[list-item]
+    ctx.published = [(HALF,)]  # type: ignore[list-item]  # on purpose
 
 
 STEPS = (
@@ -76,9 +76,7 @@ STEPS = (
 )  # fmt: skip
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, min_size=1, max_size=3), st.sampled_from(["go", "ask"]))
 @example([emits(HALF)], "go")
 @example([emits("go", {HALF: 1})], "ask")
@@ -102,7 +100,6 @@ async def test_what_callbacks_say(steps: list[Step], event: str) -> None:
         assert world.exists("w")
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(["workflow_id", "event", "id", "payload"]), JSON), TEXT)
 @example({"workflow_id": "w", "event": HALF}, "")
 @example({"workflow_id": HALF, "event": "ask"}, "")

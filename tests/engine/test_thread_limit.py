@@ -8,6 +8,7 @@ import pytest
 
 from event_center.engine.plan import EngineLimits
 from tests.engine.world import World
+from tests.waiting import PATIENCE_S
 
 MACHINE = """
 machine: m
@@ -16,7 +17,7 @@ initial: idle
 perpetual: true
 states:
   idle: {on: {go: busy}}
-  busy: {entry: {do: work, timeout: 5s}, on: {done: idle}}
+  busy: {entry: {do: work, timeout: 60s}, on: {done: idle}}
 """
 
 
@@ -25,7 +26,7 @@ states:
 async def test_plain_functions_beyond_the_limit_wait(threads: int) -> None:
     """No more plain functions run at once than `engine.threads` says, and all of them run."""
     lock = threading.Lock()
-    together = threading.Barrier(threads, timeout=5)
+    together = threading.Barrier(threads, timeout=PATIENCE_S)
     running: list[int] = [0, 0]
 
     def work() -> str:

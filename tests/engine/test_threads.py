@@ -14,7 +14,7 @@ from event_center.engine.plan import EngineLimits
 from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 MACHINE = """
 machine: m
@@ -23,8 +23,10 @@ initial: idle
 perpetual: true
 states:
   idle: {on: {go: busy}}
-  busy: {entry: {do: work, timeout: 300ms, retry: {max_attempts: 5, interval: 10ms}}, on: {done: idle}}
+  busy: {entry: {do: work, timeout: 900ms, retry: {max_attempts: 5, interval: 10ms}}, on: {done: idle}}
 """
+TAKES_S = 0.35
+"""For a callback: three of them, one after another, take longer than the timeout, and one far less."""
 HANGING = """
 import asyncio, threading
 from event_center.engine.threads import Threads
@@ -58,7 +60,7 @@ async def test_the_time_of_a_plain_function_starts_with_its_thread() -> None:
 
     def work(ctx: Context) -> str:
         attempts.append(ctx.attempt)
-        time.sleep(0.15)  # three of them one after another take longer than the timeout
+        time.sleep(TAKES_S)
         return "done"
 
     async with world_with(work, threads=1) as world:
@@ -77,7 +79,7 @@ async def test_functions_that_hang_do_not_pile_up() -> None:
     def work(ctx: Context) -> str:
         if not release.is_set():
             hanging.append(ctx.workflow_id)
-            release.wait(10)
+            release.wait(PATIENCE_S)
         return "done"
 
     async with world_with(work, threads=2) as world:
@@ -96,7 +98,7 @@ async def test_functions_that_hang_do_not_pile_up() -> None:
 
 def test_the_process_ends_without_waiting_for_a_function_that_hangs() -> None:
     """A thread that was left behind does not hold up the end of the process."""
-    subprocess.run([sys.executable, "-c", HANGING], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", HANGING], check=True, timeout=PATIENCE_S)
 
 
 async def test_a_runner_whose_task_group_is_cancelled_takes_no_further_run() -> None:

@@ -22,7 +22,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self._now = 1_000.0
         self._poll = self._selector.select  # type: ignore[attr-defined]  # asyncio's own
-        self._selector.select = self._pass  # type: ignore[attr-defined]
+        self._selector.select = self._pass  # type: ignore[attr-defined]  # asyncio's own
 
     def time(self) -> float:
         return self._now
@@ -38,6 +38,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             return ready
         if timeout is None:
             raise StandstillError("nothing is scheduled any more, and something still waits")
-        scheduled = self._scheduled  # type: ignore[attr-defined]
+        scheduled = self._scheduled  # type: ignore[attr-defined]  # asyncio's own
         self._now = max(self._now, scheduled[0].when())
         return []

@@ -208,14 +208,20 @@ class World:
         await self.start()
         await self.served()
 
+    def damage(self, key: bytes, value: bytes | None) -> None:
+        """Change an entry of the first shard, or remove it, as no cut would."""
+        self.broker._stores[Shard(0)].pop(key)
+        self.broker._stores[Shard(0)].update({} if value is None else {key: value})
+
     # -- time ----------------------------------------------------------------------------------
 
     def clock(self) -> int:
-        """The wall clock of all processes: the event loop's time, and all leaps."""
+        """The wall clock: the event loop's time, all leaps, and a millisecond for every look at it."""
         try:
             running_ms = round(asyncio.get_running_loop().time() * 1000)
         except RuntimeError:
             running_ms = 0
+        self._ahead_ms += 1
         return NOW + running_ms + self._ahead_ms
 
     async def leap(self, hours: float = 0.0, *, seconds: float = 0.0) -> None:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-TIMEOUT_S = 60
+from tests.waiting import PATIENCE_S
+
 LOOK_S = 0.2
 """A look for so many records lasts so long, if there are not so many."""
 ENDS = frozenset(
@@ -75,28 +76,27 @@ def read_cluster(bootstrap: str, prefix: str, app: str = "event-center") -> Evid
     )
     topics: dict[str, list[Read]] = {}
     try:
-        open_ones = set()
-        for name, topic in consumer.list_topics(timeout=TIMEOUT_S).topics.items():
+        open_ones: set[tuple[str, int]] = set()
+        for name, listed in consumer.list_topics(timeout=PATIENCE_S).topics.items():
             if name.startswith(prefix):
                 topics[name.removeprefix(prefix)] = []
-                open_ones |= {(name, partition) for partition in topic.partitions}
+                open_ones |= {(name, partition) for partition in listed.partitions}
         consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in open_ones])
-        late = time.monotonic() + TIMEOUT_S
+        late = time.monotonic() + PATIENCE_S
         while open_ones:
             assert time.monotonic() < late, f"{open_ones} were not read to their ends"
             for message in consumer.consume(10_000, timeout=LOOK_S):
                 error = message.error()
+                topic, partition, offset = message.topic(), message.partition(), message.offset()
+                assert topic is not None
+                assert partition is not None
                 if error is None:
-                    read = Read(
-                        message.partition(),
-                        message.offset(),
-                        message.timestamp()[1],
-                        message.key(),
-                        message.value(),
-                    )
-                    topics[message.topic().removeprefix(prefix)].append(read)
+                    assert offset is not None
+                    at_ms = message.timestamp()[1]
+                    read = Read(partition, offset, at_ms, message.key(), message.value())
+                    topics[topic.removeprefix(prefix)].append(read)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    open_ones.discard((message.topic(), message.partition()))
+                    open_ones.discard((topic, partition))
                 else:
                     raise AssertionError(error)
     finally:

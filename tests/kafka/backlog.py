@@ -9,6 +9,7 @@ Starts a broker of its own and prints how long each part took, start of its proc
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import tempfile
 import time
@@ -69,7 +70,7 @@ def main(events: int, workflows: int, processes: int = 1) -> None:
             done = timed(lambda: project.told(*run), f"run --until-idle with {processes}")
             assert done["events"]["applied"] == events
             for command in (["stats"], ["show", "w1"], ["list", "--limit", "10"], ["list"]):
-                timed(lambda command=command: project.told(*command), " ".join(command))  # type: ignore[misc]
+                timed(functools.partial(project.told, *command), " ".join(command))
         finally:
             broker.remove()
 

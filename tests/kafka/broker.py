@@ -2,21 +2,41 @@
 The Kafka brokers of a test run, each started when the first test needs it: a plain one, a secured
 one, and three nodes.
 
+With `-n` each process of the run starts its own. They lie in one folder and end with the run, however
+it ends: this is a plugin of pytest, which `tests/conftest.py` loads.
 KAFKA_BOOTSTRAP names a cluster that runs already, for the plain one. Where no broker can be had, the
 tests that need one are skipped, with the reason; in continuous integration (CI=true) that is a failure.
 """
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from scripts.broker import Cluster, NoBroker
+
+FOLDER = "EVENT_CENTER_TEST_BROKERS"
+"""The variable that tells all processes of a run where brokers lie."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder, in the process that starts the others."""
+    if not hasattr(config, "workerinput"):
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="event-center-kafka-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what was started: a process that was interrupted has not done it."""
+    if not hasattr(config, "workerinput"):
+        folder = Path(os.environ[FOLDER])
+        for made in folder.iterdir():
+            Cluster(made).remove()
+        shutil.rmtree(folder)
 
 
 def bootstrap() -> str:
@@ -45,9 +65,8 @@ def _had(*, nodes: int, secured: bool) -> Cluster:
 
 @functools.cache
 def _started(nodes: int, secured: bool) -> Cluster | NoBroker:
-    folder = Path(tempfile.mkdtemp(prefix="event-center-kafka-"))
+    folder = Path(tempfile.mkdtemp(dir=os.environ[FOLDER]))
     cluster = Cluster(folder, nodes=nodes, secured=secured)
-    atexit.register(cluster.remove)
     try:
         cluster.start()
     except NoBroker as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,9 +17,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
 from event_center.errors import NotCommitted, Unknown
+from event_center.log.gates import Place
 from event_center.log.kafka import KafkaLog, KafkaOptions, open_kafka
+from event_center.log.kafka.delivery import Delivery
 from event_center.log.kafka.lease import KafkaLease
-from event_center.log.kafka.packing import Packer
+from event_center.log.kafka.packing import Packer, Parcel
+from event_center.log.kafka.transaction import Landed
 from event_center.log.port import Log
 from event_center.model import Outgoing
 from tests.log.harness import clock
@@ -51,13 +54,19 @@ class FaultyProducer:
 class FaultyDelivery:
     """A delivery whose next write ends Unknown, after it took place or without it."""
 
-    def __init__(self, delivery: Any, *, after: bool) -> None:
+    def __init__(self, delivery: Delivery, *, after: bool) -> None:
         self._delivery = delivery
         self._after = after
 
-    async def write(self, *written: Any) -> None:
+    async def write(
+        self,
+        own: Place,
+        entries: Mapping[bytes, bytes | None],
+        packed: Sequence[Parcel],
+        records: Sequence[Parcel],
+    ) -> list[Landed]:
         if self._after:
-            await self._delivery.write(*written)
+            await self._delivery.write(own, entries, packed, records)
         raise Unknown("made to fail by a test")
 
 
@@ -124,7 +133,7 @@ class KafkaHarness:
 
     async def refuse_next_cut(self, log: Log) -> None:
         for lease in self.leases(log):
-            lease._packer = FaultyPacker(lease._packer)  # type: ignore[assignment]
+            lease._packer = FaultyPacker(lease._packer)  # type: ignore[assignment]  # a fake
 
     async def lose_next_cut(self, log: Log, *, written: bool) -> None:
         for lease in self.leases(log):

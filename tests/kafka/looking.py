@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from event_center.app.settings import load_settings
-from event_center.app.wiring import open_log
-from event_center.cli.session import app_of
+from event_center.app.wiring import app_of, open_log
+from event_center.client.app import App
 from event_center.client.stats import Stats, stats
 from event_center.client.workflows import Wanted, list_workflows
+from event_center.log.port import Log
 from tests.kafka.project import Project
 from tests.waiting import until_true
 
@@ -18,7 +18,7 @@ from tests.waiting import until_true
 class Look:
     """An open log, and questions to it."""
 
-    def __init__(self, log: Any, app: Any) -> None:
+    def __init__(self, log: Log, app: App) -> None:
         self.log = log
         self.app = app
         self.seen: list[Stats] = []
@@ -38,6 +38,10 @@ class Look:
 
         await until_true(looked)
         return found
+
+    async def has_read(self, count: int) -> Stats:
+        """Wait until so many events are read."""
+        return await self.until(lambda now: now["events"]["read"] >= count)
 
     async def states(self) -> dict[str, str]:
         """The state of every workflow."""

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Any
 
 import orjson
 
+from tests.cli.center import answered
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until, whole_lines
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 60
 SETTINGS = """
 machines = ["{machines}"]
 [log]
@@ -30,7 +29,7 @@ partitions = {partitions}
 bootstrap = "{bootstrap}"
 topic_prefix = "{prefix}"
 replication_factor = {copies}
-session_timeout = "1s"
+session_timeout = "{session}"
 heartbeat = "200ms"
 {topics}
 [logging]
@@ -54,9 +53,10 @@ class Project:
         machines: str = "order.yaml",
         topics: str = ORDERS,
         partitions: int = 4,
+        session: str = "1s",
     ) -> None:
         self.folder = folder
-        self.timeout_s = TIMEOUT_S
+        self.timeout_s = PATIENCE_S
         self.bootstrap = at or bootstrap()
         self.prefix = f"t{uuid.uuid4().hex[:12]}."
         self.settings = folder / "event-center.toml"
@@ -67,6 +67,7 @@ class Project:
             topics=topics,
             partitions=partitions,
             copies=copies,
+            session=session,
         )
         self.settings.write_text(text, encoding="utf-8")
         self.daemons: list[subprocess.Popen[bytes]] = []
@@ -109,14 +110,9 @@ class Project:
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The lines of this event that the daemons have logged so far."""
         file = self.folder / "daemon.log"
-        lines = file.read_bytes().splitlines() if file.exists() else []
-        return [
-            line
-            for one in lines
-            if one[:1] == b"{"
-            and one[-1:] == b"}"
-            and (line := orjson.loads(one)).get("event") == event
-        ]
+        lines = whole_lines(file) if file.exists() else []
+        told = [orjson.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in told if line.get("event") == event]
 
     def wait_for(self, event: str, count: int) -> list[dict[str, Any]]:
         """Wait until there are so many lines of an event."""
@@ -129,13 +125,20 @@ class Project:
 
     def until(self, condition: Callable[[Any], bool]) -> Any:
         """Ask for the stats until they are so."""
-        end = time.monotonic() + TIMEOUT_S
-        while True:
-            stats = self.told("stats")
-            if condition(stats):
-                return stats
-            log = (self.folder / "daemon.log").read_text()[-2_000:]
-            assert time.monotonic() < end, f"{stats['events']} {stats['lag']}\n{log}"
+        seen: list[Any] = []
+
+        def so() -> bool:
+            seen[:] = [self.stats()]
+            return condition(seen[0])
+
+        wait_until(so, told=lambda: f"{seen}\n{self.said()}")
+        return seen[0]
+
+    def stats(self) -> Any:
+        """What the command says; asked in this process, because no other starts so fast."""
+        answer = answered(self.settings, "stats", "--json")
+        assert answer.code == 0, answer
+        return answer.json
 
     def said(self) -> str:
         """The end of what the daemons wrote."""

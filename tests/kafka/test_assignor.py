@@ -68,16 +68,17 @@ def test_it_settles(count: int, held: dict[str, set[int]]) -> None:
     """From any claims, a few rounds of giving up what is called back end in an even share for all."""
     told = {name: Claim(name, 1, tuple(shards)) for name, shards in held.items()}
     for epoch in range(2, 6):
-        shared = shares(told, count)
-        owned = sorted(shard for share in shared.values() for shard in share.shards)
+        given = shares(told, count)
+        owned = sorted(shard for share in given.values() for shard in share.shards)
         assert owned == list(range(count))
         told = {
             name: Claim(name, epoch, tuple(set(share.shards) - set(share.called_back)))
-            for name, share in shared.items()
+            for name, share in given.items()
         }
-    sizes = [len(share.shards) for share in shared.values()]
+    settled = shares(told, count)
+    sizes = [len(share.shards) for share in settled.values()]
     assert max(sizes) - min(sizes) <= 1
-    assert not any(share.called_back for share in shared.values())
+    assert not any(share.called_back for share in settled.values())
 
 
 @given(

@@ -18,7 +18,8 @@ from event_center.model import Outgoing
 from tests.kafka.audit import Evidence, read_cluster, violations
 from tests.kafka.broker import bootstrap
 from tests.kafka.looking import looking
-from tests.kafka.project import TIMEOUT_S, Project, alive
+from tests.kafka.project import Project, alive
+from tests.waiting import PATIENCE_S
 
 RELAYS = 100
 MACHINE = Path(__file__).parent / "machines" / "relay.yaml"
@@ -79,13 +80,13 @@ async def test_everything_is_there_once(relays: Project) -> None:
         daemon = relays.daemon("--processes", "3")
         for start in range(0, 3_000, 1_000):
             await look.log.publish(pings(start, start + 500))
-            busy = await look.until(lambda now, low=start: now["events"]["read"] > 2 * low)
+            busy = await look.has_read(2 * start + 1)
             owners = [int(one["owner"].rpartition("/")[2] or 0) for one in busy["shards"]]
             os.kill(next(filter(alive, filter(None, owners))), signal.SIGKILL)
             await look.log.publish(pings(start + 500, start + 1_000))
             await idle(look)
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(TIMEOUT_S) == 0
+        assert daemon.wait(PATIENCE_S) == 0
     evidence = read_cluster(bootstrap(), relays.prefix)
     assert violations(evidence, ["pings"]) == []
     sent = mails(evidence)
@@ -114,7 +115,7 @@ async def test_the_audit_finds_what_is_wrong(relays: Project) -> None:
     for topic, one in (("history", applied), ("snapshots", old)):
         name = f"{relays.prefix}event-center.{topic}"
         producer.produce(name, one.value, one.key, one.partition)
-    producer.flush(TIMEOUT_S)
+    producer.flush(PATIENCE_S)
     found = violations(read_cluster(bootstrap(), relays.prefix), ["pings"])
     assert any("has 2 outcomes" in one for one in found)
     assert any("goes back" in one for one in found)

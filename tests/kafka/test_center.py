@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.project import ROOT, Project
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -46,4 +47,4 @@ def test_a_daemon_that_is_killed(project: Project) -> None:
     assert stats["workflows"]["by_state"]["order"] == {"completed": 500}
     assert stats["redelivered"] == 0
     other.terminate()
-    assert other.wait(20) == 0
+    assert other.wait(PATIENCE_S) == 0

@@ -104,7 +104,7 @@ class Both:
         found = []
         for project in self.projects:
             answer = project.run(*arguments, "--json")
-            told = answer.json if answer.out.strip() else None
+            told: Any = answer.json if answer.out.strip() else None
             if arguments[0] == "stats":
                 # By their watermarks: on Kafka the markers of transactions have offsets too.
                 del told["history"], told["letters"]

@@ -13,6 +13,7 @@ from aiokafka.client import CoordinationType
 from scripts.broker import Broker, Cluster
 from tests.kafka.broker import three_nodes
 from tests.kafka.project import Project
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -42,9 +43,10 @@ def coordinator(cluster: Cluster, kind: CoordinationType, key: str) -> Broker:
         client = AIOKafkaClient(bootstrap_servers=cluster.plain)
         await client.bootstrap()
         try:
-            return await client.coordinator_lookup(kind, key)
+            node: int = await client.coordinator_lookup(kind, key)
         finally:
             await client.close()
+        return node
 
     return cluster.nodes[asyncio.run(asked()) - 1]
 
@@ -70,4 +72,4 @@ def test_the_coordinator_dies(project: Project, cluster: Cluster, of: str) -> No
     assert stats["workflows"]["by_state"]["order"] == {"completed": 600}
     assert stats["redelivered"] == 0
     daemon.terminate()
-    assert daemon.wait(20) == 0
+    assert daemon.wait(PATIENCE_S) == 0

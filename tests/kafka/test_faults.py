@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from event_center.model import Shard
 from scripts.broker import Broker
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.kafka.project import ROOT, TIMEOUT_S, Project
+from tests.kafka.project import ORDERS, ROOT, Project
 from tests.log.harness import clock, joined, puts, records_of, restored
+from tests.waiting import PATIENCE_S, until_stopped, until_true
 
 EVENTS = 60
 
@@ -101,7 +102,7 @@ def test_the_reader_finds_what_is_wrong() -> None:
         body = {"cut": cut, "read": read, "outcomes": {"applied": 1}, "waiting": {"queued": 0}}
         return b"shard", orjson.dumps(body)
 
-    well = [(b"s:w", b'x\n{"seq": 2}'), entry(1, 1)]
+    well: list[tuple[bytes, bytes | None]] = [(b"s:w", b'x\n{"seq": 2}'), entry(1, 1)]
     assert going_back(well, 0) == []
     assert len(going_back([*well, (b"s:w", b'x\n{"seq": 1}'), entry(3, 2)], 0)) == 3
 
@@ -115,9 +116,9 @@ def test_a_zombie_that_wakes_up(center: Center, step: Step) -> None:
     zombie = center.at("--step", step, "--nth", "2", "--halt")
     until_stopped(zombie.pid)
     other = center.at()
-    assert other.wait(TIMEOUT_S) == 0, center.said()
+    assert other.wait(PATIENCE_S) == 0, center.said()
     os.kill(zombie.pid, signal.SIGCONT)
-    assert zombie.wait(TIMEOUT_S) == 0, center.said()
+    assert zombie.wait(PATIENCE_S) == 0, center.said()
     assert asyncio.run(center.broken()) == []
     stats = center.told("stats")
     assert stats["events"]["applied"] == stats["events"]["read"] == EVENTS
@@ -128,11 +129,11 @@ def test_a_zombie_that_wakes_up(center: Center, step: Step) -> None:
 def test_a_daemon_that_dies_in_a_takeover(center: Center, step: Step) -> None:
     """The next daemon takes over as if it had never been there."""
     center.publish(0, EVENTS)
-    assert center.at().wait(TIMEOUT_S) == 0, center.said()
+    assert center.at().wait(PATIENCE_S) == 0, center.said()
     center.publish(EVENTS, 2 * EVENTS)
     dead = center.at("--step", step, "--nth", "2")
-    assert dead.wait(TIMEOUT_S) == -signal.SIGKILL
-    assert center.at().wait(TIMEOUT_S) == 0, center.said()
+    assert dead.wait(PATIENCE_S) == -signal.SIGKILL
+    assert center.at().wait(PATIENCE_S) == 0, center.said()
     assert asyncio.run(center.broken()) == []
     assert center.told("stats")["events"]["applied"] == 2 * EVENTS
 
@@ -148,8 +149,9 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 def test_a_broker_that_is_silent_and_one_that_is_gone(broker: Broker, tmp_path: Path) -> None:
-    """P8: when the broker is back all goes on by itself, and nothing was lost or done twice."""
-    center = Center(tmp_path, broker.bootstrap)
+    """P8: whatever ran out meanwhile, all goes on by itself when the broker is back, and is there once."""
+    short = 'transaction_timeout = "1s"\nrequest_timeout = "1s"\n'
+    center = Center(tmp_path, broker.bootstrap, topics=short + ORDERS)
     try:
         center.publish(0, EVENTS)
         daemon = center.daemon()
@@ -157,7 +159,9 @@ def test_a_broker_that_is_silent_and_one_that_is_gone(broker: Broker, tmp_path: 
         pid = broker.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(4)  # the broker's clients measure real time: twice their patience
+        time.sleep(
+            4
+        )  # the clients measure real time: longer than the session, a call, a transaction
         os.kill(pid, signal.SIGCONT)
         center.until(lambda stats: stats["events"]["applied"] == EVENTS)
         center.publish(EVENTS, 2 * EVENTS)
@@ -166,34 +170,31 @@ def test_a_broker_that_is_silent_and_one_that_is_gone(broker: Broker, tmp_path: 
         broker.start()
         center.until(lambda stats: stats["transitions"] == 4 * EVENTS)
         daemon.terminate()
-        assert daemon.wait(TIMEOUT_S) == 0, center.said()
+        assert daemon.wait(PATIENCE_S) == 0, center.said()
         assert asyncio.run(center.broken()) == []
     finally:
         center.end()
 
 
-def until_stopped(pid: int) -> None:
-    """Wait until a process has stopped itself."""
-    give_up = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < give_up:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-        if status.rpartition(")")[2].split()[0] == "T":
-            return
-        time.sleep(0.01)  # another process works: its time is the real one
-    raise AssertionError(f"process {pid} never stopped itself")
-
-
 async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None:
     """An owner that stood still for longer than its transaction has lost it, and takes over anew."""
-    options = replace(kafka_harness.options, transaction_timeout_s=1.0)
+    options = replace(
+        kafka_harness.options, transaction_timeout_s=1.0, request_timeout_s=PATIENCE_S
+    )
     log = await open_kafka(options, clock=clock)
     kafka_harness.logs.append(log)
     await log.create({"orders": 1})
+    reading, own = log._cluster.reading, (options.snapshots, 0)
+
+    async def is_over() -> bool:
+        stable = await reading._offsets(reading._stable.end_offsets, [own])
+        return stable == await reading.highs([own])
+
     async with await joined(log, ["orders"], 1) as member:
         await member.has(0)
         old: Any = member.leases[Shard(0)]
         await old.commit(puts({b"a": b"1"}))
-        old._delivery._producer = Slow(old._delivery._producer, seconds=4.0)
+        old._delivery._producer = Slow(old._delivery._producer, is_over)
         with pytest.raises((Fenced, Unknown)):
             await old.commit(puts({b"a": b"2"}))
         newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
@@ -202,14 +203,14 @@ async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None
 
 
 class Slow:
-    """A producer that stands still between its batches and its commit."""
+    """A producer that stands still between its batches and its commit until this is so."""
 
-    def __init__(self, producer: Any, *, seconds: float) -> None:
+    def __init__(self, producer: Any, condition: Callable[[], Awaitable[bool]]) -> None:
         self._producer = producer
-        self._seconds = seconds
+        self._condition = condition
 
     async def commit_transaction(self) -> None:
-        await asyncio.sleep(self._seconds)  # the broker's clock is the real one
+        await until_true(self._condition)
         await self._producer.commit_transaction()
 
     def __getattr__(self, name: str) -> Any:

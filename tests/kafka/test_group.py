@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import anyio
 
-from event_center.errors import Fenced, LogInUse
+from event_center.errors import Fenced, LogInUse, NotCommitted, Unknown
 from event_center.log.kafka import KafkaLog, open_kafka
 from event_center.log.kafka.group import KafkaGroup
+from event_center.log.port import Assigned
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import Member, clock, flat, joined, numbered, puts, until
+from tests.log.harness import Member, clock, joined, numbered, puts
+from tests.waiting import PATIENCE_S, until
 
 SHARDS = 6
-PAUSE_S = 1.0
-"""The longest gap between two cuts that counts as going on: ten times what this broker needs."""
+CUTS = 3
+"""So many more of each shard count as going on."""
 
 
 class Busy:
@@ -29,8 +30,8 @@ class Busy:
 
     def __init__(self, member: Member) -> None:
         self.member = member
-        self.at: dict[Shard, list[float]] = defaultdict(list)
-        self.read: dict[Shard, int] = defaultdict(int)
+        self.cuts: Counter[Shard] = Counter()
+        self.read: Counter[Shard] = Counter()
         self._tasks = asyncio.TaskGroup()
         self._over = False
 
@@ -42,65 +43,101 @@ class Busy:
 
     async def __aexit__(self, *error: object) -> None:
         self._over = True
-        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
+        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]  # what `async with` gives
 
     async def _cut(self) -> None:
         while not self._over:
-            for shard, lease in list(self.member.leases.items()):
-                try:
-                    await lease.commit(puts({b"n": b"%d" % len(self.at[shard])}))
-                except Fenced:
-                    continue
-                self.at[shard].append(asyncio.get_running_loop().time())
+            for shard in list(self.member.leases):
+                async with self.member.cutting:
+                    await self._cut_one(shard)
             await asyncio.sleep(0.01)
+
+    async def _cut_one(self, shard: Shard) -> None:
+        lease = self.member.leases.get(shard)
+        if lease is None:
+            return
+        try:
+            await lease.commit(puts({b"n": b"%d" % self.cuts[shard]}))
+            self.cuts[shard] += 1
+        except (Fenced, NotCommitted):
+            return
+        except Unknown:
+            if shard in self.member.tokens:
+                await self.member.take_over(shard, self.member.tokens[shard])
 
     async def _fetch(self) -> None:
         while not self._over:
             for batch in await self.member.group.fetch(self.member.tokens, 100):
                 self.read[batch.shard] += len(batch.records)
 
-    def longest_pause(self, shard: Shard) -> float:
-        """Between two cuts of this shard."""
-        times = self.at[shard]
-        return max(b - a for a, b in itertools.pairwise(times))
+    async def goes_on(self) -> None:
+        """Wait for more cuts, and all of five records, of every shard that the member has now."""
+        shards = set(self.member.leases)
+        cuts, read = Counter(self.cuts), Counter(self.read)
+        await self.member.log.publish(
+            [record for q in shards for record in numbered("many", 5, partition=int(q))]
+        )
+        await until(lambda: all(self.cuts[one] >= cuts[one] + CUTS for one in shards))
+        await until(lambda: all(self.read[one] >= read[one] + 5 for one in shards))
 
 
 async def test_shards_that_stay_go_on_during_a_rebalance(
     kafka_harness: KafkaHarness, kafka_log: KafkaLog
 ) -> None:
-    """Two members work, a third joins and leaves: who keeps a shard hears nothing and never pauses."""
+    """However long a rebalance takes, who keeps a shard hears nothing and goes on meanwhile."""
     await kafka_log.create({"many": SHARDS})
+    kafka_harness.options = replace(kafka_harness.options, rebalance_timeout_s=PATIENCE_S)
     async with AsyncExitStack() as stack:
         members = []
-        for log in (kafka_log, await kafka_harness.open()):
+        for _ in range(2):
+            log = await kafka_harness.open()
             member = await stack.enter_async_context(await joined(log, ["many"], SHARDS))
             members.append(member)
         for member in members:
             await member.owns(SHARDS // 2)
         works = [await stack.enter_async_context(Busy(member)) for member in members]
-        leases = [dict(member.leases) for member in members]
+        had = [dict(member.tokens) for member in members]
         heard = [len(member.seen) for member in members]
-        third = await kafka_harness.open()
-        async with await joined(third, ["many"], SHARDS) as late:
+        third, fourth = await kafka_harness.open(), await kafka_harness.open()
+        async with await joined(third, ["many"], SHARDS) as late, asyncio.TaskGroup() as tasks:
             await late.owns(2)
-            await kafka_log.publish(
-                [r for q in range(SHARDS) for r in numbered("many", 5, partition=q)]
-            )
-            moved = set(late.leases)
-            kept = set(map(Shard, range(SHARDS))) - moved
-            await until(lambda: all(any(w.read[shard] == 5 for w in works) for shard in kept))
-            found = await late.fetched(10)
-            assert {len(flat(found, "many", int(shard))) for shard in moved} == {5}
-        await third.close()
+            standing, moved = asyncio.Event(), set(late.tokens)
+            group: Any = late.group
+            group._membership.on_partitions_revoked = lambda _: standing.wait()
+            joining = tasks.create_task(fourth.join(["many"], SHARDS), name="a fourth member")
+            await until(lambda: not any(at_rest(member) for member in members))
+            for work in works:
+                await work.goes_on()
+            assert not any(at_rest(member) for member in members)
+            assert not joining.done()
+            standing.set()
+            moved |= await first_share(await joining)
+            for work in works:
+                await work.goes_on()
+        for log in (third, fourth):
+            await log.close()
         for member in members:
             await member.owns(SHARDS // 2)
-        for member, work, before, since in zip(members, works, leases, heard, strict=True):
-            stayed = set(before) - moved
-            assert len(stayed) == 2
-            for shard in stayed:
-                assert member.leases[shard] is before[shard]
-                assert work.longest_pause(shard) < PAUSE_S
+        for member, before, since in zip(members, had, heard, strict=True):
             assert {change.shard for change in member.seen[since:]} <= moved
+            stayed = set(before) - moved
+            assert stayed
+            assert {shard: member.tokens[shard] for shard in stayed} == {
+                shard: before[shard] for shard in stayed
+            }
+
+
+def at_rest(member: Member) -> bool:
+    """Whether this member is not in the middle of joining."""
+    group: Any = member.group
+    return bool(group._membership._at_rest.is_set())
+
+
+async def first_share(group: KafkaGroup) -> set[Shard]:
+    """The shard that a member is given which has heard nothing yet."""
+    change = await group.changes()
+    assert isinstance(change, Assigned)
+    return {change.shard}
 
 
 class TestInstances:
@@ -129,7 +166,7 @@ class TestInstances:
         for _ in range(2):
             log = await named(kafka_harness, "same")
             groups.append(await log.join(["orders"], 4))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             refused = await heard_by(groups)
         assert "instance_id 'same'" in str(refused)
         del kafka_log
@@ -140,7 +177,8 @@ class TestInstances:
         """A member whose consumer has given up joins again, and has its shards without an operator."""
         async with await joined(kafka_log, ["orders"], 2) as member:
             await member.has(0, 1)
-            consumer = member.group._membership._consumer  # type: ignore[attr-defined]
+            group: Any = member.group
+            consumer = group._membership._consumer
             consumer._coordinator.ensure_active_group = fail
             other = await kafka_harness.open()
             async with await joined(other, ["orders"], 2) as second:

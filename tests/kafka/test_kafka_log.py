@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -111,7 +112,8 @@ class TestFencing:
 
 async def freeze(member: Member) -> None:
     """Stop a member's heartbeats, as a process that is stopped does."""
-    membership = member.group._membership  # type: ignore[attr-defined]
+    group: Any = member.group
+    membership = group._membership
     coordinator = membership._consumer._coordinator
     for task in (membership._tending, coordinator._coordination_task, coordinator._heartbeat_task):
         task.cancel()
@@ -198,6 +200,25 @@ class TestSizes:
         async for records in reading.records(place, 0, (await reading.ends([place]))[place]):
             keys.update({record.key: record.value for record in records})
         assert {key for key, value in keys.items() if value is not None} == {b"k", b"other"}
+
+    async def test_of_entries_that_the_topic_does_not_take(
+        self, kafka_harness: KafkaHarness
+    ) -> None:
+        """Where somebody made the topic's limit smaller, the cut is not there, and its error says why."""
+        small = {kafka_harness.options.snapshots: {"max.message.bytes": "20000"}}
+        kafka_harness.options = replace(kafka_harness.options, topic_configs=small)
+        log = await kafka_harness.open()
+        await log.create({"orders": 1})
+        async with await joined(log, ["orders"], 1) as member:
+            await member.has(0)
+            lease = member.leases[Shard(0)]
+            await lease.commit(puts({b"a": b"1", b"b": b"1"}))
+            with pytest.raises(Unknown, match="MessageSizeTooLarge"):
+                await lease.commit(puts({b"a": b"2", b"b": b"x" * 50_000}))
+            await member.take_over(Shard(0), member.tokens[Shard(0)])
+            assert member.state[Shard(0)] == {b"a": b"1", b"b": b"1"}
+            await member.leases[Shard(0)].commit(puts({b"a": b"2"}))
+        assert await entries_of(log, 0) == {b"a": b"2", b"b": b"1"}
 
     async def test_of_records(self, kafka_log: KafkaLog) -> None:
         """What no broker would take is found before it is sent, and the lease stands."""

@@ -17,12 +17,12 @@ import pytest
 
 from event_center.app.settings import Settings, load_settings
 from event_center.app.wiring import reach_log
+from tests.cli.center import answered
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 60
 COPIES = 25
 PAUSED = "paused-ticket"
 REST = """
@@ -77,7 +77,7 @@ class Desk:
             self.command(*arguments),
             capture_output=True,
             cwd=self.folder,
-            timeout=TIMEOUT_S,
+            timeout=PATIENCE_S,
             check=False,
             env=os.environ | {"EVENT_CENTER_DEMO_DIR": str(self.folder)},
         )
@@ -97,7 +97,8 @@ class Desk:
             env=os.environ | {"EVENT_CENTER_DEMO_DIR": str(self.folder)},
         )
         self.daemons.append(daemon)
-        wait_until(lambda: self.done(name, "stats")["events"]["read"] >= read)
+        settings = self.folder / f"{name}.toml"
+        wait_until(lambda: answered(settings, "stats", "--json").json["events"]["read"] >= read)
         daemon.kill()
         daemon.wait()
 
@@ -213,7 +214,7 @@ def _killed(desk: Desk, there: str, here: str, at: int) -> None:
     files = ["--from", f"{there}.toml", "--to", f"{here}.toml"]
     command = [sys.executable, "killed.py", "migrate", *files, str(at)]
     ended = subprocess.run(
-        command, cwd=desk.folder, timeout=TIMEOUT_S, check=False, capture_output=True
+        command, cwd=desk.folder, timeout=PATIENCE_S, check=False, capture_output=True
     )
     assert ended.returncode == -9, ended.stderr.decode()
 
@@ -240,7 +241,7 @@ def _refused(desk: Desk, name: str) -> None:
     refused = subprocess.run(
         desk.command("run", "--until-idle", "--config", f"{name}.toml"),
         cwd=desk.folder,
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
         check=False,
         capture_output=True,
     )

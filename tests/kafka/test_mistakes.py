@@ -13,12 +13,13 @@ from aiokafka.errors import KafkaError
 from event_center.errors import LogUnavailable, Unknown
 from event_center.log.kafka import KafkaLog
 from event_center.log.kafka.client import bounded
+from event_center.log.kafka.membership import Membership
 from event_center.log.kafka.packing import Parcel
 from event_center.log.kafka.transaction import transact
 from event_center.model import Shard
 from tests.kafka.harness import NOWHERE
 from tests.log.harness import joined, restored
-from tests.waiting import turns
+from tests.waiting import PATIENCE_S, turns
 
 
 async def mistaken(*_: object, **__: object) -> None:
@@ -26,20 +27,58 @@ async def mistaken(*_: object, **__: object) -> None:
     raise KeyError("made to fail by a test")
 
 
+def slip(*_: object) -> None:
+    """The same, where nothing is awaited."""
+    raise KeyError("made to fail by a test")
+
+
 class TestTasks:
     @pytest.mark.parametrize("part", ["intake", "membership"])
     async def test_a_mistake_is_heard(self, kafka_log: KafkaLog, part: str) -> None:
         """A mistake beside the rest comes out of `changes`: the process ends, it does not go deaf."""
-        group = await kafka_log.join(["orders"], 1)
+        group: Any = await kafka_log.join(["orders"], 1)
         await group.changes()
         if part == "intake":
-            group._intake._read = mistaken  # type: ignore[method-assign]
+            group._intake._read = mistaken
             group._intake._interrupt()
         else:
             group._membership._consumer.getmany = mistaken
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(KeyError):
                 await group.changes()
+
+    async def test_a_mistake_in_joining_again_is_heard(self, kafka_log: KafkaLog) -> None:
+        """A member that can not tell its claim would keep others waiting: its process ends."""
+        group: Any = await kafka_log.join(["orders"], 1)
+        await group.changes()
+        group._membership.rejoin = slip
+        group._rejoin_soon()
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(KeyError):
+                await group.changes()
+
+    async def test_a_mistake_with_a_share_is_heard(self, kafka_log: KafkaLog) -> None:
+        """Aiokafka swallows what a listener raises; who waits for changes hears of it."""
+        group: Any = await kafka_log.join(["orders"], 1)
+        await group.changes()
+        group._membership._shared = slip
+        with pytest.raises(KeyError):
+            group._membership.on_partitions_assigned([])
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(KeyError):
+                await group.changes()
+
+    async def test_a_join_that_ends_by_a_mistake_leaves_nothing(
+        self, kafka_log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever ends a join, its member is dropped, and is no member for others either."""
+        with monkeypatch.context() as patch:
+            patch.setattr(Membership, "_start", mistaken)
+            with pytest.raises(KeyError):
+                await kafka_log.join(["orders"], 1)
+        assert kafka_log._groups == []
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
 
     async def test_a_join_that_failed_leaves_nothing(self, kafka_log: KafkaLog) -> None:
         """A log that is joined again and again, while the group does not answer, does not grow."""
@@ -57,7 +96,8 @@ class TestTasks:
         """A group that is lost while its cluster is away is joined when the cluster is back."""
         async with await joined(kafka_log, ["orders"], 1) as member:
             await member.has(0)
-            membership: Any = member.group._membership  # type: ignore[attr-defined]
+            group: Any = member.group
+            membership = group._membership
             reach = kafka_log._clients._reach
             kafka_log._clients._reach = {**reach, "bootstrap_servers": NOWHERE}
             await membership._renew()

@@ -20,7 +20,7 @@ from scripts.broker import Cluster, acls
 from scripts.broker.acls import Entry, May, On, Pattern
 from scripts.broker.security import CLIENT, PASSWORD
 from tests.kafka.broker import secured
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 MACHINE = """
 machine: order
@@ -89,7 +89,6 @@ AT_WORK = [one for one in NEEDED if one not in LATER]
 EACH = 2
 """Events that one order takes: its beginning, and what its callback emits."""
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 40
 
 
 class Project:
@@ -169,7 +168,8 @@ class Running:
 
     def _applied(self) -> int:
         assert self._center is not None
-        return self._center.totals.get("applied", 0)
+        totals: dict[str, int] = self._center.totals
+        return totals.get("applied", 0)
 
 
 @pytest_asyncio.fixture
@@ -203,7 +203,7 @@ def test_the_page_lists_them() -> None:
 async def test_they_are_enough(project: Project) -> None:
     """With these entries alone the center decides what there is, and complains of nothing."""
     await project.give(*NEEDED)
-    with capture_logs() as lines, anyio.fail_after(LIMIT_S):
+    with capture_logs() as lines, anyio.fail_after(PATIENCE_S):
         async with project.running() as running:
             await running.has_applied(2 * EACH)
     assert running.errors == []
@@ -227,7 +227,7 @@ async def test_each_is_needed(project: Project, missing: tuple[On, str, May]) ->
     """Without one of them it is said which one to give to what; once it is given, all goes on."""
     await project.give(*(one for one in NEEDED if one != missing))
     said = wanted(project, missing)
-    with capture_logs() as lines, anyio.fail_after(LIMIT_S):
+    with capture_logs() as lines, anyio.fail_after(PATIENCE_S):
         async with project.running() as running:
             await until(lambda: said.search(f"{lines} {running.errors}") is not None)
             await project.give(missing)
@@ -240,7 +240,7 @@ async def test_each_taken_away_while_it_works(project: Project, taken: tuple[On,
     """The shard does not stop in silence: it says what to give, waits for it, and loses nothing."""
     await project.give(*NEEDED)
     said = wanted(project, taken)
-    with capture_logs() as lines, anyio.fail_after(LIMIT_S):
+    with capture_logs() as lines, anyio.fail_after(PATIENCE_S):
         async with project.running() as running:
             await running.has_applied(2 * EACH)
             await project.take(taken)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka.project import TIMEOUT_S, Project, alive
-from tests.waiting import wait_until
+from tests.kafka.project import Project, alive
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_process_that_dies_is_started_again(project: Project) -> None:
     assert (ended["number"], ended["code"]) == (2, -9)
     assert {line["process"] for line in project.logged("shard.serving")} == {1, 2}
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(TIMEOUT_S) == 0
+    assert daemon.wait(PATIENCE_S) == 0
     assert not any(map(alive, project.children()))
     assert len(project.logged("center.stopped")) >= 1
 
@@ -68,7 +68,7 @@ def test_wrong_settings_are_told_once(project: Project) -> None:
         project.command("run", "--processes", "3"),
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 2

@@ -8,6 +8,7 @@ from aiokafka.admin import NewTopic
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.running import TOPIC, Running
+from tests.waiting import PATIENCE_S
 
 WORKFLOWS = 24
 
@@ -36,7 +37,7 @@ class TestPartitioners:
         producer = running.producer(partitioner=theirs)
         for number in range(WORKFLOWS):
             producer.produce(running.topic, event(number, named=False), key=f"w{number}")
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         told = await running.decided()
         assert (told["events"]["forwarded"] > 0) == forwards
         assert told["events"]["applied"] == WORKFLOWS
@@ -51,7 +52,7 @@ class TestPartitioners:
         for number in range(WORKFLOWS):
             place = number % partitions
             producer.produce(running.topic, event(number), key=f"w{number}", partition=place)
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         told = await running.decided()
         assert told["events"]["applied"] == WORKFLOWS
         assert told["lag"] == 0
@@ -66,7 +67,7 @@ class TestRecords:
         producer = running.producer()
         for number in range(WORKFLOWS):
             producer.produce(running.topic, event(number), partition=number % 4)
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         assert (await running.decided())["events"]["applied"] == WORKFLOWS
         assert await running.counts(WORKFLOWS) == [1] * WORKFLOWS
 
@@ -76,11 +77,11 @@ class TestRecords:
         producer = running.producer()
         nonsense = (None, b"", b"\xff\xfe", b"[1]")
         for value in nonsense:
-            headers = [("empty", None), ("raw", b"\xff")]
+            headers: list[tuple[str, str | bytes | None]] = [("empty", None), ("raw", b"\xff")]
             producer.produce(running.topic, value, key="w0", headers=headers)
         producer.produce(running.topic, None)
         producer.produce(running.topic, event(0), key="w0")
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         told = await running.decided()
         assert told["events"]["dead_lettered"] == len(nonsense) + 1
         assert told["events"]["applied"] == 1
@@ -103,7 +104,7 @@ class TestRecords:
         ]
         for number in range(2):
             producer.produce(running.topic, b"{}", headers=[*headers, ("ce_id", str(number))])
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         assert (await running.decided())["events"]["applied"] == 2
         assert await running.counts(1) == [2]
 
@@ -117,7 +118,7 @@ class TestRecords:
         body = b'{"workflow_id": "w0", "event": "add", "payload": "%b"}' % (b"x" * 2_000_000)
         for value in (event(0), body, event(0)):
             producer.produce(running.topic, value, key="w0", partition=0)
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         told = await running.decided()
         assert (told["events"]["rejected"], told["events"]["applied"]) == (1, 2)
         assert await running.counts(1) == [2]
@@ -131,7 +132,7 @@ class TestRecords:
             for number in range(200):
                 name = number % WORKFLOWS
                 producer.produce(running.topic, event(name), key=f"w{name}")
-            producer.flush(10)
+            producer.flush(PATIENCE_S)
         assert (await running.decided())["events"]["applied"] == 200 * len(codecs)
 
 
@@ -140,16 +141,16 @@ class TestTransactions:
         """Only committed events are decided, and markers behind them make no lag."""
         await running.prepare()
         producer = running.producer(transactional_id=f"{running.prefix}theirs")
-        producer.init_transactions(10)
+        producer.init_transactions(PATIENCE_S)
         for commits in (True, False, True, False):
             producer.begin_transaction()
             for number in range(WORKFLOWS):
                 producer.produce(running.topic, event(number), key=f"w{number}")
-            producer.flush(10)
+            producer.flush(PATIENCE_S)
             if commits:
-                producer.commit_transaction(10)
+                producer.commit_transaction(PATIENCE_S)
             else:
-                producer.abort_transaction(10)
+                producer.abort_transaction(PATIENCE_S)
         told = await running.decided()
         assert told["events"]["applied"] == 2 * WORKFLOWS
         assert told["lag"] == 0

@@ -23,7 +23,7 @@ from tests.log.harness import (
     numbered,
     puts,
 )
-from tests.waiting import until_true
+from tests.waiting import PATIENCE_S, until_true
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_a_broker_that_was_killed(broker: Broker) -> None:
         with pytest.raises(LogError):
             await log.publish(numbered("orders", 1, start=5))
         await asyncio.to_thread(broker.start)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             newer = await member.group.lease(Shard(0), member.tokens[Shard(0)])
         restored = {key: value async for batch in newer.restore() for key, value in batch}
         assert restored in ({b"a": b"1"}, {b"a": b"2"})

@@ -16,13 +16,15 @@ import pytest
 from event_center.model import Outgoing
 from tests.kafka.audit import Evidence, read_cluster, violations
 from tests.kafka.looking import Look, looking
-from tests.kafka.project import TIMEOUT_S, Project
+from tests.kafka.project import Project
+from tests.waiting import PATIENCE_S
 
 PROCESSES = 3
 BURST = 20
 EVERY_S = 0.02
-STILL_MS = 5_000
-"""More than that without a cut would be a session timeout, and not a handover."""
+SESSION_S = 30
+STILL_MS = 20_000
+"""More than that without a cut would be somebody who waits for a session to end, and no handover."""
 MACHINE = Path(__file__).parent / "machines" / "relay.yaml"
 TOPICS = '[publish]\ntopics = ["mail"]\n[topics.pings]\nmachine = "relay"\n'
 
@@ -30,7 +32,9 @@ TOPICS = '[publish]\ntopics = ["mail"]\n[topics.pings]\nmachine = "relay"\n'
 @pytest.fixture
 def relays(tmp_path: Path) -> Iterator[Project]:
     """A ring of relays in six shards."""
-    made = Project(tmp_path, machines=str(MACHINE), topics=TOPICS, partitions=6)
+    made = Project(
+        tmp_path, machines=str(MACHINE), topics=TOPICS, partitions=6, session=f"{SESSION_S}s"
+    )
     yield made
     made.close()
 
@@ -61,6 +65,11 @@ async def owners(look: Look) -> set[int]:
     return {int(one["owner"].rpartition("/")[2] or 0) for one in told["shards"]}
 
 
+async def owned_by(look: Look, pid: str) -> None:
+    """Wait until the process has a shard."""
+    await look.until(lambda now: any(one["owner"].endswith(f"/{pid}") for one in now["shards"]))
+
+
 async def test_every_process_in_turn(relays: Project) -> None:
     """Each of three processes is restarted while events flow; each event is there once."""
     daemon = relays.daemon("--processes", str(PROCESSES))
@@ -73,14 +82,12 @@ async def test_every_process_in_turn(relays: Project) -> None:
                 relays.wait_for, "supervisor.process_started", PROCESSES + number
             )
             new = str(relays.children()[-1])
-            await look.until(
-                lambda now, new=new: any(one["owner"].endswith(f"/{new}") for one in now["shards"])
-            )
+            await owned_by(look, new)
         assert len(await owners(look)) == PROCESSES
         loading.cancel()
         await look.until(lambda now: not now["lag"] and not now["events"]["waiting"])
         daemon.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(daemon.wait, TIMEOUT_S) == 0
+        assert await asyncio.to_thread(daemon.wait, PATIENCE_S) == 0
     evidence = read_cluster(relays.bootstrap, relays.prefix)
     assert violations(evidence, ["pings"]) == []
     sent = Counter(orjson.loads(one.value or b"")["key"] for one in evidence.topics["mail"])

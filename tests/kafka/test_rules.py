@@ -13,16 +13,18 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from event_center.log.kafka import KafkaLog, client
 from event_center.log.kafka.assignor import Claim, KeepPlace
 from event_center.log.kafka.client import Clients
+from event_center.log.kafka.fetching import Reader
 from event_center.log.kafka.lease import KafkaLease
 from event_center.log.port import Cut
-from event_center.model import Shard
+from event_center.model import Outgoing, Shard
 from tests.kafka.harness import KafkaHarness
 from tests.log.harness import joined
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = ROOT / "event_center/log/kafka"
@@ -74,7 +76,14 @@ RULES = {
 PRIVATE = {
     "producer": {"_sender._sender_task", "_txn_manager._transaction_waiter"}
     | {"_message_accumulator._batches"},
-    "consumer": {"_coordinator.generation", "_coordinator._coordination_task", "_client"},
+    "batch": {"_builder.append", "_relative_offset"},
+    "consumer": {"_coordinator.generation", "_coordinator.member_id", "_client"}
+    | {"_coordinator._coordination_task"},
+    "reader": {"_closed", "_fetcher._records", "_fetcher._notify", "_fetcher._create_fetch_waiter"}
+    | {"_fetcher._wait_consume_future"},
+    "fetched": {"_partition_records._records", "_partition_records._aborted_producers"}
+    | {"_partition_records._consume_aborted_up_to", "_partition_records._contains_abort_marker"}
+    | {"_partition_records.next_fetch_offset", "_update_position", "check_assignment"},
 }
 """What this room uses of aiokafka that has no public name; `_drain_waiter` is of a producer's batch."""
 
@@ -85,7 +94,7 @@ CALLS = frozenset(
     {
         *("start", "bootstrap", "stop", "send", "send_batch", "begin_transaction"),
         *("commit_transaction", "abort_transaction", "commit", "committed", "position"),
-        *("end_offsets", "beginning_offsets", "create_topics", "getmany", "getone"),
+        *("end_offsets", "beginning_offsets", "create_topics", "getmany", "getone", "fetched"),
     }
 )
 """The client's coroutine functions, by which an await can hang."""
@@ -145,6 +154,8 @@ def test_private_names_are_listed() -> None:
                     func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]
                 ):
                     used.add(name)
+                case _:
+                    continue
     assert {name for name in used if name[0] == "_" and name[1] != "_"} <= listed
 
 
@@ -156,18 +167,37 @@ async def test_private_names_exist(kafka_harness: KafkaHarness, kafka_log: Kafka
     consumer = clients.member(KeepPlace(1, lambda: Claim("", 0, ()), lambda _: None))
     consumer.subscribe([kafka_harness.options.topic_prefix + "orders"])
     await consumer.start()
+    reader = await clients.reader()
     try:
+        fetched = await something_fetched(reader, kafka_log, kafka_harness.options.topic_prefix)
         assert isinstance(producer, AIOKafkaProducer)
         assert isinstance(consumer, AIOKafkaConsumer)
-        for owner, names in (producer, PRIVATE["producer"]), (consumer, PRIVATE["consumer"]):
-            for path in names:
+        owners = {
+            "producer": producer,
+            "batch": producer.create_batch(),
+            "consumer": consumer,
+            "reader": reader,
+            "fetched": fetched,
+        }
+        for name, owner in owners.items():
+            for path in PRIVATE[name]:
                 held: object = owner
                 for part in path.split("."):
                     assert hasattr(held, part), path
                     held = getattr(held, part)
     finally:
-        clients.dispose(producer, consumer)
+        clients.dispose(producer, consumer, reader)
         await clients.disposed()
+
+
+async def something_fetched(reader: Reader, log: KafkaLog, prefix: str) -> object:
+    """What a reader has of a partition before anybody asks for it."""
+    await log.publish([Outgoing("orders", b"k", b"v", partition=0)])
+    place = TopicPartition(prefix + "orders", 0)
+    reader.assign([place])
+    reader.seek(place, 0)
+    await until(lambda: reader._fetcher._records.get(place) is not None)
+    return reader._fetcher._records[place]
 
 
 async def test_an_empty_cut_asks_nobody(kafka_log: KafkaLog) -> None:
@@ -206,6 +236,6 @@ async def test_a_client_that_does_not_stop_is_left_behind(
     clients = Clients(kafka_harness.options)
     hangs, raises = Stubborn(raises=False), Stubborn(raises=True)
     clients.dispose(hangs, raises)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await clients.disposed()
     assert hangs.cancelled

@@ -13,8 +13,9 @@ import pytest
 from event_center.client.stats import Stats
 from event_center.model import Outgoing
 from tests.kafka.looking import looking
-from tests.kafka.project import TIMEOUT_S, Project, alive
+from tests.kafka.project import Project, alive
 from tests.scenarios.desk import DATA, EVENTS, LATE, counted_by_hand, lines, needs_data
+from tests.waiting import PATIENCE_S
 
 pytestmark = needs_data
 KILLS = 5
@@ -58,20 +59,20 @@ async def test_five_kills_change_nothing(desk: Project) -> None:
         daemon = desk.daemon("--processes", "2")
         for start in range(0, len(events), 2 * half):
             await look.log.publish(events[start : start + half])
-            busy = await look.until(lambda stats, low=start: stats["events"]["read"] > low)
+            busy = await look.has_read(start + 1)
             owners = [int(one["owner"].rpartition("/")[2] or 0) for one in busy["shards"]]
             victim = next(filter(alive, filter(None, owners)))
             os.kill(victim, signal.SIGSTOP)  # wherever it is just now
             await look.log.publish(events[start + half : start + 2 * half])
             os.kill(victim, signal.SIGKILL)
             assert (await look.stats())["lag"] > 0
-            await look.until(lambda stats, low=start: stats["events"]["read"] > low + half)
+            await look.has_read(start + half + 1)
         done = await look.until(lambda now: not now["lag"] and not now["events"]["waiting"])
         assert outcomes(done) == WANTED
         assert done["redelivered"] == 0
         assert await look.states() == counted_by_hand()
         assert look.owner_changes() >= KILLS
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(TIMEOUT_S) == 0
+        assert daemon.wait(PATIENCE_S) == 0
     ended = desk.logged("supervisor.process_ended")
     assert [line["code"] for line in ended] == [-signal.SIGKILL] * KILLS

@@ -25,6 +25,7 @@ from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.running import TOPIC, Running
 from tests.log.harness import flat, joined, numbered
+from tests.waiting import PATIENCE_S
 
 OWN = ("inbox", "commands", "history", "dead-letters", "snapshots")
 OPTIONS = KafkaOptions(bootstrap="localhost:9092", app="app", group="group")
@@ -57,6 +58,35 @@ class TestCommands:
         assert snapshots["settings"]["cleanup.policy"] == "compact"
         assert found["event-center.dead-letters"]["settings"]["retention.ms"] == "-1"
         assert [part["partition"] for part in found["events"]["partitions"]] == [0, 1, 2, 3]
+
+    async def test_describe(self, running: Running) -> None:
+        """A row for each topic: its use, partitions, copies, records, and the settings that matter most."""
+        await in_thread(told, running, "create", "--events")
+        producer = running.producer()
+        for _ in range(3):
+            producer.produce(running.topic, b'{"workflow_id": "w0", "event": "add"}', partition=1)
+        producer.flush(PATIENCE_S)
+        command = ["topics", "describe", "--config", str(running.settings)]
+        done = await in_thread(CliRunner(env={"COLUMNS": "160"}).invoke, app, command)
+        assert done.exit_code == 0, done.output
+        head, *rows = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines()]
+        assert head == [
+            *("TOPIC", "USE", "PARTITIONS", "COPIES", "IN SYNC", "OFFSETS"),
+            *("CLEANUP.POLICY", "RETENTION.MS", "MAX.MESSAGE.BYTES", "MIN.INSYNC.REPLICAS"),
+        ]
+        week, month, forever = "604800000", "2592000000", "-1"
+        wanted = [
+            ("event-center.commands", "commands", "0", "delete", week),
+            ("event-center.dead-letters", "dead letters", "0", "delete", forever),
+            ("event-center.history", "history", "0", "delete", month),
+            ("event-center.inbox", "inbox", "0", "delete", week),
+            ("event-center.snapshots", "snapshots", "0", "compact", forever),
+            ("events", "events", "3", "delete", week),
+        ]
+        assert rows == [
+            [name, use, "4", "1", "1", records, policy, retention, "1048588", "1"]
+            for name, use, records, policy, retention in wanted
+        ]
 
     async def test_check_names_what_is_wrong(self, running: Running) -> None:
         """Each wrong setting is named with its risk; a grave one is an exit code."""
@@ -173,11 +203,11 @@ class TestOvertaken:
         producer = running.producer()
         event = b'{"workflow_id": "w0", "event": "add"}'
         producer.produce(running.topic, event, partition=0)
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         await running.decided()
         for _ in range(3):
             producer.produce(running.topic, event, partition=0)
-        producer.flush(10)
+        producer.flush(PATIENCE_S)
         harness = KafkaHarness(bootstrap())
         harness.options = replace(harness.options, topic_prefix=running.prefix)
         await harness.trim("events", 3)

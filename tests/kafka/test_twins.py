@@ -22,7 +22,8 @@ from event_center.log.kafka.reading import Reading
 from event_center.log.port import Batch
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
-from tests.log.harness import clock, entries_of, joined, numbered, puts, restored, until
+from tests.log.harness import clock, entries_of, joined, numbered, puts, restored
+from tests.waiting import until
 
 PROTECTED = pytest.mark.parametrize("protected", [True, False])
 
@@ -108,8 +109,11 @@ async def test_the_target_counts_open_transactions(
         lease = await member.group.lease(Shard(0), member.tokens[Shard(0)])
         async with asyncio.TaskGroup() as tasks:
             restoring = tasks.create_task(restored(lease))
-            await asyncio.wait([restoring], timeout=1.0)
-            assert restoring.done() is not protected
+            if protected:
+                await asyncio.wait([restoring], timeout=1.0)
+                assert not restoring.done()
+            else:
+                await asyncio.wait([restoring])
             await stranger.abort_transaction()
         assert restoring.result() == {b"a": b"2" if protected else b"1"}
         await stranger.stop()
@@ -140,8 +144,8 @@ class Interrupting:
         self._consumer = consumer
         self._happens: Callable[[], None] | None = happens
 
-    async def getmany(self, *places: Any, **limits: Any) -> Any:
-        got = await self._consumer.getmany(*places, **limits)
+    async def fetched(self, places: Any, wait_s: float) -> Any:
+        got = await self._consumer.fetched(places, wait_s)
         if got and self._happens is not None:
             happens, self._happens = self._happens, None
             happens()
@@ -166,14 +170,17 @@ async def test_records_of_an_older_assignment(
         def reopened() -> None:
             intake.close(Shard(0))
             begins = {("orders", q): 0 for q in range(4)}
-            intake.open(Shard(0), member.tokens[Shard(0)], {"orders": 5}, begins)
+            intake.open(Shard(0), member.tokens[Shard(0)], {}, begins)
 
         await until(lambda: intake._consumer is not None)
+        intake._interrupt()  # without the protection, nothing tells it that a gate was opened
+        await kafka_log.publish(numbered("orders", 5))
+        await member.fetched(5)
         intake._consumer = Interrupting(intake._consumer, reopened)
         intake._interrupt()  # the poll under way is of the consumer as it was
-        await kafka_log.publish(numbered("orders", 8))
+        await kafka_log.publish(numbered("orders", 3))
         found = offsets(await member.fetched(3))
-    assert (found == [5, 6, 7]) is protected
+    assert (found[:3] == [0, 1, 2]) is protected
 
 
 def offsets(batches: Sequence[Batch]) -> list[int]:

@@ -48,39 +48,30 @@ class Harness(Protocol):
 
     async def open(self) -> Log:
         """One more process opens the log."""
-        ...
 
     async def crash(self, log: Log) -> None:
         """The process dies as far as others can see; what is held of it is a zombie."""
-        ...
 
     async def refuse_next_cut(self, log: Log) -> None:
         """The next cut of this process ends NotCommitted."""
-        ...
 
     async def lose_next_cut(self, log: Log, *, written: bool) -> None:
         """The next cut of this process ends Unknown, and is written or not."""
-        ...
 
     async def trim(self, topic: str, offset: int) -> None:
         """Do what retention does: the records of partition 0 before this offset are gone."""
-        ...
 
     async def grow(self, topic: str, partitions: int) -> None:
         """Give a topic more partitions."""
-        ...
 
     async def remove(self, topic: str) -> None:
         """Delete a topic."""
-        ...
 
     def away(self, log: Log) -> AbstractAsyncContextManager[None]:
         """Inside this block, nothing answers the process; after it the log is as it was."""
-        ...
 
     async def close(self) -> None:
         """Close every log that is open."""
-        ...
 
 
 class MemoryHarness:
@@ -205,7 +196,7 @@ class SqliteHarness:
         writer = log._file.writer
         transaction = await writer.submit(lambda transaction: transaction)
         faulty = FaultyConnection(transaction.connection, on, code=code, after=after)
-        transaction.connection = faulty  # type: ignore[assignment]
+        transaction.connection = faulty  # type: ignore[assignment]  # a fake
 
     async def trim(self, topic: str, offset: int) -> None:
         self.write(
@@ -235,8 +226,8 @@ class SqliteHarness:
         reader, writer = log._file.reader, log._file.writer
         transaction = await writer.submit(lambda transaction: transaction)
         read, written = reader._connection, transaction.connection
-        reader._connection = GoneConnection(read)  # type: ignore[assignment]
-        transaction.connection = GoneConnection(written)  # type: ignore[assignment]
+        reader._connection = GoneConnection(read)  # type: ignore[assignment]  # a fake
+        transaction.connection = GoneConnection(written)  # type: ignore[assignment]  # a fake
         yield
         reader._connection, transaction.connection = read, written
 
@@ -253,11 +244,7 @@ class SqliteHarness:
 
 
 class Member:
-    """
-    A well-behaved member: leases, restores and opens what it is assigned, releases what is revoked.
-
-    Its asyncio task runs inside `async with`.
-    """
+    """Inside `async with`: takes over what it is assigned, and releases what is revoked."""
 
     def __init__(self, log: Log, group: Group) -> None:
         self.log = log
@@ -270,6 +257,8 @@ class Member:
         """Where gates are opened; the oldest record where none is named."""
         self.holding = False
         """Does not release what is revoked."""
+        self.cutting = asyncio.Lock()
+        """Who has it makes a cut: a shard is released before it or after it."""
         self._tasks = asyncio.TaskGroup()
         self._pump: asyncio.Task[None] | None = None
 
@@ -280,7 +269,7 @@ class Member:
 
     async def __aexit__(self, *error: object) -> None:
         self.stop()
-        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
+        await self._tasks.__aexit__(*error)  # type: ignore[arg-type]  # what `async with` gives
 
     def stop(self) -> None:
         """Follow no more changes, as a process that died or hangs."""
@@ -293,16 +282,18 @@ class Member:
             self.seen.append(change)
             match change:
                 case Assigned(shard=shard, token=token):
-                    await self._take_over(shard, token)
+                    await self.take_over(shard, token)
                 case Revoked(shard=shard):
                     self.tokens.pop(shard, None)
                     if shard in self.leases and not self.holding:
-                        await self.leases.pop(shard).release()
+                        async with self.cutting:
+                            await self.leases.pop(shard).release()
                 case Lost(shard=shard):
                     self.tokens.pop(shard, None)
                     self.leases.pop(shard, None)
 
-    async def _take_over(self, shard: Shard, token: Token) -> None:
+    async def take_over(self, shard: Shard, token: Token) -> None:
+        """Lease, restore and open a shard."""
         try:
             lease = await self.group.lease(shard, token)
             self.state[shard] = await restored(lease)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from event_center.log.gates import Gates
+from event_center.log.gates import SIDE_BY_SIDE, Gates
 from event_center.log.ownership import balance, offset_key, partitions_of
 from event_center.model import Shard, Token
 
@@ -62,7 +62,7 @@ def test_turns(backlogs: list[int], limit: int) -> None:
     left = dict(enumerate(backlogs))
     served: set[int] = set()
     waiting = {shard for shard, backlog in left.items() if backlog}
-    for _ in range(-(-shards // limit)):
+    for _ in range(-(-shards // min(limit, SIDE_BY_SIDE))):
         total = sum(left.values())
         portions = gates.portions(ready, lambda place: backlogs[place[1]], limit)
         assert sum(count for _, count in portions) == min(limit, total)

@@ -38,7 +38,7 @@ from tests.log.harness import (
     restored,
     values_of,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 NOBODY = 65_534
 
@@ -126,6 +126,16 @@ class TestWhatCannotBeOpened:
             await sqlite_log.watermark("orders", 0)
 
 
+def held_up(began: threading.Event, gate: threading.Event) -> Callable[[Transaction], bool]:
+    """A job that keeps the writer busy until the gate is open."""
+
+    def job(transaction: Transaction) -> bool:
+        began.set()
+        return gate.wait(PATIENCE_S)
+
+    return job
+
+
 class TestGroupCommit:
     async def test_one_fenced_job(self, sqlite_log: SqliteLog) -> None:
         """Jobs that wait share one transaction; one that is refused harms none of the others."""
@@ -135,7 +145,7 @@ class TestGroupCommit:
             await member.group.lease(Shard(1), member.tokens[Shard(1)])
             gate, began = threading.Event(), threading.Event()
             writer = sqlite_log._file.writer
-            blocking = writer.send(lambda transaction: (began.set(), gate.wait(10))[1])
+            blocking = writer.send(held_up(began, gate))
             await until(began.is_set)
             steps: list[Step] = []
             install(steps.append)
@@ -165,7 +175,7 @@ class TestGroupCommit:
         """A job that SQLite refuses is NotCommitted alone; those beside it are written."""
         gate, began = threading.Event(), threading.Event()
         writer = sqlite_log._file.writer
-        blocking = writer.send(lambda transaction: (began.set(), gate.wait(10))[1])
+        blocking = writer.send(held_up(began, gate))
         await until(began.is_set)
 
         def fail(transaction: Transaction) -> None:
@@ -185,7 +195,7 @@ class TestGroupCommit:
     async def test_wrong_type(self, sqlite_log: SqliteLog) -> None:
         """A value that is no bytes is this program's mistake, said loudly, and writes nothing."""
         with pytest.raises(InvariantError, match="can not write"):
-            await sqlite_log.publish([Outgoing("orders", b"k", {"a": 1})])  # type: ignore[arg-type]
+            await sqlite_log.publish([Outgoing("orders", b"k", {"a": 1})])  # type: ignore[arg-type]  # on purpose
         assert await sqlite_log.publish(numbered("orders", 1))
 
     async def test_steps_of_a_cut(self, sqlite_log: SqliteLog) -> None:

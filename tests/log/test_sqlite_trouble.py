@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from event_center.errors import LogUnavailable, NotCommitted
 from event_center.log.sqlite import Retention, Rule, SqliteLog, assignment, open_sqlite
 from event_center.log.sqlite import log as opening
+from event_center.log.sqlite.group import SqliteGroup
 from event_center.log.sqlite.reader import Reader
 from event_center.log.sqlite.retention import Sweep
 from event_center.log.sqlite.schema import connect_reader, connect_writer
@@ -41,7 +45,7 @@ async def test_fetches_say_that_the_file_can_not_be_read(sqlite_log: SqliteLog) 
         await member.has(0)
         file = sqlite_log._file
         whole = file.reader
-        file.reader = BrokenReader(whole)  # type: ignore[assignment]
+        file.reader = BrokenReader(whole)  # type: ignore[assignment]  # a fake
         await until(lambda: file.trouble is not None)
         with pytest.raises(LogUnavailable, match=ASKED_FOR):
             await member.group.fetch(member.tokens, 10)
@@ -78,6 +82,86 @@ async def test_a_member_looks_again_after_a_change_that_failed(
     said = capsys.readouterr().out
     assert "log.sharing_failed" in said
     assert ASKED_FOR in said
+
+
+class BrokenFiles:
+    """`os.open`, of which the next calls for files of members fail, as where too many are open."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, of: Callable[[int], bool]) -> None:
+        self.left = 0
+        self._of = of
+        self._open = os.open
+        monkeypatch.setattr(os, "open", self.open)
+
+    def open(self, path: Any, flags: int, mode: int = 0o777) -> int:
+        if "-member-" in str(path) and self._of(flags) and self.left:
+            self.left -= 1
+            raise OSError(errno.EMFILE, ASKED_FOR)
+        return self._open(path, flags, mode)
+
+
+async def test_a_member_that_can_not_enter_again_tries_again(
+    sqlite_harness: SqliteHarness,
+    sqlite_log: SqliteLog,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A member that others took for dead, and that can show no sign of life yet, has its share later."""
+    files = BrokenFiles(monkeypatch, lambda flags: bool(flags & os.O_CREAT))
+    async with await joined(sqlite_log, ["orders"], 2) as first:
+        await first.has(0, 1)
+        (file,) = Path(sqlite_log.path).parent.glob("*-member-*")
+        other = await sqlite_harness.open()
+        async with await joined(other, ["orders"], 2) as second:
+            await first.owns(1)
+            await second.owns(1)
+            files.left = 2
+            file.unlink()
+            await until(lambda: not files.left)
+            await first.owns(1)
+            await second.owns(1)
+    said = capsys.readouterr().out
+    assert said.count("log.sharing_failed") == 2
+    assert ASKED_FOR in said
+
+
+async def test_a_look_at_others_that_fails_is_not_the_last(
+    sqlite_harness: SqliteHarness,
+    sqlite_log: SqliteLog,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """While nobody can tell whether others live they are left alone; reading the file goes on."""
+    files = BrokenFiles(monkeypatch, lambda flags: not flags & os.O_CREAT)
+    other = await sqlite_harness.open()
+    async with (
+        await joined(sqlite_log, ["orders"], 2) as first,
+        await joined(other, ["orders"], 2) as second,
+    ):
+        await first.owns(1)
+        await second.owns(1)
+        files.left = 2
+        await until(lambda: not files.left)
+        for member in (first, second):
+            (shard,) = member.leases
+            await sqlite_log.publish(numbered("orders", 1, partition=shard))
+            assert len(flat(await member.fetched(1), "orders", shard)) == 1
+            await member.owns(1)
+    assert capsys.readouterr().out.count("log.sharing_failed") == 2
+
+
+async def test_a_join_that_ends_by_a_mistake_leaves_no_sign_of_life(
+    sqlite_log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends a join, others do not take its member for a living one."""
+
+    async def mistaken(self: SqliteGroup) -> None:
+        raise KeyError(ASKED_FOR)
+
+    monkeypatch.setattr(SqliteGroup, "enter", mistaken)
+    with pytest.raises(KeyError):
+        await sqlite_log.join(["orders"], 1)
+    assert list(Path(sqlite_log.path).parent.glob("*-member-*")) == []
 
 
 async def test_a_group_that_can_not_be_joined_leaves_nothing_behind(

@@ -40,6 +40,9 @@ def branches_of(document: dict[str, Any], state: str, event: str) -> list[dict[s
         return []
     own = body.get("after", {}).get(event.removeprefix("@after/"))
     found = listed(own if event.startswith("@after/") else body.get("on", {}).get(event))
+    for job in listed(body.get("invoke")):
+        for key in ("done", "error"):
+            found += listed(job.get(f"on_{key}")) if event == f"@{key}/@{job['do']}" else []
     found = found + listed(document.get("on", {}).get(event))
     return [{"target": one} if isinstance(one, str) else one for one in found]
 
@@ -87,6 +90,7 @@ def _taken(
         "data": data,
         "timers": before["timers"],
         "owed": [],
+        "jobs": [],
         "result": None,
     }
     if leaves:
@@ -95,6 +99,7 @@ def _taken(
         timers = new.get("after", {})
         after["timers"] = [("@after/" + key, seq, now_ms + in_ms(key)) for key in timers]
         after["owed"] = listed(new.get("entry"))
+        after["jobs"] = [job["do"] for job in listed(new.get("invoke"))]
         if new.get("type") == "final":
             after["result"] = new.get("result", "success")
     elif name.startswith("@after/"):

@@ -84,15 +84,15 @@ class Interpreter:
                 again = self._microstep(self._heard(*self.follow.pop(0)))
             if again is None:
                 break
-        owed = [
-            one
-            for name in self.ordered(self.fresh)
-            for one in listed(self.bodies[name].get("entry"))
-        ]
+        owed, jobs = (
+            [one for name in self.ordered(self.fresh) for one in listed(self.bodies[name].get(key))]
+            for key in ("entry", "invoke")
+        )
         return {
             "target": self.configuration(),
             "decide": list(dict.fromkeys(self.decide)),
             "owed": owed,
+            "jobs": jobs,
             "data": self.data,
             "memory": {name: "|".join(names) for name, names in self.memory.items()},
         }

@@ -199,3 +199,35 @@ def test_coverage_of_few_events() -> None:
         machine, [("o", "flow_begin", None), ("o", "flow_begin", None)]
     )
     assert (taken.total(), refused) == (1, 1)
+
+
+CHOOSING = """
+machine: claim
+version: 1
+initial: size
+states:
+  size: {type: choice, always: [{target: large, guard: =payload.amount > 100}, small]}
+  small: {on: {claim: {}, end: over}}
+  large: {on: {claim: over}}
+  over: {type: final}
+tests:
+  - {name: large, steps: [{event: claim, payload: {amount: 500}, state: over}]}
+  - {name: small, steps: [{event: claim, payload: {amount: 5}, state: small}, {event: end, state: over}]}
+  - {name: given, given: {state: large}, steps: [{event: claim, state: over}]}
+"""
+
+
+def test_a_case_of_a_machine_that_begins_in_a_choice() -> None:
+    """Its first event makes the workflow, and is decided where the birth has led to."""
+    assert failures(parse(CHOOSING)) == []
+    [problem] = failures(
+        parse(CHOOSING.replace("amount: 5}, state: small", "amount: 500}, state: small"))
+    )
+    assert "'over'" in problem.message
+
+
+def test_cases_are_derived_from_a_choice_at_the_beginning() -> None:
+    """The first step of each case is the event that makes the workflow."""
+    found = derived(parse(CHOOSING))
+    assert found.missed == ()
+    assert all(case.steps[0].what in {"claim", "end"} for case in found.cases)

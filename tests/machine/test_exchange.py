@@ -181,3 +181,20 @@ def test_events_as_asyncapi() -> None:
 
     led(document)
     assert asyncapi_of(parse(PARCEL).definition)["channels"]["channel1"]["address"] is None
+
+
+def test_a_schema_is_that_of_the_message() -> None:
+    """A declared schema takes the place of what the guards read, unless it names parts of itself."""
+    text = (
+        "machine: m\nversion: 1\ninitial: a\nperpetual: true\n"
+        "events: {go: {schema: {type: object, properties: {n: SCHEMA}}}}\n"
+        "states: {a: {on: {go: {emit: {event: e, workflow_id: =payload.to}}}}}\n"
+    )
+
+    def payload(schema: str) -> Any:
+        document = asyncapi_of(parse(text.replace("SCHEMA", schema)).definition)
+        [message] = document["components"]["messages"].values()
+        return message["payload"]["properties"]["payload"]
+
+    assert payload("{type: string}") == {"type": "object", "properties": {"n": {"type": "string"}}}
+    assert payload("{$ref: '#'}")["properties"] == {"to": {}}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from event_center.machine import Machine, parse
-from event_center.machine.decision import Retry
+from event_center.machine.decision import Retry, Transition
 from event_center.machine.definition import Missing, OnFailure
 from event_center.machine.duration import duration_ms
 from event_center.model import Event, Snapshot, Unhandled
@@ -37,7 +37,9 @@ def assigned(value: str, payload: Any = None) -> Any:
     headers = (("k", b"v"), ("k", b"w"), ("bad", b"\xff"))
     event = Event("go", payload, "id1", 77, headers)
     decision = machine.step(snapshot, event, 99)
-    return decision.data["x"]  # type: ignore[union-attr,index]
+    assert isinstance(decision, Transition)
+    assert decision.data is not None
+    return decision.data["x"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,8 @@ def test_names_with_blanks() -> None:
         "  off: {type: final}\n"
     )
     decision = machine.step(Snapshot("w", "m", 1, "草稿"), Event("Assign seriousness"), 0)
-    assert decision.target == "In charge"  # type: ignore[union-attr]
+    assert isinstance(decision, Transition)
+    assert decision.target == "In charge"
     assert machine.has("In charge", "on")
 
 
@@ -254,3 +257,23 @@ def test_other_hash() -> None:
 def test_hash_is_durable() -> None:
     """The hash is written into the log: this one may never change."""
     assert parse(PLAIN).hash == "3a71536809277f6fa631ef69155ed418c04fe9ef34b5a74ca93bc4ff5b4c1b99"
+
+
+def test_what_is_for_readers_has_languages() -> None:
+    """Titles, descriptions and tags of machines, states and events, in one language or several."""
+    root = (
+        "title: {en: Order, zh: 订单}\ntags: {en: [a, b], zh: 甲}\nmeta: {en: {x: 1}, zh: {x: 2}}\n"
+        "events: {go: {title: {en: Go, zh: 走}}, end: {description: over}}"
+    )
+    machine = made("tags: {en: [one], zh: [二]}, meta: [1], on: {go: B}", root)
+    for same in (machine, parse(machine.to_yaml())):
+        told = same.definition
+        assert told.title == {"en": "Order", "zh": "订单"}
+        assert told.tags == {"en": ("a", "b"), "zh": ("甲",)}
+        assert told.meta == {"en": {"x": 1}, "zh": {"x": 2}}
+        assert told.states["A"].tags == {"en": ("one",), "zh": ("二",)}
+        assert told.events is not None
+        assert told.events["go"].title == {"en": "Go", "zh": "走"}
+        assert told.events["end"].description == "over"
+    plain = made("on: {go: B}", "events: {go: , end: }")
+    assert machine.hash == plain.hash

@@ -230,7 +230,7 @@ def test_left_names_the_entries_of_what_is_left(shipping: Machine) -> None:
     """Runs that states owe which stay active are not given up; None says that nothing stays."""
     some = shipping.step(workflow("asked|picking"), Event("pay"), NOW)
     assert isinstance(some, Transition)
-    assert some.left == {"ask"}
+    assert some.left == frozenset({"ask"})
     everything = shipping.step(workflow("asked|picking"), Event("cancel"), NOW)
     assert isinstance(everything, Transition)
     assert everything.left is None

@@ -125,6 +125,8 @@ def documents(draw: Any) -> dict[str, Any]:
         if draw(BOOLS):
             body["exit"] = [f"exit_{name}"]
         if draw(FEW) == 0:
+            body["invoke"] = [f"job_{name}"]
+        if draw(FEW) == 0:
             body["defer"] = ["h"]
     root = {f"to {name}": name for name in maker.targets}
     root |= {event: maker.ways() for event in EVENTS if draw(BOOLS)}
@@ -142,7 +144,7 @@ def documents(draw: Any) -> dict[str, Any]:
 STEPS = st.lists(st.tuples(st.integers(0, 40), BOOLS), min_size=1, max_size=10)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(documents(), STEPS)
 def test_table_agrees_with_the_algorithm_of_scxml(document: dict[str, Any], steps: Any) -> None:
     """Over random nested machines and runs: the same states, callbacks in the same order, data, memory."""
@@ -177,6 +179,7 @@ def test_table_agrees_with_the_algorithm_of_scxml(document: dict[str, Any], step
             "target": decision.target,
             "decide": [action.name for action in decision.decide],
             "owed": list(decision.owed),
+            "jobs": list(decision.jobs or ()),
             "data": snapshot.data,
             "memory": snapshot.memory or {},
         }

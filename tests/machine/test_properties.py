@@ -73,6 +73,11 @@ def documents(draw: Any) -> dict[str, Any]:
         if draw(BOOLS):
             body["exit"] = draw(some(["x1", "x2"], 1))
         if draw(BOOLS):
+            jobs = draw(some(["j1", "j2"], 1))
+            body["invoke"] = [
+                {"do": job, "on_done": way(draw), "on_error": way(draw)} for job in jobs
+            ]
+        if draw(BOOLS):
             body["after"] = {delay: way(draw, timer=True) for delay in draw(some(DELAYS))}
         if draw(BOOLS):
             body["unhandled"] = draw(st.sampled_from(["ignore", "reject", "dead_letter"]))
@@ -117,18 +122,20 @@ def told(
         "data": before["data"] if decision.data is None else decision.data,
         "timers": [tuple(timer) for timer in timers],
         "owed": list(decision.owed),
+        "jobs": list(decision.jobs or ()),
         "result": decision.result,
     }
 
 
 PAYLOADS = st.fixed_dictionaries({"p": st.sampled_from([0, 1, "y"]), "q": BOOLS})
+ENDS = ("@done/@j1", "@done/@j2", "@error/@j1", "@error/@j2")
 NAMES = st.sampled_from(
-    [*EVENTS, *(f"to {name}" for name in STATES), "unheard", "@after/5s", "@after/1m"]
+    [*EVENTS, *(f"to {name}" for name in STATES), "unheard", "@after/5s", "@after/1m", *ENDS]
 )
 STEPS = st.lists(st.tuples(NAMES, PAYLOADS, st.integers(0, 100_000)), min_size=1, max_size=12)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(documents(), STEPS)
 def test_table_agrees_with_naive_interpreter(document: dict[str, Any], steps: Any) -> None:
     """
@@ -154,7 +161,7 @@ def test_table_agrees_with_naive_interpreter(document: dict[str, Any], steps: An
             }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(documents(), st.randoms(use_true_random=False))
 def test_hash_does_not_see_the_order_of_keys(document: dict[str, Any], random: Any) -> None:
     """
@@ -245,7 +252,7 @@ NODES = st.recursive(
 LINES = TEXT.splitlines()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted({line.strip().split(":")[0] for line in LINES})), NODES)
 def test_any_value_at_any_key(key: str, value: Any) -> None:
     """
@@ -259,7 +266,7 @@ def test_any_value_at_any_key(key: str, value: Any) -> None:
     only_definition_errors("\n".join(lines))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(EDITS)
 def test_any_edit(edits: list[tuple[int, int, str]]) -> None:
     """A machine with some of its text replaced is read or refused with problems."""
@@ -269,7 +276,6 @@ def test_any_edit(edits: list[tuple[int, int, str]]) -> None:
     only_definition_errors(text)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text(text: str) -> None:
     """Any text at all gives problems, or a machine."""

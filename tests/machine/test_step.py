@@ -395,4 +395,4 @@ def test_what_a_machine_tells(order: Machine) -> None:
 def test_frozen(order: Machine) -> None:
     """A machine is never changed after it was built."""
     with pytest.raises(AttributeError):
-        order.version = 2  # type: ignore[misc]
+        order.version = 2  # type: ignore[misc]  # on purpose

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from event_center import AnyState, Blueprint, Do, State
+from event_center import Job as Invoke
 
 
 class Order(
@@ -134,3 +135,57 @@ class Helpdesk(Blueprint, version=1, data={"resolution": None}):
     INVALID = any_state.to(resolved, assign={"resolution": "invalid"})
     DUPLICATE = any_state.to(resolved, assign={"resolution": "duplicate"})
     Closed = any_state.to(closed)
+
+
+_FAILED = {"target": "error", "assign": {"reason": "=payload.message"}}
+_FULL = {"target": "available", "errors": "NoSpace", "assign": {"reason": "=payload.message"}}
+
+
+class Volume(
+    Blueprint,
+    version=1,
+    data={"size": None, "host": None, "reason": None},
+    retries={
+        "storage": {"max_attempts": 3, "interval": "100ms", "backoff_rate": 2, "max_delay": "5s"}
+    },
+):
+    """machines/volume.yaml."""
+
+    requested = State(initial=True)
+    available = State()
+    deleted = State(final=True)
+    error = State()
+    creating = State(
+        invoke=Invoke(
+            "create_volume",
+            retry="storage",
+            timeout="10m",
+            heartbeat="30s",
+            grace="5s",
+            on_done={"target": available, "assign": {"host": "=payload.host"}},
+            on_error=_FAILED,
+        ),
+        defer="extend",
+    )
+    extending = State(
+        invoke=Invoke(
+            "extend_volume",
+            retry="storage",
+            timeout="10m",
+            on_done=available,
+            on_error=[_FULL, _FAILED],
+        ),
+        defer="delete",
+    )
+    deleting = State(
+        invoke=Invoke(
+            "delete_volume", retry="storage", timeout="10m", on_done=deleted, on_error=[_FAILED]
+        )
+    )
+
+    requested.to(creating, event="create", assign={"size": "=payload.size"})
+    error.to(creating, event="create", assign={"size": "=payload.size", "reason": None})
+    extend = available.to(
+        extending, guard="=payload.size > data.size", assign={"size": "=payload.size"}
+    )
+    delete = creating.to(deleting) | available.to(deleting) | error.to(deleting)

@@ -53,9 +53,9 @@ def test_names_of_the_centers_own_events_are_refused() -> None:
         with pytest.raises(PluginError, match=r"workflow o-1 emitted .* begin with @"):
             ctx.emit(name)
     with pytest.raises(PluginError, match="the id dict and the machine NoneType"):
-        ctx.emit("go", id={})  # type: ignore[arg-type]
+        ctx.emit("go", id={})  # type: ignore[arg-type]  # on purpose
     with pytest.raises(PluginError, match="make a text of it"):
-        ctx.publish("mail", 1, headers={1: "x"})  # type: ignore[dict-item]
+        ctx.publish("mail", 1, headers={1: "x"})  # type: ignore[dict-item]  # on purpose
     assert ctx.emitted is None
     assert ctx.published is None
 

@@ -264,11 +264,11 @@ def test_a_decorator_without_its_state() -> None:
     async def start() -> None: ...
 
     with pytest.raises(PluginError, match=r"entry of callbacks\('order'\).*write `.entry"):
-        order.entry(start)  # type: ignore[arg-type]
+        order.entry(start)  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize("name", ["", None, 3])
 def test_callbacks_of_nothing(name: object) -> None:
     """`callbacks()` takes a machine's name and nothing else."""
     with pytest.raises(PluginError, match="takes the name of a machine"):
-        callbacks(name)  # type: ignore[arg-type]
+        callbacks(name)  # type: ignore[arg-type]  # on purpose

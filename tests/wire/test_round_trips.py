@@ -75,6 +75,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     if draw(st.booleans()):
         made.owed = tuple(draw(OWED))
         made.cause = draw(st.none() | EVENT)
+    if made.earlier:
+        made.jobs = tuple(draw(OWED))
     if draw(st.booleans()):
         made.result = draw(st.sampled_from(["success", "failure", "cancelled"]))
         made.closed_at_ms = draw(NUMBER)
@@ -110,13 +112,25 @@ def test_the_first_line_tells_what_a_restore_needs(made: Snapshot) -> None:
     assert ("t" in head.needs) is bool(made.timers or made.deciding_due_ms)
     assert ("o" in head.needs) is bool(made.owed)
     assert ("w" in head.needs) is bool(made.waiting)
-    assert ("s" in head.needs) is (made.status in {"parked", "paused"})
+    assert ("j" in head.needs) is bool(made.jobs)
+    assert ("s" in head.needs) is (made.status in {"parked", "paused", "expected"})
     dues = [timer.due_ms for timer in made.timers]
     if made.owed and made.owed[0].due_ms:
         dues.append(made.owed[0].due_ms)
+    dues += [job.due_ms for job in made.jobs if job.due_ms]
     if made.deciding_due_ms:
         dues.append(made.deciding_due_ms)
     assert head.due_ms == min(dues, default=0)
+
+
+@given(st.integers(1, 2**53))
+def test_a_finished_one_says_since_when_all_of_it_is_over(over_ms: int) -> None:
+    """Its first line tells retention what it needs, and the time comes back."""
+    made = Snapshot("w", "m", 1, "over")
+    made.result, made.status, made.over_ms = "success", Status.FINAL, over_ms
+    value, _ = snapshot.encode(made)
+    assert (snapshot.peek(value).needs, snapshot.peek(value).due_ms) == ("e", over_ms)
+    assert snapshot.decode("w", value).over_ms == over_ms
 
 
 @given(st.binary(max_size=200) | snapshots().map(lambda made: snapshot.encode(made)[0]), st.data())
@@ -156,12 +170,9 @@ def test_a_snapshot_of_a_newer_format_says_so() -> None:
         snapshot.peek(b"7\tm\t1\ts\tactive\t0\n{}")
 
 
-@given(RECORD, TEXT, st.integers(0, 99), st.booleans())
-def test_a_waiting_entry_keeps_its_whole_record(
-    record: Record, topic: str, partition: int, deferred: bool
-) -> None:
+@given(st.builds(waiting.WaitingEntry, RECORD, TEXT, st.integers(0, 99), st.booleans(), NUMBER))
+def test_a_waiting_entry_keeps_its_whole_record(entry: waiting.WaitingEntry) -> None:
     """An event that waited is decided, or becomes a letter, as if it had just been read."""
-    entry = waiting.WaitingEntry(record, topic, partition, deferred)
     assert waiting.decode(waiting.encode(entry)) == entry
 
 

@@ -9,6 +9,7 @@ asyncio task of its own. The other modules of this room call it.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from aiokafka.errors import IllegalOperation, KafkaError, for_code
 
 from event_center.errors import LogRefused, LogUnavailable
 from event_center.log.kafka.diagnosis import diagnosed
+from event_center.log.kafka.fetching import Reader
 from event_center.log.kafka.options import MAX_BATCH_BYTES, KafkaOptions
 from event_center.log.kafka.permission import DENIED, refused
 
@@ -33,7 +35,9 @@ How long a client may take to stop before its connections are closed under it: o
 milliseconds, one that hangs hangs for ever.
 """
 AGAIN_S = 0.1
-"""Between two questions to a cluster that is not ready to answer."""
+"""
+Between two questions to a cluster that is not ready to answer: it takes some tenths of a second.
+"""
 LOOK_S = 1.0
 """Between two looks for a cluster that is not there yet: each writes a line that people read."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
@@ -95,7 +99,7 @@ class Clients:
     async def reader(self, *, committed: bool = True, wait_s: float = 0.02) -> Any:
         """Start a consumer without a group, whose partitions and positions we set ourselves."""
         options = self.options
-        made = AIOKafkaConsumer(
+        made = Reader(
             **self._reach,
             client_id=options.group_id,
             isolation_level="read_committed" if committed else "read_uncommitted",
@@ -239,9 +243,9 @@ class Clients:
         for client in clients:
             _ = self.stopping(client)
 
-    def stopping(self, client: Any) -> asyncio.Task[None]:
-        """Get rid of a client aside, to be waited for."""
-        return self.aside(self._stop(client), "stop a client")
+    def stopping(self, client: Any, until: float = math.inf) -> asyncio.Task[None]:
+        """Get rid of a client aside, to be waited for; from this time of the loop on it sends nothing."""
+        return self.aside(self._stop(client, until), "stop a client")
 
     def aside(
         self,
@@ -284,26 +288,37 @@ class Clients:
             if late:
                 await asyncio.wait(late)
 
-    async def _stop(self, client: Any) -> None:
+    async def _stop(self, client: Any, until: float) -> None:
         _hush(client)
+        limit_s = min(STOP_S, until - asyncio.get_running_loop().time())
+        if limit_s <= 0:
+            await _cut_off(client)
+            limit_s = STOP_S
         stop = client.close if isinstance(client, AIOKafkaClient | AIOKafkaAdminClient) else None
         stopping = asyncio.get_running_loop().create_task((stop or client.stop)())
-        await asyncio.wait([stopping], timeout=STOP_S)
+        await asyncio.wait([stopping], timeout=limit_s)
         if stopping.done():
             # A consumer's stop may end by a cancellation that nobody asked for: it is stopped.
             if not stopping.cancelled() and stopping.exception() is not None:
                 log.debug("log.stop_failed", error=repr(stopping.exception()))
+            await _cut_off(client)  # a connection that was made meanwhile is still open
             return
-        heard(stopping)
+        look_at_end(stopping)
         stopping.cancel()
-        sender = getattr(getattr(client, "_sender", None), "_sender_task", None)
-        if sender is not None:
-            sender.cancel()
-        connections = getattr(client, "client", None) or getattr(client, "_client", None)
-        if connections is not None:
-            closing = asyncio.get_running_loop().create_task(connections.close())
-            heard(closing)
-            await asyncio.wait([stopping, closing], timeout=STOP_S)
+        await _cut_off(client)
+        await asyncio.wait([stopping], timeout=STOP_S)
+
+
+async def _cut_off(client: Any) -> None:
+    """Close a client's connections under it: what it has not sent yet is not sent."""
+    sender = getattr(getattr(client, "_sender", None), "_sender_task", None)
+    if sender is not None:
+        sender.cancel()
+    connections = getattr(client, "client", None) or getattr(client, "_client", None)
+    if connections is not None:
+        closing = asyncio.get_running_loop().create_task(connections.close())
+        look_at_end(closing)
+        await asyncio.wait([closing], timeout=STOP_S)
 
 
 def _hush(client: Any) -> None:
@@ -315,14 +330,14 @@ def _hush(client: Any) -> None:
     """
     transaction = getattr(getattr(client, "_txn_manager", None), "_transaction_waiter", None)
     if transaction is not None:
-        heard(transaction)
+        look_at_end(transaction)
     accumulator = getattr(client, "_message_accumulator", None)
     for batches in getattr(accumulator, "_batches", {}).values():
         for batch in batches:
-            heard(batch._drain_waiter)  # noqa: SLF001 - it has no public name
+            look_at_end(batch._drain_waiter)  # noqa: SLF001 - it has no public name
 
 
-def heard(future: asyncio.Future[Any]) -> None:
+def look_at_end(future: asyncio.Future[Any]) -> None:
     """Look at the end of a future that nobody may wait for any more."""
     future.add_done_callback(_look)
 

@@ -15,13 +15,18 @@ Numbered steps of a cut without a transaction:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from event_center.errors import Unknown
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.produce import ProduceRequest
+
+from event_center.errors import LogUnavailable, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
-from event_center.log.kafka.client import FAILURES
+from event_center.log.kafka.client import FAILURES, bounded
+from event_center.log.kafka.options import KafkaOptions
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.store import JOURNAL, journal
 from event_center.log.kafka.transaction import Landed, send, transact
@@ -68,14 +73,42 @@ class ExactlyOnce:
         return await transact(self._producer, both, self._prefix, self._limit_s)
 
 
-class AtLeastOnce:
-    """Step after step, each awaited, by a producer that is idempotent and fences nobody."""
+def only_while_certain(client: Any, certain_until: Callable[[], float]) -> None:
+    """Let this client send batches only until then: its process may have stood still since it got them."""
+    send = client.send
+    loop = asyncio.get_running_loop()
 
-    def __init__(self, producer: Any, packer: Packer, prefix: str, limit_s: float) -> None:
+    async def in_time(node: int, request: Any, **more: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            await client.ready(node)  # so that nothing is awaited between this look and the write
+            if certain_until() <= loop.time():
+                raise KafkaError("it is not certain any more that nobody else has the shard")
+        return await send(node, request, **more)
+
+    client.send = in_time
+
+
+class AtLeastOnce:
+    """
+    Step after step, each awaited, by a producer that is idempotent and fences nobody.
+
+    No broker refuses what a former owner writes. So each step begins, and ends, while it is certain that
+    nobody else has the shard; one that would last longer is given up. And the producer looks once more,
+    at the moment at which a batch goes into its connection (`only_while_certain`).
+    """
+
+    def __init__(
+        self,
+        producer: Any,
+        packer: Packer,
+        options: KafkaOptions,
+        confirm: Callable[[], Awaitable[float]],
+    ) -> None:
         self._producer = producer
         self._packer = packer
-        self._prefix = prefix
-        self._limit_s = limit_s
+        self._options = options
+        self._confirm = confirm
+        """Makes sure that nobody else has the shard, and says until when, by the event loop's clock."""
 
     async def write(
         self,
@@ -103,8 +136,13 @@ class AtLeastOnce:
         if not packed:
             return []
         try:
-            landed = await send(self._producer, packed, self._prefix, self._limit_s)
-        except FAILURES as error:
+            until = await self._confirm()
+            left_s = min(until - asyncio.get_running_loop().time(), self._options.call_s)
+            if left_s <= 0:
+                raise TimeoutError("it is not certain any more that nobody else has the shard")
+            sending = send(self._producer, packed, self._options.topic_prefix, left_s)
+            landed = await bounded(sending, left_s)
+        except (LogUnavailable, *FAILURES) as error:
             raise Unknown(f"{type(error).__name__}: {error}") from error
         reach(Step.LOG_WRITTEN)
         return landed

@@ -9,7 +9,7 @@ aiokafka says the same of every failure ("Unable to bootstrap"). So each address
     4. be let in by SASL, if we use it; if we do not, see that the broker does not ask for it
 
 Promises: every step is bounded; each reason has a sentence of its own, with what to do next; nothing
-secret is in it. A refusal (`LogRefused`) will be the same again until somebody changes something;
+secret is in it. `LogRefused` will be the same again until somebody changes something;
 anything else may pass by itself. `client.py` asks when a client did not start.
 """
 
@@ -33,15 +33,21 @@ from event_center.errors import ConfigurationError, LogRefused, LogUnavailable
 from event_center.log.kafka.access import Access
 
 STEP_S = 3.0
-"""How long one step may take."""
+"""
+How long one step may take: a broker that answers does so within a second, also across an ocean.
+"""
 VERSIONS, HANDSHAKE, AUTHENTICATE = 18, 17, 36
 """Kafka's numbers of the requests for the versions that a broker speaks, and to be let in."""
 NOT_OFFERED = 33
 """Its code for a mechanism that it does not have; where it asks for none, the code is another."""
 NOBODY = b"NONE"
-LARGEST = 65_536
+ANSWER_BYTES = 65_536
 """Bytes of an answer that is read: what is longer is no answer to such a question."""
 CORRELATION = 7
+"""
+Any number: the broker sends it back with its answer, and each connection asks one question at a
+time.
+"""
 TLS_SETTINGS = "[log.kafka.tls]"
 SASL_SETTINGS = "[log.kafka.sasl]"
 CERTIFICATE = (
@@ -53,14 +59,14 @@ async def diagnosed(bootstrap: str, access: Access) -> LogUnavailable | None:
     """
     Try every address; None if one of them is as it should be.
 
-    A refusal says more than a silence, so it is told first.
+    Being refused says more than silence, so it is told first.
     """
     found: list[LogUnavailable] = []
     for address in bootstrap.split(","):
         try:
             await _tried(address, access)
-        except LogRefused as refusal:
-            return refusal
+        except LogRefused as refused:
+            return refused
         except LogUnavailable as silence:
             found.append(silence)
         else:
@@ -296,7 +302,7 @@ async def _asked(host: str, port: int, tls: ssl.SSLContext | None, *requests: by
             for request in requests:
                 writer.write(request)
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
-                answers.append(await reader.readexactly(min(max(size, 0), LARGEST)))
+                answers.append(await reader.readexactly(min(max(size, 0), ANSWER_BYTES)))
         finally:
             writer.close()
     return answers

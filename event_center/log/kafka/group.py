@@ -11,6 +11,7 @@ shut, the producer fences, memory is restored, only then the gate opens. `log.py
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Callable, Collection, Mapping
 
@@ -59,6 +60,7 @@ class KafkaGroup:
             self.shards,
             claim=self._claim,
             shared=self.shared,
+            returned=self.returned,
             broken=self._changes.put_nowait,
         )
 
@@ -84,8 +86,7 @@ class KafkaGroup:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FETCH_WAIT_S
         while True:
-            if self._intake.trouble is not None:
-                raise self._intake.trouble
+            self._intake.complain(ready)
             batches = self._intake.take(ready, limit, paused)
             left = deadline - loop.time()
             if batches or left <= 0 or self._changed != changed:
@@ -122,7 +123,8 @@ class KafkaGroup:
             shard=shard,
             token=token,
             places=lambda: self._places(shard),
-            confirm=self._confirm,
+            confirm=lambda: self._confirm(shard),
+            certain_until=lambda: self._certain_until(shard),
             opened=self._gate_opened,
             committed=self._cut_committed,
             ended=self._lease_ended,
@@ -145,6 +147,9 @@ class KafkaGroup:
         """Leave the group: shards go to the others."""
         if self._left:
             return
+        words = [one.ending for one in self._leases.values() if one.ending and self._has_words(one)]
+        if words:
+            await asyncio.wait(words)
         self.vanish()
         await self._membership.leave()
 
@@ -190,13 +195,22 @@ class KafkaGroup:
             if number in self._tokens and number not in self._revoked:
                 self._revoke(Shard(number))
 
+    def returned(self) -> None:
+        """
+        We were out of the group, and others may have had what we still claim.
+
+        Without fences nobody would find out: everything is lost, and taken over anew if it is ours again.
+        """
+        if self._options.at_least_once:
+            for shard in list(self._tokens):
+                self._lose(shard)
+
     def _claim(self) -> Claim:
         return Claim(self._name, self._epoch, tuple(self._tokens))
 
     def _lose(self, shard: Shard) -> None:
         del self._tokens[shard]
-        if self._options.at_least_once and shard in self._leases:
-            self._leases[shard].supersede()  # no broker refuses what it would write
+        self._silence(shard)
         if self._revoked.pop(shard, None) is None:
             self._intake.close(shard)
             self._tell(Lost(shard=shard))
@@ -217,21 +231,32 @@ class KafkaGroup:
         """Give up what was called back and can not be written any more."""
         for shard, token in list(self._revoked.items()):
             lease = self._leases.get(shard)
-            writes = lease is not None and lease.right is Right.VALID
+            writes = lease is not None and (lease.right is Right.VALID or self._has_words(lease))
             if not writes and shard not in self._leasing:
                 self._give_up(shard, token)
 
     def _give_up(self, shard: Shard, token: Token) -> None:
         if self._revoked.get(shard) == token and not self._left:
             del self._revoked[shard], self._tokens[shard]
+            self._silence(shard)
             self._rejoin_soon()
+
+    def _silence(self, shard: Shard) -> None:
+        """Without fences: the shard may be somebody else's, and no broker refuses what we would write."""
+        if self._options.at_least_once and shard in self._leases:
+            self._leases[shard].supersede()
+
+    def _has_words(self, lease: KafkaLease) -> bool:
+        """Without fences: what a lease that has ended did send may still be on its way."""
+        ending = lease.ending
+        return self._options.at_least_once and ending is not None and not ending.done()
 
     def _rejoin_soon(self) -> None:
         if not self._rejoining:
             self._rejoining = True
-            asyncio.get_running_loop().call_soon(self._rejoin)
+            _ = self._cluster.clients.aside(self._rejoin(), "join again", self._changes.put_nowait)
 
-    def _rejoin(self) -> None:
+    async def _rejoin(self) -> None:
         self._rejoining = False
         self._membership.rejoin()
 
@@ -242,15 +267,25 @@ class KafkaGroup:
 
     # -- leases --------------------------------------------------------------------------------
 
-    async def _confirm(self) -> None:
+    async def _confirm(self, shard: Shard) -> float:
         """
         Without fences: ask the group now and then whether we are still one of it, before we write.
+
+        Returns:
+            What `_certain_until` says then.
 
         Raises:
             LogUnavailable: it does not say so.
         """
         if self._options.at_least_once:
             await self._membership.confirm()
+        return self._certain_until(shard)
+
+    def _certain_until(self, shard: Shard) -> float:
+        """Until when nobody else can write the shard, by the clock of the event loop."""
+        if not self._options.at_least_once:
+            return math.inf
+        return self._membership.certain_until if shard in self._tokens else -math.inf
 
     def _stands(self, shard: Shard, token: Token) -> bool:
         return not self._left and self._tokens.get(shard) == token and shard not in self._revoked
@@ -284,6 +319,8 @@ class KafkaGroup:
         if self._leases.get(lease.shard) is lease:
             self._intake.close(lease.shard)
             self._give_up_later()
+            if lease.ending is not None:
+                lease.ending.add_done_callback(lambda _: self._give_up_later())
 
     def _offsets(self) -> Mapping[Place, int]:
         """The durable offsets, by the names that topics have in the cluster."""

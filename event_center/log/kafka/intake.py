@@ -4,46 +4,45 @@ The records of a member's open gates: read ahead from Kafka, handed out in turns
 One asyncio task reads into a buffer per partition; `take` hands out of these without waiting, so that
 a fetch that is cancelled loses nothing. Which partitions are read is ours to say: the consumer in here
 is in no group. Promises: only of gates that are open with the token asked for; a buffer is bounded;
-what came for a gate that was closed meanwhile is dropped. `group.py` calls it.
+what came for a gate that was closed meanwhile is dropped; a partition that can not be read on stops no
+other. `group.py` calls it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from itertools import islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import structlog
-from aiokafka.errors import OffsetOutOfRangeError, UnsupportedCodecError
+from aiokafka.errors import OffsetOutOfRangeError
 
-from event_center.errors import DataLost, LogError, LogUnavailable
+from event_center.errors import LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place, Tap
+from event_center.log.kafka.ahead import Reached, ReadAhead, Stuck, packed, truncated
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.kafka.fetching import Fetched
 from event_center.log.kafka.options import MAX_EVENT_BYTES
 from event_center.log.kafka.packing import size_of
 from event_center.log.port import TOO_LARGE, Batch
-from event_center.model import Headers, Record, Shard, Token
+from event_center.model import Record, Shard, Token
 
 log = structlog.get_logger(__name__)
 
-_SIZE, _HEADERS = attrgetter("serialized_value_size"), attrgetter("headers")
+_VALUE, _HEADERS = attrgetter("value"), attrgetter("headers")
 
-AHEAD = 4_000
-"""
-Records of one partition that may lie ready before it is read no further: four fetches of the engine.
-This is what bounds the memory of the intake, with `MAX_EVENT_BYTES` for each record at the worst.
-"""
 NEAR_BYTES = MAX_EVENT_BYTES - 100_000
-"""A value above this is looked at with its key."""
+"""
+A value above this is looked at with its key and headers: 100,000 bytes of these are more than
+enough.
+"""
 POLL_S = 1.0
 """How long one read waits where nothing is; a change of what is to be read cuts it short."""
-HOLD_S = 0.1
+ANSWER_S = 0.1
 """How long a broker may hold an answer back; a partition that is new waits for it."""
 RETRY_S = 0.2
 """After trouble: much less than the second that a fetch waits, so that it seldom brings nothing."""
@@ -51,6 +50,8 @@ FIRST_LOOK_S = 0.25
 """How long a fetch waits for the first answer about a gate that was just opened: two held ones."""
 LOOK_S = 0.005
 """Between two looks for it: short beside a read on loopback, and of no weight for so short a while."""
+TELL_S = 30.0
+"""Between two fetches that say that a partition is stuck: what they would bring for others waits."""
 
 
 def _fitting(record: Record) -> Record:
@@ -61,72 +62,17 @@ def _fitting(record: Record) -> Record:
     return record._replace(value=b"\xff", headers=((TOO_LARGE, b"%d" % size),))
 
 
-def headers_of(record: Any) -> Headers:
-    """A record's headers; some producers write a header without a value, which is empty here."""
-    if not record.headers:
-        return ()
-    return tuple([(name, b"" if value is None else value) for name, value in record.headers])
-
-
-def truncated(place: Place, offset: int, end: int) -> DataLost:
-    """The error for an offset behind the end of a partition."""
-    return DataLost(
-        f"{place[0]}/{place[1]} is to be read from offset {offset}, but it ends at {end}: its brokers "
-        "have lost records that were read already, as an unclean election of a leader does, and new "
-        "ones would be taken for these. Nothing was skipped: make the topic anew under another name "
-        "and have its events published there"
-    )
-
-
-def _packed(error: UnsupportedCodecError) -> LogUnavailable:
-    return LogUnavailable(
-        f"records are compressed in a way that can not be read here ({error}); nothing was skipped: "
-        "install event-center with all that it depends on, cramjam is missing or too old"
-    )
-
-
-class Reached(NamedTuple):
-    """How far one partition was read."""
-
-    position: int
-    """Everything below was looked at, markers included."""
-    after: int
-    """The offset after the newest record that was read, or where the gate was opened."""
-
-
-class ReadAhead:
-    """One partition behind an open gate."""
-
-    __slots__ = ("after", "cursor", "end", "gap", "given", "ready", "seen")
-
-    def __init__(self, start: int, cursor: int) -> None:
-        self.ready: deque[Record] = deque()
-        self.gap = cursor if 0 < start < cursor else 0
-        """Retention has removed what came right before this offset, and the shard has to know."""
-        self.given = start
-        """As the gate's tap has it: the offset after the newest record handed out."""
-        self.after = start
-        self.cursor = cursor
-        """Where reading goes on."""
-        self.seen = cursor
-        self.end = 0
-
-    def watermark(self) -> int:
-        """The offset after the newest committed record, as of the last answer of the broker."""
-        return self.after if self.seen >= self.end else self.end
-
-
 class Intake:
     """Reads for one member."""
 
     def __init__(self, clients: Clients, catalog: Catalog, gates: Gates, bell: Bell) -> None:
         self.gates = gates
-        self.trouble: LogError | None = None
-        """Reading can not go on; fetches say so."""
         self._clients = clients
         self._catalog = catalog
         self._bell = bell
         self._reads: dict[Place, ReadAhead] = {}
+        self._stuck: dict[Place, Stuck] = {}
+        """Those of them that are read no further."""
         self._consumer: Any = None
         self._unseen: dict[Place, float] = {}
         """Partitions of which no broker has told anything since their gate was opened, and when."""
@@ -153,6 +99,7 @@ class Intake:
         self.gates.open(shard, token, offsets)
         for name, topic, q in self.gates.topics_of(shard):
             start = offsets.get(name, 0)
+            self._stuck.pop((topic, q), None)
             self._reads[topic, q] = ReadAhead(start, max(start, begins[topic, q]))
             self._unseen[topic, q] = asyncio.get_running_loop().time()
         self._changed()
@@ -160,9 +107,25 @@ class Intake:
     def close(self, shard: Shard) -> None:
         """Read this shard no more; what lies ready of it is dropped."""
         self.gates.close(shard)
-        gone = [self._reads.pop((topic, q), None) for _, topic, q in self.gates.topics_of(shard)]
+        places = [(topic, q) for _, topic, q in self.gates.topics_of(shard)]
+        gone = [self._reads.pop(place, None) for place in places]
+        for place in places:
+            self._stuck.pop(place, None)
         if any(gone):
             self._changed()
+
+    def complain(self, ready: Mapping[Shard, Token]) -> None:
+        """
+        Say, now and then, of a partition of these shards that it is stuck; else do nothing.
+
+        Raises:
+            LogUnavailable, DataLost: as `port.Group.fetch` says.
+        """
+        now_s = asyncio.get_running_loop().time()
+        for place, stuck in self._stuck.items():
+            if place[1] % self.gates.shards in ready and now_s >= stuck.due_s:
+                stuck.due_s = now_s + TELL_S
+                raise stuck.error
 
     async def look(self) -> None:
         """
@@ -180,7 +143,7 @@ class Intake:
 
     def _told(self, place: Place) -> bool:
         line = self._reads.get(place)
-        if line is None or line.ready or line.gap:
+        if line is None or line.after > line.given or line.gap or place in self._stuck:
             return True
         if self._stale or self._consumer is None:
             return False
@@ -191,41 +154,42 @@ class Intake:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         """What lies ready of these shards, in turns."""
-        return [
-            self._batch(tap, count, ready[tap.shard])
-            for tap, count in self.gates.portions(ready, self._tail, limit, paused)
-        ]
+        batches: list[Batch] = []
+        for tap, count in self.gates.portions(ready, self._tail, limit, paused):
+            batch = self._batch(tap, count, ready[tap.shard])
+            if batch is not None:
+                batches.append(batch)
+        return batches
 
     async def reached(self, place: Place) -> Reached | None:
         """How far a partition was read; None if it is not being read."""
         line = self._reads.get(place)
-        if line is None or self._consumer is None or self._stale:
+        if line is None or self._consumer is None or self._stale or place in self._stuck:
             return None
-        (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
-        position = await bounded(self._consumer.position(partition), POLL_S)
+        position = await bounded(self._consumer.position(self._named(place)), POLL_S)
         return Reached(position, line.after)
 
     def _tail(self, place: Place) -> int:
         line = self._reads[place]
-        return line.given + len(line.ready) + (line.gap > 0)
+        return line.given if line.unread else line.after + (line.gap > 0)
 
-    def _batch(self, tap: Tap, count: int, token: Token) -> Batch:
+    def _batch(self, tap: Tap, count: int, token: Token) -> Batch | None:
         line = self._reads[tap.place]
-        ready = line.ready
-        if line.gap:
-            count = min(count, sum(record.offset < line.gap for record in ready))
-            if not count:
-                return self._gap(tap, line, token)
-        if len(ready) >= AHEAD > len(ready) - count:
+        full = not line.room
+        records = line.take(count)
+        if line.unread is not None:
+            self._stuck[tap.place] = Stuck(packed(tap.place, line.given, line.unread))
+            self._changed()
+            self._bell.ring()
+        elif full and line.room:
             self._interrupt()
-        if count >= len(ready):
-            records = list(ready)
-            ready.clear()
-        else:
-            records = list(islice(ready, count))
-            for _ in range(count):
-                ready.popleft()
-        tap.next = line.given = records[-1].offset + 1
+        if not records:
+            return self._gap(tap, line, token) if line.gap and not line.unread else None
+        tap.next = line.given
+        if max(map(len, filter(None, map(_VALUE, records))), default=0) > NEAR_BYTES or any(
+            map(_HEADERS, records)
+        ):
+            records = list(map(_fitting, records))
         return Batch(tap.shard, token, tap.topic, tap.partition, records, line.watermark())
 
     @staticmethod
@@ -250,10 +214,6 @@ class Intake:
         while True:
             try:
                 await self._read()
-            except (DataLost, UnsupportedCodecError) as error:
-                self.trouble = error if isinstance(error, DataLost) else _packed(error)
-                self._bell.ring()
-                return
             except (LogUnavailable, *FAILURES) as error:
                 log.warning("log.intake_trouble", error=self._clients.said(error))
                 self._drop_consumer()
@@ -261,21 +221,23 @@ class Intake:
 
     async def _read(self) -> None:
         if self._consumer is None:
-            self._consumer = await self._clients.reader(wait_s=HOLD_S)
+            self._consumer = await self._clients.reader(wait_s=ANSWER_S)
             self._stale = True
         if self._stale:
             self._point()
         self._wake.clear()
-        wanted = [self._named(p) for p, line in self._reads.items() if len(line.ready) < AHEAD]
+        wanted = {
+            self._named(place)
+            for place, line in self._reads.items()
+            if line.room and place not in self._stuck
+        }
         if not wanted:
             await self._wake.wait()
             return
-        got: Mapping[Any, list[Any]] = {}
+        got: Mapping[Any, Fetched] = {}
         try:
             with anyio.CancelScope() as self._waiting:
-                asked = self._consumer.getmany(
-                    *wanted, timeout_ms=round(POLL_S * 1000), max_records=AHEAD
-                )
+                asked = self._consumer.fetched(wanted, POLL_S)
                 got = await bounded(asked, self._clients.options.call_s)
         except OffsetOutOfRangeError:
             await self._overtaken()
@@ -283,22 +245,17 @@ class Intake:
             self._waiting = None
         # Records that came for other gates than are open now are read again by those.
         if got and not self._stale:
-            await self._lay_ready(got)
+            self._lay_ready(got)
 
     async def _overtaken(self) -> None:
-        """
-        What was to be read next is not there: retention was faster, or the log has lost its end.
-
-        Raises:
-            DataLost: it was the end.
-        """
+        """What was to be read next is not there: retention was faster, or the log has lost its end."""
         lines = {self._named(place): (place, line) for place, line in self._reads.items()}
         begins = await bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)
         ends = await bounded(self._consumer.end_offsets(list(lines)), POLL_S)
         for partition, (place, line) in lines.items():
             if line.cursor > ends[partition]:
-                raise truncated(place, line.cursor, ends[partition])
-            if line.cursor < begins[partition]:
+                self._stuck[place] = Stuck(truncated(place, line.cursor, ends[partition]))
+            elif line.cursor < begins[partition]:
                 line.gap = line.cursor = begins[partition]
         self._changed()
         self._bell.ring()
@@ -306,7 +263,11 @@ class Intake:
     def _point(self) -> None:
         """Let the consumer read exactly the open partitions, each from where it was read to."""
         self._stale = False
-        named = {self._named(place): line for place, line in self._reads.items()}
+        named = {
+            self._named(place): line
+            for place, line in self._reads.items()
+            if place not in self._stuck
+        }
         if not named:
             self._consumer.unsubscribe()
             return
@@ -314,21 +275,12 @@ class Intake:
         for partition, line in named.items():
             self._consumer.seek(partition, line.cursor)
 
-    async def _lay_ready(self, got: Mapping[Any, list[Any]]) -> None:
+    def _lay_ready(self, got: Mapping[Any, Fetched]) -> None:
         prefix = len(self._clients.options.topic_prefix)
-        new, record_type = tuple.__new__, Record
-        for partition, records in got.items():
+        for partition, found in got.items():
             line = self._reads[partition.topic[prefix:], partition.partition]
-            come = (
-                new(record_type, (r.offset, r.timestamp, r.key, r.value, headers_of(r)))
-                for r in records
-            )
-            # Of most topics no record has headers, and none is near the limit: that is seen at once.
-            plain = max(map(_SIZE, records)) < NEAR_BYTES and not any(map(_HEADERS, records))
-            line.ready.extend(come if plain else map(_fitting, come))
-            line.after = line.cursor = records[-1].offset + 1
+            line.lay(found)
             line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
-            line.seen = await bounded(self._consumer.position(partition), POLL_S)
         self._bell.ring()
 
     def _named(self, place: Place) -> Any:

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, TypeGuard
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.gates import Place
+from event_center.log.kafka.ahead import truncated
 from event_center.log.kafka.client import Clients
-from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce
-from event_center.log.kafka.intake import truncated
+from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce, only_while_certain
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.store import JOURNAL, Store
@@ -46,11 +46,17 @@ class Cluster:
     packer: Packer
     reading: Reading
 
-    def delivery(self, producer: Any) -> Delivery:
+    def delivery(
+        self,
+        producer: Any,
+        confirm: Callable[[], Awaitable[float]],
+        certain_until: Callable[[], float],
+    ) -> Delivery:
         """How this log's leases write."""
         options = self.clients.options
         if options.at_least_once:
-            return AtLeastOnce(producer, self.packer, options.topic_prefix, options.call_s)
+            only_while_certain(producer.client, certain_until)
+            return AtLeastOnce(producer, self.packer, options, confirm)
         return ExactlyOnce(producer, options.topic_prefix, options.call_s)
 
 
@@ -65,7 +71,8 @@ class KafkaLease:
         shard: Shard,
         token: Token,
         places: Callable[[], Mapping[str, Place]],
-        confirm: Callable[[], Awaitable[None]],
+        confirm: Callable[[], Awaitable[float]],
+        certain_until: Callable[[], float],
         opened: Callable[[KafkaLease, Mapping[str, int], Mapping[Place, int]], None],
         committed: Callable[[KafkaLease, Mapping[str, int]], None],
         ended: Callable[[KafkaLease], None],
@@ -77,9 +84,11 @@ class KafkaLease:
         self._packer = cluster.packer
         self._reading = cluster.reading
         self._producer = producer
-        self._delivery = cluster.delivery(producer)
+        self._delivery = cluster.delivery(producer, confirm, certain_until)
         self._confirm = confirm
         """Makes sure that the shard is still ours, where no broker sees to it."""
+        self._certain_until = certain_until
+        """Says until when it surely is, by the clock of the event loop."""
         self._places = places
         """Says the shard's partitions by the names of their offsets."""
         self._opened = opened
@@ -112,6 +121,7 @@ class KafkaLease:
         await self._reading.fill(store, place, begin, stop)
         self._wide = store.wide
         if store.unwritten:
+            await self._confirm()
             self._check()
             await self._write(store.unwritten | {JOURNAL: None}, [])
         for piece in pieces(store.entries):
@@ -201,5 +211,5 @@ class KafkaLease:
     def _end(self, right: Right) -> None:
         if self.right is Right.VALID:
             self.right = right
-            self.ending = self._clients.stopping(self._producer)
+            self.ending = self._clients.stopping(self._producer, self._certain_until())
             self._ended(self)

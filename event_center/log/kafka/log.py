@@ -21,14 +21,13 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from event_center.errors import Fenced, LogError, LogUnavailable, NotCommitted, Unknown
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import Clients
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.kafka.inspection import inspect
-from event_center.log.kafka.intake import headers_of
 from event_center.log.kafka.lease import Cluster
 from event_center.log.kafka.options import CUT_DISTANCE_S, CUTS_PER_S, KafkaOptions
 from event_center.log.kafka.packing import Packer
@@ -137,7 +136,7 @@ class KafkaLog:
         self._groups.append(group)
         try:
             await group.enter()
-        except (LogError, asyncio.CancelledError):
+        except BaseException:  # whatever it was goes on, and nothing of the member stays behind
             self._groups.remove(group)
             raise
         return group
@@ -186,11 +185,11 @@ class KafkaLog:
         except REFUSED as error:
             self._discard_publisher(producer)
             if len(packed) > 1:
-                raise self._unheard(error) from error
+                raise self._doubt(error) from error
             raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
         except Exception as error:  # as of a cut: only a clean return says that all is written
             self._discard_publisher(producer)
-            raise self._unheard(error) from error
+            raise self._doubt(error) from error
 
     async def _together(self, records: Sequence[Outgoing], places: Sequence[Place]) -> list[Landed]:
         """Write several batches in one transaction, under a name that nobody else has."""
@@ -206,7 +205,7 @@ class KafkaLog:
                 landed = await transact(producer, packed, options.topic_prefix, options.call_s)
                 clean = True
             except (Fenced, Unknown) as error:
-                raise self._unheard(error) from error
+                raise self._doubt(error) from error
             finally:
                 if not clean:
                     self._transactor = None
@@ -219,7 +218,7 @@ class KafkaLog:
             self._publisher = None
             self._clients.dispose(producer)
 
-    def _unheard(self, error: BaseException) -> Unknown:
+    def _doubt(self, error: BaseException) -> Unknown:
         return Unknown(
             f"nobody knows whether the records were published to {self._options.bootstrap} "
             f"({type(error).__name__}: {error}): look before sending again"
@@ -236,7 +235,7 @@ class KafkaLog:
         begin = (await reading.begins([place]))[place]
         last = end if stop is None else min(stop, end)
         async for found in reading.records(place, max(start, begin), last):
-            yield [Record(r.offset, r.timestamp, r.key, r.value, headers_of(r)) for r in found]
+            yield found
 
     async def entries(self, shard: Shard, prefix: bytes = b"") -> AsyncIterator[list[Entry]]:
         """Committed entries of a shard, all of one moment, read without a lease."""

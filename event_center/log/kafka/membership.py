@@ -10,6 +10,7 @@ bounded. `group.py` decides what a share means.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,11 +47,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         *,
         claim: Callable[[], Claim],
         shared: Callable[[Share, int], None],
+        returned: Callable[[], None],
         broken: Callable[[BaseException], None],
     ) -> None:
         self._clients = clients
         self._topics = list(topics)
         self._shared = shared
+        self._returned = returned
+        """Hears, before the share is told, that this process has been out of the group."""
         self._broken = broken
         self._share: Share | None = None
         self._assignor = KeepPlace(shards, claim, self._received)
@@ -58,7 +62,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._at_rest = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._confirmed = float("-inf")
+        self._member = ""
+        """What the group calls this process; who was put out has another name when he is back."""
+        self._told = -1
+        """The generation of the group whose share was told last."""
+        self._confirmed = -math.inf
+        """When the group was last asked whether we are one of it, and said so."""
         self._lag: Callable[[], Mapping[Place, int]] = dict
 
     async def enter(self, lag: Callable[[], Mapping[Place, int]]) -> None:
@@ -74,7 +83,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._lag = lag
         try:
             await self._start()
-        except (LogUnavailable, asyncio.CancelledError):
+        except BaseException:  # whatever it was goes on, and the consumer is let go of
             _ = self.vanish()
             raise
         self._tending = self._clients.aside(self._tend(), "tend the membership", self._broken)
@@ -101,32 +110,44 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         except TimeoutError:
             log.debug("log.group_moving", waited_s=limit_s)
 
+    @property
+    def certain_until(self) -> float:
+        """Until when, by the clock of the event loop, nobody else can have been given what we hold."""
+        return self._confirmed + self._clients.options.certain_s
+
     async def confirm(self) -> None:
         """
         Make sure, by an answer that is no older than a heartbeat, that we are in the group.
 
+        It counts for the generation whose share was told: in a later one others may have what we hold.
+
         Raises:
             LogUnavailable: the group says that we are not, or does not answer.
         """
+        options = self._clients.options
         now = asyncio.get_running_loop().time()
-        if now - self._confirmed < self._clients.options.heartbeat_s:
+        if now - self._confirmed < min(options.heartbeat_s, options.certain_s):
             return
         if self._leaving is not None:
-            raise LogUnavailable(
-                f"this process has left the group {self._clients.options.group_id}"
-            )
+            raise LogUnavailable(f"this process has left the group {options.group_id}")
+        told = self._told
         assigned = self._consumer.assignment()
         known = {one: offset for one, offset in self._durable().items() if one in assigned}
+        # An offset of 0 is what the group has as long as nothing is durable.
+        offsets = known or dict.fromkeys(list(assigned)[:1], 0)
+        why = "the group changes hands"
         try:
-            # An offset of 0 is what the group has as long as nothing is durable.
-            offsets = known or dict.fromkeys(list(assigned)[:1], 0)
-            await bounded(self._consumer.commit(offsets), self._clients.options.session_timeout_s)
+            if offsets:  # about nothing aiokafka asks nobody
+                await bounded(self._consumer.commit(offsets), options.session_timeout_s)
+                if self._generation() == told == self._told and self._leaving is None:
+                    self._confirmed = now
+                    return
         except FAILURES as error:
-            raise LogUnavailable(
-                f"the group {self._clients.options.group_id} does not confirm that this process is a "
-                f"member ({type(error).__name__}: {error}); nothing is written until it does"
-            ) from error
-        self._confirmed = now
+            why = f"{type(error).__name__}: {error}"
+        raise LogUnavailable(
+            f"the group {options.group_id} does not confirm that this process is a member ({why}); "
+            "nothing is written until it does"
+        )
 
     async def leave(self) -> None:
         """Leave the group, and wait until the others can know it."""
@@ -135,6 +156,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     def vanish(self) -> asyncio.Task[None]:
         """Hear nothing more, and leave the group aside."""
         if self._leaving is None:
+            self._confirmed = -math.inf
             if self._tending is not None:
                 self._tending.cancel()
             self._leaving = self._clients.stopping(self._consumer)
@@ -152,9 +174,23 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             for partition in assigned:
                 self._consumer.seek(partition, 0)  # so that it looks for no offset by itself
         self._at_rest.set()
-        if self._share is not None and self._leaving is None:
-            # The generation of the group has no public name in aiokafka.
-            self._shared(self._share, self._consumer._coordinator.generation)  # noqa: SLF001
+        if self._share is None or self._leaving is not None:
+            return
+        try:
+            member = self._consumer._coordinator.member_id  # noqa: SLF001 - as of `_generation`
+            if member != self._member:
+                self._member = member
+                self._returned()
+            self._told = self._generation()
+            self._shared(self._share, self._told)
+        except BaseException as error:
+            self._broken(error)  # aiokafka hears no error of a listener
+            raise
+
+    def _generation(self) -> int:
+        """Which generation of the group the client is in; it has no public name."""
+        coordinator = self._consumer._coordinator  # noqa: SLF001
+        return -1 if coordinator is None else int(coordinator.generation)
 
     def _received(self, share: Share) -> None:
         self._share = share
@@ -195,6 +231,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def _renew(self) -> None:
         """Join anew; what we hold is claimed again."""
+        self._confirmed = -math.inf
         self._clients.dispose(self._consumer)
         self._consumer = self._clients.member(self._assignor)
         try:

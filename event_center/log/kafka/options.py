@@ -62,6 +62,12 @@ class KafkaOptions:
         return self.request_timeout_s * 2
 
     @property
+    def certain_s(self) -> float:
+        """For how long after an answer of the group nobody else can have been given what we hold."""
+        # A rebalance may have begun a heartbeat before; another one is for what is on its way.
+        return min(self.session_timeout_s, self.rebalance_timeout_s) - 2 * self.heartbeat_s
+
+    @property
     def stall_s(self) -> float:
         """How long a read may stand still: an open transaction ends by then (brokers look each 10 s)."""
         return self.transaction_timeout_s + 15.0

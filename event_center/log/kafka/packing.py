@@ -36,21 +36,45 @@ class Parcel(NamedTuple):
 class _Line:
     """The batches of one place; the last one is open."""
 
-    __slots__ = ("add", "count", "place")
+    __slots__ = ("add", "batch", "count", "place", "size")
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.count = 0
+        """Records in the batches before the open one."""
+        self.size = 0
+        """Records in the open batch."""
+        self.batch: Any = None
         self.add: Callable[..., object] = _full
         """Appends to the open batch; None says that there is no room for this record."""
+
+    def begin(self, producer: Any) -> Parcel:
+        """Open a new batch; its first record always fits."""
+        self.close()
+        self.batch = batch = producer.create_batch()
+        # Its builder in C, past a method that costs as much again and only counts.
+        self.add = batch._builder.append  # noqa: SLF001 - see PRIVATE in tests/kafka/test_rules.py
+        return Parcel(self.place, self.count, batch)
+
+    def close(self) -> None:
+        """Tell the open batch how many records it has."""
+        if self.batch is not None:
+            self.batch._relative_offset = self.size  # noqa: SLF001 - as above
+            self.batch.close()
+        self.count += self.size
+        self.size = 0
 
 
 Line = tuple[bytes, bytes | None, Headers, int]
 """Key, value, headers and timestamp of one record."""
 
 
-def _full(**_: object) -> None:
+def _full(*_: object) -> None:
     """There is no batch yet."""
+
+
+_NOWHERE = _Line(("", -1))
+"""Stands for the line of the record before the first one."""
 
 
 class Packer:
@@ -95,17 +119,19 @@ class Packer:
         """
         packed: list[Parcel] = []
         lines: dict[Place, _Line] = {}
+        line = _NOWHERE
         now = self._clock()
         for (_, key, value, given, _, stamp), place in zip(records, places, strict=True):
-            line = lines.get(place)
-            if line is None:
-                line = lines[place] = _Line(place)
+            if place is not line.place:
+                line = lines.get(place) or lines.setdefault(place, _Line(place))
             headers = list(given) if given else _NONE
-            if line.add(timestamp=stamp or now, key=key, value=value, headers=headers) is None:
-                _check_size(line.place, key, value, given)
-                packed.append(_begin(line, producer))
-                line.add(timestamp=stamp or now, key=key, value=value, headers=headers)
-            line.count += 1
+            if line.add(line.size, stamp or now, key, value, headers) is None:
+                _check_size(place, key, value, given)
+                packed.append(line.begin(producer))
+                line.add(0, stamp or now, key, value, headers)
+            line.size += 1
+        for line in lines.values():
+            line.close()
         return packed
 
     def pack_entries(
@@ -134,7 +160,7 @@ class Packer:
         now = self._clock()
         changed: dict[bytes, int] = {}
         for key, value in entries.items():
-            if line.add(timestamp=now, key=key, value=value) is None:
+            if line.add(line.size, now, key, value, _NONE) is None:
                 if value is not None and len(value) > MAX_PART_BYTES:
                     parts = parts_of(key, value)
                     changed[key] = len(parts)
@@ -143,11 +169,12 @@ class Packer:
                 for part in parts:
                     _put(line, producer, packed, (*part, now))
             else:
-                line.count += 1
+                line.size += 1
             if wide and key in wide:
                 count = changed.setdefault(key, 1)
                 for number in range(count, wide[key]):
                     _put(line, producer, packed, (part_key(key, number), None, (), now))
+        line.close()
         return packed, changed
 
     def _home(self, key: bytes | None, partitions: int) -> int:
@@ -168,17 +195,10 @@ def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
 def _put(line: _Line, producer: Any, packed: list[Parcel], record: Line) -> None:
     """One more record of a line, in a new batch if the last one is full."""
     key, value, headers, stamp = record
-    if line.add(timestamp=stamp, key=key, value=value, headers=list(headers)) is None:
-        packed.append(_begin(line, producer))
-        line.add(timestamp=stamp, key=key, value=value, headers=list(headers))
-    line.count += 1
-
-
-def _begin(line: _Line, producer: Any) -> Parcel:
-    """Open a new batch; its first record always fits."""
-    builder = producer.create_batch()
-    line.add = builder.append
-    return Parcel(line.place, line.count, builder)
+    if line.add(line.size, stamp, key, value, list(headers)) is None:
+        packed.append(line.begin(producer))
+        line.add(0, stamp, key, value, list(headers))
+    line.size += 1
 
 
 def _check_size(

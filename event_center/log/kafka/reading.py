@@ -10,23 +10,29 @@ transaction does not stop readers for longer). `tail` is the offset after the ne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from event_center.errors import LogUnavailable
 from event_center.log.gates import Place
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.kafka.fetching import decoded
 from event_center.log.kafka.store import Store
 from event_center.log.port import Entry
+from event_center.model import Record
 
 BATCH = 10_000
-"""Records asked for at once."""
+"""Records, and entries, that are handed out at once."""
 POLL_MS = 2
+"""The shortest poll: it is doubled up to `POLL_MAX_MS` while nothing comes."""
 POLL_MAX_MS = 64
 """A poll that brings no record lasts to its end, also where it passes markers: so it begins short."""
 MARKERS_S = 1.0
-"""How long to wait for the markers of transactions that seem to be open."""
+"""
+How long to wait for the markers of transactions that seem to be open: they are there after some ms,
+and what is really open may stay so for a minute.
+"""
 LOOK_S = 0.005
 """Between two looks for the markers; they come some milliseconds after a commit has returned."""
 FREE = 4
@@ -116,7 +122,7 @@ class Reading:
 
     async def records(
         self, place: Place, start: int, stop: int, *, stall_s: float | None = None
-    ) -> AsyncIterator[list[Any]]:
+    ) -> AsyncIterator[list[Record]]:
         """
         Committed records from `start` (or the oldest there is) to before `stop`.
 
@@ -134,15 +140,13 @@ class Reading:
             consumer.seek(partition, start)
             at, moved, poll_ms = start, asyncio.get_running_loop().time(), POLL_MS
             while at < stop:
-                asked = consumer.getmany(partition, timeout_ms=poll_ms, max_records=BATCH)
-                got = await bounded(asked, self._limit_s)
-                records = [one for one in got.get(partition, ()) if one.offset < stop]
-                if records:
-                    yield records
+                asked = consumer.fetched({partition}, poll_ms / 1000)
+                got = (await bounded(asked, self._limit_s)).get(partition)
                 now = asyncio.get_running_loop().time()
-                position = await bounded(consumer.position(partition), self._limit_s)
-                if position != at:
-                    at, moved, poll_ms = position, now, POLL_MS
+                if got is not None:
+                    for records in _pieces(got.batches, at, stop):
+                        yield records
+                    at, moved, poll_ms = got.position, now, POLL_MS
                     continue
                 poll_ms = min(2 * poll_ms, POLL_MAX_MS)
                 if now - moved > limit_s:
@@ -206,6 +210,20 @@ class Reading:
             self._free.append(consumer)
         else:
             self._clients.dispose(consumer)
+
+
+def _pieces(batches: Iterable[Any], start: int, stop: int) -> Iterator[list[Record]]:
+    """The records of these batches between two offsets, so many at once."""
+    records: list[Record] = []
+    for batch in batches:
+        records += decoded(batch, start)
+        if batch.next_offset > stop:
+            records = [one for one in records if one.offset < stop]
+        if len(records) >= BATCH:
+            yield records
+            records = []
+    if records:
+        yield records
 
 
 def pieces(found: dict[bytes, bytes]) -> list[list[Entry]]:

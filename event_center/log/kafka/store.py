@@ -13,11 +13,10 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from event_center.errors import LogUnavailable
 from event_center.log.kafka.options import MAX_PART_BYTES
-from event_center.model import Headers
+from event_center.model import Headers, Record
 
 JOURNAL = b"journal"
 """The key of the cut that is being written; no entry of the engine has it."""
@@ -84,21 +83,20 @@ class Store:
         self._firsts: dict[bytes, bytes] = {}
         self._later: dict[bytes, tuple[bytes, bytes]] = {}
 
-    def take(self, records: Iterable[Any]) -> None:
+    def take(self, records: Iterable[Record]) -> None:
         """The next records of the partition."""
         found, wanted = self.entries, (self._prefix, JOURNAL)
         everything = not self._prefix
         firsts, later = self._firsts, self._later
-        for record in records:
-            key, value = record.key, record.value
-            if not (everything or key.startswith(wanted)):
+        for _, _, key, value, headers in records:
+            if key is None or not (everything or key.startswith(wanted)):
                 continue
             if value is None:
                 found.pop(key, None)
                 later.pop(key, None)
                 firsts.pop(key, None)
-            elif record.headers and record.headers[0][0] == PART:
-                self._part(key, value, record.headers[0][1])
+            elif headers and headers[0][0] == PART:
+                self._part(key, value, headers[0][1])
             else:
                 found[key] = value
                 if firsts:

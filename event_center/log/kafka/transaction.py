@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from event_center.errors import Fenced, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
-from event_center.log.kafka.client import FAILURES, bounded, heard
+from event_center.log.kafka.client import FAILURES, bounded, look_at_end
 from event_center.log.kafka.packing import Parcel
 
 Landed = tuple[Place, int, int]
@@ -69,7 +69,7 @@ async def send(
             topic, partition = parcel.place
             sending = producer.send_batch(parcel.builder, prefix + topic, partition=partition)
             future = await bounded(sending, limit_s)
-            heard(future)
+            look_at_end(future)
             futures.append(future)
         _, late = await asyncio.wait(futures, timeout=limit_s)
         if late:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.kafka.options import MAX_BATCH_BYTES, MAX_EVENT_BYTES, KafkaOptions
 
-LARGEST = 1_048_588
+DEFAULT_BYTES = 1_048_588
 """Kafka's own default: batches of the center are smaller, records of others may be as large."""
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -58,7 +58,7 @@ EVERYWHERE = (
     Rule(
         "max.message.bytes",
         _at_least(MAX_BATCH_BYTES + 100_000),
-        f"{LARGEST} or more",
+        f"{DEFAULT_BYTES} or more",
         "cuts of the center are refused, and the shard stands still",
     ),
 )
@@ -124,8 +124,8 @@ READ = (
 )
 LARGE = Rule(
     "max.message.bytes",
-    _at_most(LARGEST),
-    f"{LARGEST} or less",
+    _at_most(DEFAULT_BYTES),
+    f"{DEFAULT_BYTES} or less",
     f"events above {MAX_EVENT_BYTES} bytes are rejected (too_large)",
     grave=False,
 )

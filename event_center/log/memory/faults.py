@@ -35,23 +35,23 @@ class Ending(StrEnum):
 class Faults:
     """The faults of a broker, or of one log where it was given its own."""
 
-    commits: deque[Ending] = field(default_factory=deque)
-    """The endings of the next commits of cuts, the next one first."""
+    commits: deque[Ending | None] = field(default_factory=deque)
+    """The endings of the next commits of cuts, the next one first; None is well."""
     publishes: deque[Ending] = field(default_factory=deque)
     """The endings of the next calls of publish: not_committed, written or lost."""
     repeats: int = 0
     """So many of the next fetches deliver the last batches once more."""
     fetch_delay_s: float = 0.0
     """Every fetch waits so long before it looks."""
-    refusals: dict[str, deque[LogError]] = field(default_factory=dict)
+    troubles: dict[str, deque[LogError]] = field(default_factory=dict)
     """By the name of a place: what the next calls raise there, as a log that can not be reached does."""
     on_await: Callable[[str], Awaitable[None]] | None = None
     """Awaited, with the name of the place, wherever the log could let other asyncio tasks run."""
 
     async def at(self, name: str) -> None:
         """One place at which others may come between, and which may fail."""
-        if self.refusals and self.refusals.get(name):
-            raise self.refusals[name].popleft()
+        if self.troubles and self.troubles.get(name):
+            raise self.troubles[name].popleft()
         if self.on_await is not None:
             await self.on_await(name)
 

@@ -21,7 +21,7 @@ from event_center.log.right import Right, check, unanswered
 from event_center.model import Shard, Token
 
 BATCH = 10_000
-"""Entries in one batch of a restore."""
+"""Entries in one batch of a restore: as on Kafka, so that tests see several."""
 
 
 class MemoryLease:

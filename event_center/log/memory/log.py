@@ -18,7 +18,7 @@ from event_center.log.port import Entry, TopicInfo
 from event_center.model import Outgoing, Position, Record, Shard
 
 BATCH = 10_000
-"""Records or entries in one batch of a read."""
+"""Records or entries in one batch of a read: as on Kafka."""
 
 
 class MemoryLog:

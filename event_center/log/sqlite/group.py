@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +39,12 @@ from event_center.model import Shard, Token
 log = structlog.get_logger(__name__)
 
 PROBE_S = 0.1
-"""The time between two looks whether the other members live."""
+"""
+Between two looks whether the other members live: a lock is asked for each, some 10 us, and a shard
+of a dead one stands still as long.
+"""
+AGAIN_S = 0.1
+"""After a look that failed: soon, for what a disk or a folder refuses seldom lasts, and no faster."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -76,7 +82,8 @@ class SqliteGroup:
         self._awaited: set[tuple[Shard, Token]] = set()
         self._overdue: set[tuple[Shard, Token]] = set()
         self._sharing: asyncio.Future[View] | None = None
-        self._again = False
+        self._again_s = math.inf
+        """When there is a reason to share out again: at once (0.0), or some time after trouble."""
         self._probe_s = 0.0
         self._left = False
 
@@ -205,17 +212,25 @@ class SqliteGroup:
         others = [name for name in self._view.members if name != self._presence.name]
         if others and now_s >= self._probe_s:
             self._probe_s = now_s + PROBE_S
-            dead = [name for name in others if not is_alive(self._file.path, name)]
-        if dead or self._again or generation != self._view.generation:
+            dead = self._dead(others)
+        if dead or now_s >= self._again_s or generation != self._view.generation:
             self._share_out(dead)
+
+    def _dead(self, others: Sequence[str]) -> list[str]:
+        """Those of the others who are dead; none while nobody can tell."""
+        try:
+            return [name for name in others if not is_alive(self._file.path, name)]
+        except LogUnavailable as error:
+            log.warning("log.sharing_failed", path=self._file.path, error=str(error))
+            return []
 
     def _share_out(self, dead: Sequence[str] = ()) -> None:
         if self._left:
             return
         if self._sharing is not None:
-            self._again = True
+            self._again_s = 0.0
             return
-        self._again = False
+        self._again_s = math.inf
         wish = Wish(
             self._presence.name,
             self.shards,
@@ -223,10 +238,12 @@ class SqliteGroup:
             [held for held in self._revoked.items() if not self._writes(held[0])],
             tuple(self._overdue),
         )
+        self._send(functools.partial(assignment.share_out, wish=wish), dead)
+
+    def _send(self, work: Callable[[Transaction], View], dead: Sequence[str] = ()) -> None:
+        """Have the writer change the assignment; what comes of it is heard by `_shared`."""
         try:
-            self._sharing = self._file.writer.send(
-                functools.partial(assignment.share_out, wish=wish)
-            )
+            self._sharing = self._file.writer.send(work)
         except (LogError, InvariantError) as error:
             self._broken(error)
             return
@@ -242,16 +259,22 @@ class SqliteGroup:
             self._broken(error)
             return
         if isinstance(error, LogError):
-            log.warning("log.sharing_failed", path=self._file.path, error=str(error))
-            self._again = True
+            self._later(error)
             return
-        self._forget(dead)
         self._overdue.clear()
         self._apply(ended.result())
-        if self._again:
+        self._forget(dead)
+        if self._presence.name not in self._view.members:
+            self._enter_again()
+        elif self._again_s <= asyncio.get_running_loop().time():
             self._share_out()
         else:
             self._give_up()
+
+    def _later(self, error: LogError) -> None:
+        """Look again after a while; nobody hears what is raised here, so it is said in the log."""
+        log.warning("log.sharing_failed", path=self._file.path, error=str(error))
+        self._again_s = asyncio.get_running_loop().time() + AGAIN_S
 
     def _broken(self, error: Exception) -> None:
         """No later look can mend this; nobody hears what is raised here, so `changes` raises it."""
@@ -276,8 +299,6 @@ class SqliteGroup:
                 self._tell(Revoked(shard=shard))
             if holder not in {me, None} and wanted == me:
                 self._await(shard, token)
-        if me not in view.members:
-            self._enter_again()
 
     def _drop(self, shard: Shard) -> None:
         del self._tokens[shard]
@@ -287,14 +308,21 @@ class SqliteGroup:
 
     def _enter_again(self) -> None:
         """Others took this member for dead, because its lock file was removed: start anew."""
-        self._presence.remove()
-        self._presence = Presence(self._file.path)
-        self._sharing = self._file.writer.send(self._joining(()))
-        self._sharing.add_done_callback(functools.partial(self._shared, ()))
+        try:
+            self._presence.remove()
+            self._presence = Presence(self._file.path)
+        except LogUnavailable as error:
+            self._later(error)
+            return
+        self._send(self._joining(()))
 
     def _forget(self, dead: Sequence[str]) -> None:
-        for name in dead:
-            forget(self._file.path, name)
+        """Remove what the dead have left; a file that stays is in nobody's way."""
+        try:
+            for name in dead:
+                forget(self._file.path, name)
+        except LogUnavailable as error:
+            log.warning("log.sharing_failed", path=self._file.path, error=str(error))
 
     def _joining(self, dead: Sequence[str]) -> Callable[[Transaction], View]:
         wish = Wish(self._presence.name, self.shards, dead)

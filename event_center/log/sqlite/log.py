@@ -140,7 +140,7 @@ class SqliteLog:
         group = SqliteGroup(self._file, Gates(pairs, shards, urgent), presence)
         try:
             await group.enter()
-        except LogError:
+        except BaseException:  # whatever it was goes on, and no sign of life stays behind
             presence.remove()
             raise
         self._groups.append(group)

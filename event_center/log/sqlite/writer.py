@@ -30,6 +30,9 @@ LARGEST_GROUP = 256
 """Jobs in one transaction at most: keeps the wait of the first of them short."""
 
 LEND_EVERY_S = 0.001
+"""
+Between two sleeps of `LEND_S`: with these it is 5 percent of the time, while a job is under way.
+"""
 LEND_S = 0.00005
 """
 While a job is under way a busy event loop sleeps this long, this often. Else the thread may wait for
@@ -212,8 +215,8 @@ class Writer:
         chore = self._chore
         if chore is None or chore.due_s > time.monotonic():
             return
-        unheard: asyncio.Future[None] = asyncio.Future(loop=self._loop)
-        ended, _ = self._transact(transaction, [Job(chore.run, unheard, is_cut=False)])
+        unawaited: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        ended, _ = self._transact(transaction, [Job(chore.run, unawaited, is_cut=False)])
         if ended[0].error is not None:
             chore.failed(ended[0].error)
 
@@ -232,7 +235,7 @@ class Writer:
             self._abandon(transaction)
             if len(jobs) > 1 and not _is_busy(error):
                 return self._one_by_one(transaction, jobs)
-            return [Ended(job, None, self._refusal(error)) for job in jobs], {}
+            return [Ended(job, None, self._not_written(error)) for job in jobs], {}
         if has_cut:
             reach(Step.LOG_WRITTEN)
         try:
@@ -240,7 +243,7 @@ class Writer:
         except sqlite3.Error as error:
             rolled_back = self._abandon(transaction)
             certain = _is_busy(error) or (rolled_back and _is_unwritten(error))
-            raised = self._refusal(error) if certain else self._doubt(error)
+            raised = self._not_written(error) if certain else self._doubt(error)
             return [Ended(one.job, None, one.error or raised) for one in ended], {}
         if has_cut:
             reach(Step.LOG_COMMITTED)
@@ -269,12 +272,12 @@ class Writer:
             transaction.connection = self._connect().connection
         return False
 
-    def _refusal(self, error: sqlite3.Error) -> LogError | InvariantError:
+    def _not_written(self, error: sqlite3.Error) -> LogError | InvariantError:
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
             return InvariantError(f"the log {self._path} was given what it can not write: {error}")
-        refusal = NotCommitted(f"nothing was written to {self._path}: {explain(error)}")
-        refusal.__cause__ = error
-        return refusal
+        certain = NotCommitted(f"nothing was written to {self._path}: {explain(error)}")
+        certain.__cause__ = error
+        return certain
 
     def _doubt(self, error: sqlite3.Error) -> Unknown:
         doubt = Unknown(

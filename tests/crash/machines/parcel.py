@@ -12,7 +12,7 @@ import json
 import os
 import time
 
-from event_center import Context, Event, PermanentError, RetryLater, callbacks
+from event_center import Context, Event, JobContext, PermanentError, RetryLater, callbacks
 
 parcel = callbacks("parcel")
 
@@ -87,6 +87,33 @@ async def announce(ctx: Context) -> None:
     await asyncio.sleep(0.002)
     ctx.publish("mail", {"parcel": ctx.workflow_id}, key=ctx.workflow_id)
     ctx.emit("note", {"from": ctx.workflow_id}, workflow_id=f"parcel-{number + 1}")
+
+
+@parcel.job("hand_over")
+async def hand_over(ctx: JobContext) -> dict[str, int]:
+    """Ring at one door after the other: some take too long, some are in vain, some do not stop."""
+    number = start(ctx, "hand_over")
+    if number % 11 == 0:
+        raise PermanentError("nobody lives there")
+    if number % 9 == 0 and ctx.attempt < 3:
+        raise ConnectionError("nobody answers")
+    stops = number % 5
+    try:
+        for stop in range(stops):
+            ctx.heartbeat(f"stop {stop}")
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        if number % 2:
+            return {"stops": -1}  # too late: it counts for nothing
+        raise
+    return {"stops": stops}
+
+
+@parcel.job
+async def take_picture(ctx: JobContext) -> None:
+    """Take a picture, which nobody waits for."""
+    start(ctx, "take_picture")
+    await asyncio.sleep(0.02)
 
 
 @parcel.exit("sent")

@@ -6,7 +6,7 @@ import pytest
 
 from event_center.errors import UnknownTopic
 from event_center.log.detail import Use
-from event_center.log.port import Log
+from event_center.log.port import Batch, Log
 from event_center.model import Shard
 from tests.log.harness import Harness, Member, flat, joined, numbered
 from tests.waiting import until_true
@@ -36,7 +36,7 @@ class TestRetention:
         async with await joined(log, ["orders"], 1) as member:
             member.offsets = {"orders": 3}
             await member.has(0)
-            found = []
+            found: list[Batch] = []
             while not found:
                 found = await member.group.fetch(member.tokens, 10)
             assert [(list(batch.records), batch.after) for batch in found] == [([], 10)]
