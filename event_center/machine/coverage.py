@@ -80,6 +80,10 @@ def _with_ears(definition: Definition, ear: Callable[[Place], Named]) -> Definit
             on_error=way(one.on_error),
             on_done=way(one.on_done),
             always=way(one.always),
+            invoke=tuple(
+                replace(job, on_done=way(job.on_done), on_error=way(job.on_error))
+                for job in one.invoke
+            ),
         )
 
     return replace(

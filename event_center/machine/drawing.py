@@ -174,6 +174,7 @@ class _Pen:
         jobs = ", ".join(job.action.name for job in state.invoke)
         lines += [f"invoke / {jobs}" for _ in [0] if jobs]
         lines += [f"exit / {names}" for names in [_names(state.exit)] if names]
+        lines += [f"invoke / {job.action.name}" for job in state.invoke]
         lines += [f"defer {', '.join(state.defer)}" for _ in [0] if state.defer]
 
     def _way(self, source: str, name: str, on: On) -> None:

@@ -70,10 +70,12 @@ class Microsteps:
         before = chart.active(configuration)
         taken, exits = self._without_conflicts(before, moves, memory)
         entered_set: set[str] = set()
+        # What is left now is what a history state of it brings back, also within this microstep.
+        recalled = {**memory, **chart.remembered(exits, before)}
         for move in taken:
             if move.target is not None and self._leaves(before, move):
-                domain = chart.domain(move.source, move.target, memory, reenter=move.reenter)
-                chart.enter(move.target, domain, memory, entered_set)
+                domain = chart.domain(move.source, move.target, recalled, reenter=move.reenter)
+                chart.enter(move.target, domain, recalled, entered_set)
         stayed = [name for name in before if name not in exits]
         after = {*stayed, *entered_set}
         exited = chart.sorted(exits)[::-1]

@@ -173,13 +173,13 @@ class Interpreter:
             if not exits & gone:
                 kept.append((source, branch))
                 gone |= exits
-        for source, branch in kept:
-            if self._leaves(branch, before):
-                self._enter(branch["target"], self._domain(source, branch), entered)
         for _, branch in kept:
             self.decide += listed(branch.get("before"))
         for name in reversed(self.ordered(gone)):
             self._exit(name, before)
+        for source, branch in kept:
+            if self._leaves(branch, before):
+                self._enter(branch["target"], self._domain(source, branch), entered)
         for _, branch in kept:
             self.decide += listed(branch.get("actions"))
             self.follow += [(one["event"], one["payload"]) for one in listed(branch.get("raise"))]
