@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from event_center.log.sqlite.lock import DaemonLock
+from event_center.log.sqlite.lock import DaemonLock, Holder, holder_of
 from event_center.log.sqlite.log import SqliteLog, open_sqlite
 from event_center.log.sqlite.retention import Retention, Rule
 
-__all__ = ["DaemonLock", "Retention", "Rule", "SqliteLog", "open_sqlite"]
+__all__ = ["DaemonLock", "Holder", "Retention", "Rule", "SqliteLog", "holder_of", "open_sqlite"]
