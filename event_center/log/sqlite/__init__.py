@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from event_center.log.sqlite.copying import copy, flaws, put_back
 from event_center.log.sqlite.lock import DaemonLock, Holder, holder_of
 from event_center.log.sqlite.log import SqliteLog, open_sqlite
 from event_center.log.sqlite.retention import Retention, Rule
 
-__all__ = ["DaemonLock", "Holder", "Retention", "Rule", "SqliteLog", "holder_of", "open_sqlite"]
+__all__ = [
+    "DaemonLock",
+    "Holder",
+    "Retention",
+    "Rule",
+    "SqliteLog",
+    "copy",
+    "flaws",
+    "holder_of",
+    "open_sqlite",
+    "put_back",
+]
