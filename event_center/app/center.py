@@ -22,6 +22,7 @@ from event_center.app.settings import Settings, load_settings
 from event_center.app.wiring import make_plan, open_log, wall_clock_ms
 from event_center.engine.member import Member
 from event_center.engine.plan import Plan
+from event_center.errors import InvariantError
 from event_center.log.port import Log
 from event_center.log.sqlite import DaemonLock
 from event_center.model import Shard
@@ -90,7 +91,7 @@ class Center:
         log.info("center.started", app=self._plan.app, machines=sorted(self._plan.machines))
         try:
             async with anyio.create_task_group() as tasks:
-                await tasks.start(self._member.run, name="member")
+                await tasks.start(self._serve, name="member")
                 if until_idle:
                     tasks.start_soon(self._stop_when_idle, name="until idle")
                 await self._stopping.wait()
@@ -99,6 +100,16 @@ class Center:
         except BaseExceptionGroup as group:
             raise _first(group) from group
         log.info("center.stopped", app=self._plan.app)
+
+    async def _serve(
+        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        await self._member.run(task_status=task_status)
+        if not self._stopping.is_set():
+            # Cancelled by nobody we know: without this the process would live on and serve nothing.
+            raise InvariantError(
+                "the member has ended, and nobody asked it to: start the daemon again"
+            )
 
     async def stop(self) -> None:
         """Stop the intake, finish or owe what runs, make the last cut and leave; `run` then ends."""

@@ -256,10 +256,7 @@ class Commands:
         """End the workflow where it is: what waits is refused, what it owes is given up."""
         if snapshot.result is not None:
             return "it is finished"
-        self._drop_run(snapshot)
-        why = f"cancelled by {command.by or 'an operator'}"
-        self._turn.give_up(snapshot, why)
-        self._jobs.give_up(snapshot, why)
+        self._end_all(snapshot, f"cancelled by {command.by or 'an operator'}")
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         mailbox.recheck = True
         snapshot.seq += 1
@@ -275,13 +272,17 @@ class Commands:
         if not command.reason:
             return "forget needs a reason"
         why = f"forgotten by {command.by or 'an operator'}"
-        self._drop_run(snapshot)
-        self._turn.give_up(snapshot, why)
-        self._jobs.give_up(snapshot, why)
+        self._end_all(snapshot, why)
         for item in self._workflows.mailbox(snapshot.workflow_id).items():
             if item.record is not None:
                 self._discard_event(snapshot, item, why)
         return ""
+
+    def _end_all(self, snapshot: Snapshot, why: str) -> None:
+        """Nothing of it is under way or owed any more: run, decide callback and jobs end, on record."""
+        self._drop_run(snapshot)
+        self._turn.give_up(snapshot, why)
+        self._jobs.give_up(snapshot, why)
 
     def _drop_run(self, snapshot: Snapshot) -> None:
         """Cancel the run under way, if there is one: its result will not count."""
@@ -313,7 +314,7 @@ class Commands:
             decision = machine.entering(state, snapshot.seq + 1, now, snapshot)
         except ExpressionError as error:
             return str(error)
-        self._drop_run(snapshot)
+        self._end_all(snapshot, "left by @set-state")
         before = snapshot.state
         event = Event("@set-state", None, None, self._ledger.now_ms, (), f"command/{position}")
         snapshot.seq += 1
@@ -325,7 +326,6 @@ class Commands:
         if snapshot.status in STOPPED:
             mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.ACTIVE, mailbox)
-        self._jobs.give_up(snapshot, "left by @set-state")  # the machine may have no jobs any more
         self._turn.enter(snapshot, event, decision)
         self._ledger.applied(snapshot, event, before, "applied")
         return ""

@@ -181,11 +181,14 @@ class _Composer:
     def _scalar(self, event: ScalarEvent, place: Place) -> None:
         self._tagged(event, place)
         text: str = event.value
-        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-            self._problems.add(
-                place, Code.SYNTAX, "this text has half of a character (a surrogate)"
-            )
-            text = ""
+        if not text.isascii() and _has_half(text):
+            # JSON writes what is beyond 16 bits as two halves.
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            if _has_half(text):
+                self._problems.add(
+                    place, Code.SYNTAX, "this text has half of a character (a surrogate)"
+                )
+                text = ""
         self._add(
             ScalarNode(place=place, value=text if event.style else resolved(text)), event.anchor
         )
@@ -251,6 +254,11 @@ class _Composer:
                 continue
             pairs.append((key, value))
         return tuple(pairs)
+
+
+def _has_half(text: str) -> bool:
+    """Whether there is half of a character in a text: a surrogate."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _twice(key: ScalarNode, first: ScalarNode) -> str:

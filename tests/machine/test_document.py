@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from event_center.machine.document import (
@@ -109,3 +111,11 @@ def test_problem(text: str, problem: str) -> None:
     _, problems = read(text)
     assert len(problems) == 1, problems
     assert problems[0].startswith(f"d.yaml:{problem}")
+
+
+def test_a_character_in_two_halves_is_one() -> None:
+    """JSON is YAML, and writes what is beyond 16 bits as two surrogates."""
+    problems = Problems("m.yaml")
+    node = read_document(json.dumps(["\N{PARTY POPPER}"]), problems)
+    assert isinstance(node, SequenceNode)
+    assert [getattr(item, "value", None) for item in node.items] == ["\N{PARTY POPPER}"]
