@@ -27,7 +27,7 @@ from event_center.log.detail import Use
 from event_center.log.kafka import MAX_EVENT_BYTES, KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
-from event_center.log.sqlite import Retention, open_sqlite
+from event_center.log.sqlite import Retention, Rule, open_sqlite
 from event_center.machine import Machine
 from event_center.machine.spelling import hint
 from event_center.plugins.callbacks import Callbacks
@@ -41,8 +41,6 @@ MAX_BLOB_BYTES = 512 * 1024**2
 What a record on SQLite may have: half of what one value can be there, as headers and names come on
 top.
 """
-Kept = Mapping[str, tuple[float | None, int | None]]
-"""How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
 
 
 def wall_clock_ms() -> int:
@@ -110,9 +108,9 @@ async def reach_log(
     """
     own = own_topics(settings)
     keep = settings.log.retention
-    history = (keep.history.max_age, keep.history.max_bytes)
+    history = Rule(keep.history.max_age, keep.history.max_bytes)
     rules = dict.fromkeys([own.history, *settings.publish.topics], history)
-    rules |= dict.fromkeys(_consumed(settings), (keep.events.max_age, keep.events.max_bytes))
+    rules |= dict.fromkeys(_consumed(settings), Rule(keep.events.max_age, keep.events.max_bytes))
     if settings.log.kind == "kafka":
         options = _kafka_options(settings, rules, clock, wait_s)
         partitioner = PARTITIONERS[settings.engine.partitioner]
@@ -165,7 +163,9 @@ def _consumed(settings: Settings) -> list[str]:
     return [own.inbox, own.commands, *settings.topics]
 
 
-async def _open_sqlite(settings: Settings, rules: Kept, clock: Callable[[], int]) -> Log:
+async def _open_sqlite(
+    settings: Settings, rules: Mapping[str, Rule], clock: Callable[[], int]
+) -> Log:
     return await open_sqlite(
         settings.under_root(settings.log.path),
         clock=clock,
@@ -178,7 +178,7 @@ async def _open_sqlite(settings: Settings, rules: Kept, clock: Callable[[], int]
 
 
 def _kafka_options(
-    settings: Settings, rules: Kept, clock: Callable[[], int], wait_s: float
+    settings: Settings, rules: Mapping[str, Rule], clock: Callable[[], int], wait_s: float
 ) -> KafkaOptions:
     kafka = settings.log.kafka
     kept = {name: _kept(*rule, settings.log.partitions) for name, rule in rules.items()}

@@ -197,7 +197,7 @@ class SqliteHarness:
         await self.fail(log, "COMMIT", code=sqlite3.SQLITE_IOERR, after=written)
 
     async def fail(self, log: Log, on: str, *, code: int, after: bool = False) -> None:
-        """Let the next statement of this kind fail; set in a job of its own, after its commit."""
+        """Let the next statement of this kind fail; set in an errand of its own, after its commit."""
         assert isinstance(log, SqliteLog)
         writer = log._file.writer
         transaction = await writer.submit(lambda transaction: transaction)
