@@ -23,8 +23,10 @@ from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
 from event_center.errors import ConfigurationError
+from event_center.log import kafka as kafka_log
+from event_center.log import sqlite as sqlite_log
 from event_center.log.detail import Use
-from event_center.log.kafka import MAX_EVENT_BYTES, KafkaOptions, open_kafka
+from event_center.log.kafka import KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
 from event_center.log.sqlite import Retention, Rule, open_sqlite
@@ -36,15 +38,9 @@ from event_center.plugins.listening import listeners_of
 from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
-MAX_BLOB_BYTES = 512 * 1024**2
-"""
-What a record on SQLite may have: half of what one value can be there, as headers and names come on
-top.
-"""
-
 
 def wall_clock_ms() -> int:
-    """Milliseconds since the Unix epoch, by this machine's clock: the one place that asks it."""
+    """Milliseconds since the Unix epoch, by this machine's clock: the one that a center is given."""
     return time.time_ns() // 1_000_000
 
 
@@ -342,7 +338,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
-            record_bytes=MAX_EVENT_BYTES if kafka else MAX_BLOB_BYTES,
+            record_bytes=kafka_log.MAX_EVENT_BYTES if kafka else sqlite_log.MAX_EVENT_BYTES,
             warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,

@@ -50,7 +50,7 @@ class EngineLimits:
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000
     """Records that a shard may take in before a cut covers them."""
-    record_bytes: int = 512 * 1024**2
+    record_bytes: int = 64 * 1024**2
     """What the log can hold of one record that callbacks send, or that is forwarded."""
     warm: int = 20_000
     """Workflows that stay decoded after their last event: these, and up to as many before them."""

@@ -200,7 +200,9 @@ def _types(path: Path) -> Iterator[str]:
         match node:
             case ast.ClassDef(name=name):
                 yield name
-            case ast.Assign(targets=[ast.Name(id=name)]) if name[0].isupper() and not name.isupper():
+            case ast.Assign(targets=[ast.Name(id=name)]) if (
+                name[0].isupper() and not name.isupper()
+            ):
                 yield name
             case _:
                 continue
