@@ -43,7 +43,7 @@ def _place(text: str) -> Any:
     return int(partition or 0), int(offset)
 
 
-Place = Annotated[
+LetterPlace = Annotated[
     Any,
     typer.Argument(
         parser=_place,
@@ -125,7 +125,7 @@ async def _row(letter: Letter, session: Session) -> dict[str, Any]:
 
 @dead_letters.command("show")
 def show(
-    place: Place, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
+    place: LetterPlace, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
 ) -> None:
     """Show one dead letter with the bytes of its event."""
     output = Output(as_json=as_json)
@@ -162,7 +162,7 @@ def _no_letter(output: Output, place: tuple[int, int]) -> Exit:
 
 @dead_letters.command("replay")
 def replay(
-    place: Place,
+    place: LetterPlace,
     *,
     dry_run: DryRun = False,
     wait: Wait = WAIT,
@@ -214,7 +214,7 @@ async def _closed(output: Output, letter: Letter, within_s: float, session: Sess
 
 @dead_letters.command("discard")
 def discard(
-    place: Place,
+    place: LetterPlace,
     *,
     dry_run: DryRun = False,
     wait: Wait = WAIT,

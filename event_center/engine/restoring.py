@@ -103,7 +103,7 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
     try:
         head = wire.peek(value)
         if head.needs == "e" and not waiting:
-            parts.retention.restored(workflow_id, head.due_ms)
+            parts.removal.restored(workflow_id, head.due_ms)
             return
         if head.needs == "t" and head.status != Status.RETRYING and not waiting:
             parts.timers.due(workflow_id, head.due_ms)
