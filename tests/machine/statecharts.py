@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 EVENTS = ("e", "f", "g")
+LEADS = 8
+"""States that the machine itself has events for."""
 DEEP = 3
 """States within states within states."""
 
@@ -53,8 +55,9 @@ class Maker:
         tops.append(self._name((), {"type": "final"}))
         for name, body in self.bodies.items():
             self._lead_on(name, body)
-        # Everything can be entered from everywhere.
-        leads: Body = {f"to_{name}": {"target": name, "reenter": True} for name in self.bodies}
+        # Whatever nothing else leads to can be entered from everywhere.
+        led = self._random.sample(list(self.bodies), min(LEADS, len(self.bodies)))
+        leads: Body = {f"to_{name}": {"target": name, "reenter": True} for name in led}
         leads |= {event: self._ways(None) for event in EVENTS if self.chance(3)}
         states = {name: self.bodies[name] for name in tops}
         return {
@@ -72,20 +75,23 @@ class Maker:
             self.shapes[kind] += 1
         return name
 
-    def _state(self, depth: int, around: tuple[str, ...]) -> str:
-        shape = self._random.choice(["leaf", "compound", "compound", "parallel"])
+    def _state(self, depth: int, around: tuple[str, ...], *, ends: bool = False) -> str:
+        shapes = ["leaf", "leaf", "compound", "parallel"][ends * 2 :]
+        shape = self._random.choice(shapes)
         if not depth or shape == "leaf":
             return self._name(around, {})
         body: Body = {"type": "parallel"} if shape == "parallel" else {}
         name = self._name(around, body)
         inner = (name, *around)
         self.shapes["deep"] += len(inner) >= DEEP
-        few = self._random.randrange(2, 4) if shape == "parallel" else self._random.randrange(1, 4)
-        children = [self._state(depth - 1, inner) for _ in range(few)]
+        few = self._random.randrange(2, 4 if shape == "compound" else 3)
+        ends = ends or (shape == "parallel" and self.chance(2))
+        regions = ends and shape == "parallel"
+        children = [self._state(depth - 1, inner, ends=regions) for _ in range(few)]
         if shape == "compound":
             self.shapes["compound"] += 1
             body["initial"] = children[0]
-            if self.chance(2):
+            if ends or self.chance(2):
                 children.append(self._name(inner, {"type": "final"}))
         if self.chance(2):
             history = self._random.choice(["shallow", "deep"])
@@ -98,9 +104,10 @@ class Maker:
 
     def _ends(self, body: Body) -> bool:
         """Whether a final state is inside, of a parallel state in each region."""
-        inside = body.get("states", {}).values()
+        inside = [one for one in body.get("states", {}).values() if one.get("type") != "history"]
         if body.get("type") == "parallel":
-            return all(self._ends(one) for one in inside if one.get("type") != "history")
+            # Of a region that is parallel itself, SCXML does not tell the one around it.
+            return all("initial" in one and self._ends(one) for one in inside)
         return any(one.get("type") == "final" for one in inside)
 
     # -- what leads from one to another ----------------------------------------------------------
@@ -114,7 +121,7 @@ class Maker:
                 return
         heard = [event for event in EVENTS if self.chance(2)] + ["*"] * self.chance(6)
         body["on"] = {event: self._ways(name) for event in heard}
-        if self.chance(6):
+        if self.chance(16):
             body["always"] = [self._branch(name, guarded=True)]
             self.shapes["always"] += 1
         if "on_done" in body:
@@ -126,7 +133,7 @@ class Maker:
         return [*first, self._branch(source, guarded=False)]
 
     def _branch(self, source: str | None, *, guarded: bool) -> Body:
-        target = self._random.choice(list(self.bodies))
+        target = self._target(source)
         made: Body = {"target": target}
         kind = self.bodies[target].get("type")
         leaf = kind != "history" and "states" not in self.bodies[target]
@@ -140,10 +147,20 @@ class Maker:
             made["guard"] = {"and": guards} if len(guards) > 1 else guards[0]
         if self.chance(3):
             made["assign"] = {"flag": self.chance(2)}
-        if self.chance(5):
+        if self.chance(8):
             made["raise"] = self._random.choice(EVENTS)
             self.shapes["raise"] += 1
         return made
+
+    def _target(self, source: str | None) -> str:
+        """A state: mostly one beside the source, seldom one at which all is over."""
+        names = list(self.bodies)
+        if source is not None and self.chance(2):
+            names = [one for one in names if self._above[one] == self._above[source]]
+        if source is not None and self.bodies[source].get("type") == "choice":
+            names = [one for one in names if self.bodies[one].get("type") != "choice"]
+        ends = [one for one in names if self.bodies[one].get("type") == "final" and not self._above[one]]
+        return self._random.choice(names if self.chance(8) else [one for one in names if one not in ends])
 
     def _guard(self) -> Any:
         actives = [name for name, body in self.bodies.items() if body.get("type") != "history"]
