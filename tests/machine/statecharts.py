@@ -157,6 +157,8 @@ class Maker:
         names = list(self.bodies)
         if source is not None and self.chance(2):
             names = [one for one in names if self._above[one] == self._above[source]]
+            lasts = [one for one in names if self.bodies[one].get("type") == "final"]
+            names = lasts if lasts and self._above[source] and self.chance(2) else names
         if source is not None and self.bodies[source].get("type") == "choice":
             names = [one for one in names if self.bodies[one].get("type") != "choice"]
         ends = [one for one in names if self.bodies[one].get("type") == "final" and not self._above[one]]
