@@ -176,9 +176,9 @@ def _environment(name: str) -> Path:
     if not (folder / "complete").exists():
         print(f"bench: installing {requirements.name} into {folder}", file=sys.stderr)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        run([sys.executable, "-m", "venv", "--clear", str(folder)])
         options = ["--quiet", "--disable-pip-version-check", "--require-hashes"]
-        _run([str(python), "-m", "pip", "install", *options, "-r", str(requirements)])
+        run([str(python), "-m", "pip", "install", *options, "-r", str(requirements)])
         (folder / "complete").touch()
     return python
 
@@ -195,11 +195,12 @@ def _compiled() -> tuple[Path, Path]:
         raise LeftOut(str(error)) from error
     classes = CACHE / f"streams-counter-{digest}"
     if not (classes / "StreamsCounter.class").exists():
-        _run([compiler, "-cp", f"{jars}/*", "-d", str(classes), str(source)])
+        run([compiler, "-cp", f"{jars}/*", "-d", str(classes), str(source)])
     return classes, jars
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str]) -> None:
+    """Run a command of an installation; what it says when it fails is why a side is left out."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         told = (done.stdout + done.stderr).strip()[-TOLD:]
