@@ -117,33 +117,16 @@ class Ledger:
         """An event moved its workflow, which is already as it is afterwards."""
         entry = self.entry
         entry.transitions += 1
-        workflow_id, offset = snapshot.workflow_id, event.offset
-        self.dirty[workflow_id] = snapshot
-        if offset >= 0:
+        self.dirty[snapshot.workflow_id] = snapshot
+        if event.offset >= 0:
             entry.outcomes["applied"] += 1
-            origin = f"{event.topic}/{event.partition}/{offset}"
-            data = {  # one display: a dict that grows by single keys is made anew on its way
-                "machine": snapshot.machine,
-                "version": snapshot.version,
-                "seq": snapshot.seq,
-                "event": event.name,
-                "topic": event.topic,
-                "partition": event.partition,
-                "offset": offset,
-                "from": before,
-                "to": snapshot.state,
-                "outcome": "applied",
-            }
-            if event.id is not None:
-                data["event_id"] = event.id
-        else:
-            origin = event.topic
-            data = self._about(snapshot, event)
-            data |= {"from": before, "to": snapshot.state, "outcome": "applied"}
+            self.records.append(self._writer.applied(snapshot, event, before, self.now_ms))
+            return
+        data = self._about(snapshot, event)
+        data |= {"from": before, "to": snapshot.state, "outcome": "applied"}
         if snapshot.result is not None:
             data["result"] = snapshot.result
-        record = self._writer.record(kind, workflow_id, origin, self.now_ms, data)
-        self.records.append(record)
+        self.tell(kind, snapshot.workflow_id, event.topic, data)
 
     def _about(self, snapshot: Snapshot, event: Event) -> dict[str, Any]:
         data: dict[str, Any] = {
