@@ -57,6 +57,7 @@ ROUNDS_S = 150.0
 LIMIT_S = 90.0
 """Seconds in which a side has to have written its records."""
 OURS = "event_center"
+BY_HISTORY = f"{OURS}, its history is the record"
 WAITING = "10 ms each: "
 HISTORY = f"{APP}.history"
 BIRTH = b"event_center.created"
@@ -122,7 +123,7 @@ PEERS = {
 }
 SIDES = {
     OURS: _fast(center, 100_000),
-    f"{OURS}, its history is the record": replace(_fast(center_history, 100_000), told=HISTORY),
+    BY_HISTORY: replace(_fast(center_history, 100_000), told=HISTORY),
     WAITING + OURS: _waits(center, 50_000, 10_000),
     WAITING + OURS + ", entry callback": _waits(center_entry, 50_000, 10_000),
 }
@@ -177,34 +178,38 @@ def _rows(found: Readings) -> list[Row]:
             one_side(CASE, name, readings, value=lambda one: one.per_s, unit="/s"),
         ]
     for name in found:
-        if name in PEERS:
-            ours = WAITING + OURS if name.startswith(WAITING) else OURS
-            rows.append(_beside(found, (ours, name)))
+        if name not in PEERS:
+            continue
+        if name.startswith(WAITING):
+            rows.append(_faster(found, name))
+        else:
+            rows += [_dearer(found, name, ours) for ours in (OURS, BY_HISTORY)]
     return rows
 
 
-def _beside(found: Readings, names: tuple[str, str]) -> Row:
-    """How many times a peer's CPU; where callbacks wait, how many times as many events."""
-    ours, peer = names
-    sides = (found[ours], found[peer])
-    if ours != OURS:
-        return two_sides(
-            CASE,
-            f"{ours} / {peer.removeprefix(WAITING)}, events per second",
-            sides,
-            value=lambda one: one.per_s,
-            compare=lambda mine, theirs: mine / theirs,
-            unit="x",
-            target=BESIDE_STREAMS if peer.startswith(WAITING + STREAMS) else None,
-        )
+def _dearer(found: Readings, peer: str, ours: str) -> Row:
+    """How many times our CPU a peer takes."""
     return two_sides(
         CASE,
         f"CPU of {peer} / {ours}",
-        sides,
+        (found[peer], found[ours]),
         value=lambda one: one.cpu_us,
-        compare=lambda mine, theirs: theirs / mine,
+        compare=lambda theirs, mine: theirs / mine,
         unit="x",
         higher=False,
+    )
+
+
+def _faster(found: Readings, peer: str) -> Row:
+    """How many times a peer's events a second we do."""
+    return two_sides(
+        CASE,
+        f"{WAITING}{OURS} / {peer.removeprefix(WAITING)}, events/s",
+        (found[WAITING + OURS], found[peer]),
+        value=lambda one: one.per_s,
+        compare=lambda mine, theirs: mine / theirs,
+        unit="x",
+        target=BESIDE_STREAMS if peer.startswith(WAITING + STREAMS) else None,
     )
 
 
