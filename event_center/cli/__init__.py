@@ -23,6 +23,7 @@ from event_center.cli import (
     letters,
     looking,
     migrating,
+    probing,
     publishing,
     repairing,
     running,
@@ -76,6 +77,7 @@ app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)
 app.command("show", rich_help_panel=LOOK)(looking.show)
 app.command("history", rich_help_panel=LOOK)(looking.history)
+app.command("health", rich_help_panel=LOOK)(probing.health)
 app.command("stats", rich_help_panel=LOOK)(looking.stats)
 app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
 app.command("resume", rich_help_panel=REPAIR)(repairing.resume)

@@ -87,7 +87,7 @@ class Peer:
 
     def send(self, event: str) -> None:
         """Hear one event."""
-        self._chart._engine.left = LONGEST  # noqa: SLF001 - ours, see above
+        self._chart._engine.left = LONGEST
         self._chart.send(event)
 
     def active(self, leaves: Iterable[str]) -> str:
@@ -105,7 +105,7 @@ def _bounded(chart: Any) -> Bounded:
     return Bounded(chart)
 
 
-_plain = StateChart._build_configuration  # noqa: SLF001 - what `_in_order` adds to
+_plain = StateChart._build_configuration
 
 
 @functools.wraps(_plain)
@@ -139,7 +139,9 @@ def read(document: Body) -> Machine:
     def node(value: Any) -> Node:
         place = Place(next(lines), 1)
         if isinstance(value, dict):
-            pairs = tuple((ScalarNode(place=place, value=key), node(one)) for key, one in value.items())
+            pairs = tuple(
+                (ScalarNode(place=place, value=key), node(one)) for key, one in value.items()
+            )
             return MappingNode(place=place, pairs=pairs, size=len(pairs), depth=1)
         if isinstance(value, list):
             items = tuple(map(node, value))

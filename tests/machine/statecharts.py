@@ -161,8 +161,12 @@ class Maker:
             names = lasts if lasts and self._above[source] and self.chance(2) else names
         if source is not None and self.bodies[source].get("type") == "choice":
             names = [one for one in names if self.bodies[one].get("type") != "choice"]
-        ends = [one for one in names if self.bodies[one].get("type") == "final" and not self._above[one]]
-        return self._random.choice(names if self.chance(8) else [one for one in names if one not in ends])
+        ends = [
+            one for one in names if self.bodies[one].get("type") == "final" and not self._above[one]
+        ]
+        return self._random.choice(
+            names if self.chance(8) else [one for one in names if one not in ends]
+        )
 
     def _guard(self) -> Any:
         actives = [name for name, body in self.bodies.items() if body.get("type") != "history"]
@@ -226,9 +230,7 @@ def _element(name: str, body: Body, names: list[str]) -> str:
     ways = [(" ".join(names) if event == "*" else event, way) for event, way in on]
     ways += [(f"done.state.{name}", body.get("on_done") or []), ("", body.get("always", []))]
     within = set(ordered(inside)) if initial else set[str]()
-    leads = "".join(
-        _transition(event, one, within) for event, way in ways for one in _listed(way)
-    )
+    leads = "".join(_transition(event, one, within) for event, way in ways for one in _listed(way))
     regions = [one for one, other in inside.items() if other.get("type") != "history"]
     begin = body.get("initial", " ".join(regions))
     children = "".join(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from event_center.machine import parse
 from event_center.machine.trial import Trial
-from tests.machine.peer import Bounded, EndlessStep, InOrder, Peer, compared, leaves_of
+from tests.machine.peer import EndlessStep, Peer, compared, leaves_of
 from tests.machine.statecharts import Body, statechart
 
 EXAMPLES = 500
@@ -98,7 +98,10 @@ def test_the_comparison_sees_a_difference() -> None:
 def region(name: str, **more: Any) -> Body:
     """A region that `e` brings to its end."""
     begun: Body = {"on": {"e": [{"target": f"{name}2"}]}}
-    return {"initial": f"{name}1", "states": {f"{name}1": begun, f"{name}2": {"type": "final"}}} | more
+    return {
+        "initial": f"{name}1",
+        "states": {f"{name}1": begun, f"{name}2": {"type": "final"}},
+    } | more
 
 
 def test_what_is_around_regions_is_done_after_the_last_of_them() -> None:
@@ -110,7 +113,8 @@ def test_what_is_around_regions_is_done_after_the_last_of_them() -> None:
 
 def test_a_history_state_that_means_the_own_state_leads_out_of_it() -> None:
     """What is entered again was left: its callbacks are not owed twice, nor are there two timers."""
-    trial = Trial(parse("""
+    trial = Trial(
+        parse("""
         machine: m
         version: 1
         initial: p
@@ -129,7 +133,8 @@ def test_a_history_state_that_means_the_own_state_leads_out_of_it() -> None:
                 on: {again: back}
                 states: {c1: {on: {e: c2}}, c2: {}}
           q: {on: {in: back}}
-    """))
+    """)
+    )
     for name in ("out", "in", "e", "again"):
         trial.send(name)
     assert (trial.snapshot.state, trial.actions) == ("c1", ("bye",))
