@@ -42,12 +42,13 @@ from tests.bench.stream_sides import (
     Place,
     center,
     center_entry,
+    center_history,
     faust,
     kafka_streams,
     pinned,
     quix,
 )
-from tests.bench.work import TOPIC, Size
+from tests.bench.work import APP, TOPIC, Size
 
 CASE = "stream-peers"
 WAIT_S = 0.01
@@ -56,7 +57,11 @@ ROUNDS_S = 150.0
 LIMIT_S = 90.0
 """Seconds in which a side has to have written its records."""
 OURS = "event_center"
+BY_HISTORY = f"{OURS}, its history is the record"
 WAITING = "10 ms each: "
+HISTORY = f"{APP}.history"
+BIRTH = b"event_center.created"
+"""In the history these are more than one record per event."""
 TOLD = "told"
 """The file that a side writes to."""
 SAID = 600
@@ -73,6 +78,8 @@ class Side:
     warmed_by: int
     """Events before the measured ones."""
     wait_s: float = 0.0
+    told: str = COUNTS
+    """The topic that gets a record per event."""
 
     def at_most(self, events: int | None) -> Side:
         """The same with no more events than these."""
@@ -116,6 +123,7 @@ PEERS = {
 }
 SIDES = {
     OURS: _fast(center, 100_000),
+    BY_HISTORY: replace(_fast(center_history, 100_000), told=HISTORY),
     WAITING + OURS: _waits(center, 50_000, 10_000),
     WAITING + OURS + ", entry callback": _waits(center_entry, 50_000, 10_000),
 }
@@ -170,34 +178,38 @@ def _rows(found: Readings) -> list[Row]:
             one_side(CASE, name, readings, value=lambda one: one.per_s, unit="/s"),
         ]
     for name in found:
-        if name in PEERS:
-            ours = WAITING + OURS if name.startswith(WAITING) else OURS
-            rows.append(_beside(found, (ours, name)))
+        if name not in PEERS:
+            continue
+        if name.startswith(WAITING):
+            rows.append(_faster(found, name))
+        else:
+            rows += [_dearer(found, name, ours) for ours in (OURS, BY_HISTORY)]
     return rows
 
 
-def _beside(found: Readings, names: tuple[str, str]) -> Row:
-    """How many times a peer's CPU; where callbacks wait, how many times as many events."""
-    ours, peer = names
-    sides = (found[ours], found[peer])
-    if ours != OURS:
-        return two_sides(
-            CASE,
-            f"{ours} / {peer.removeprefix(WAITING)}, events per second",
-            sides,
-            value=lambda one: one.per_s,
-            compare=lambda mine, theirs: mine / theirs,
-            unit="x",
-            target=BESIDE_STREAMS if peer.startswith(WAITING + STREAMS) else None,
-        )
+def _dearer(found: Readings, peer: str, ours: str) -> Row:
+    """How many times our CPU a peer takes."""
     return two_sides(
         CASE,
         f"CPU of {peer} / {ours}",
-        sides,
+        (found[peer], found[ours]),
         value=lambda one: one.cpu_us,
-        compare=lambda mine, theirs: theirs / mine,
+        compare=lambda theirs, mine: theirs / mine,
         unit="x",
         higher=False,
+    )
+
+
+def _faster(found: Readings, peer: str) -> Row:
+    """How many times a peer's events a second we do."""
+    return two_sides(
+        CASE,
+        f"{WAITING}{OURS} / {peer.removeprefix(WAITING)}, events/s",
+        (found[WAITING + OURS], found[peer]),
+        value=lambda one: one.per_s,
+        compare=lambda mine, theirs: mine / theirs,
+        unit="x",
+        target=BESIDE_STREAMS if peer.startswith(WAITING + STREAMS) else None,
     )
 
 
@@ -206,8 +218,8 @@ async def _measured(side: Side) -> Reading:
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(Site.opened(SHARDS))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        await (await site.log()).create({TOPIC: SHARDS, COUNTS: SHARDS})
-        counts = Counts((await site.consumer(COUNTS))[0])
+        await (await site.log()).create({TOPIC: SHARDS, side.told: SHARDS})
+        counts = Counts((await site.consumer(side.told))[0])
         await (await site.stage(side.warmed_by, side.workflows)).reveal()
         pid = await stack.enter_async_context(_running(side, site, folder))
         await _written(counts, side.warmed_by, folder)
@@ -266,7 +278,7 @@ class Counts:
         """Read until there are so many records."""
         while len(self.read) < records:
             for got in (await self._consumer.getmany(timeout_ms=100)).values():
-                self.read += [record.value or b"" for record in got]
+                self.read += [one.value for one in got if BIRTH not in one.value]
 
 
 def check_counts(records: Iterable[bytes]) -> None:
@@ -279,7 +291,10 @@ def check_counts(records: Iterable[bytes]) -> None:
     found: defaultdict[str, list[int]] = defaultdict(list)
     for record in records:
         told: dict[str, Any] = orjson.loads(record)
-        found[told["workflow_id"]].append(told["payload"]["count"])
+        if "subject" in told:
+            found[told["subject"]].append(told["data"]["seq"])
+        else:
+            found[told["workflow_id"]].append(told["payload"]["count"])
     for workflow_id, counts in found.items():
         if counts != list(range(1, len(counts) + 1)):
             raise LeftOut(f"it counted {workflow_id} as {counts}, not as 1, 2, 3 and so on")

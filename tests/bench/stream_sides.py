@@ -63,8 +63,9 @@ states:
     {entry}
     on: {{next: *counted}}
 """
-COUNTED = """{{target: counting, reenter: true, assign: {{count: "=data.count + 1"}},
-    emit: {{event: counted, topic: {counts}, payload: {{count: "=data.count + 1"}}}}{waits}}}"""
+COUNTED = """target: counting, reenter: true, assign: {count: "=data.count + 1"}"""
+EMITS = """
+    emit: {{event: counted, topic: {counts}, payload: {{count: "=data.count + 1"}}}}"""
 PLUGIN = '''"""The callback of the counter."""
 
 from anyio import sleep
@@ -107,16 +108,22 @@ Command = Callable[[Place], list[str]]
 
 def center(place: Place) -> list[str]:
     """The daemon; a wait is a callback that is awaited before the transition happens."""
-    return _daemon(place, entry="", waits=", actions: wait" if place.wait_s else "")
+    return _daemon(place, waits="actions: wait" if place.wait_s else "")
 
 
 def center_entry(place: Place) -> list[str]:
     """The daemon; the wait is the entry callback of the state, which the transition owes."""
-    return _daemon(place, entry="entry: wait", waits="")
+    return _daemon(place, entry="entry: wait")
 
 
-def _daemon(place: Place, *, entry: str, waits: str) -> list[str]:
-    counted = COUNTED.format(counts=COUNTS, waits=waits)
+def center_history(place: Place) -> list[str]:
+    """The daemon, whose history has a record with a count (`seq`) for every event anyway."""
+    return _daemon(place, emits="")
+
+
+def _daemon(place: Place, *, entry: str = "", waits: str = "", emits: str = EMITS) -> list[str]:
+    more = [text for text in (emits.format(counts=COUNTS), waits) if text]
+    counted = f"{{{', '.join([COUNTED, *more])}}}"
     machine = COUNTER.format(machine=MACHINE, counted=counted, entry=entry)
     settings = SETTINGS.format(
         app=APP,
