@@ -121,6 +121,9 @@ class Maker:
                 return
         heard = [event for event in EVENTS if self.chance(2)] + ["*"] * self.chance(6)
         body["on"] = {event: self._ways(name) for event in heard}
+        for way in (way for ways in body["on"].values() for way in ways if self.chance(8)):
+            way.pop("target")
+            way.pop("reenter", None)
         if self.chance(16):
             body["always"] = [self._branch(name, guarded=True)]
             self.shapes["always"] += 1
