@@ -240,7 +240,9 @@ def fuzz(what: str, count: int, seed: int) -> Counter[str]:
 
 def main() -> None:
     """Run it from the command line."""
-    parser = argparse.ArgumentParser(description="Random expressions, mutated machines, statecharts.")
+    parser = argparse.ArgumentParser(
+        description="Random expressions, mutated machines, statecharts."
+    )
     parser.add_argument("what", choices=sorted(TRIES))
     parser.add_argument("count", type=int)
     parser.add_argument("seed", type=int, nargs="?", default=0)

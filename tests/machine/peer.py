@@ -70,13 +70,15 @@ class Bounded(SyncEngine):
         """Our rule, and XState's: what is around regions is asked only if none of them has a branch."""
         sources = [one.source for one in transitions]
         asked = (
-            one for one in transitions if not any(inner.is_descendant(one.source) for inner in sources)
+            one
+            for one in transitions
+            if not any(inner.is_descendant(one.source) for inner in sources)
         )
         return super()._filter_conflicting_transitions(OrderedSet(asked))
 
     def compute_entry_set(self, *arguments: Any) -> None:
         """What is entered; what a branch to a history state does is not done once more for it."""
-        super().compute_entry_set(*arguments)
+        super().compute_entry_set(*arguments)  # type: ignore[no-untyped-call]
         arguments[-1].clear()
 
 
@@ -93,11 +95,11 @@ class Peer:
         setattr(chart, "_get_engine", _bounded)  # noqa: B010 - a name that the types do not let through
         setattr(chart, "_build_configuration", _in_order)  # noqa: B010
         chart.catch_errors_as_events = False
-        self._chart = processor.start()
+        self._chart = processor.start()  # type: ignore[no-untyped-call]
 
     def send(self, event: str) -> None:
         """Hear one event."""
-        self._chart._engine.left = LONGEST  # noqa: SLF001 - ours, see above
+        self._chart._engine.left = LONGEST
         self._chart.send(event)
 
     def active(self, leaves: Iterable[str]) -> str:
@@ -115,7 +117,7 @@ def _bounded(chart: Any) -> Bounded:
     return Bounded(chart)
 
 
-_plain = StateChart._build_configuration  # noqa: SLF001 - what `_in_order` adds to
+_plain = StateChart._build_configuration
 
 
 @functools.wraps(_plain)
@@ -149,7 +151,9 @@ def read(document: Body) -> Machine:
     def node(value: Any) -> Node:
         place = Place(next(lines), 1)
         if isinstance(value, dict):
-            pairs = tuple((ScalarNode(place=place, value=key), node(one)) for key, one in value.items())
+            pairs = tuple(
+                (ScalarNode(place=place, value=key), node(one)) for key, one in value.items()
+            )
             return MappingNode(place=place, pairs=pairs, size=len(pairs), depth=1)
         if isinstance(value, list):
             items = tuple(map(node, value))

@@ -113,12 +113,11 @@ class Maker:
     # -- what leads from one to another ----------------------------------------------------------
 
     def _lead_on(self, name: str, body: Body) -> None:
-        match body.get("type"):
-            case "final" | "history":
-                return
-            case "choice":
-                body["always"] = self._ways(name)
-                return
+        if body.get("type") in {"final", "history"}:
+            return
+        if body.get("type") == "choice":
+            body["always"] = self._ways(name)
+            return
         heard = [event for event in EVENTS if self.chance(2)] + ["*"] * self.chance(6)
         body["on"] = {event: self._ways(name) for event in heard}
         for way in (way for ways in body["on"].values() for way in ways if self.chance(8)):
@@ -164,8 +163,12 @@ class Maker:
             names = lasts if lasts and self._above[source] and self.chance(2) else names
         if source is not None and self.bodies[source].get("type") == "choice":
             names = [one for one in names if self.bodies[one].get("type") != "choice"]
-        ends = [one for one in names if self.bodies[one].get("type") == "final" and not self._above[one]]
-        return self._random.choice(names if self.chance(8) else [one for one in names if one not in ends])
+        ends = [
+            one for one in names if self.bodies[one].get("type") == "final" and not self._above[one]
+        ]
+        return self._random.choice(
+            names if self.chance(8) else [one for one in names if one not in ends]
+        )
 
     def _guard(self) -> Any:
         actives = [name for name, body in self.bodies.items() if body.get("type") != "history"]
@@ -188,7 +191,7 @@ AROUND = "around"
 def scxml(document: Body) -> str:
     """The same machine as SCXML."""
     names = [*_heard(document), "unheard"]
-    whole = {key: document[key] for key in ("initial", "states", "on") if key in document}
+    whole: Body = {key: document[key] for key in ("initial", "states", "on") if key in document}
     over = [name for name, body in document["states"].items() if body.get("type") == "final"]
     lasts = [{"not": {"in": name}} for name in over]
     whole["on"] = {
@@ -229,9 +232,7 @@ def _element(name: str, body: Body, names: list[str]) -> str:
     ways = [(" ".join(names) if event == "*" else event, way) for event, way in on]
     ways += [(f"done.state.{name}", body.get("on_done") or []), ("", body.get("always", []))]
     within = set(ordered(inside)) if initial else set[str]()
-    leads = "".join(
-        _transition(event, one, within) for event, way in ways for one in _listed(way)
-    )
+    leads = "".join(_transition(event, one, within) for event, way in ways for one in _listed(way))
     regions = [one for one, other in inside.items() if other.get("type") != "history"]
     begin = body.get("initial", " ".join(regions))
     children = "".join(
