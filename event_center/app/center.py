@@ -24,6 +24,7 @@ from event_center.app.systemd import Systemd
 from event_center.app.wiring import make_plan, open_log, wall_clock_ms
 from event_center.engine.member import Member
 from event_center.engine.plan import Plan
+from event_center.errors import InvariantError
 from event_center.log.port import Log
 from event_center.log.sqlite import DaemonLock
 from event_center.model import Shard
@@ -101,11 +102,21 @@ class Center:
             raise _first(group) from group
         log.info("center.stopped", app=self._plan.app)
 
+    async def _serve(
+        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        await self._member.run(task_status=task_status)
+        if not self._stopping.is_set():
+            # Cancelled by nobody we know: without this the process would live on and serve nothing.
+            raise InvariantError(
+                "the member has ended, and nobody asked it to: start the daemon again"
+            )
+
     async def _run(self, systemd: Systemd, *, until_idle: bool) -> None:
         shards = self._plan.home.shards
         pulse = Pulse(self._member, shards=shards, say=self._say, systemd=systemd)
         async with anyio.create_task_group() as tasks:
-            await tasks.start(self._member.run, name="member")
+            await tasks.start(self._serve, name="member")
             tasks.start_soon(pulse.run, name="pulse")
             if until_idle:
                 tasks.start_soon(self._stop_when_idle, name="until idle")

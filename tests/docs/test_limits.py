@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from event_center.app.wiring import MAX_BLOB_BYTES
 from event_center.engine import intake, listening, run, turn, watchdog
 from event_center.engine import limits as reaching
 from event_center.engine.plan import EngineLimits
+from event_center.log import sqlite
 from event_center.log.kafka import MAX_EVENT_BYTES
 from event_center.machine import arithmetic, expression
 from event_center.model import MAX_ID_BYTES
@@ -62,7 +62,7 @@ def test_the_fixed_values_are_those_of_the_code() -> None:
     assert f"1 to {MAX_ID_BYTES} bytes" in FIXED
     assert f"{intake.MAX_NAME:,} characters" in FIXED
     assert f"{envelope.MAX_DEPTH} levels" in FIXED
-    assert f"{MAX_BLOB_BYTES // 1024**2} MiB on SQLite, {MAX_EVENT_BYTES:,} bytes" in FIXED
+    assert f"{sqlite.MAX_EVENT_BYTES // 1024**2} MiB on SQLite, {MAX_EVENT_BYTES:,} bytes" in FIXED
     assert f"| {turn.LOOP:,} |" in FIXED
     assert f"| {intake.IDS} |" in FIXED
     assert f"| {listening.WAITING:,} |" in FIXED
