@@ -143,7 +143,7 @@ async def cancels_itself() -> None:
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
-    await asyncio.sleep(0)
+    await asyncio.Event().wait()
 
 
 async def exits() -> None:
