@@ -133,7 +133,7 @@ class Walk:
             self.snapshot, event, key, attempt=attempt
         )
         if isinstance(context, JobContext):
-            context.heart = self
+            context.listens = self
         return await self.bound.callback(name).call(context)
 
     def beat(self, details: str) -> bool:
