@@ -330,6 +330,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         clock=clock,
         limits=EngineLimits(
             max_waiting=settings.engine.max_waiting,
+            waiting_bytes=settings.engine.waiting_bytes,
             max_held=settings.engine.max_held,
             max_held_in_shard=settings.engine.max_held_in_shard,
             keep_finished_ms=None if keep_s is None else round(keep_s * 1000),

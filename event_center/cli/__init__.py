@@ -20,6 +20,7 @@ from event_center.cli import (
     comparing,
     drawing,
     exchanging,
+    keeping,
     letters,
     looking,
     migrating,
@@ -87,6 +88,8 @@ app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
 app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
 app.command("forget", rich_help_panel=REPAIR)(repairing.forget)
 app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
+app.command("backup", rich_help_panel=ARRANGE)(keeping.backup)
+app.command("restore", rich_help_panel=ARRANGE)(keeping.restore)
 app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)
 app.add_typer(topics.topics, name="topics", rich_help_panel=ARRANGE)
 

@@ -71,13 +71,8 @@ def list_(
 
 
 async def _list(output: Output, workflow_id: str | None, limit: int, session: Session) -> Exit:
-    found = [
-        letter
-        async for letter in client.letters(session.log, session.app)
-        if workflow_id in {None, letter.workflow_id}
-    ]
-    found.sort(key=lambda letter: letter.at_ms)
-    rows = [await _row(letter, session) for letter in found[-limit:]]
+    newest, count = await client.newest_letters(session.log, session.app, limit, workflow_id)
+    rows = [await _row(letter, session) for letter in newest]
     if output.as_json:
         output.json(rows)
         return Exit.OK
@@ -96,8 +91,8 @@ async def _list(output: Output, workflow_id: str | None, limit: int, session: Se
         "message",
     )
     output.table([n.upper() for n in names], ([row[name] for name in names] for row in rows))
-    if len(found) > len(rows):
-        output.note(f"the newest {len(rows)} of {len(found)} letters; --limit shows more")
+    if count > len(rows):
+        output.note(f"the newest {len(rows)} of {count} letters; --limit shows more")
     return Exit.OK
 
 

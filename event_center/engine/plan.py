@@ -37,6 +37,8 @@ class EngineLimits:
 
     max_waiting: int = 10_000
     """Waiting events of one workflow; later ones are dead-lettered in sequence."""
+    waiting_bytes: int = 256 * 1024**2
+    """Events that wait in one shard, whatever for, before its intake pauses."""
     max_held: int = 100
     """Events that are held for one workflow that does not exist yet."""
     max_held_in_shard: int = 10_000

@@ -234,8 +234,11 @@ class Owner:
     @property
     def full(self) -> bool:
         """Whether only commands should be handed in until a cut or a callback has made room."""
-        parts = self._parts
-        return parts is not None and parts.ledger.taken >= self._plan.limits.cut_records
+        parts, limits = self._parts, self._plan.limits
+        return parts is not None and (
+            parts.ledger.taken >= limits.cut_records
+            or parts.ledger.waiting_bytes >= limits.waiting_bytes
+        )
 
     @property
     def waiting(self) -> int:

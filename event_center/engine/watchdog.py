@@ -38,7 +38,7 @@ Whatever else keeps the loop is told after this, or after a quarter of the time 
 honest computation between two awaits takes so long.
 """
 KEPT = 5
-"""Blocks that are remembered for `stats`."""
+"""Blocks that are remembered for `stats`: the last ones say what to look at, and fit a line each."""
 OURS = str(Path(__file__).parents[1])
 CALLERS = tuple(f"{OURS}/{name}" for name in ("engine/run.py", "engine/listening.py", "plugins/"))
 """Where functions of plugins are called."""

@@ -17,7 +17,7 @@ from event_center.app.health import silence_s
 from event_center.app.systemd import Systemd
 from event_center.errors import LogUnavailable
 from event_center.log.sqlite import DaemonLock, holder_of
-from event_center.log.sqlite.lock import SIZE
+from event_center.log.sqlite.lock import SIZE_BYTES
 from tests.waiting import PATIENCE_S, until
 
 MACHINE = "machine: m\nversion: 1\ninitial: a\nperpetual: true\nstates: {a: {on: {go: a}}}\n"
@@ -98,7 +98,7 @@ async def test_the_lock_file_says_how_its_holder_is(config: Path, tmp_path: Path
         assert silence_s(found.said) < PATIENCE_S
         await center.stop()
     assert not holder_of(log).alive
-    assert (tmp_path / "event-center.db.lock").stat().st_size == SIZE
+    assert (tmp_path / "event-center.db.lock").stat().st_size == SIZE_BYTES
 
 
 def test_a_lock_file_that_is_no_object_says_nothing(tmp_path: Path) -> None:
@@ -136,4 +136,4 @@ async def test_a_pulse_that_can_not_be_written_is_said_once(
 
 def test_what_is_said_fits() -> None:
     """The file keeps its size, so that a full disk does not silence a daemon."""
-    assert len(orjson.dumps({"limits": ["x" * 200] * 40})) < SIZE
+    assert len(orjson.dumps({"limits": ["x" * 200] * 40})) < SIZE_BYTES

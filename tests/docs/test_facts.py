@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,12 @@ ONE_MEANING: dict[str, set[str]] = {
 """Words that once meant several things, and the modules that may name something by them."""
 
 
+@cache
+def _words(path: Path) -> frozenset[str]:
+    """The words of which the names are made that a module defines."""
+    return frozenset(word for name in _names(path) for word in name.lower().split("_"))
+
+
 def _names(path: Path) -> Iterator[str]:
     """What a module defines: classes, functions, parameters, variables and attributes."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -173,8 +180,7 @@ def test_a_word_means_one_thing(word: str, modules: set[str]) -> None:
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        for name in _names(path)
-        if word in name.lower().split("_")
+        if word in _words(path)
     }
     assert found == modules
     root = word.removesuffix("s")

@@ -113,14 +113,16 @@ class Maker:
     # -- what leads from one to another ----------------------------------------------------------
 
     def _lead_on(self, name: str, body: Body) -> None:
-        match body.get("type"):
-            case "final" | "history":
-                return
-            case "choice":
-                body["always"] = self._ways(name)
-                return
+        if body.get("type") in {"final", "history"}:
+            return
+        if body.get("type") == "choice":
+            body["always"] = self._ways(name)
+            return
         heard = [event for event in EVENTS if self.chance(2)] + ["*"] * self.chance(6)
         body["on"] = {event: self._ways(name) for event in heard}
+        for way in (way for ways in body["on"].values() for way in ways if self.chance(8)):
+            way.pop("target")
+            way.pop("reenter", None)
         if self.chance(16):
             body["always"] = [self._branch(name, guarded=True)]
             self.shapes["always"] += 1
@@ -189,7 +191,7 @@ AROUND = "around"
 def scxml(document: Body) -> str:
     """The same machine as SCXML."""
     names = [*_heard(document), "unheard"]
-    whole = {key: document[key] for key in ("initial", "states", "on") if key in document}
+    whole: Body = {key: document[key] for key in ("initial", "states", "on") if key in document}
     over = [name for name, body in document["states"].items() if body.get("type") == "final"]
     lasts = [{"not": {"in": name}} for name in over]
     whole["on"] = {

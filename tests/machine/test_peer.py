@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from statemachine.statemachine import StateChart
 
 from event_center.machine import parse
 from event_center.machine.trial import Trial
-from tests.machine.peer import EndlessStep, Peer, compared, leaves_of
+from tests.machine.peer import Bounded, EndlessStep, Peer, compared, leaves_of
 from tests.machine.statecharts import Body, statechart
 
 EXAMPLES = 500
@@ -95,6 +96,11 @@ def test_the_comparison_sees_a_difference() -> None:
 # -- found by the comparison ---------------------------------------------------------------------
 
 
+def to(target: str) -> Body:
+    """A state that `e` leads out of."""
+    return {"on": {"e": [{"target": target}]}}
+
+
 def region(name: str, **more: Any) -> Body:
     """A region that `e` brings to its end."""
     begun: Body = {"on": {"e": [{"target": f"{name}2"}]}}
@@ -144,11 +150,30 @@ def test_a_history_state_that_means_the_own_state_leads_out_of_it() -> None:
 # -- what the two mean differently ---------------------------------------------------------------
 
 
-def test_what_is_around_regions_hears_only_what_none_of_them_takes() -> None:
+def test_what_is_around_regions_hears_only_what_none_of_them_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As in XState; SCXML takes an inner and an outer branch together if one of them leaves nothing."""
     quiet = {"on": {"e": [{"assign": {"flag": True}}]}}
     around = {"type": "parallel", "states": {"l": quiet, "r": {}}, "on": {"e": [{"target": "z"}]}}
-    assert both(machine({"p": around, "z": {}}), "e") == ("l|r", "z")
+    document = machine({"p": around, "z": {}})
+    assert both(document, "e") == ("l|r", "l|r")
+    monkeypatch.delattr(Bounded, "_filter_conflicting_transitions")
+    assert both(document, "e") == ("l|r", "z")
+
+
+def test_a_branch_that_lost_still_keeps_the_event_from_what_is_around(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same rule: `b` would leave what `a` leaves; SCXML then asks what is around `b`."""
+    inner = {"type": "parallel", "states": {"b": to("out"), "c": {}}, **to("y")}
+    right = {"initial": "i", "states": {"i": inner, "y": {}}}
+    left = {"initial": "a", "states": {"a": to("x"), "x": {}}}
+    around = {"type": "parallel", "states": {"l": left, "r": right}}
+    document = machine({"p": around, "out": {}})
+    assert both(document, "e") == ("x|b|c", "x|b|c")
+    monkeypatch.delattr(Bounded, "_filter_conflicting_transitions")
+    assert both(document, "e") == ("x|b|c", "x|y")
 
 
 def test_a_branch_to_the_active_leaf_is_internal() -> None:
@@ -171,18 +196,43 @@ def test_a_compound_state_that_is_its_own_target_stays() -> None:
 def test_a_region_that_is_parallel_tells_what_is_around_it() -> None:
     """All that is around and has ended is done; SCXML asks only the parent and its parent."""
     inner = {"type": "parallel", "states": {"l": region("l"), "r": region("r")}}
-    around = {"type": "parallel", "states": {"i": inner, "o": region("o")}}
+    around: Body = {"type": "parallel", "states": {"i": inner, "o": region("o")}}
     around["on_done"] = [{"target": "z"}]
     assert both(machine({"p": around, "z": {}}), "e")[0] == "z"
-    del around["states"]["o"]["states"]["o1"]["on"]["e"]  # type: ignore[index]
-    around["states"]["o"]["states"]["o1"]["on"]["f"] = [{"target": "o2"}]  # type: ignore[index]
+    del around["states"]["o"]["states"]["o1"]["on"]["e"]
+    around["states"]["o"]["states"]["o1"]["on"]["f"] = [{"target": "o2"}]
     assert both(machine({"p": around, "z": {}}), "f", "e") == ("z", "l2|r2|o2")
 
 
 def test_a_step_has_a_hundred_microsteps_at_most() -> None:
     """Here a machine that never rests is an error (E210); SCXML goes on for ever."""
-    states = {"a": {"on": {"e": [{"raise": "e"}]}}}
+    states: Body = {"a": {"on": {"e": [{"raise": "e"}]}}}
     with pytest.raises(Exception, match="E210"):
         both(machine(states), "e")
     with pytest.raises(EndlessStep):
         Peer(machine(states)).send("e")
+
+
+# -- what is put right of the peer ---------------------------------------------------------------
+
+
+def test_the_first_region_in_the_document_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two regions would leave the same states; the peer takes the one that was entered first."""
+    left = {"initial": "a", "states": {"a": {"on": {"f": [{"target": "b"}]}}, "b": to("x")}}
+    around = {"type": "parallel", "states": {"l": left, "r": to("y")}}
+    document = machine({"p": around, "x": {}, "y": {}})
+    assert both(document, "f", "e") == ("x", "x")
+    monkeypatch.setattr("tests.machine.peer._in_order", StateChart._build_configuration)
+    assert both(document, "f", "e") == ("x", "y")
+
+
+def test_what_a_branch_to_a_history_state_raises_is_heard_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The peer does what such a branch does once more when it enters the state around the history."""
+    inside = {"a": to("b"), "b": to("c"), "c": {}, "h": {"type": "history", "history": "shallow"}}
+    states: Body = {"q": {"on": {"f": [{"target": "h", "raise": "e"}]}}}
+    document = machine(states | {"p": {"initial": "a", "states": inside}})
+    assert both(document, "f") == ("b", "b")
+    monkeypatch.delattr(Bounded, "compute_entry_set")
+    assert both(document, "f") == ("b", "c")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from event_center.log.sqlite.copying import copy, flaws, put_back
 from event_center.log.sqlite.lock import DaemonLock, Holder, holder_of
 from event_center.log.sqlite.log import SqliteLog, open_sqlite
 from event_center.log.sqlite.reader import MAX_EVENT_BYTES
@@ -14,6 +15,9 @@ __all__ = [
     "Retention",
     "Rule",
     "SqliteLog",
+    "copy",
+    "flaws",
     "holder_of",
     "open_sqlite",
+    "put_back",
 ]

@@ -20,7 +20,7 @@ import orjson
 
 from event_center.errors import LogInUse, LogUnavailable
 
-SIZE = 16_384
+SIZE_BYTES = 16_384
 """Bytes of the file, blanks included: more than a daemon says, and always the same blocks of the disk."""
 
 
@@ -49,7 +49,7 @@ def holder_of(path: str | os.PathLike[str]) -> Holder:
             f"cannot read {lock}: {error.strerror}; it tells whether a daemon runs"
         ) from error
     try:
-        said = _said(os.pread(file, SIZE, 0))
+        said = _said(os.pread(file, SIZE_BYTES, 0))
         try:
             # A shared lock, so that two who look at the same time do not see each other.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -88,7 +88,7 @@ class DaemonLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _named(_said(os.pread(file, SIZE, 0)))
+            holder = _named(_said(os.pread(file, SIZE_BYTES, 0)))
             os.close(file)
             raise LogInUse(
                 f"another daemon runs on {self._log}: {holder}; stop it first, or name another file"
@@ -111,7 +111,7 @@ class DaemonLock:
             return
         mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": self._since}
         try:
-            os.pwrite(self._file, orjson.dumps({**mine, **told}).ljust(SIZE)[:SIZE], 0)
+            os.pwrite(self._file, orjson.dumps({**mine, **told}).ljust(SIZE_BYTES)[:SIZE_BYTES], 0)
         except OSError as error:
             raise LogUnavailable(
                 f"cannot write {self._path}: {error.strerror}; look at the disk"
