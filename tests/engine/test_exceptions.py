@@ -123,7 +123,8 @@ async def test_before_the_accept_nothing_has_happened(phase: str) -> None:
         assert (found.status, found.parked, one.waiting()) == ("parked", "failed", 1)
         assert found.failure is not None
         assert [timer.id for timer in found.timers] == ["@after/1h"]
-        assert not (found.owed or found.jobs)
+        assert not (found.owed)
+        assert not (found.jobs)
 
 
 @pytest.mark.parametrize("phase", DECIDE)
@@ -165,7 +166,8 @@ async def test_after_the_accept_on_error_is_the_next_transition(phase: str) -> N
         await one.idle()
         assert told(one) == ("lost", 2, 1, ["applied", "applied"], 0)
         found = one.snapshot("w")
-        assert not (found.owed or found.jobs)
+        assert not (found.owed)
+        assert not (found.jobs)
 
 
 async def test_a_timer_that_is_due_fails_as_an_event_does() -> None:
