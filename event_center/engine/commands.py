@@ -16,7 +16,7 @@ from event_center.engine.intake import IDS, id_hash
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
-from event_center.engine.retention import Retention
+from event_center.engine.removal import Removal
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
@@ -58,7 +58,7 @@ class Commands:
         turn: Turn,
         effects: Effects,
         runners: Runners,
-        retention: Retention,
+        removal: Removal,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
@@ -70,7 +70,7 @@ class Commands:
         self._effects = effects
         self._jobs = effects.jobs
         self._runners = runners
-        self._retention = retention
+        self._removal = removal
         self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {
             Verb.PAUSE: self._pause,
             Verb.RESUME: self._resume,
@@ -123,7 +123,7 @@ class Commands:
         misfit = self._verbs[command.verb](snapshot, command, position)
         self._tell(snapshot, command, position, misfit)
         if command.verb is Verb.FORGET and not misfit:
-            self._retention.remove(snapshot, "forgotten")
+            self._removal.remove(snapshot, "forgotten")
             return
         self._turn.advance(snapshot)
         self._effects.start(snapshot)
@@ -256,10 +256,7 @@ class Commands:
         """End the workflow where it is: what waits is refused, what it owes is given up."""
         if snapshot.result is not None:
             return "it is finished"
-        self._drop_run(snapshot)
-        why = f"cancelled by {command.by or 'an operator'}"
-        self._turn.give_up(snapshot, why)
-        self._jobs.give_up(snapshot, why)
+        self._end_all(snapshot, f"cancelled by {command.by or 'an operator'}")
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         mailbox.recheck = True
         snapshot.seq += 1
@@ -275,13 +272,17 @@ class Commands:
         if not command.reason:
             return "forget needs a reason"
         why = f"forgotten by {command.by or 'an operator'}"
-        self._drop_run(snapshot)
-        self._turn.give_up(snapshot, why)
-        self._jobs.give_up(snapshot, why)
+        self._end_all(snapshot, why)
         for item in self._workflows.mailbox(snapshot.workflow_id).items():
             if item.record is not None:
                 self._discard_event(snapshot, item, why)
         return ""
+
+    def _end_all(self, snapshot: Snapshot, why: str) -> None:
+        """Nothing of it is under way or owed any more: run, decide callback and jobs end, on record."""
+        self._drop_run(snapshot)
+        self._turn.give_up(snapshot, why)
+        self._jobs.give_up(snapshot, why)
 
     def _drop_run(self, snapshot: Snapshot) -> None:
         """Cancel the run under way, if there is one: its result will not count."""
@@ -313,7 +314,7 @@ class Commands:
             decision = machine.entering(state, snapshot.seq + 1, now, snapshot)
         except ExpressionError as error:
             return str(error)
-        self._drop_run(snapshot)
+        self._end_all(snapshot, "left by @set-state")
         before = snapshot.state
         event = Event("@set-state", None, None, self._ledger.now_ms, (), f"command/{position}")
         snapshot.seq += 1
@@ -325,7 +326,6 @@ class Commands:
         if snapshot.status in STOPPED:
             mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.ACTIVE, mailbox)
-        self._jobs.give_up(snapshot, "left by @set-state")  # the machine may have no jobs any more
         self._turn.enter(snapshot, event, decision)
         self._ledger.applied(snapshot, event, before, "applied")
         return ""

@@ -22,11 +22,11 @@ Characters of the last heartbeat's details that the error of a silent attempt qu
 the snapshot.
 """
 
-Place = tuple[str, str]
+JobKey = tuple[str, str]
 """A workflow and the name of one of its jobs."""
 
 
-class Ending(Protocol):
+class JobEnds(Protocol):
     """Who hears of the end of a job: its shard's `jobs`."""
 
     def ended(self, run: JobRun, value: Any, error: BaseException | None) -> None:
@@ -55,7 +55,7 @@ class JobRun(Run):
     )
 
     context: JobContext
-    jobs: Ending
+    jobs: JobEnds
     owed: Owed
     snapshot: Snapshot
     submitted_ms: int
@@ -63,7 +63,7 @@ class JobRun(Run):
     def __init__(self, callback: Callback, context: JobContext, job: Job) -> None:
         first_ms = min(job.action.timeout_ms, job.heartbeat_ms or job.action.timeout_ms)
         super().__init__(callback, context, first_ms / 1000)
-        context.pulse = self
+        context.listens = self
         self.job = job
         self.grace_s = job.grace_ms / 1000
         self.left = False
@@ -79,7 +79,7 @@ class JobRun(Run):
         """When it began, by the same clock, known once its first limit is over."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> JobKey:
         """Whose job it is, and which."""
         return self.context.workflow_id, self.owed.name
 

@@ -32,6 +32,8 @@ class KeptShards:
         # Waiting entries of a workflow that can not be read are in no memory.
         if mark is None or not parts.ledger.clean or parts.workflows.unreadable:
             return
+        if _least(parts) > self._limit:
+            return  # before anything is built: it would block the event loop for nothing
         kept = Kept(entries_of(parts), mark)
         size = sum(map(len, kept.entries.values())) + ENTRY_BYTES * len(kept.entries)
         self._kept[parts.shard] = kept, size
@@ -47,6 +49,13 @@ class KeptShards:
     def size(self) -> int:
         """The bytes of all that is kept."""
         return sum(size for _, size in self._kept.values())
+
+
+def _least(parts: Parts) -> int:
+    """The bytes of the workflows of a shard that are bytes already: what it holds is at least that."""
+    workflows = parts.workflows.by_id.values()
+    idle = [len(one) for one in workflows if isinstance(one, bytes)]
+    return sum(idle) + ENTRY_BYTES * len(workflows)
 
 
 def entries_of(parts: Parts) -> dict[bytes, bytes]:

@@ -9,12 +9,14 @@ after a crash nobody is told again. The member owns this; `cutting` calls `hear`
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 
 import anyio
 import structlog
 
 from event_center.engine.attempt import failure_of
+from event_center.engine.run import forgive
 from event_center.log.port import Cut
 from event_center.plugins.listening import Listener, Notice, notice_of
 from event_center.wire import history
@@ -78,7 +80,9 @@ async def _tell(listener: Listener, notice: Notice) -> None:
     try:
         with anyio.fail_after(LIMIT_S):
             await listener.function(notice)
-    except Exception as error:  # noqa: BLE001 - user code: nothing depends on it
+    except BaseException as error:  # user code: nothing depends on it
+        if anyio.current_effective_deadline() == -math.inf:
+            raise  # the process stops
         failure = failure_of("listener", error, 0, 1)
         log.warning(
             "listener.failed",
@@ -88,3 +92,4 @@ async def _tell(listener: Listener, notice: Notice) -> None:
             message=failure.message,
             where=listener.where,
         )
+    await forgive(asyncio.current_task())

@@ -17,6 +17,7 @@ Numbered steps of a run (the third is reached in `effect` and `deciding`, which 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import deque
 from contextvars import copy_context
@@ -90,6 +91,20 @@ class Run:
         self.ended(value, error)
 
 
+async def forgive(task: asyncio.Task[Any] | None) -> None:
+    """Take back cancellations that a callback asked for itself, or was asked to: they end nobody else."""
+    while task is not None and task.cancelling() and not _ending():
+        task.uncancel()
+        # Before Python 3.13, one that was not raised yet is raised at the next await all the same.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+
+def _ending() -> bool:
+    """Whether the task group that this asyncio task belongs to is cancelled."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
 def _called(run: Run) -> tuple[Any, BaseException | None]:
     """What a plain function returned and what it raised; this is called in its thread."""
     try:
@@ -118,6 +133,16 @@ class Runners:
     def queued(self) -> int:
         """Runs that wait for a runner."""
         return len(self._queue)
+
+    @property
+    def full(self) -> bool:
+        """Whether runs wait because as many are under way as may be."""
+        return bool(self._queue) and self._count >= self._limit
+
+    @property
+    def without_thread(self) -> int:
+        """Runs of plain functions that wait for a thread."""
+        return self._threads.waiting
 
     def submit(self, run: Run) -> None:
         """Start the run as soon as a runner is free; it may end before the caller's next await does."""
@@ -224,7 +249,8 @@ class Runners:
                 error = self._meant(run, raised)
             del under_way[run]
             if run.stop is not None or task.cancelling():
-                error = self._cancelled(run, task, error)
+                error = error or run.stop  # it swallowed our cancellation: its result came too late
+                await forgive(task)
                 if task.cancelling():
                     self._closing = True  # not taken back: the task group is cancelled
             reach(returned)
@@ -241,17 +267,9 @@ class Runners:
             return run.stop or (Interrupted() if self._ending() else raised)
         return raised
 
-    def _cancelled(
-        self, run: Run, task: asyncio.Task[Any], error: BaseException | None
-    ) -> BaseException | None:
-        """Cancellations that were meant for the callback do not end its runner."""
-        while task.cancelling() and not self._ending():
-            task.uncancel()
-        return error or run.stop  # it swallowed our cancellation: its result came too late
-
     def _ending(self) -> bool:
         """Whether a cancellation means this runner: the pool closes, or its task group is cancelled."""
-        return self._closing or anyio.current_effective_deadline() == -math.inf
+        return self._closing or _ending()
 
     async def _in_thread(self, run: Run) -> Any:
         """A plain function blocks: it runs in a thread, and its time starts once it has one."""

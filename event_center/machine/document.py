@@ -35,6 +35,12 @@ MAX_NODES = 100_000
 MAX_DEPTH = 50
 """Levels of nesting: reading goes down by calls, and Python has room for about a thousand."""
 
+_OFTEN = (
+    "; the cause is often a colon, a quote or an indentation a little before this place: "
+    "`event-center check --explain E101`"
+)
+"""What to do about what the YAML library says, which names the place where it noticed."""
+
 _BOOLEANS = {
     "true": True,
     "True": True,
@@ -108,7 +114,7 @@ def read_document(text: str, problems: Problems) -> Node | None:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-        problems.add(place, Code.SYNTAX, f"not YAML: {error.problem or error.context}")
+        problems.add(place, Code.SYNTAX, f"not YAML: {error.problem or error.context}{_OFTEN}")
         return None
     except ReaderError as error:
         before = text[: error.position]
@@ -181,11 +187,14 @@ class _Composer:
     def _scalar(self, event: ScalarEvent, place: Place) -> None:
         self._tagged(event, place)
         text: str = event.value
-        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-            self._problems.add(
-                place, Code.SYNTAX, "this text has half of a character (a surrogate)"
-            )
-            text = ""
+        if not text.isascii() and _has_half(text):
+            # JSON writes what is beyond 16 bits as two halves.
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            if _has_half(text):
+                self._problems.add(
+                    place, Code.SYNTAX, "this text has half of a character (a surrogate)"
+                )
+                text = ""
         self._add(
             ScalarNode(place=place, value=text if event.style else resolved(text)), event.anchor
         )
@@ -251,6 +260,11 @@ class _Composer:
                 continue
             pairs.append((key, value))
         return tuple(pairs)
+
+
+def _has_half(text: str) -> bool:
+    """Whether there is half of a character in a text: a surrogate."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _twice(key: ScalarNode, first: ScalarNode) -> str:

@@ -3,7 +3,7 @@ The machine: `step(snapshot, event, now_ms)` says what an event means for a work
 nothing.
 
 Pure and synchronous: no I/O, no clock, no await. A `Machine` is shared by all of its workflows and
-never changed after it was built. Made by `loading` (or later by a builder in Python); called by
+never changed after it was built. Made by `loading` or `builder`; called by
 the engine's turn, which carries the decision out.
 """
 

@@ -8,6 +8,7 @@ a new process, and at its end every event must have counted once. Time is virtua
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Self
 
 import anyio
@@ -15,7 +16,9 @@ import anyio
 from event_center.engine.plan import EngineLimits
 from event_center.errors import LogUnavailable
 from event_center.log.memory import Ending
+from event_center.plugins.callbacks import callbacks
 from event_center.plugins.context import Context
+from event_center.plugins.listening import Notice, listeners_of
 from tests.engine.world import Process, World
 from tests.waiting import turns
 
@@ -50,6 +53,9 @@ class Day:
         functions = {"work": self._work, "more": self._more, "look": self._look}
         limits = EngineLimits(grace_s=0.5, cut_records=8, callbacks=3)
         self.world = World((MACHINE, functions), shards=2, limits=limits)
+        listening = callbacks("*")
+        listening.on_transition(self._listen)
+        self.world.plan = replace(self.world.plan, listeners=listeners_of([listening]))
         self.deaths = 0
         self._every: list[Process] = []
         self._works = 0
@@ -67,6 +73,10 @@ class Day:
 
     async def _look(self, ctx: Context) -> None:
         await turns(3)
+
+    async def _listen(self, notice: Notice) -> None:
+        """So slow that an orderly stop finds notices that nobody has heard yet."""
+        await self.world.rest(0.05)
 
     async def __aenter__(self) -> Self:
         self.world.faults.on_await = self._others_come_between

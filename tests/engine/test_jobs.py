@@ -382,3 +382,18 @@ async def test_forgotten_with_its_workflow() -> None:
         assert world.runs() == ["build 0 given_up"]
         assert world.entry().jobs == 0
         assert not world.exists("w")
+
+
+async def test_a_new_workflow_has_nothing_of_the_forgotten_one() -> None:
+    """What a job of a workflow that was removed returns does not move another one of the same id."""
+    build = Stubborn(5, "of the forgotten one")
+    async with jobs_world(build=build) as world:
+        build.world = world
+        world.send("w", "go")
+        await world.rest(1)
+        world.command("forget", "w", reason="made by mistake")
+        await world.rest(1)
+        world.send("w", "go")
+        await world.idle()
+        assert world.snapshot("w").data["result"] == "again"
+        assert world.entry().jobs == 0

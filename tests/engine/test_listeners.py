@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -123,6 +124,36 @@ async def test_a_listener_that_fails_or_hangs_changes_nothing() -> None:
     ]
     assert all("test_listeners.py" in log["where"] for log in failed)
     assert heard[-1] == "final a end new done success"
+
+
+@pytest.mark.parametrize("what", ["raises", "cancels itself", "is cancelled", "exits"])
+async def test_a_listener_ends_nobody_else(what: str) -> None:
+    """Whatever way a listener ends in, the next event is decided and the next listener hears of it."""
+    heard: list[str] = []
+    found = callbacks("task")
+
+    @found.on_final
+    async def ends(_notice: Notice) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if what == "raises":
+            raise asyncio.CancelledError
+        if what == "exits":
+            raise SystemExit(3)
+        task.cancel()
+        if what == "is cancelled":
+            await anyio.sleep_forever()
+
+    async with world(found, listening_to(callbacks("*"), heard)) as one:
+        for name in ("a", "b"):
+            one.send(name, "end")
+            await one.idle()
+            await one.rest(1)
+        assert one.state("b") == "done"
+    assert [line for line in heard if line.startswith("final")] == [
+        "final a end new done success",
+        "final b end new done success",
+    ]
 
 
 async def test_listeners_of_a_machine_hear_of_it_alone() -> None:

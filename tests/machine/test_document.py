@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from event_center.machine.document import (
@@ -80,7 +82,8 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("", "1:1 E101 there is no machine here: the text is empty"),
         ("# nothing\n", "1:1 E101 there is no machine here"),
         ("a: [1", "1:6 E101 not YAML: expected ',' or ']', but got '<stream end>'"),
-        ("a: b: c", "1:5 E101 not YAML: mapping values are not allowed here"),
+        ("a: b: c", "1:5 E101 not YAML: mapping values are not allowed here; the cause is often a colon, a "
+         "quote or an indentation a little before this place: `event-center check --explain E101`"),
         ("a: 1\n\tb: 2", "2:1 E101 not YAML: "),
         ("a: 1\nb: \x07", "2:4 E101 not YAML: the character '\\x07' is not allowed"),
         ("a: 1\na: 2", "2:1 E102 key 'a' is written twice in the same mapping; the other one is in "
@@ -109,3 +112,11 @@ def test_problem(text: str, problem: str) -> None:
     _, problems = read(text)
     assert len(problems) == 1, problems
     assert problems[0].startswith(f"d.yaml:{problem}")
+
+
+def test_a_character_in_two_halves_is_one() -> None:
+    """JSON is YAML, and writes what is beyond 16 bits as two surrogates."""
+    problems = Problems("m.yaml")
+    node = read_document(json.dumps(["\N{PARTY POPPER}"]), problems)
+    assert isinstance(node, SequenceNode)
+    assert [getattr(item, "value", None) for item in node.items] == ["\N{PARTY POPPER}"]

@@ -9,7 +9,6 @@ import pytest
 from event_center.errors import DefinitionError, ExpressionError
 from event_center.machine import Machine, parse
 from event_center.machine.decision import Refused, Transition
-from event_center.machine.trial import Trial
 from event_center.model import Event, Owed, Reason, Snapshot, Timer, Unhandled
 
 NOW = 1_000
@@ -385,24 +384,3 @@ def test_a_birth_that_can_not_set_its_timers_is_found_at_load() -> None:
     )
     with pytest.raises(DefinitionError, match=r":4:10 E303 the timers of a workflow"):
         parse(text)
-
-
-def test_history_remembers_what_is_left_in_the_same_step() -> None:
-    """A branch out of a state to the state's own history comes back to where it was, as in SCXML."""
-    machine = parse(
-        "machine: m\nversion: 1\ninitial: work\nperpetual: true\nstates:\n"
-        "  work:\n    initial: a\n    on: {again: {target: back, reenter: true}, rest: pause}\n"
-        "    states: {a: {on: {go: b}}, b: {}, back: {type: history}}\n"
-        "  pause: {on: {resume: back}}\n"
-    )
-    trial = Trial(machine)
-    for name, state in (
-        ("rest", "pause"),
-        ("resume", "a"),
-        ("go", "b"),
-        ("again", "b"),
-        ("rest", "pause"),
-        ("resume", "b"),
-    ):
-        assert trial.send(name) is None
-        assert trial.snapshot.state == state

@@ -1,0 +1,48 @@
+"""Callbacks that cancel the asyncio task they run in: that is their own affair, and ends nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import pytest
+
+from tests.engine.world import World
+
+MACHINE = """
+machine: m
+version: 1
+initial: new
+perpetual: true
+states:
+  new: {on: {begin: busy}}
+  busy: {entry: {do: work, retry: none}, on: {next: other}}
+  other: {on: {begin: busy}}
+"""
+
+
+@pytest.mark.parametrize("then", ["returns", "waits", "raises"])
+async def test_a_callback_that_cancels_itself(then: str) -> None:
+    """Its run ends as it says, and the runner goes on to the next one."""
+
+    async def work(workflow_id: str) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        if workflow_id == "a":
+            task.cancel()
+            if then == "waits":
+                await anyio.sleep_forever()
+            if then == "raises":
+                raise OSError("no disk")
+        return "next"
+
+    async with World((MACHINE, {"work": work})) as world:
+        for workflow_id in ("a", "b", "c"):
+            world.send(workflow_id, "begin")
+        await world.idle()
+        done = then == "returns"
+        assert world.state("a") == ("other" if done else "busy")
+        [told] = world.history("a", "run")
+        error = {"returns": None, "waits": "CancelledError", "raises": "OSError"}[then]
+        assert (told["outcome"], told.get("error")) == ("done" if done else "failed", error)
+        assert (world.state("b"), world.state("c")) == ("other", "other")
