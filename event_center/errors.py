@@ -213,5 +213,9 @@ class Interrupted(EventCenterError):
     """The run was ended by the center, not by its callback: the attempt does not count."""
 
 
+class Crashed(EventCenterError):
+    """A run was begun at takeover after takeover, and its process ended each time before the run did."""
+
+
 class InvariantError(EventCenterError):
     """A promise of this package does not hold inside this process. Please report it with the message."""

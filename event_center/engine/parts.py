@@ -20,6 +20,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
+from event_center.engine.quarantine import Door, Quarantine
 from event_center.engine.retention import Retention
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
@@ -60,6 +61,7 @@ class Parts:
         self.workflows = workflows = Workflows(f"shard {shard} of {where}")
         self._plan = plan
         self._runners, self._job_runners = runners, job_runners
+        door, job_door = Door(runners), Door(job_runners)
         self._watermarks: dict[str, int] = {}
         self.ledger = ledger = self._ledger(wake)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
@@ -76,10 +78,10 @@ class Parts:
             timers=timers,
             waiting=waiting,
             outbox=outbox,
-            runners=runners,
+            runners=door,
         )
         self.jobs = jobs = Jobs(
-            plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=job_runners
+            plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=job_door
         )
         self.effects = effects = Effects(
             plan,
@@ -89,8 +91,10 @@ class Parts:
             outbox=outbox,
             turn=turn,
             jobs=jobs,
-            runners=runners,
+            runners=door,
         )
+        doors = door, job_door
+        self.quarantine = Quarantine(workflows, ledger, turn=turn, doors=doors)
         turn.on_owed, turn.on_free, turn.on_jobs = effects.start_eager, effects.start, jobs.entered
         self._intake = Intake(
             plan,
@@ -184,9 +188,10 @@ class Parts:
         for run in list(self.workflows.jobs.values()):
             self._job_runners.cancel(run, Interrupted())
 
-    def resume(self) -> None:
-        """After a restore: everything that was under way goes on."""
+    def resume(self, *, crashed: bool) -> None:
+        """After a restore: what was under way goes on; `crashed`: not if it ends its process each time."""
         self.ledger.tick()
+        self.quarantine.shut(crashed=crashed)
         for workflow_id in list(self.workflows.mailboxes):
             snapshot = self._readable(workflow_id)
             if snapshot is not None:
@@ -195,9 +200,12 @@ class Parts:
         for workflow in list(self.workflows.by_id.values()):
             if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self.effects.start(workflow)
+        self.quarantine.begin()
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than one slice."""
+        if self.quarantine.active:
+            self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
         self.ledger.tick()
         for snapshot in again:

@@ -84,6 +84,8 @@ class Owner:
         """The restore under way: nobody waits for the end of one that came to nothing."""
         self._gone = asyncio.Event()
         self._lost: Exception | None = None
+        self._served = False
+        """Whether it was taken over before: then whoever ran what is owed is this process, and lives."""
         self._takeovers = Backoff()
         """Between takeovers; a settled cut makes it short again."""
         self._stop = Stop()
@@ -204,7 +206,8 @@ class Owner:
         self._parts = parts
         self._move(Phase.SERVING)
         log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.by_id))
-        parts.resume()
+        parts.resume(crashed=not self._served)
+        self._served = True
         self._stop.wake()
         self._on_room()
 
