@@ -27,6 +27,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
     ├── HeartbeatTimeout            a job was silent for longer than its `heartbeat`; a TimeoutError, too
+    ├── Crashed                     a run seems to end its process each time: kept as its failure
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
     └── InvariantError              this package is wrong: the daemon stops, loudly
 """

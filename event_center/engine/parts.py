@@ -20,7 +20,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.quarantine import Door, Quarantine
+from event_center.engine.quarantine import Quarantine
 from event_center.engine.retention import Retention
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
@@ -59,11 +59,10 @@ class Parts:
     ) -> None:
         self.shard, self.entry = shard, ShardEntry()
         self.workflows = workflows = Workflows(f"shard {shard} of {where}")
-        self._plan = plan
-        self._runners, self._job_runners = runners, job_runners
-        door, job_door = Door(runners), Door(job_runners)
+        self._plan, self._runners, self._job_runners = plan, runners, job_runners
         self._watermarks: dict[str, int] = {}
         self.ledger = ledger = self._ledger(wake)
+        self.quarantine = quarantine = Quarantine(workflows, ledger, runners, job_runners)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         self.retention = retention = Retention(plan, ledger, timers)
@@ -78,10 +77,17 @@ class Parts:
             timers=timers,
             waiting=waiting,
             outbox=outbox,
-            runners=door,
+            runners=quarantine.door,
         )
+        quarantine.turn = turn
         self.jobs = jobs = Jobs(
-            plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=job_door
+            plan,
+            workflows,
+            ledger,
+            timers=timers,
+            outbox=outbox,
+            turn=turn,
+            runners=quarantine.job_door,
         )
         self.effects = effects = Effects(
             plan,
@@ -91,10 +97,8 @@ class Parts:
             outbox=outbox,
             turn=turn,
             jobs=jobs,
-            runners=door,
+            runners=quarantine.door,
         )
-        doors = door, job_door
-        self.quarantine = Quarantine(workflows, ledger, turn=turn, doors=doors)
         turn.on_owed, turn.on_free, turn.on_jobs = effects.start_eager, effects.start, jobs.entered
         self._intake = Intake(
             plan,

@@ -66,13 +66,14 @@ class Door:
 class Quarantine:
     """Keeps the suspects of one shard apart after its takeover."""
 
-    def __init__(
-        self, workflows: Workflows, ledger: Ledger, *, turn: Turn, doors: tuple[Door, Door]
-    ) -> None:
+    turn: Turn
+    """Parks what has crashed; the parts put it there, because it has the doors before it is made."""
+
+    def __init__(self, workflows: Workflows, ledger: Ledger, runners: Pool, jobs: Pool) -> None:
         self._workflows = workflows
         self._ledger = ledger
-        self._turn = turn
-        self._doors = doors
+        self.door, self.job_door = Door(runners), Door(jobs)
+        self._doors = self.door, self.job_door
         self._crashed = False
         self._found: list[tuple[Door, Run]] = []
         self._suspects: deque[tuple[Door, Run]] = deque()
@@ -161,7 +162,7 @@ class Quarantine:
             snapshot.deciding_starts = count
             failure = failure_of(name, error, self._ledger.now_ms, attempt)
             where = run.callback.file_line
-            self._turn.failing.park(
+            self.turn.failing.park(
                 snapshot, hearing.event, hearing.item, failure, why="crashed", where=where
             )
             return
@@ -171,7 +172,7 @@ class Quarantine:
         failure = failure_of(name, error, self._ledger.now_ms, owed.attempt + 1)
         snapshot.failure = failure
         self._tell(run, failure.message)
-        self._turn.park(snapshot, "crashed", None)
+        self.turn.park(snapshot, "crashed", None)
         say_parked(snapshot, name, run.callback.file_line)
 
     def _tell(self, run: Run, message: str) -> None:

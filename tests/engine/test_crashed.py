@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Any
 
@@ -52,14 +51,14 @@ class Killer:
         self.calls[ctx.workflow_id] += 1
         self.under_way.add(ctx.workflow_id)
         try:
-            await asyncio.sleep(0.05)
+            await self.world.rest(0.05)
             if ctx.workflow_id in self.victims:
                 self.beside.append(frozenset(self.under_way - {ctx.workflow_id}))
                 process = PROCESS.get()
                 self.world.processes.remove(process)
                 process.crash()
-                await asyncio.sleep(3600)
-            await asyncio.sleep(1)
+                await self.world.rest(3600)
+            await self.world.rest(1)
         finally:
             self.under_way.discard(ctx.workflow_id)
         return self.after
