@@ -80,25 +80,8 @@ class Parts:
             runners=quarantine.door,
         )
         quarantine.turn = turn
-        self.jobs = jobs = Jobs(
-            plan,
-            workflows,
-            ledger,
-            timers=timers,
-            outbox=outbox,
-            turn=turn,
-            runners=quarantine.job_door,
-        )
-        self.effects = effects = Effects(
-            plan,
-            workflows,
-            ledger,
-            timers=timers,
-            outbox=outbox,
-            turn=turn,
-            jobs=jobs,
-            runners=quarantine.door,
-        )
+        self.effects = effects = self._effects(turn, outbox)
+        self.jobs = jobs = effects.jobs
         turn.on_owed, turn.on_free, turn.on_jobs = effects.start_eager, effects.start, jobs.entered
         self._intake = Intake(
             plan,
@@ -137,6 +120,28 @@ class Parts:
         )
         ledger.wake = wake
         return ledger
+
+    def _effects(self, turn: Turn, outbox: Outbox) -> Effects:
+        quarantine, timers = self.quarantine, self.timers
+        jobs = Jobs(
+            self._plan,
+            self.workflows,
+            self.ledger,
+            timers=timers,
+            outbox=outbox,
+            turn=turn,
+            runners=quarantine.job_door,
+        )
+        return Effects(
+            self._plan,
+            self.workflows,
+            self.ledger,
+            timers=timers,
+            outbox=outbox,
+            turn=turn,
+            jobs=jobs,
+            runners=quarantine.door,
+        )
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""

@@ -2,8 +2,8 @@
 Protections of the engine, each with a switch that turns it off: the audit must find out.
 
 `daemon.py --twin NAME` calls one of these before it opens its center. Nothing but crash tests may. Some
-break nothing by themselves (`second`, `again`, `late`, `cramped`, `impatient`, `called_back`): they make the trouble
-that a protection is for.
+break nothing by themselves (`second`, `again`, `late`, `cramped`, `called_back`): they make the trouble
+that a protection is for. One makes a test shorter (`impatient`).
 """
 
 from __future__ import annotations
