@@ -33,7 +33,18 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
-SLOW = ("bench/", "cli/", "crash/", "docs/test_documents.py", "kafka/", "scenarios/")
+SLOW = (
+    "app/test_supervisor.py",
+    "bench/",
+    "cli/",
+    "crash/",
+    "docs/test_documents.py",
+    "kafka/",
+    "log/test_sqlite_processes.py",
+    "plugins/test_stubs.py::test_the_types_find_a_misspelt_event",
+    "scenarios/",
+    "testing/test_pytest_plugin.py",
+)
 """Where tests start processes and brokers."""
 
 

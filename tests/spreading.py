@@ -14,10 +14,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = {
     "tests/bench/test_bench.py": "the broker that is measured",
+    "tests/docs/test_facts.py": "the names of the package, once read",
+    "tests/docs/test_shape.py": "the numbers, once counted",
     "tests/kafka/test_access.py": "the secured broker",
     "tests/kafka/test_commands.py": "one project on two logs",
     "tests/kafka/test_coordinator.py": "three nodes",
     "tests/kafka/test_permissions.py": "the secured broker",
+    "tests/test_architecture.py": "the trees of all files, once parsed",
 }
 """What the tests of a file share; nobody else in another process may change it meanwhile."""
 

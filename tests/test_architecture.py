@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,8 @@ SLEEPS = {
     "tests/bench/waiting.py": "callbacks that wait are what is measured",
     "tests/bench/kafka.py": "callbacks that wait, and a system that is idle between two events",
     "tests/bench/members.py": "a member that is killed, in real time",
+    "tests/bench/counters/faust_counter.py": "a callback that waits, in a peer's process",
+    "tests/bench/counters/quix_counter.py": "a callback that waits, in a peer's process",
 }
 """The files of the tests that may sleep, each with its reason."""
 
@@ -73,10 +76,18 @@ FORBIDDEN_WORDS = tuple(
 """Registries and paths of one machine; in parts, so that this file passes its own test."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _trees_go() -> Iterator[None]:
+    """What has been parsed for the tests of this file is in nobody's way after them."""
+    yield
+    _tree.cache_clear()
+
+
 def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 

@@ -18,7 +18,9 @@ from typing import Any
 import anyio
 import structlog
 
+from event_center.app.pulse import Pulse
 from event_center.app.settings import Settings, load_settings
+from event_center.app.systemd import Systemd
 from event_center.app.wiring import make_plan, open_log, wall_clock_ms
 from event_center.engine.member import Member
 from event_center.engine.plan import Plan
@@ -34,11 +36,14 @@ log = structlog.get_logger()
 class Center:
     """One daemon. Make it with `open`."""
 
-    def __init__(self, settings: Settings, log: Log, plan: Plan) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, plan: Plan, *, lock: DaemonLock | None = None
+    ) -> None:
         self.settings = settings
         self.log = log
         self._plan = plan
         self._member = Member(log, plan)
+        self._say = None if lock is None else lock.say
         self._stopping = anyio.Event()
 
     @classmethod
@@ -64,10 +69,11 @@ class Center:
         settings = _settings(config, overrides or {})
         plan = make_plan(settings)
         async with AsyncExitStack() as stack:
+            lock = None
             if settings.log.kind == "sqlite":
                 # On Kafka daemons share the work; the brokers see to it that each shard has one.
                 path, since = settings.under_root(settings.log.path), rfc3339(wall_clock_ms())
-                stack.enter_context(DaemonLock(path, since=since))
+                lock = stack.enter_context(DaemonLock(path, since=since))
             opened = await open_log(settings)
             stack.push_async_callback(opened.close)
             for bound in plan.bound.values():
@@ -75,7 +81,7 @@ class Center:
                     log.warning("plugin.unused", what=warning)
                 for lifespan in bound.lifespans:
                     await stack.enter_async_context(lifespan())
-            yield cls(settings, opened, plan)
+            yield cls(settings, opened, plan, lock=lock)
 
     async def run(self, *, until_idle: bool = False) -> None:
         """
@@ -90,13 +96,8 @@ class Center:
         """
         log.info("center.started", app=self._plan.app, machines=sorted(self._plan.machines))
         try:
-            async with anyio.create_task_group() as tasks:
-                await tasks.start(self._serve, name="member")
-                if until_idle:
-                    tasks.start_soon(self._stop_when_idle, name="until idle")
-                await self._stopping.wait()
-                await self._member.stop()
-                tasks.cancel_scope.cancel()
+            with Systemd() as systemd:
+                await self._run(systemd, until_idle=until_idle)
         except BaseExceptionGroup as group:
             raise _first(group) from group
         log.info("center.stopped", app=self._plan.app)
@@ -110,6 +111,19 @@ class Center:
             raise InvariantError(
                 "the member has ended, and nobody asked it to: start the daemon again"
             )
+
+    async def _run(self, systemd: Systemd, *, until_idle: bool) -> None:
+        shards = self._plan.home.shards
+        pulse = Pulse(self._member, shards=shards, say=self._say, systemd=systemd)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._serve, name="member")
+            tasks.start_soon(pulse.run, name="pulse")
+            if until_idle:
+                tasks.start_soon(self._stop_when_idle, name="until idle")
+            await self._stopping.wait()
+            pulse.stopping()
+            await self._member.stop()
+            tasks.cancel_scope.cancel()
 
     async def stop(self) -> None:
         """Stop the intake, finish or owe what runs, make the last cut and leave; `run` then ends."""
@@ -138,6 +152,11 @@ class Center:
     def lag(self) -> int:
         """Records that are not taken in yet, as far as the last fetches told."""
         return self._member.lag
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """The limits that are reached now, by name (docs/limits.md), and what waits because of each."""
+        return {one.limit: one.meaning for one in self._member.reached()}
 
     @property
     def totals(self) -> dict[str, int]:

@@ -52,7 +52,7 @@ class KeepHistory(Keep):
     )
 
 
-class Retention(Section):
+class RetentionSettings(Section):
     """What leaves the log by itself; dead letters and what is not consumed yet never do."""
 
     events: Keep = Field(
@@ -102,7 +102,9 @@ class LogSettings(Section):
         description="How long a write waits while another process holds the file: a duration from"
         " 1ms to 1h. Then nothing of it was written, and it is said so.",
     )
-    retention: Retention = Field(default=Retention(), description="What leaves the log by itself.")
+    retention: RetentionSettings = Field(
+        default=RetentionSettings(), description="What leaves the log by itself."
+    )
     kafka: KafkaSettings = Field(
         default=KafkaSettings(), description="Where the cluster is, if `kind` is `kafka`."
     )

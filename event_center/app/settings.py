@@ -81,6 +81,12 @@ class EngineSettings(Section):
         description="Events that may wait for one workflow, in the log. A workflow that is stuck"
         " stops growing there: its later events become dead letters.",
     )
+    waiting_bytes: Bytes = Field(
+        default=256 * 1024**2,
+        description="What the events that wait in one shard may weigh, whatever they wait for, before it"
+        " takes in no more: a size. It bounds memory; until some are decided or discarded its other"
+        " workflows wait too.",
+    )
     max_held: Limit = Field(
         default=100,
         description="Events that are held for one workflow that does not exist yet. It bounds what a"

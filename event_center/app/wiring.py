@@ -23,11 +23,13 @@ from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
 from event_center.errors import ConfigurationError
+from event_center.log import kafka as kafka_log
+from event_center.log import sqlite as sqlite_log
 from event_center.log.detail import Use
-from event_center.log.kafka import MAX_EVENT_BYTES, KafkaOptions, open_kafka
+from event_center.log.kafka import KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
-from event_center.log.sqlite import Retention, open_sqlite
+from event_center.log.sqlite import Retention, Rule, open_sqlite
 from event_center.machine import Machine
 from event_center.machine.spelling import hint
 from event_center.plugins.callbacks import Callbacks
@@ -36,17 +38,9 @@ from event_center.plugins.listening import listeners_of
 from event_center.plugins.registry import Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
-MAX_BLOB_BYTES = 512 * 1024**2
-"""
-What a record on SQLite may have: half of what one value can be there, as headers and names come on
-top.
-"""
-Kept = Mapping[str, tuple[float | None, int | None]]
-"""How long each topic keeps its records, in seconds, and how many bytes; None has no limit."""
-
 
 def wall_clock_ms() -> int:
-    """Milliseconds since the Unix epoch, by this machine's clock: the one place that asks it."""
+    """Milliseconds since the Unix epoch, by this machine's clock: the one that a center is given."""
     return time.time_ns() // 1_000_000
 
 
@@ -110,9 +104,9 @@ async def reach_log(
     """
     own = own_topics(settings)
     keep = settings.log.retention
-    history = (keep.history.max_age, keep.history.max_bytes)
+    history = Rule(keep.history.max_age, keep.history.max_bytes)
     rules = dict.fromkeys([own.history, *settings.publish.topics], history)
-    rules |= dict.fromkeys(_consumed(settings), (keep.events.max_age, keep.events.max_bytes))
+    rules |= dict.fromkeys(_consumed(settings), Rule(keep.events.max_age, keep.events.max_bytes))
     if settings.log.kind == "kafka":
         options = _kafka_options(settings, rules, clock, wait_s)
         partitioner = PARTITIONERS[settings.engine.partitioner]
@@ -165,7 +159,9 @@ def _consumed(settings: Settings) -> list[str]:
     return [own.inbox, own.commands, *settings.topics]
 
 
-async def _open_sqlite(settings: Settings, rules: Kept, clock: Callable[[], int]) -> Log:
+async def _open_sqlite(
+    settings: Settings, rules: Mapping[str, Rule], clock: Callable[[], int]
+) -> Log:
     return await open_sqlite(
         settings.under_root(settings.log.path),
         clock=clock,
@@ -178,7 +174,7 @@ async def _open_sqlite(settings: Settings, rules: Kept, clock: Callable[[], int]
 
 
 def _kafka_options(
-    settings: Settings, rules: Kept, clock: Callable[[], int], wait_s: float
+    settings: Settings, rules: Mapping[str, Rule], clock: Callable[[], int], wait_s: float
 ) -> KafkaOptions:
     kafka = settings.log.kafka
     kept = {name: _kept(*rule, settings.log.partitions) for name, rule in rules.items()}
@@ -334,6 +330,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         clock=clock,
         limits=EngineLimits(
             max_waiting=settings.engine.max_waiting,
+            waiting_bytes=settings.engine.waiting_bytes,
             max_held=settings.engine.max_held,
             max_held_in_shard=settings.engine.max_held_in_shard,
             keep_finished_ms=None if keep_s is None else round(keep_s * 1000),
@@ -342,7 +339,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
-            record_bytes=MAX_EVENT_BYTES if kafka else MAX_BLOB_BYTES,
+            record_bytes=kafka_log.MAX_EVENT_BYTES if kafka else sqlite_log.MAX_EVENT_BYTES,
             warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,

@@ -20,9 +20,11 @@ from event_center.cli import (
     comparing,
     drawing,
     exchanging,
+    keeping,
     letters,
     looking,
     migrating,
+    probing,
     publishing,
     repairing,
     running,
@@ -76,6 +78,7 @@ app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)
 app.command("show", rich_help_panel=LOOK)(looking.show)
 app.command("history", rich_help_panel=LOOK)(looking.history)
+app.command("health", rich_help_panel=LOOK)(probing.health)
 app.command("stats", rich_help_panel=LOOK)(looking.stats)
 app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
 app.command("resume", rich_help_panel=REPAIR)(repairing.resume)
@@ -85,6 +88,8 @@ app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
 app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
 app.command("forget", rich_help_panel=REPAIR)(repairing.forget)
 app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
+app.command("backup", rich_help_panel=ARRANGE)(keeping.backup)
+app.command("restore", rich_help_panel=ARRANGE)(keeping.restore)
 app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)
 app.add_typer(topics.topics, name="topics", rich_help_panel=ARRANGE)
 

@@ -3,7 +3,8 @@ The command `check`: everything that `run` would refuse, found without running, 
 once.
 
 Settings, machines, plugins, the machines' own tests and the rules of topics, in this order; each
-problem with the place where it is to be mended. It opens no log, but imports the plugins.
+problem with the place where it is to be mended. It opens no log, but imports the plugins; with
+`--log` it checks the log instead.
 `app.wiring` has the next step.
 """
 
@@ -21,6 +22,7 @@ from event_center.app.settings import Settings
 from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.annotations import Found, github, sarif
 from event_center.cli.exits import Exit
+from event_center.cli.keeping import check_log
 from event_center.cli.options import AsJson, Config
 from event_center.cli.output import Output
 from event_center.cli.session import Where
@@ -194,6 +196,13 @@ def check(
         bool,
         typer.Option(help="Say as well what could not be decided about guards."),
     ] = False,
+    log: Annotated[
+        bool,
+        typer.Option(
+            "--log",
+            help="Check the log instead: its file, and that all in it can be read and adds up.",
+        ),
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -202,6 +211,9 @@ def check(
     output, found = Output(as_json=form in {Form.JSON, Form.SARIF}), _Check()
     if explain is not None:
         _explain(output, explain)
+        return
+    if log:
+        check_log(output, Where(config, None))
         return
     found.all(Where(config, None), machines or [])
     if not verbose:

@@ -47,7 +47,7 @@ def export(
     ] = Language.XSTATE,
     config: Config = None,
 ) -> None:
-    """Write a machine in the language of another tool; what that does nothing about goes to stderr."""
+    """Write a machine in the language of another tool; what it has no word for goes to stderr."""
     output, where = Output(as_json=False), Where(config, None)
 
     async def work() -> Exit:

@@ -43,7 +43,7 @@ def _place(text: str) -> Any:
     return int(partition or 0), int(offset)
 
 
-Place = Annotated[
+LetterPlace = Annotated[
     Any,
     typer.Argument(
         parser=_place,
@@ -71,13 +71,8 @@ def list_(
 
 
 async def _list(output: Output, workflow_id: str | None, limit: int, session: Session) -> Exit:
-    found = [
-        letter
-        async for letter in client.letters(session.log, session.app)
-        if workflow_id in {None, letter.workflow_id}
-    ]
-    found.sort(key=lambda letter: letter.at_ms)
-    rows = [await _row(letter, session) for letter in found[-limit:]]
+    newest, count = await client.newest_letters(session.log, session.app, limit, workflow_id)
+    rows = [await _row(letter, session) for letter in newest]
     if output.as_json:
         output.json(rows)
         return Exit.OK
@@ -96,8 +91,8 @@ async def _list(output: Output, workflow_id: str | None, limit: int, session: Se
         "message",
     )
     output.table([n.upper() for n in names], ([row[name] for name in names] for row in rows))
-    if len(found) > len(rows):
-        output.note(f"the newest {len(rows)} of {len(found)} letters; --limit shows more")
+    if count > len(rows):
+        output.note(f"the newest {len(rows)} of {count} letters; --limit shows more")
     return Exit.OK
 
 
@@ -125,7 +120,7 @@ async def _row(letter: Letter, session: Session) -> dict[str, Any]:
 
 @dead_letters.command("show")
 def show(
-    place: Place, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
+    place: LetterPlace, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
 ) -> None:
     """Show one dead letter with the bytes of its event."""
     output = Output(as_json=as_json)
@@ -162,7 +157,7 @@ def _no_letter(output: Output, place: tuple[int, int]) -> Exit:
 
 @dead_letters.command("replay")
 def replay(
-    place: Place,
+    place: LetterPlace,
     *,
     dry_run: DryRun = False,
     wait: Wait = WAIT,
@@ -214,7 +209,7 @@ async def _closed(output: Output, letter: Letter, within_s: float, session: Sess
 
 @dead_letters.command("discard")
 def discard(
-    place: Place,
+    place: LetterPlace,
     *,
     dry_run: DryRun = False,
     wait: Wait = WAIT,

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from event_center.app.health import daemon_of
 from event_center.app.wiring import wall_clock_ms
 from event_center.cli.exits import Exit
 from event_center.cli.options import AsJson, Config, Id, LogPath, duration
@@ -221,10 +222,23 @@ def stats(*, config: Config = None, log: LogPath = None, as_json: AsJson = False
 
 async def _stats(output: Output, session: Session) -> Exit:
     counted = await stats_of(session.log, session.app)
+    holder = daemon_of(session.settings)
+    said = holder.said if holder is not None and holder.alive else None
     if output.as_json:
-        output.json(counted)
-    else:
-        print_stats(output, counted)
+        # None: nobody tells, since no daemon runs, or the log is on Kafka and they run elsewhere.
+        told = {
+            name: None if said is None else said.get(name, []) for name in ("limits", "blocked")
+        }
+        output.json(counted | told)
+        return Exit.OK
+    print_stats(output, counted)
+    for one in (said or {}).get("limits", ()):
+        where = "" if one["shard"] is None else f", shard {one['shard']}"
+        output.say(f"\nat its limit {one['limit']}{where}: {one['meaning']}", style="yellow")
+    for one in (said or {}).get("blocked", ()):
+        who = one["plugin"] or "no plugin"
+        line = f"\nevent loop kept for {one['blocked_s']} s by {who}, {one['where']} ({one['at']})"
+        output.say(line, style="yellow")
     return Exit.OK
 
 

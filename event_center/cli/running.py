@@ -87,10 +87,10 @@ def run(
     if child is not None:
         perform(output, partial(_run_child, where, child, wait), fast=True)
         return
-    perform(output, partial(_run, output, where, Wish(processes, until_idle, wait)), fast=True)
+    perform(output, partial(_run, output, where, Options(processes, until_idle, wait)), fast=True)
 
 
-class Wish(NamedTuple):
+class Options(NamedTuple):
     """What the command line asks of `run`; None does not ask."""
 
     processes: int | None
@@ -98,14 +98,14 @@ class Wish(NamedTuple):
     wait: str | None
 
 
-async def _run(output: Output, where: Where, wish: Wish) -> Exit:
-    settings = where.settings(wish.wait)
-    count = wish.processes or settings.engine.processes
+async def _run(output: Output, where: Where, options: Options) -> Exit:
+    settings = where.settings(options.wait)
+    count = options.processes or settings.engine.processes
     check_shareable(settings, count)
     set_up_logging(settings.logging)
     if count > 1:
-        return await _supervise(output, where, wish._replace(processes=count))
-    return await _run_alone(output, settings, wish.until_idle)
+        return await _supervise(output, where, options._replace(processes=count))
+    return await _run_alone(output, settings, options.until_idle)
 
 
 async def _run_alone(output: Output, settings: Settings, until_idle: bool) -> Exit:
@@ -140,24 +140,24 @@ async def _run_child(where: Where, number: int, wait: str | None) -> Exit:
     return Exit.OK if finished else Exit.PARTLY
 
 
-async def _supervise(output: Output, where: Where, wish: Wish) -> Exit:
+async def _supervise(output: Output, where: Where, options: Options) -> Exit:
     """Centers in processes of their own, which run this command anew."""
-    settings = where.settings(wish.wait)
+    settings = where.settings(options.wait)
     command = [sys.executable, "-m", "event_center", "run"]
     for option, path in (("--config", where.config), ("--log", where.log)):
         command += [] if path is None else [option, str(path)]
-    command += [] if wish.wait is None else ["--wait", wish.wait]
+    command += [] if options.wait is None else ["--wait", options.wait]
     supervisor = Supervisor(
         command,
-        wish.processes or settings.engine.processes,
+        options.processes or settings.engine.processes,
         shards=settings.log.partitions,
         tempo=Tempo(grace_s=settings.engine.grace),
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_pass_on_signals, supervisor, name="signals")
-        code = await supervisor.run(until_idle=wish.until_idle)
+        code = await supervisor.run(until_idle=options.until_idle)
         tasks.cancel_scope.cancel()
-    if wish.until_idle and code == Exit.OK:
+    if options.until_idle and code == Exit.OK:
         async with opened(where) as session:
             await _sum_up(output, session.log, settings)
     return Exit(code) if code in set(Exit) else Exit.INTERNAL

@@ -9,6 +9,7 @@ when to do which.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from heapq import heappop, heappush
 
 from event_center.client.app import App
 from event_center.client.commands import make_command
@@ -29,6 +30,30 @@ async def letters(log: Log, app: App) -> AsyncIterator[Letter]:
         async for batch in log.read(app.dead_letters, partition):
             for record in batch:
                 yield wire.read(app.dead_letters, partition, record)
+
+
+async def newest_letters(
+    log: Log, app: App, limit: int, workflow_id: str | None = None
+) -> tuple[list[Letter], int]:
+    """
+    The newest letters, oldest first; and how many there are. No more than these are ever held.
+
+    Args:
+        log: where the app is.
+        app: whose letters.
+        limit: so many at most.
+        workflow_id: only letters of this workflow.
+    """
+    newest: list[tuple[int, int, Letter]] = []
+    count = 0
+    async for letter in letters(log, app):
+        if workflow_id in {None, letter.workflow_id}:
+            # The count keeps those of one moment in their order, and letters are never compared.
+            heappush(newest, (letter.at_ms, count, letter))
+            count += 1
+            if len(newest) > limit:
+                heappop(newest)
+    return [letter for *_, letter in sorted(newest)], count
 
 
 async def find_letter(log: Log, app: App, place: tuple[int, int]) -> Letter | None:

@@ -17,7 +17,7 @@ from event_center.engine.intake import IDS, id_hash
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
-from event_center.engine.retention import Retention
+from event_center.engine.removal import Removal
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
@@ -66,7 +66,7 @@ class Commands:
         turn: Turn,
         effects: Effects,
         runners: Runners,
-        retention: Retention,
+        removal: Removal,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
@@ -78,7 +78,7 @@ class Commands:
         self._effects = effects
         self._jobs = effects.jobs
         self._runners = runners
-        self._retention = retention
+        self._removal = removal
         self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {
             Verb.PAUSE: self._pause,
             Verb.RESUME: self._resume,
@@ -131,7 +131,7 @@ class Commands:
         misfit = self._verbs[command.verb](snapshot, command, position)
         self._tell(snapshot, command, position, misfit)
         if command.verb is Verb.FORGET and not misfit:
-            self._retention.remove(snapshot, "forgotten")
+            self._removal.remove(snapshot, "forgotten")
             return
         self._turn.advance(snapshot)
         self._effects.start(snapshot)

@@ -38,6 +38,8 @@ class Cutting:
         """Called with each cut that is durable; None: nobody listens."""
         self.under_way = False
         """A cut is built and nobody has heard yet how its commit ended."""
+        self.refused = ""
+        """Why the log did not take the cut that is under way; empty: nothing is wrong."""
         self.wider = False
         """A topic has more partitions than the gate was opened for."""
 
@@ -99,6 +101,8 @@ class Cutting:
             except NotCommitted as error:
                 if self._stop.late:
                     raise
+                self.refused = str(error)
                 await backoff.wait("cut.not_committed", error, shard=parts.shard)
             else:
+                self.refused = ""
                 return

@@ -5,6 +5,7 @@ A run starts once the cut that owes it is durable (an eager one with its accept)
 workflow. Its result is decided in the cut that marks it done, so that after a crash either both are
 there or the run happens again with the same key. Attempts are counted in the snapshot.
 
+`cutting` starts what a cut has made durable, `turn` the eager ones; `run` says how each ended.
 A run's numbered steps are those of `run`; its third, decided, is the end of `_decided` here.
 """
 

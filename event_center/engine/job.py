@@ -23,11 +23,11 @@ Characters of the last heartbeat's details that the error of a silent attempt qu
 the snapshot.
 """
 
-Place = tuple[str, str]
+JobKey = tuple[str, str]
 """A workflow and the name of one of its jobs."""
 
 
-class Ending(Protocol):
+class JobEnds(Protocol):
     """Who hears of the end of a job: its shard's `jobs`."""
 
     def ended(self, run: JobRun, value: Any, error: BaseException | None) -> None:
@@ -59,7 +59,7 @@ class JobRun(Run):
     )
 
     context: JobContext
-    jobs: Ending
+    jobs: JobEnds
     owed: Owed
     snapshot: Snapshot
     submitted_ms: int
@@ -83,7 +83,7 @@ class JobRun(Run):
         """When it began, by the same clock, known once its first limit is over."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> JobKey:
         """Whose job it is, and which."""
         return self.context.workflow_id, self.owed.name
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from event_center.engine.attempt import CRASHED, anew, delay_ms, failure_of, has_failed
 from event_center.engine.failing import error_event, say_failed, say_parked
-from event_center.engine.job import AskingJobRun, JobRun, Place
+from event_center.engine.job import AskingJobRun, JobKey, JobRun
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
@@ -59,9 +59,9 @@ class Jobs:
         self._outbox = outbox
         self._turn = turn
         self._runners = runners
-        self._ended: dict[Place, JobRun] = {}
+        self._ended: dict[JobKey, JobRun] = {}
         """Those whose end waits for its turn."""
-        self.waiting: set[Place] = set()
+        self.waiting: set[JobKey] = set()
         """Those that wait for their next attempt."""
 
     # -- entering and leaving --------------------------------------------------------------------
@@ -93,7 +93,7 @@ class Jobs:
         snapshot.jobs = kept
         forget(snapshot)
 
-    def _leave(self, place: Place) -> None:
+    def _leave(self, place: JobKey) -> None:
         self.waiting.discard(place)
         ended, run = self._ended.pop(place, None), self._workflows.jobs.get(place)
         if ended is not None:

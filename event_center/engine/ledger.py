@@ -37,6 +37,8 @@ from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 
+ENTRY_BYTES = 500
+"""What a waiting record takes in memory beside its value: some objects, and its key."""
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
 
@@ -69,6 +71,8 @@ class Ledger:
         """Called when something happened outside the intake: there is something to cut."""
         self.on_end: Callable[[Snapshot], None] = lambda _: None
         """Called when all of a finished workflow is over."""
+        self.waiting_bytes = 0
+        """What the records that wait weigh; all of them are in memory."""
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
         self._workflows = workflows
@@ -117,33 +121,16 @@ class Ledger:
         """An event moved its workflow, which is already as it is afterwards."""
         entry = self.entry
         entry.transitions += 1
-        workflow_id, offset = snapshot.workflow_id, event.offset
-        self.dirty[workflow_id] = snapshot
-        if offset >= 0:
+        self.dirty[snapshot.workflow_id] = snapshot
+        if event.offset >= 0:
             entry.outcomes["applied"] += 1
-            origin = f"{event.topic}/{event.partition}/{offset}"
-            data = {  # one display: a dict that grows by single keys is made anew on its way
-                "machine": snapshot.machine,
-                "version": snapshot.version,
-                "seq": snapshot.seq,
-                "event": event.name,
-                "topic": event.topic,
-                "partition": event.partition,
-                "offset": offset,
-                "from": before,
-                "to": snapshot.state,
-                "outcome": "applied",
-            }
-            if event.id is not None:
-                data["event_id"] = event.id
-        else:
-            origin = event.topic
-            data = self._about(snapshot, event)
-            data |= {"from": before, "to": snapshot.state, "outcome": "applied"}
+            self.records.append(self._writer.applied(snapshot, event, before, self.now_ms))
+            return
+        data = self._about(snapshot, event)
+        data |= {"from": before, "to": snapshot.state, "outcome": "applied"}
         if snapshot.result is not None:
             data["result"] = snapshot.result
-        record = self._writer.record(kind, workflow_id, origin, self.now_ms, data)
-        self.records.append(record)
+        self.tell(kind, snapshot.workflow_id, event.topic, data)
 
     def _about(self, snapshot: Snapshot, event: Event) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -205,6 +192,7 @@ class Ledger:
     def wait(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits from now on; the next cut writes it if it still does."""
         self.entry.waiting[self._cause(snapshot, item)] += 1
+        self.waiting_bytes += weight(item)
         self._unwritten.append((snapshot, item))
         self.dirty[snapshot.workflow_id] = snapshot
 
@@ -213,6 +201,7 @@ class Ledger:
         if item.record is None or item.gone:
             return
         self.entry.waiting[self._cause(snapshot, item)] -= 1
+        self.waiting_bytes -= weight(item)
         item.gone = True
         if item.number >= 0:
             self._removed.append(waiting_key(snapshot.workflow_id, item.number))
@@ -348,3 +337,8 @@ class Ledger:
                 f"waiting {entry.waiting}"
             )
             raise InvariantError(msg)
+
+
+def weight(item: Waiting) -> int:
+    """The bytes of a waiting record, and something for being one."""
+    return 0 if item.record is None else len(item.record.value or b"") + ENTRY_BYTES

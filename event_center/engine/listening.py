@@ -80,7 +80,7 @@ async def _tell(listener: Listener, notice: Notice) -> None:
     try:
         with anyio.fail_after(LIMIT_S):
             await listener.function(notice)
-    except BaseException as error:
+    except BaseException as error:  # user code: nothing depends on it
         if anyio.current_effective_deadline() == -math.inf:
             raise  # the process stops
         failure = failure_of("listener", error, 0, 1)

@@ -14,12 +14,13 @@ import structlog
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.kept import KeptShards
+from event_center.engine.limits import Reached, of_process
 from event_center.engine.listening import Listening
 from event_center.engine.plan import Plan
 from event_center.engine.run import Runners
 from event_center.engine.shard import Owner
 from event_center.engine.topics import Sizes, check_same
-from event_center.engine.watchdog import watched
+from event_center.engine.watchdog import Blocks, watched
 from event_center.errors import LogUnavailable, NotCommitted, Unknown, UnknownTopic
 from event_center.log.port import Assigned, Batch, Change, Group, Log, Lost
 from event_center.model import Shard, Token
@@ -58,6 +59,8 @@ class Member:
         self._held_back = False
         """The fetch under way leaves records of some shards where they are."""
         self.owners: dict[Shard, Owner] = {}
+        self.blocks = Blocks(plan.clock)
+        """What has kept the event loop."""
         self._kept = KeptShards(plan.limits.kept_bytes)
         self._listening: Listening | None = None
         if plan.listeners:
@@ -74,7 +77,7 @@ class Member:
             return
         self._group = group
         try:
-            with watched(self._log.session_timeout_s):
+            with watched(self._log.session_timeout_s, self.blocks):
                 await self._serve(group, task_status)
         finally:
             with anyio.CancelScope(shield=True):
@@ -156,6 +159,15 @@ class Member:
     def lag(self) -> int:
         """Records not taken in yet, as far as the last batches told."""
         return sum(owner.lag for owner in self.owners.values())
+
+    def reached(self) -> list[Reached]:
+        """The limits that are reached now: why events of this process wait, or are refused."""
+        if self._runners is None or self._job_runners is None:
+            return []
+        owners = list(self.owners.values())
+        limits = self._plan.limits
+        found = of_process(limits, self._waiting(), self._runners, self._job_runners)
+        return found + [one for owner in owners for one in owner.reached()]
 
     # -- the group -----------------------------------------------------------------------------
 
@@ -272,13 +284,15 @@ class Member:
     def _paused(self) -> list[Shard]:
         """The shards that can take commands only: full ones, or all while too much waits."""
         owners = self.owners.values()
-        waiting = sum(owner.waiting for owner in owners)
-        if self._runners is not None:
-            waiting += self._runners.queued
-        crowded = waiting >= self._plan.limits.mailbox
+        crowded = self._waiting() >= self._plan.limits.mailbox
         paused = [owner.shard for owner in owners if crowded or owner.full]
         self._held_back = bool(paused)
         return paused
+
+    def _waiting(self) -> int:
+        """Events that wait in this process for their turn, and runs that wait for a runner."""
+        waiting = sum(owner.waiting for owner in self.owners.values())
+        return waiting if self._runners is None else waiting + self._runners.queued
 
     def _room(self) -> None:
         """A shard was opened or has made a cut: what was held back may be taken now."""

@@ -17,10 +17,9 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError
-from event_center.machine.decision import Emitted
+from event_center.machine.decision import Emission
 from event_center.model import RESERVED, Event, Json, Outgoing, Snapshot
-from event_center.plugins.context import Context
-from event_center.plugins.context import Emitted as Sent
+from event_center.plugins.context import Context, Emitted
 from event_center.plugins.signatures import checked_result
 from event_center.wire.envelope import inbox_record
 
@@ -99,7 +98,7 @@ class Outbox:
                 self._ledger.records.append(Outgoing(topic, key, value, headers))
 
     def declared(
-        self, snapshot: Snapshot, event: Event, emits: tuple[Emitted, ...]
+        self, snapshot: Snapshot, event: Event, emits: tuple[Emission, ...]
     ) -> list[Outgoing]:
         """
         The records of what a transition emits by itself, made before its accept, which can not fail.
@@ -151,7 +150,7 @@ def _keep_sent(context: Context, max_bytes: int) -> None:
         for one in context.emitted:
             sent = orjson.dumps(tuple(one))
             _check_size(len(sent), max_bytes, f"the event {one.event!r} that was emitted")
-            kept.append(Sent._make(orjson.loads(sent)))
+            kept.append(Emitted._make(orjson.loads(sent)))
         context.emitted = kept
     for published in context.published or ():
         orjson.dumps([name for name, _ in published.headers])

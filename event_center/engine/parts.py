@@ -21,7 +21,7 @@ from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.quarantine import Quarantine
-from event_center.engine.retention import Retention
+from event_center.engine.removal import Removal
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
@@ -65,7 +65,7 @@ class Parts:
         self.quarantine = quarantine = Quarantine(workflows, ledger, runners, job_runners)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
-        self.retention = retention = Retention(plan, ledger, timers)
+        self.removal = removal = Removal(plan, ledger, timers)
         letters, outbox = Letters(plan, ledger), Outbox(ledger, plan)
         self._holds = holds = Holds(plan, workflows, ledger, letters=letters, timers=timers)
         waiting = WaitingRoom(plan, workflows, ledger)
@@ -104,7 +104,7 @@ class Parts:
             turn=turn,
             effects=effects,
             runners=runners,
-            retention=retention,
+            removal=removal,
         )
 
     def _ledger(self, wake: Callable[[], None]) -> Ledger:
@@ -239,7 +239,7 @@ class Parts:
                 self.effects.start(snapshot)
             if (
                 any(timer.due_ms <= now_ms for timer in snapshot.timers)
-                or self.retention.due(snapshot, now_ms)  # else it is armed for later already
+                or self.removal.due(snapshot, now_ms)  # else it is armed for later already
             ):
                 timed.append(workflow_id)
         return timed
@@ -272,8 +272,8 @@ class Parts:
             if snapshot.status is Status.EXPECTED:
                 self._holds.expire(snapshot, now)
                 continue
-            if self.retention.due(snapshot, now):
-                self.retention.remove(snapshot, "retention")
+            if self.removal.due(snapshot, now):
+                self.removal.remove(snapshot, "retention")
                 continue
             for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):
                 if timer.due_ms <= now and timer in snapshot.timers:

@@ -37,6 +37,8 @@ class EngineLimits:
 
     max_waiting: int = 10_000
     """Waiting events of one workflow; later ones are dead-lettered in sequence."""
+    waiting_bytes: int = 256 * 1024**2
+    """Events that wait in one shard, whatever for, before its intake pauses."""
     max_held: int = 100
     """Events that are held for one workflow that does not exist yet."""
     max_held_in_shard: int = 10_000
@@ -50,7 +52,7 @@ class EngineLimits:
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000
     """Records that a shard may take in before a cut covers them."""
-    record_bytes: int = 512 * 1024**2
+    record_bytes: int = 64 * 1024**2
     """What the log can hold of one record that callbacks send, or that is forwarded."""
     warm: int = 20_000
     """Workflows that stay decoded after their last event: these, and up to as many before them."""

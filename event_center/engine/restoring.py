@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import structlog
 
+from event_center.engine.ledger import weight
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.waiting import timer_item
@@ -103,13 +104,14 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
     try:
         head = wire.peek(value)
         if head.needs == "e" and not waiting:
-            parts.retention.restored(workflow_id, head.due_ms)
+            parts.removal.restored(workflow_id, head.due_ms)
             return
         if head.needs == "t" and head.status != Status.RETRYING and not waiting:
             parts.timers.due(workflow_id, head.due_ms)
             return
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting))
+        parts.ledger.waiting_bytes += sum(map(weight, items))
     except FormatError as error:
         parts.workflows.by_id[workflow_id] = value
         _stands_still(workflow_id, parts, error)

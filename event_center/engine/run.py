@@ -151,6 +151,16 @@ class Runners:
         """Runs that wait for a runner."""
         return len(self._queue)
 
+    @property
+    def full(self) -> bool:
+        """Whether runs wait because as many are under way as may be."""
+        return bool(self._queue) and self._count >= self._limit
+
+    @property
+    def without_thread(self) -> int:
+        """Runs of plain functions that wait for a thread."""
+        return self._threads.waiting
+
     def submit(self, run: Run) -> None:
         """Start the run as soon as a runner is free; it may end before the caller's next await does."""
         self._queue.append(run)

@@ -24,6 +24,7 @@ import structlog
 from event_center.engine.backoff import Backoff
 from event_center.engine.cutting import Cutting
 from event_center.engine.kept import KeptShards
+from event_center.engine.limits import Reached, of_shard, untaken
 from event_center.engine.parts import Parts
 from event_center.engine.phase import Phase
 from event_center.engine.plan import Plan
@@ -86,6 +87,8 @@ class Owner:
         self._lost: Exception | None = None
         self._served = False
         """Whether it was taken over before: then whoever ran what is owed is this process, and lives."""
+        self._trouble = ""
+        """Why the shard is to be taken over again; empty while it is served."""
         self._takeovers = Backoff()
         """Between takeovers; a settled cut makes it short again."""
         self._stop = Stop()
@@ -169,6 +172,7 @@ class Owner:
         delay = max(self._takeovers.next_s(), FENCED_S if isinstance(error, Fenced) else 0.0)
         told = {"kind": type(error).__name__, "again_in_s": delay}
         log.warning("shard.lease_lost", shard=self.shard, error=str(error), **told)
+        self._trouble = str(error)
         self._discard()
         self._lost = None
         self._move(Phase.RESTORING)
@@ -203,7 +207,7 @@ class Owner:
                 await self._restore(lease, parts)
         if self._over:
             return
-        self._parts = parts
+        self._parts, self._trouble = parts, ""
         self._move(Phase.SERVING)
         log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.by_id))
         parts.resume(crashed=not self._served)
@@ -233,8 +237,11 @@ class Owner:
     @property
     def full(self) -> bool:
         """Whether only commands should be handed in until a cut or a callback has made room."""
-        parts = self._parts
-        return parts is not None and parts.ledger.taken >= self._plan.limits.cut_records
+        parts, limits = self._parts, self._plan.limits
+        return parts is not None and (
+            parts.ledger.taken >= limits.cut_records
+            or parts.ledger.waiting_bytes >= limits.waiting_bytes
+        )
 
     @property
     def waiting(self) -> int:
@@ -245,6 +252,12 @@ class Owner:
     def lag(self) -> int:
         """Records between what was taken in and the last watermarks seen."""
         return 0 if self._parts is None else self._parts.lag()
+
+    def reached(self) -> list[Reached]:
+        """The limits of this shard that are reached now."""
+        if self._parts is None:
+            return [untaken(self.shard, self._trouble)] if self._trouble else []
+        return of_shard(self._plan.limits, self._parts, self._cutting.refused)
 
     def totals(self) -> dict[str, int]:
         """Records by outcome, and `read` and `waiting`, as of now."""

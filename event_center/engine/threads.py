@@ -20,12 +20,18 @@ class Threads:
     """At most `limit` threads at once; a thread per call."""
 
     def __init__(self, limit: int) -> None:
+        self.waiting = 0
+        """Calls that wait for a thread."""
         self._free = asyncio.Semaphore(limit)
         self._loop = asyncio.get_running_loop()
 
     async def slot(self) -> None:
         """Wait until a thread may start; `call` has to be awaited next."""
-        await self._free.acquire()
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """Call the function, which must not raise, in a thread; a caller that is cancelled leaves it."""

@@ -114,7 +114,8 @@ class Chart:
             return None
         meant = self._meant(target, memory)
         compound = self.states[source].kind is Kind.COMPOUND
-        inside = all(one == source or self.within(one, source) for one in meant)
+        # A history state that means the source itself leads out of it, and in again.
+        inside = target == source or all(self.within(one, source) for one in meant)
         if compound and inside and not reenter:
             return source
         for around in self.above[source]:
@@ -190,10 +191,12 @@ class Chart:
                         found[child] = BETWEEN.join(own)
         return found
 
-    def completed(self, entered: Iterable[str], active: set[str]) -> tuple[str, ...]:
-        """The states that are done, because a final state inside of them was entered."""
+    def completed(self, entered: Iterable[str], stayed: Iterable[str]) -> tuple[str, ...]:
+        """The states that are done by entering these, in the order in which they become it."""
         found: dict[str, None] = {}
+        active = set(stayed)
         for name in entered:
+            active.add(name)
             parent = self.states[name].parent
             if self.states[name].final and parent is not None:
                 found[parent] = None

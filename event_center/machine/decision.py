@@ -58,7 +58,7 @@ class Action(NamedTuple):
     """Entry only: start with the accept, before the transition is durable."""
 
 
-class Emitted(NamedTuple):
+class Emission(NamedTuple):
     """An event that a transition sends out, worked out."""
 
     event: str
@@ -96,7 +96,7 @@ class Transition:
         result: Result | None = None,
         left: frozenset[str] | None = None,
         memory: dict[str, str] | None = None,
-        emits: tuple[Emitted, ...] = (),
+        emits: tuple[Emission, ...] = (),
         jobs: tuple[str, ...] | None = None,
     ) -> None:
         self.target = target

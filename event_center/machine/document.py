@@ -35,6 +35,12 @@ MAX_NODES = 100_000
 MAX_DEPTH = 50
 """Levels of nesting: reading goes down by calls, and Python has room for about a thousand."""
 
+_OFTEN = (
+    "; the cause is often a colon, a quote or an indentation a little before this place: "
+    "`event-center check --explain E101`"
+)
+"""What to do about what the YAML library says, which names the place where it noticed."""
+
 _BOOLEANS = {
     "true": True,
     "True": True,
@@ -108,7 +114,7 @@ def read_document(text: str, problems: Problems) -> Node | None:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-        problems.add(place, Code.SYNTAX, f"not YAML: {error.problem or error.context}")
+        problems.add(place, Code.SYNTAX, f"not YAML: {error.problem or error.context}{_OFTEN}")
         return None
     except ReaderError as error:
         before = text[: error.position]

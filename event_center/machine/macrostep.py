@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from event_center.errors import DefinitionError, Problem
 from event_center.machine.chart import NOTHING
-from event_center.machine.decision import AFTER, Action, Emitted, Transition
+from event_center.machine.decision import AFTER, Action, Emission, Transition
 from event_center.machine.microstep import once
 from event_center.machine.moves import Choice, Taken
 from event_center.machine.problems import Code
@@ -40,7 +40,7 @@ class Macrostep:
         self._memory = dict(snapshot.memory or NOTHING)
         self._data: dict[str, Json] | None = None
         self._decide: list[Action] = []
-        self._emits: list[Emitted] = []
+        self._emits: list[Emission] = []
         self._fresh: set[str] = set()
         """Entered within this step, and not left again."""
         self._gone: set[str] = set()

@@ -80,7 +80,7 @@ class Microsteps:
         after = {*stayed, *entered_set}
         exited = chart.sorted(exits)[::-1]
         entered = chart.sorted(entered_set)
-        completed = chart.completed(entered, after)
+        completed = chart.completed(entered, stayed)
         done = tuple(name for name in completed if states[name].on_done is not None)
         ends_step = not (
             done

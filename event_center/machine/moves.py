@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from event_center.errors import ExpressionError
 from event_center.machine.arithmetic import noun
-from event_center.machine.decision import Action, Emitted, Guard, Transition
+from event_center.machine.decision import Action, Emission, Guard, Transition
 from event_center.machine.definition import Emit
 from event_center.machine.schema import Schema
 from event_center.machine.scope import values_of
@@ -63,7 +63,7 @@ class Move:
             for name, payload in self.raises
         ]
 
-    def emitted(self, snapshot: Snapshot, event: Event, now_ms: int) -> list[Emitted]:
+    def emitted(self, snapshot: Snapshot, event: Event, now_ms: int) -> list[Emission]:
         """The events that it sends out; what is worked out for them sees the old data."""
         if not self.emits:
             return []
@@ -71,7 +71,7 @@ class Move:
         return [_emitted(emit, values) for emit in self.emits]
 
 
-def _emitted(emit: Emit, values: dict[str, Any]) -> Emitted:
+def _emitted(emit: Emit, values: dict[str, Any]) -> Emission:
     workflow_id = values["workflow_id"]
     if emit.workflow_id is not None:
         workflow_id = filled(emit.workflow_id, values)
@@ -80,7 +80,7 @@ def _emitted(emit: Emit, values: dict[str, Any]) -> Emitted:
                 f"{emit.where}: the workflow_id of {emit.event!r} is {noun(workflow_id)}; it is a "
                 f"text of 1 to {MAX_ID_BYTES} bytes without control characters"
             )
-    return Emitted(emit.event, workflow_id, filled(emit.payload, values), emit.topic, emit.machine)
+    return Emission(emit.event, workflow_id, filled(emit.payload, values), emit.topic, emit.machine)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

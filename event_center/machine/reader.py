@@ -30,7 +30,7 @@ from event_center.machine.spelling import hint, quoted
 from event_center.machine.value import Value
 from event_center.model import RESERVED
 
-Choice = TypeVar("Choice", bound=StrEnum)
+Word = TypeVar("Word", bound=StrEnum)
 Fields = dict[str, Node]
 
 _LONGEST_NAME = 200
@@ -164,7 +164,7 @@ class Reader:
             return None
         return value
 
-    def choice(self, node: Node, what: str, among: type[Choice]) -> Choice | None:
+    def choice(self, node: Node, what: str, among: type[Word]) -> Word | None:
         """One of a closed set of words."""
         value = node.value if isinstance(node, ScalarNode) else None
         words = [str(word) for word in among]

@@ -257,6 +257,7 @@ class BoundRecord:
                 setattr(record, fields.data, sent.data)
             setattr(record, fields.state, decision.target)
         except BaseException:
+            # The record's class is the user's, and may raise anything: both fields are set, or none.
             if fields.data is not None:
                 setattr(record, fields.data, old)
             raise

@@ -48,7 +48,7 @@ class Shot(NamedTuple):
         return self.status in {"parked", "paused", "expected"}
 
 
-class Kept(NamedTuple):
+class WaitingEntry(NamedTuple):
     """One waiting entry."""
 
     position: Position
@@ -140,7 +140,7 @@ def read_snapshot(value: bytes, where: str) -> Shot:
     return _reading("a snapshot", where, read)
 
 
-def read_waiting(value: bytes, where: str) -> Kept:
+def read_waiting(value: bytes, where: str) -> WaitingEntry:
     """
     A waiting entry.
 
@@ -148,10 +148,10 @@ def read_waiting(value: bytes, where: str) -> Kept:
         FormatError: it is none.
     """
 
-    def read() -> Kept:
+    def read() -> WaitingEntry:
         about = json.loads(value.partition(b"\n")[0])
         position = Position(about["topic"], about["partition"], about["offset"])
-        return Kept(position, about["deferred"])
+        return WaitingEntry(position, about["deferred"])
 
     return _reading("a waiting entry", where, read)
 

@@ -22,7 +22,7 @@ from event_center.model import Position
 from event_center.testing import audit_formats as formats
 from event_center.testing.audit_events import Events
 from event_center.testing.audit_evidence import Complaint, Evidence, KeptCut, Promise, Violation
-from event_center.testing.audit_formats import Kept, ShardState, Shot, Told
+from event_center.testing.audit_formats import ShardState, Shot, Told, WaitingEntry
 from event_center.testing.audit_life import Life
 from event_center.testing.audit_order import Order
 from event_center.testing.audit_whole import Written, read_written, unwhole
@@ -42,7 +42,7 @@ class ShardAudit:
         self._removed: set[str] = set()
         """Those that the history of this cut says to be removed."""
         self.state: ShardState = formats.EMPTY
-        self.waiting: dict[str, dict[int, Kept]] = {}
+        self.waiting: dict[str, dict[int, WaitingEntry]] = {}
         self.shots: dict[str, Shot] = {}
         self.outcomes: dict[Position, Told] = {}
         self.entries: dict[bytes, bytes] = {}

@@ -15,9 +15,10 @@ from typing import Any
 import orjson
 
 from event_center.errors import FormatError
-from event_center.model import Outgoing
+from event_center.model import Event, Outgoing, Snapshot
 
 TYPE = "event_center."
+APPLIED = "applied"
 CREATED = "created"
 TIMER = "timer"
 RUN = "run"
@@ -25,6 +26,9 @@ COMMAND = "command"
 MIGRATED = "migrated"
 LOST = "lost"
 REMOVED = "removed"
+
+SHAPES = 10_000
+"""Shapes of which the texts are kept, some 1 kB each: names of events may come from outside."""
 
 _dumps = orjson.dumps
 _outgoing = tuple.__new__
@@ -41,15 +45,20 @@ def rfc3339(at_ms: int) -> str:
     return _stamp[1]
 
 
+Shape = tuple[str, int, str, str, int, str, str]
+"""Machine, version, event, topic, partition, from and to: what many records of a shard have in common."""
+
+
 class HistoryWriter:
     """Makes the history records of one shard."""
 
-    __slots__ = ("_partition", "_source", "_topic")
+    __slots__ = ("_partition", "_shapes", "_source", "_topic")
 
     def __init__(self, topic: str, partition: int, source: str) -> None:
         self._topic = topic
         self._partition = partition
         self._source = source
+        self._shapes: dict[Shape, tuple[str, ...]] = {}
 
     def record(  # noqa: PLR0917 - called per record: positional arguments are cheaper
         self, kind: str, workflow_id: str, origin: str, at_ms: int, data: dict[str, Any]
@@ -66,6 +75,58 @@ class HistoryWriter:
         }
         parts = (self._topic, workflow_id.encode(), _dumps(body), (), self._partition, 0)
         return _outgoing(Outgoing, parts)
+
+    def applied(self, snapshot: Snapshot, event: Event, before: str, at_ms: int) -> Outgoing:
+        """
+        The record of an applied event that is a record, byte for byte as `record` would make it.
+
+        There is one for each event: what those of one shape have in common is written once, as text.
+        """
+        state, name = snapshot.state, snapshot.workflow_id
+        shape = (
+            snapshot.machine,
+            snapshot.version,
+            event.name,
+            event.topic,
+            event.partition,
+            before,
+            state,
+        )
+        texts = self._shapes.get(shape) or self._shape(shape)
+        begin, place, subject, time, data, what, end = texts
+        stamp = _stamp[1] if _stamp[0] == at_ms else rfc3339(at_ms)
+        quoted = _dumps(name)[1:-1].decode()
+        more = "" if event.id is None else f',"event_id":{_dumps(event.id).decode()}'
+        if snapshot.result is not None:
+            more = f'{more},"result":"{snapshot.result}"'
+        offset = event.offset
+        value = (
+            f"{begin}{quoted}{place}{offset}{subject}{quoted}{time}{stamp}{data}{snapshot.seq}"
+            f"{what}{offset}{end}{more}}}}}"
+        )
+        parts = (self._topic, name.encode(), value.encode(), (), self._partition, 0)
+        return _outgoing(Outgoing, parts)
+
+    def _shape(self, shape: Shape) -> tuple[str, ...]:
+        """The texts around what differs in the records of one shape."""
+        machine, version, event, topic, partition, before, state = shape
+        if len(self._shapes) >= SHAPES:
+            self._shapes.clear()
+        self._shapes[shape] = texts = (
+            f'{{"specversion":"1.0","type":"{TYPE}{APPLIED}","source":{_quoted(self._source)},"id":"',
+            f"/{_quoted(topic)[1:-1]}/{partition}/",
+            f'/{APPLIED}","subject":"',
+            '","time":"',
+            f'","data":{{"machine":{_quoted(machine)},"version":{version},"seq":',
+            f',"event":{_quoted(event)},"topic":{_quoted(topic)},"partition":{partition},"offset":',
+            f',"from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"',
+        )
+        return texts
+
+
+def _quoted(text: str) -> str:
+    """A text as JSON."""
+    return _dumps(text).decode()
 
 
 def read(value: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 VERSION = "4.1.0"
@@ -31,26 +32,29 @@ JVM = (
 )
 PACKAGES = {
     "java": ("openjdk-17-jre-headless", "default-jre-headless"),
+    "javac": ("openjdk-17-jdk-headless", "default-jdk-headless"),
     "mvn": ("maven",),
     "openssl": ("openssl",),
 }
 """What Debian and Ubuntu call a tool; the first that they have."""
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+BROKER = {
+    "org.apache.kafka:kafka_2.13": VERSION,
+    "org.apache.logging.log4j:log4j-slf4j-impl": "2.24.3",
+}
+"""What a broker is made of: artifacts and their versions."""
+POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>local</groupId><artifactId>broker</artifactId><version>1</version>
   <packaging>pom</packaging>
   <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
-      <version>{VERSION}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId>
-      <version>2.24.3</version>
-    </dependency>
+{dependencies}
   </dependencies>
 </project>
 """
+DEPENDENCY = """    <dependency>
+      <groupId>{group}</groupId><artifactId>{name}</artifactId>
+      <version>{version}</version>
+    </dependency>"""
 
 
 class NoBroker(Exception):
@@ -91,20 +95,39 @@ def jars() -> Path:
     named = os.environ.get("KAFKA_JARS")
     if named:
         return Path(named)
-    folder = CACHE / f"kafka-{VERSION}"
+    return fetched(f"kafka-{VERSION}", BROKER)
+
+
+def fetched(name: str, artifacts: Mapping[str, str]) -> Path:
+    """
+    Find the folder with these artifacts and all that they need; Maven fills it the first time.
+
+    Args:
+        name: of the folder in the cache.
+        artifacts: `group:name` of each, and its version. Maven compares checksums.
+    """
+    folder = CACHE / name
     if (folder / "complete").exists():
         return folder
     maven = tool("mvn")
-    print(f"kafka: fetching Kafka {VERSION} into {folder}", file=sys.stderr)
+    print(f"kafka: fetching {name} into {folder}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pom.xml").write_text(POM)
-    command = [maven, "-q", "-B", "-f", str(folder / "pom.xml")]
+    (folder / "pom.xml").write_text(_pom(artifacts))
+    command = [maven, "-q", "-B", "--strict-checksums", "-f", str(folder / "pom.xml")]
     command += ["dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NoBroker(f"Maven could not bring Kafka's jars: {done.stdout[-500:]}")
+        raise NoBroker(f"Maven could not bring the jars of {name}: {done.stdout[-500:]}")
     (folder / "complete").touch()
     return folder
+
+
+def _pom(artifacts: Mapping[str, str]) -> str:
+    lines = []
+    for artifact, version in artifacts.items():
+        group, _, name = artifact.partition(":")
+        lines.append(DEPENDENCY.format(group=group, name=name, version=version))
+    return POM.format(dependencies="\n".join(lines))
 
 
 def archive() -> Path:

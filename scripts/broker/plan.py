@@ -74,6 +74,8 @@ class Plan:
             "num.network.threads": 2,
             "num.io.threads": 2,
             "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
+            # How often the cleaner looks for something to compact; 15 s are long for a test.
+            "log.cleaner.backoff.ms": 200,
             # Records of tests may carry any time; none of them may be too old to be kept.
             "log.retention.ms": -1,
         }

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import pytest
 
 from event_center import Center, Publisher
 from event_center.app.settings import load_settings
-from event_center.errors import ConfigurationError, LogInUse
-from tests.waiting import until
+from event_center.errors import ConfigurationError, InvariantError, LogInUse
+from tests.waiting import PATIENCE_S, until
 
 MACHINE = """
 machine: task
@@ -26,6 +27,7 @@ states:
 PLUGIN = '''
 """The callbacks of a task."""
 import anyio
+import anyio.abc
 from event_center import callbacks
 
 task = callbacks("task")
@@ -167,4 +169,18 @@ async def test_an_error_of_the_running_center_comes_out_alone(config: Path) -> N
     machine.write_text(MACHINE.replace("n: 0", "n: 5"))
     async with Center.open(load_settings(config)) as center:
         with pytest.raises(ConfigurationError, match="has changed, but its version is still 1"):
+            await center.run()
+
+
+async def test_a_member_that_ends_unasked_ends_the_center(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that serves nothing any more does not live on in silence."""
+
+    async def ends(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        task_status.started()
+
+    async with Center.open(config) as center:
+        monkeypatch.setattr(center._member, "run", ends)
+        with anyio.fail_after(PATIENCE_S), pytest.raises(InvariantError, match="nobody asked"):
             await center.run()

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.bench import kafka, members, memory, peers, restoring, sqlite, step, waiting
+from tests.bench import (
+    kafka,
+    members,
+    memory,
+    peers,
+    restoring,
+    sqlite,
+    step,
+    stream_peers,
+    waiting,
+)
 from tests.bench.report import Row
 from tests.bench.work import Size
 
@@ -24,5 +34,6 @@ ON_REQUEST: dict[str, Callable[[Size], list[Row]]] = {
     "kafka": kafka.run,
     "kafka-restore": restoring.run,
     "kafka-members": members.run,
+    "stream-peers": stream_peers.run,
 }
 """Cases that run only when named: they start a Kafka broker and take minutes."""

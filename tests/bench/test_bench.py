@@ -7,11 +7,13 @@ Nothing here looks at a time: what is fast on one machine is slow on another.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from tests.bench import kafka, peers
+from tests.bench import kafka, peers, stream_peers, stream_sides
 from tests.bench.__main__ import main
 from tests.bench.cases import CASES, ON_REQUEST
 from tests.bench.measure import Meter, Reading, Side, in_turns
@@ -43,6 +45,13 @@ def test_every_case_on_kafka_measures(name: str, monkeypatch: pytest.MonkeyPatch
     """The cases with a broker of their own do all of their work too, or say that there is none."""
     monkeypatch.setattr(kafka, "MANY_SHARDS", kafka.SHARDS)
     monkeypatch.setattr(kafka, "APART_S", 0.0)
+    # No peer is installed for a test: the daemon plays their parts.
+    played = {
+        stream_peers.QUIX: "event_center",
+        f"{stream_peers.WAITING}it": "10 ms each: event_center",
+    }
+    sides = {name: stream_peers.SIDES[part] for name, part in played.items()}
+    monkeypatch.setattr(stream_peers, "PEERS", sides)
     rows = ON_REQUEST[name](Size(rounds=1, events=EVENTS))
     if rows[0].note:
         pytest.skip(rows[0].note)
@@ -57,6 +66,34 @@ def test_a_peer_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatc
     assert [row.what for row in rows if row.note] == list(peers.PEERS)
     assert all("scripts/setup" in row.note for row in rows if row.note)
     assert [row.what for row in rows if not row.note] == ["event_center"]
+
+
+def test_a_stream_processor_that_cannot_be_installed_is_left_out() -> None:
+    """The row of such a peer has the error, and the other sides are measured without it."""
+
+    def fails(place: stream_sides.Place) -> list[str]:
+        program = "import sys; sys.exit('no matching distribution')"
+        stream_sides.run([sys.executable, "-c", program])
+        return []
+
+    ours = stream_peers.SIDES[stream_peers.OURS]
+    sides = {"ours": ours, "peer": replace(ours, command=fails)}
+    (row,) = stream_peers.without(sides)
+    assert list(sides) == ["ours"]
+    assert row.what == "peer"
+    assert row.note.endswith("ended with 1: no matching distribution")
+
+
+@pytest.mark.parametrize("counts", [[1, 2, 2], [1, 3], [2]])
+def test_a_side_that_loses_or_repeats_an_event_has_no_number(counts: list[int]) -> None:
+    """The records of a workflow have to say 1, 2, 3; anything else is no exactly once."""
+
+    def told(number: int) -> bytes:
+        return json.dumps({"workflow_id": "wf-1", "payload": {"count": number}}).encode()
+
+    stream_peers.check_counts([told(1), told(2), told(3)])
+    with pytest.raises(stream_sides.LeftOut, match="wf-1"):
+        stream_peers.check_counts([told(number) for number in counts])
 
 
 def test_sides_take_turns_and_change_places() -> None:

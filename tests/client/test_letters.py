@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import AsyncIterator
+
 import pytest
 
-from event_center.client.letters import discard, find_letter, letters, open_numbers, replay
+from event_center.client.app import App
+from event_center.client.letters import (
+    discard,
+    find_letter,
+    letters,
+    newest_letters,
+    open_numbers,
+    replay,
+)
 from event_center.errors import FormatError, Undecodable
-from event_center.model import Outgoing
+from event_center.log.port import Log
+from event_center.model import Outgoing, Record
+from event_center.wire import letter as letter_wire
 from event_center.wire.command import Command, Verb
 from event_center.wire.letter import Letter
 from tests.client.shelf import Shelf
@@ -29,6 +42,52 @@ async def test_letters_are_found(shelf: Shelf) -> None:
     assert await find_letter(shelf.log, shelf.app, (0, 1)) == found[1]
     assert await find_letter(shelf.log, shelf.app, (0, 2)) is None
     assert await find_letter(shelf.log, shelf.app, (9, 0)) is None
+
+
+def _letters(shelf: Shelf, partition: int, *at_ms: int) -> None:
+    """Write letters of these times into a partition, from workflows w0, w1 in turns."""
+    for number, when_ms in enumerate(at_ms):
+        record = Record(number, when_ms, b"w%d" % (number % 2), None)
+        why = {"reason": "failed", "workflow_id": f"w{number % 2}"}
+        letter = letter_wire.write(shelf.app.dead_letters, partition, record, "orders/0/7", why=why)
+        shelf.broker.append([letter], when_ms)
+
+
+async def test_the_newest_letters(shelf: Shelf) -> None:
+    """The newest are those of the latest times in all partitions, oldest first; the rest is counted."""
+    _letters(shelf, 0, 1, 4, 5, 2)
+    _letters(shelf, 1, 3, 5, 6)
+    newest, count = await newest_letters(shelf.log, shelf.app, 4)
+    assert [letter.at_ms for letter in newest] == [4, 5, 5, 6]
+    assert [letter.position.partition for letter in newest] == [0, 0, 1, 1]
+    assert count == 7
+    newest, count = await newest_letters(shelf.log, shelf.app, 2, "w1")
+    assert [letter.at_ms for letter in newest] == [4, 5]
+    assert count == 3
+    newest, count = await newest_letters(shelf.log, shelf.app, 9)
+    assert len(newest) == count == 7
+
+
+async def test_letters_that_are_not_shown_are_not_held(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many letters only so many are in memory at once as are asked for, and the one just read."""
+    _letters(shelf, 0, *range(300))
+    held = []
+
+    async def counted(log: Log, app: App) -> AsyncIterator[Letter]:
+        async for letter in letters(log, app):
+            if letter.position.offset in {150, 299}:
+                held.append(sum(type(one) is Letter for one in gc.get_objects()))
+            yield letter
+
+    monkeypatch.setattr("event_center.client.letters.letters", counted)
+    before = sum(type(one) is Letter for one in gc.get_objects())
+    await newest_letters(shelf.log, shelf.app, 10)
+    assert len(held) == 2
+    assert max(held) - before <= 10 + 2
+    await newest_letters(shelf.log, shelf.app, 300)
+    assert held[-1] - before >= 299, "the count sees letters"
 
 
 async def test_open_letters(shelf: Shelf) -> None:

@@ -175,6 +175,11 @@ TABLE = {
     "engine/threads.py Threads.slot: self._free.acquire()": THREAD,
     "engine/threads.py Threads.call: ended": THREAD,
     "engine/run.py Runners._work: asyncio.sleep(0)": "after run.2.returned, which dies there",
+    "engine/run.py forgive: asyncio.sleep(0)": "before run.2.returned, which dies right behind it",
+    "engine/run.py Runners._work: forgive(task)": "before run.2.returned, which dies right behind it",
+    "engine/listening.py _tell: forgive(asyncio.current_task())": (
+        "a listener that has ended: nothing depends on it"
+    ),
     "engine/shard.py Owner._serve: self._ended_well(self._cutting.last(parts, lease))": (
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"
     ),

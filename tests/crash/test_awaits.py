@@ -20,7 +20,7 @@ from tests.crash.test_kill import finish
 from tests.crash.workload import MACHINES, TOPICS, chunk, event
 from tests.engine.virtual import VirtualLoop
 
-IN_MEMORY = [one.name for one in awaits_in("engine/*.py", "log/memory/*.py")]
+IN_MEMORY = [one.name for one in awaits_in("engine/*.py", "log/*.py", "log/memory/*.py")]
 ON_SQLITE = [one.name for one in awaits_in("log/sqlite/*.py")]
 DEADLY = (1, 7, 40)
 """The sightings of an await at which everything dies."""

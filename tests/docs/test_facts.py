@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from event_center import failpoint
 from event_center.model import Outcome, Reason, Status
+from event_center.wire.command import Verb
 from tests.docs.project import ROOT
 
 PAGES = [
@@ -143,8 +146,18 @@ ONE_MEANING: dict[str, set[str]] = {
     "refusal": {"model.py", "engine/ledger.py", "wire/snapshot.py"},
     "refusals": {"model.py", "engine/ledger.py", "wire/snapshot.py"},
     "misfit": {"engine/commands.py"},
+    "errand": {"log/sqlite/writer.py"},
+    "errands": {"log/sqlite/writer.py"},
+    "supply": {"log/kafka/group.py", "log/kafka/supply.py"},
+    "intake": {"engine/intake.py", "engine/parts.py"},
 }
 """Words that once meant several things, and the modules that may name something by them."""
+
+
+@cache
+def _words(path: Path) -> frozenset[str]:
+    """The words of which the names are made that a module defines."""
+    return frozenset(word for name in _names(path) for word in name.lower().split("_"))
 
 
 def _names(path: Path) -> Iterator[str]:
@@ -167,12 +180,53 @@ def test_a_word_means_one_thing(word: str, modules: set[str]) -> None:
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        for name in _names(path)
-        if word in name.lower().split("_")
+        if word in _words(path)
     }
     assert found == modules
     root = word.removesuffix("s")
     assert f"| {root} |" in GLOSSARY
+
+
+TWICE = {
+    "Place": "in a log, and in a file: the glossary has both; the audit reads logs by itself",
+    "Member": "the engine's, and what a broker in memory knows of it",
+    "Line": "of a drawing, of a file of events, and of records on their way to Kafka",
+    "State": "as it is written in Python, and as it is read",
+    "Job": "as it is written in Python, and as it is read",
+    "Guard": "as it is written in Python, and as it is asked",
+    "Callback": "as a machine in Python names it, and as it was found in a plugin",
+    "Reason": "the words for it, and the option by which an operator gives one",
+}
+"""Words of the glossary by which several modules call a class or a type, and why that is so."""
+
+
+def _types(path: Path) -> Iterator[str]:
+    """The classes of a module, and what it calls its types."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=[ast.Name(id=name)]) if (
+                name[0].isupper() and not name.isupper()
+            ):
+                yield name
+            case _:
+                continue
+
+
+def test_a_type_of_a_word_is_one_type() -> None:
+    """A class that has its name from the glossary is the only one of that name, or a line says why."""
+    rows = re.findall(r"^\| ([^|]+) \|", GLOSSARY, re.MULTILINE)
+    words = {word.strip() for row in rows for word in row.partition("(")[0].split(",")}
+    found = Counter(name for path in PACKAGE.rglob("*.py") for name in _types(path))
+    several = {name for name, count in found.items() if count > 1 and name.lower() in words}
+    assert several == set(TWICE)
+
+
+def test_the_commands_of_the_glossary_are_all() -> None:
+    """The row of commands names every verb, in the order of the code."""
+    (named,) = re.findall(r"^\| command \| .+: ([^|]+) \|$", GLOSSARY, re.MULTILINE)
+    assert named.split(", ") == [str(verb) for verb in Verb]
 
 
 @pytest.mark.parametrize("word", list(Outcome))

@@ -48,6 +48,8 @@ def restored(
 def differences(memory: Parts, fresh: Parts) -> list[str]:
     """Everything in which memory is not what a takeover would restore."""
     found = _differing("shard entry", _entry(memory.entry), _entry(fresh.entry))
+    weights = memory.ledger.waiting_bytes, fresh.ledger.waiting_bytes
+    found += _differing("bytes that wait", *weights)
     mine, theirs = memory.workflows, fresh.workflows
     found += _differing("workflows", sorted(mine.by_id), sorted(theirs.by_id))
     for workflow_id in mine.by_id.keys() & theirs.by_id.keys():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import pytest
 
 from tests.engine.world import World
@@ -30,7 +31,7 @@ async def test_a_callback_that_cancels_itself(then: str) -> None:
         if workflow_id == "a":
             task.cancel()
             if then == "waits":
-                await asyncio.sleep(1)
+                await anyio.sleep_forever()
             if then == "raises":
                 raise OSError("no disk")
         return "next"

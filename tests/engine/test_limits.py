@@ -90,6 +90,30 @@ async def test_records_beyond_a_cut_wait_in_the_log() -> None:
         assert world.entry().read == 5001
 
 
+async def test_events_that_wait_weigh_no_more_than_the_limit() -> None:
+    """Past it the shard takes in commands only, and says so; what is discarded makes room."""
+    async with world_with(Script(), EngineLimits(waiting_bytes=100_000)) as world:
+        world.send("w", "add")
+        await world.rest()
+        world.command("pause", "w")
+        await world.rest()
+        for _ in range(3):
+            world.send("w", "add", "x" * 40_000)
+        await world.rest()
+        world.send("v", "add")
+        await world.rest(1)
+        assert not world.exists("v")
+        assert [reached.limit for reached in world.processes[0].member.reached()] == [
+            "waiting_bytes"
+        ]
+        await world.crash_and_recover()
+        await world.rest(1)
+        assert not world.exists("v")
+        world.command("forget", "w", reason="too large")
+        await world.idle()
+        assert world.exists("v")
+
+
 async def test_a_long_queue_of_one_workflow_does_not_keep_the_loop() -> None:
     """More waiting events than one slice are decided slice by slice, in order."""
     work = Script(HOLD)

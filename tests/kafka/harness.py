@@ -20,11 +20,12 @@ from event_center.errors import NotCommitted, Unknown
 from event_center.log.gates import Place
 from event_center.log.kafka import KafkaLog, KafkaOptions, open_kafka
 from event_center.log.kafka.delivery import Delivery
-from event_center.log.kafka.lease import KafkaLease
+from event_center.log.kafka.lease import KEPT_S, KafkaLease, Mark
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.transaction import Landed
-from event_center.log.port import Log
+from event_center.log.port import Kept, Log
 from event_center.model import Outgoing
+from tests.kafka.compacting import compacted
 from tests.log.harness import clock
 from tests.waiting import until_true
 
@@ -171,6 +172,12 @@ class KafkaHarness:
                 return real not in await admin.list_topics()
 
         await until_true(gone)
+
+    async def compact(self, kept: Kept) -> Kept:
+        """As the broker does it, by settings that let a second do what a day does in earnest."""
+        await compacted(self.options.bootstrap, self.options.topic_prefix + self.options.snapshots)
+        assert isinstance(kept.mark, Mark)
+        return kept._replace(mark=kept.mark._replace(at=kept.mark.at - KEPT_S))
 
     @asynccontextmanager
     async def away(self, log: Log) -> AsyncIterator[None]:

@@ -68,7 +68,7 @@ TABLE = {
     ),
     "delivery.py only_while_certain.in_time: client.ready(node)": RARE,
     "group.py KafkaGroup._watermark: self._cluster.reading.tail(place, low=low, end=end)": RARE,
-    "group.py KafkaGroup._watermark: self._intake.reached(place)": RARE,
+    "group.py KafkaGroup._watermark: self._supply.reached(place)": RARE,
     "group.py KafkaGroup.lease: asyncio.wait([former.ending])": TROUBLE,
     "group.py KafkaGroup.lease: self._membership.at_rest(2 * self._options.heartbeat_s)": (
         "nothing is leased yet: takeover.1.assigned dies there"
@@ -78,15 +78,15 @@ TABLE = {
     "group.py KafkaGroup.look: catalog.counts(gates.topics, self.shards)": (
         "every ten seconds it only looks"
     ),
-    "intake.py Intake._overtaken: bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)": (
+    "supply.py Supply._overtaken: bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)": (
         "retention was faster: only memory is changed"
     ),
-    "intake.py Intake._overtaken: bounded(self._consumer.end_offsets(list(lines)), POLL_S)": (
+    "supply.py Supply._overtaken: bounded(self._consumer.end_offsets(list(lines)), POLL_S)": (
         "retention was faster: only memory is changed"
     ),
-    "intake.py Intake._read: self._overtaken()": "retention was faster: only memory is changed",
-    "intake.py Intake._run: asyncio.sleep(RETRY_S)": TROUBLE,
-    "intake.py Intake.reached: bounded(self._consumer.position(self._named(place)), POLL_S)": RARE,
+    "supply.py Supply._read: self._overtaken()": "retention was faster: only memory is changed",
+    "supply.py Supply._run: asyncio.sleep(RETRY_S)": TROUBLE,
+    "supply.py Supply.reached: bounded(self._consumer.position(self._named(place)), POLL_S)": RARE,
     "lease.py KafkaLease.commit: packer.places(cut.records)": RARE,
     "log.py KafkaLog._alone: self._clients.producer()": OUTSIDE,
     "log.py KafkaLog._alone: self._publishing": OUTSIDE,

@@ -33,14 +33,14 @@ def slip(*_: object) -> None:
 
 
 class TestTasks:
-    @pytest.mark.parametrize("part", ["intake", "membership"])
+    @pytest.mark.parametrize("part", ["supply", "membership"])
     async def test_a_mistake_is_heard(self, kafka_log: KafkaLog, part: str) -> None:
         """A mistake beside the rest comes out of `changes`: the process ends, it does not go deaf."""
         group: Any = await kafka_log.join(["orders"], 1)
         await group.changes()
-        if part == "intake":
-            group._intake._read = mistaken
-            group._intake._interrupt()
+        if part == "supply":
+            group._supply._read = mistaken
+            group._supply._interrupt()
         else:
             group._membership._consumer.getmany = mistaken
         async with asyncio.timeout(PATIENCE_S):

@@ -51,7 +51,7 @@ RULES = {
         "log/contract/test_cut.py:test_all_of_it",
     ),
     "R6 records of an older assignment are dropped": (
-        "intake.py:_read",
+        "supply.py:_read",
         "kafka/test_twins.py:test_records_of_an_older_assignment",
     ),
     "R7 every await is bounded": (

@@ -83,12 +83,12 @@ async def test_a_partition_that_lost_its_end(kafka_log: KafkaLog) -> None:
     async with await joined(kafka_log, ["orders"], 4) as member:
         await member.has(0, 1, 2, 3)
         await fetched(member, {0: 3})
-        intake: Any = member.group._intake  # type: ignore[attr-defined]  # of Kafka's group
-        intake._reads["orders", 0].cursor = 9
-        intake._changed()
+        supply: Any = member.group._supply  # type: ignore[attr-defined]  # of Kafka's group
+        supply._reads["orders", 0].cursor = 9
+        supply._changed()
 
         async def lost() -> bool:
-            return bool(intake._stuck)
+            return bool(supply._stuck)
 
         await until_true(lost)
         others = {shard: token for shard, token in member.tokens.items() if shard != 0}

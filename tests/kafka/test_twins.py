@@ -17,8 +17,8 @@ from aiokafka import AIOKafkaProducer
 from event_center.errors import Fenced
 from event_center.log.gates import Place
 from event_center.log.kafka import KafkaLog, KafkaOptions, open_kafka
-from event_center.log.kafka.intake import Intake
 from event_center.log.kafka.reading import Reading
+from event_center.log.kafka.supply import Supply
 from event_center.log.port import Batch
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
@@ -161,23 +161,23 @@ async def test_records_of_an_older_assignment(
 ) -> None:
     """A poll that began before its gate was opened anew delivers nothing to the new one."""
     if not protected:
-        monkeypatch.setattr(Intake, "_changed", Intake._point)
+        monkeypatch.setattr(Supply, "_changed", Supply._point)
     async with await joined(kafka_log, ["orders"], 1) as member:
         await member.has(0)
         group: Any = member.group
-        intake: Intake = group._intake
+        supply: Supply = group._supply
 
         def reopened() -> None:
-            intake.close(Shard(0))
+            supply.close(Shard(0))
             begins = {("orders", q): 0 for q in range(4)}
-            intake.open(Shard(0), member.tokens[Shard(0)], {}, begins)
+            supply.open(Shard(0), member.tokens[Shard(0)], {}, begins)
 
-        await until(lambda: intake._consumer is not None)
-        intake._interrupt()  # without the protection, nothing tells it that a gate was opened
+        await until(lambda: supply._consumer is not None)
+        supply._interrupt()  # without the protection, nothing tells it that a gate was opened
         await kafka_log.publish(numbered("orders", 5))
         await member.fetched(5)
-        intake._consumer = Interrupting(intake._consumer, reopened)
-        intake._interrupt()  # the poll under way is of the consumer as it was
+        supply._consumer = Interrupting(supply._consumer, reopened)
+        supply._interrupt()  # the poll under way is of the consumer as it was
         await kafka_log.publish(numbered("orders", 3))
         found = offsets(await member.fetched(3))
     assert (found[:3] == [0, 1, 2]) is protected

@@ -67,6 +67,9 @@ class Harness(Protocol):
     async def remove(self, topic: str) -> None:
         """Delete a topic."""
 
+    async def compact(self, kept: Kept) -> Kept:
+        """Let time pass until the log has forgotten what was overwritten or removed; `kept` ages."""
+
     def away(self, log: Log) -> AbstractAsyncContextManager[None]:
         """Inside this block, nothing answers the process; after it the log is as it was."""
 
@@ -105,6 +108,9 @@ class MemoryHarness:
 
     async def remove(self, topic: str) -> None:
         self.broker.remove(topic)
+
+    async def compact(self, kept: Kept) -> Kept:
+        return kept
 
     @asynccontextmanager
     async def away(self, log: Log) -> AsyncIterator[None]:
@@ -191,7 +197,7 @@ class SqliteHarness:
         await self.fail(log, "COMMIT", code=sqlite3.SQLITE_IOERR, after=written)
 
     async def fail(self, log: Log, on: str, *, code: int, after: bool = False) -> None:
-        """Let the next statement of this kind fail; set in a job of its own, after its commit."""
+        """Let the next statement of this kind fail; set in an errand of its own, after its commit."""
         assert isinstance(log, SqliteLog)
         writer = log._file.writer
         transaction = await writer.submit(lambda transaction: transaction)
@@ -219,6 +225,9 @@ class SqliteHarness:
             of = "topic = (SELECT id FROM topics WHERE name = ?)"
             self.write(f"DELETE FROM {table} WHERE {of}", (topic,))
         self.write("DELETE FROM topics WHERE name = ?", (topic,))
+
+    async def compact(self, kept: Kept) -> Kept:
+        return kept
 
     @asynccontextmanager
     async def away(self, log: Log) -> AsyncIterator[None]:

@@ -127,13 +127,13 @@ class TestWhatCannotBeOpened:
 
 
 def held_up(began: threading.Event, gate: threading.Event) -> Callable[[Transaction], bool]:
-    """A job that keeps the writer busy until the gate is open."""
+    """An errand that keeps the writer busy until the gate is open."""
 
-    def job(transaction: Transaction) -> bool:
+    def errand(transaction: Transaction) -> bool:
         began.set()
         return gate.wait(PATIENCE_S)
 
-    return job
+    return errand
 
 
 class TestGroupCommit:
@@ -156,7 +156,7 @@ class TestGroupCommit:
                     bad = [Outgoing("nowhere", b"k", b"v")]
                     three = tasks.create_task(refused(sqlite_log.publish(bad), UnknownTopic))
                     four = tasks.create_task(sqlite_log.publish(numbered("orders", 3)))
-                    await until(lambda: writer._jobs.qsize() == 4)
+                    await until(lambda: writer._errands.qsize() == 4)
                     gate.set()
             finally:
                 install(None)
@@ -172,7 +172,7 @@ class TestGroupCommit:
         assert await sqlite_log.watermark("orders", 0) == 3
 
     async def test_one_job_that_fails(self, sqlite_log: SqliteLog) -> None:
-        """A job that SQLite refuses is NotCommitted alone; those beside it are written."""
+        """An errand that SQLite refuses is NotCommitted alone; those beside it are written."""
         gate, began = threading.Event(), threading.Event()
         writer = sqlite_log._file.writer
         blocking = writer.send(held_up(began, gate))
@@ -186,7 +186,7 @@ class TestGroupCommit:
             one = tasks.create_task(sqlite_log.publish(numbered("orders", 2)))
             tasks.create_task(refused(writer.submit(fail), NotCommitted))
             two = tasks.create_task(sqlite_log.publish(numbered("orders", 2, start=2)))
-            await until(lambda: writer._jobs.qsize() == 3)
+            await until(lambda: writer._errands.qsize() == 3)
             gate.set()
         await blocking
         assert [position.offset for position in one.result() + two.result()] == [0, 1, 2, 3]
@@ -330,9 +330,9 @@ class TestEndings:
 
 
 def limit_pages(count: int) -> Callable[[Transaction], None]:
-    """A job that limits the size of the file, as a full disk does."""
+    """An errand that limits the size of the file, as a full disk does."""
 
-    def job(transaction: Transaction) -> None:
+    def errand(transaction: Transaction) -> None:
         transaction.connection.execute(f"PRAGMA max_page_count = {count}").fetchone()
 
-    return job
+    return errand

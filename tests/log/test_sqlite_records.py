@@ -56,7 +56,7 @@ class TestAudit:
 
 class TestRetention:
     @staticmethod
-    async def opened(path: Path, **topics: tuple[float | None, int | None]) -> SqliteLog:
+    async def opened(path: Path, **topics: Rule) -> SqliteLog:
         retention = Retention(topics=topics, every_s=0.01, batch=7, pause_s=0.0)
         log = await open_sqlite(path, clock=clock, retention=retention)
         await log.create({"orders": 2, "history": 2, "letters": 1})
@@ -105,7 +105,7 @@ class TestRetention:
 
     async def test_never_what_is_not_consumed(self, tmp_path: Path) -> None:
         """Of a consumed topic only records below the committed offset go, however old they are."""
-        log = await self.opened(tmp_path / "log.db", orders=(0.0, 0))
+        log = await self.opened(tmp_path / "log.db", orders=Rule(0.0, 0))
         async with await joined(log, ["orders"], 2) as member:
             await member.has(0, 1)
             await log.publish([*self.old("orders", 20), *self.old("orders", 20, 1)])
@@ -137,7 +137,7 @@ class TestRetention:
 
     async def test_a_gap_is_told(self, tmp_path: Path) -> None:
         """A fetch of records that are all gone says where the reading goes on."""
-        log = await self.opened(tmp_path / "log.db", orders=(0.0, 0))
+        log = await self.opened(tmp_path / "log.db", orders=Rule(0.0, 0))
         await log.publish(self.old("orders", 10))
 
         async def done() -> bool:
@@ -154,7 +154,7 @@ class TestRetention:
 
     async def test_all_removed(self, tmp_path: Path) -> None:
         """A fetch tells of records that are all gone, then goes on with what comes next."""
-        log = await self.opened(tmp_path / "log.db", orders=(0.0, 0))
+        log = await self.opened(tmp_path / "log.db", orders=Rule(0.0, 0))
         await log.publish(self.old("orders", 10))
         async with await joined(log, ["orders"], 2) as member:
             await member.has(0, 1)

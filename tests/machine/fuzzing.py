@@ -1,5 +1,6 @@
 """
 Random expressions and mutated machines: whatever is read ends in a value, or in a problem with its place.
+And random machines beside another interpreter (`peer`): both are in the same states.
 
 `scripts/fuzz` runs it for as many inputs as one likes and prints what it found; the tests run some
 thousands. An input that breaks the rule is printed with its seed, so that it can be made again.
@@ -21,6 +22,8 @@ from event_center.errors import DefinitionError, ExpressionError
 from event_center.machine import Machine, parse
 from event_center.machine.expression import compile_expression
 from event_center.model import Event, Snapshot
+from tests.machine.peer import compared
+from tests.machine.statecharts import statechart
 
 ROOT = Path(__file__).resolve().parents[2]
 WHERE = "fuzz.yaml:3:7"
@@ -207,9 +210,19 @@ def _walked(random_: random.Random, machine: Machine) -> str:
     return "walked"
 
 
+SEEN: Counter[str] = Counter()
+"""What was compared with another interpreter."""
+
+
+def try_statechart(random_: random.Random) -> str:
+    """One machine beside another interpreter; returns what became of it."""
+    return compared(statechart(random_), random_, SEEN)
+
+
 TRIES: dict[str, Callable[[random.Random], str]] = {
     "expressions": try_expression,
     "machines": try_machine,
+    "statecharts": try_statechart,
 }
 
 
@@ -227,7 +240,9 @@ def fuzz(what: str, count: int, seed: int) -> Counter[str]:
 
 def main() -> None:
     """Run it from the command line."""
-    parser = argparse.ArgumentParser(description="Random expressions, or mutated machines.")
+    parser = argparse.ArgumentParser(
+        description="Random expressions, mutated machines, statecharts."
+    )
     parser.add_argument("what", choices=sorted(TRIES))
     parser.add_argument("count", type=int)
     parser.add_argument("seed", type=int, nargs="?", default=0)
@@ -237,7 +252,7 @@ def main() -> None:
     print(
         f"{asked.count:,} {asked.what} from seed {asked.seed} in {time.monotonic() - began:.0f} s"
     )
-    for word, number in found.most_common():
+    for word, number in (*found.most_common(), *sorted(SEEN.items())):
         print(f"  {number:>10,} {word}")
 
 

@@ -184,9 +184,10 @@ class Interpreter:
             self.decide += listed(branch.get("actions"))
             self.follow += [(one["event"], one["payload"]) for one in listed(branch.get("raise"))]
             self._assign(branch)
-        self.active = (before - gone) | entered
+        self.active = before - gone
         self.fresh |= entered
         for name in self.ordered(entered):
+            self.active.add(name)
             self._complete(name)
         return True
 
@@ -269,12 +270,14 @@ class Interpreter:
             return ()
         targets = [self.paths[name] for name in self._meant(branch["target"])]
         own = self.paths[source]
+        itself = branch["target"] == source
         least = len(own) if branch.get("reenter") else len(own) + 1
         for size in range(least - 1, 0, -1):
             around = own[:size]
             proper = size < len(own)
             if self.kind(around[-1]) == "compound" and all(
-                path[:size] == around and (len(path) > size or not proper) for path in targets
+                path[:size] == around and (len(path) > size or (itself and not proper))
+                for path in targets
             ):
                 return around
         return ()

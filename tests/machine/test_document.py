@@ -82,7 +82,8 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("", "1:1 E101 there is no machine here: the text is empty"),
         ("# nothing\n", "1:1 E101 there is no machine here"),
         ("a: [1", "1:6 E101 not YAML: expected ',' or ']', but got '<stream end>'"),
-        ("a: b: c", "1:5 E101 not YAML: mapping values are not allowed here"),
+        ("a: b: c", "1:5 E101 not YAML: mapping values are not allowed here; the cause is often a colon, a "
+         "quote or an indentation a little before this place: `event-center check --explain E101`"),
         ("a: 1\n\tb: 2", "2:1 E101 not YAML: "),
         ("a: 1\nb: \x07", "2:4 E101 not YAML: the character '\\x07' is not allowed"),
         ("a: 1\na: 2", "2:1 E102 key 'a' is written twice in the same mapping; the other one is in "

@@ -46,7 +46,7 @@ def test_a_machine_comes_back_as_it_was(name: str) -> None:
     assert again.hash == machine.hash
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(documents())
 def test_any_machine_comes_back(document: dict[str, Any]) -> None:
     """Random nested machines come back with the same hash."""

@@ -305,3 +305,29 @@ def test_a_history_record_comes_back(
     assert (read.pop("kind"), read.pop("workflow_id")) == ("run", workflow_id)
     assert read.pop("at").endswith("Z")
     assert read == data
+
+
+@given(snapshots(), EVENT, NAME, st.integers(0, 253402300799999))
+def test_the_record_of_an_applied_event_is_as_any(
+    made: Snapshot, event: Event, before: str, at_ms: int
+) -> None:
+    """What is written from texts that are kept has the bytes that `record` makes, each time."""
+    event.offset, event.partition = abs(event.offset), abs(event.partition)
+    writer = history.HistoryWriter("history", 2, '/a "p"')
+    told = {
+        "machine": made.machine,
+        "version": made.version,
+        "seq": made.seq,
+        "event": event.name,
+        "topic": event.topic,
+        "partition": event.partition,
+        "offset": event.offset,
+        "from": before,
+        "to": made.state,
+        "outcome": "applied",
+    }
+    told |= {} if event.id is None else {"event_id": event.id}
+    told |= {} if made.result is None else {"result": made.result}
+    plain = writer.record(history.APPLIED, made.workflow_id, event.origin, at_ms, told)
+    for _ in range(2):
+        assert writer.applied(made, event, before, at_ms) == plain

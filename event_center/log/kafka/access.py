@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from event_center.errors import ConfigurationError
 
-Token = Callable[[], Awaitable[str]]
+FreshToken = Callable[[], Awaitable[str]]
 """Says the token that is valid now, or raises ConfigurationError."""
 
 
@@ -32,7 +32,7 @@ class Access:
     """The name of a SASL mechanism; empty for none."""
     username: str = ""
     password: str = field(default="", repr=False)
-    token: Token | None = field(default=None, repr=False)
+    token: FreshToken | None = field(default=None, repr=False)
     certified: bool = False
     """A certificate of ours is shown to brokers that ask."""
 
@@ -57,7 +57,7 @@ class Access:
 class _Provider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
     """Aiokafka's view of a source of tokens."""
 
-    def __init__(self, token: Token) -> None:
+    def __init__(self, token: FreshToken) -> None:
         self._token = token
 
     async def token(self) -> str:

@@ -2,7 +2,7 @@
 One partition that is read ahead: what lies ready of it, how far it was read, and why it is stuck.
 
 Promises: what was read and not handed out is counted in one place; batches are decoded in order, each
-once, when their records are taken. `intake.py` fills it and takes from it; the errors here name the
+once, when their records are taken. `supply.py` fills it and takes from it; the errors here name the
 partition, the offset and what to do. `fetching.py` has the batches.
 """
 
@@ -24,7 +24,7 @@ AHEAD = 4_000
 """
 Records of one partition that may lie ready before it is read no further: eight fetches of the engine.
 What one answer of a broker brings lies there besides, 1 MB of a partition, packed as it came: this
-bounds the memory of the intake.
+bounds the memory of the supply.
 """
 
 UNREADABLE = (UnsupportedCodecError, CorruptRecordException)

@@ -5,7 +5,7 @@ aiokafka makes two objects of every record and passes each through a generator: 
 1.1 us a record. Here the batches of an answer are looked at one by one, and `decoded` makes our records
 of them with aiokafka's C parser, right before they are used: 0.45 us. Promises: only committed records;
 every batch's checksum is checked; `Fetched.position` passes markers and aborted batches, as the
-consumer's own does. `client.py` makes readers; the intake and `reading.py` ask them.
+consumer's own does. `client.py` makes readers; `supply.py` and `reading.py` ask them.
 """
 
 from __future__ import annotations

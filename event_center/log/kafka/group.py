@@ -19,9 +19,9 @@ from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.assignor import Claim, Share
 from event_center.log.kafka.client import FAILURES
-from event_center.log.kafka.intake import Intake
 from event_center.log.kafka.lease import Cluster, KafkaLease
 from event_center.log.kafka.membership import Membership
+from event_center.log.kafka.supply import Supply
 from event_center.log.port import FETCH_WAIT_S, Assigned, Batch, Change, Lost, Revoked
 from event_center.log.right import Right, outdated
 from event_center.model import Shard, Token
@@ -36,7 +36,7 @@ class KafkaGroup:
         self._cluster = cluster
         self._options = cluster.clients.options
         self._bell = Bell()
-        self._intake = Intake(cluster.clients, cluster.packer.catalog, gates, self._bell)
+        self._supply = Supply(cluster.clients, cluster.packer.catalog, gates, self._bell)
         self._changes: asyncio.Queue[Change | BaseException] = asyncio.Queue()
         """What the owner is told; an error that nothing in here can mend comes out of `changes` too."""
         self._changed = 0
@@ -67,7 +67,7 @@ class KafkaGroup:
     async def enter(self) -> None:
         """Become a member; what it gives at once is told at once."""
         await self._membership.enter(self._offsets)
-        self._intake.start(self._changes.put_nowait)
+        self._supply.start(self._changes.put_nowait)
 
     async def changes(self) -> Change:
         """Wait for the next change of assignment."""
@@ -81,13 +81,13 @@ class KafkaGroup:
     ) -> list[Batch]:
         """Wait for records of the ready shards and return them, at most `limit`."""
         await asyncio.sleep(0)
-        await self._intake.look()
+        await self._supply.look()
         changed = self._changed
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FETCH_WAIT_S
         while True:
-            self._intake.complain(ready)
-            batches = self._intake.take(ready, limit, paused)
+            self._supply.complain(ready)
+            batches = self._supply.take(ready, limit, paused)
             left = deadline - loop.time()
             if batches or left <= 0 or self._changed != changed:
                 return batches
@@ -96,7 +96,7 @@ class KafkaGroup:
     async def lease(self, shard: Shard, token: Token) -> KafkaLease:
         """Become the one writer of the shard."""
         self._check(shard, token)
-        self._intake.close(shard)
+        self._supply.close(shard)
         former = self._leases.pop(shard, None)
         if former is not None:
             former.supersede()
@@ -140,7 +140,7 @@ class KafkaGroup:
 
     async def look(self) -> bool:
         """Look at the topics anew."""
-        catalog, gates = self._cluster.packer.catalog, self._intake.gates
+        catalog, gates = self._cluster.packer.catalog, self._supply.gates
         return gates.resize(await catalog.counts(gates.topics, self.shards))
 
     async def leave(self) -> None:
@@ -157,8 +157,8 @@ class KafkaGroup:
         """Take no further part in the group; what is held of it stays until others find out."""
         self._left = True
         for shard in self._tokens:
-            self._intake.gates.close(shard)
-        self._intake.stop()
+            self._supply.gates.close(shard)
+        self._supply.stop()
         self._bell.ring()
 
     def drop_leases(self) -> None:
@@ -212,13 +212,13 @@ class KafkaGroup:
         del self._tokens[shard]
         self._silence(shard)
         if self._revoked.pop(shard, None) is None:
-            self._intake.close(shard)
+            self._supply.close(shard)
             self._tell(Lost(shard=shard))
 
     def _revoke(self, shard: Shard) -> None:
         token = self._tokens[shard]
         self._revoked[shard] = token
-        self._intake.close(shard)
+        self._supply.close(shard)
         self._tell(Revoked(shard=shard))
         loop = asyncio.get_running_loop()
         loop.call_later(self._options.handover_timeout_s, self._give_up, shard, token)
@@ -295,14 +295,14 @@ class KafkaGroup:
             raise outdated(shard, token)
 
     def _places(self, shard: Shard) -> dict[str, Place]:
-        return {name: (topic, q) for name, topic, q in self._intake.gates.topics_of(shard)}
+        return {name: (topic, q) for name, topic, q in self._supply.gates.topics_of(shard)}
 
     def _gate_opened(
         self, lease: KafkaLease, offsets: Mapping[str, int], begins: Mapping[Place, int]
     ) -> None:
         if self._stands(lease.shard, lease.token):
             self._note(lease.shard, offsets)
-            self._intake.open(lease.shard, lease.token, offsets, begins)
+            self._supply.open(lease.shard, lease.token, offsets, begins)
             self._bell.ring()
 
     def _cut_committed(self, lease: KafkaLease, offsets: Mapping[str, int]) -> None:
@@ -317,7 +317,7 @@ class KafkaGroup:
 
     def _lease_ended(self, lease: KafkaLease) -> None:
         if self._leases.get(lease.shard) is lease:
-            self._intake.close(lease.shard)
+            self._supply.close(lease.shard)
             self._give_up_later()
             if lease.ending is not None:
                 lease.ending.add_done_callback(lambda _: self._give_up_later())
@@ -329,9 +329,9 @@ class KafkaGroup:
 
     async def _watermark(self, place: Place, end: int) -> int:
         try:
-            reached = await self._intake.reached(place)
+            reached = await self._supply.reached(place)
         except FAILURES:
-            # The intake says itself what troubles it; the partition is looked at without it.
+            # The supply says itself what troubles it; the partition is looked at without it.
             reached = None
         if reached is not None and reached.position >= end:
             return reached.after

@@ -168,7 +168,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._at_rest.clear()
 
     def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
-        """Aiokafka has joined: keep its own intake shut, then tell our share."""
+        """Aiokafka has joined: keep its own fetching shut, then tell our share."""
         if assigned:
             self._consumer.pause(*assigned)
             for partition in assigned:

@@ -31,7 +31,7 @@ from event_center.log.sqlite import assignment
 from event_center.log.sqlite.assignment import View, Wish
 from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.presence import Presence, forget, is_alive
-from event_center.log.sqlite.reader import Reader
+from event_center.log.sqlite.reader import EVENTS, Reader
 from event_center.log.sqlite.transaction import Transaction
 from event_center.log.sqlite.writer import Writer
 from event_center.model import Shard, Token
@@ -124,7 +124,9 @@ class SqliteGroup:
         portions = self._gates.portions(ready, lambda place: tails.get(place, 0), limit, paused)
         # All is read before anything moves on: a read that fails must not lose what came before it.
         read = [
-            self._file.reader.records(tap.place, tap.next, tails[tap.place], limit=count)
+            self._file.reader.records(
+                tap.place, tap.next, tails[tap.place], limit=count, rows=EVENTS
+            )
             for tap, count in portions
         ]
         batches = []

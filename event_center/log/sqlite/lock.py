@@ -2,8 +2,9 @@
 The lock of the daemon: at most one runs on a log.
 
 Promises: the lock is the operating system's (flock on `<path>.lock`), so that it is gone with the
-process that holds it, however that ends; whoever is refused learns who holds it. Publishers do not
-take it. The app room takes it before it opens the log to run on it.
+process that holds it, however that ends; whoever is refused learns who holds it. Its file also says
+how its holder is, when that says so; this is written in place, so that a full disk does not silence it.
+Publishers do not take it. The app room takes it before it opens the log to run on it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,50 @@ import os
 import socket
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 
 from event_center.errors import LogInUse, LogUnavailable
+
+SIZE_BYTES = 16_384
+"""Bytes of the file, blanks included: more than a daemon says, and always the same blocks of the disk."""
+
+
+class Holder(NamedTuple):
+    """Who holds the lock of a log, or held it last."""
+
+    alive: bool
+    said: dict[str, Any]
+    """`pid`, `host`, `since`, and what it has said of itself; empty if it has not."""
+
+
+def holder_of(path: str | os.PathLike[str]) -> Holder:
+    """
+    Whether a daemon runs on a log, and what it says of itself.
+
+    Raises:
+        LogUnavailable: the lock file can not be read.
+    """
+    lock = Path(f"{os.fspath(path)}.lock")
+    try:
+        file = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return Holder(alive=False, said={})
+    except OSError as error:
+        raise LogUnavailable(
+            f"cannot read {lock}: {error.strerror}; it tells whether a daemon runs"
+        ) from error
+    try:
+        said = _said(os.pread(file, SIZE_BYTES, 0))
+        try:
+            # A shared lock, so that two who look at the same time do not see each other.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return Holder(alive=True, said=said)
+        return Holder(alive=False, said=said)
+    finally:
+        os.close(file)
 
 
 class DaemonLock:
@@ -48,15 +88,34 @@ class DaemonLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _holder(os.read(file, 4096))
+            holder = _named(_said(os.pread(file, SIZE_BYTES, 0)))
             os.close(file)
             raise LogInUse(
                 f"another daemon runs on {self._log}: {holder}; stop it first, or name another file"
             ) from None
-        mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": self._since}
-        os.ftruncate(file, 0)
-        os.pwrite(file, orjson.dumps(mine) + b"\n", 0)
         self._file = file
+        try:
+            self.say({})
+        except LogUnavailable:
+            self.release()
+            raise
+
+    def say(self, told: dict[str, Any]) -> None:
+        """
+        Write into the file how this daemon is, for those who look; nothing if the lock is not held.
+
+        Raises:
+            LogUnavailable: it can not be written.
+        """
+        if self._file is None:
+            return
+        mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": self._since}
+        try:
+            os.pwrite(self._file, orjson.dumps({**mine, **told}).ljust(SIZE_BYTES)[:SIZE_BYTES], 0)
+        except OSError as error:
+            raise LogUnavailable(
+                f"cannot write {self._path}: {error.strerror}; look at the disk"
+            ) from error
 
     def release(self) -> None:
         """Let go; calling it again does nothing."""
@@ -77,10 +136,16 @@ class DaemonLock:
         self.release()
 
 
-def _holder(written: bytes) -> str:
+def _said(written: bytes) -> dict[str, Any]:
     try:
         said = orjson.loads(written)
     except orjson.JSONDecodeError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _named(said: dict[str, Any]) -> str:
+    if not said:
         return "it has not written its process id yet"
     since = f", since {said['since']}" if said.get("since") else ""
     return f"process {said.get('pid')} on {said.get('host')}{since}"

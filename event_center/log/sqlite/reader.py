@@ -19,7 +19,7 @@ import orjson
 from event_center.errors import LogUnavailable, UnknownTopic
 from event_center.log.detail import PartitionDetail, TopicDetail
 from event_center.log.gates import Place
-from event_center.log.port import Entry, TopicInfo
+from event_center.log.port import TOO_LARGE, Entry, TopicInfo
 from event_center.log.sqlite.schema import explain
 from event_center.log.sqlite.transaction import DATA_VERSION, EPOCH, TAILS, parse_tails
 from event_center.model import Headers, Record, Shard
@@ -34,6 +34,17 @@ RECORDS = (
     "SELECT offset, timestamp, key, value, headers FROM records "
     "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
 )
+MAX_EVENT_BYTES = 64 * 1024**2
+"""
+What a daemon takes in of one event: its workflow's snapshot may hold it twice, as data and as the cause
+of a run, beside what is there already, and SQLite takes a billion bytes of one value.
+"""
+_FITTING = (
+    f"iif(length(value) > {MAX_EVENT_BYTES}, x'ff', value), "
+    f"""iif(length(value) > {MAX_EVENT_BYTES}, '[["{TOO_LARGE}","' || length(value) || '"]]', headers)"""
+)
+EVENTS = RECORDS.replace("value, headers", _FITTING)
+"""The same as `RECORDS`, with a note of its size in the place of a record that is too large."""
 ENTRIES = "SELECT key, value FROM entries WHERE shard = ? AND key >= ? ORDER BY key LIMIT ?"
 ENTRIES_BELOW = (
     "SELECT key, value FROM entries WHERE shard = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
@@ -108,17 +119,17 @@ class Reader:
         return id_
 
     def records(
-        self, place: Place, start: int, stop: int, *, limit: int = PIECE
+        self, place: Place, start: int, stop: int, *, limit: int = PIECE, rows: str = RECORDS
     ) -> tuple[list[Record], int]:
         """Committed records of a place, oldest first, and the offset at which to go on."""
         topic = self.topic_id(*place)
         new, record_type = tuple.__new__, Record
         with _translated(self._path):
-            cursor = self._connection.execute(RECORDS, (topic, place[1], start, stop, limit))
-            rows, all_read = _piece(cursor, value=3)
+            cursor = self._connection.execute(rows, (topic, place[1], start, stop, limit))
+            found, all_read = _piece(cursor, value=3)
         records = [
             new(record_type, (offset, at, key, value, () if headers is None else _headers(headers)))
-            for offset, at, key, value, headers in rows
+            for offset, at, key, value, headers in found
         ]
         # Fewer than asked for: retention has removed the rest up to `stop`.
         done = all_read and len(records) < limit

@@ -5,7 +5,7 @@ Promises: a record of a topic that a group consumes goes only after every shard 
 committed an offset beyond it; a topic without a rule keeps everything; offsets and watermarks never
 go back. Records go oldest first, a small batch in a transaction, so that nobody waits long for the
 file's lock; the room they leave in the file is used again. The writer's thread runs this between
-jobs.
+errands.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Rule(NamedTuple):
 class Retention:
     """The rules by topic; a topic without one keeps everything."""
 
-    topics: Mapping[str, tuple[float | None, int | None]] = field(default_factory=dict)
+    topics: Mapping[str, Rule] = field(default_factory=dict)
     consumed: Collection[str] = ()
     """Topics that a group will read although none has joined yet: nothing of them is done with."""
     every_s: float = 60.0

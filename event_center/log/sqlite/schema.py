@@ -209,6 +209,6 @@ def explain(error: sqlite3.Error) -> str:
         sqlite3.SQLITE_FULL: "the disk, or what this file may have of it, is full; make room",
         sqlite3.SQLITE_BUSY: "another process keeps it locked; see which one has it open",
         sqlite3.SQLITE_IOERR: "reading or writing failed; look at the disk and the system's log",
-        sqlite3.SQLITE_TOOBIG: "a key or value is larger than SQLite takes",
+        sqlite3.SQLITE_TOOBIG: "the data of a workflow have grown beyond the 1 GB of one value",
     }.get(code)
     return f"{error} ({advice})" if advice else str(error)

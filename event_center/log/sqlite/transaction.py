@@ -3,8 +3,8 @@ What one transaction of the embedded log may do: append records, apply a cut, ch
 shards.
 
 The steps of a transaction: (1) begin, which takes the file's write lock and looks whether another
-process wrote since; (2) each job, which raises an error of ours only before its first write; (3)
-the tails of the partitions, once for all jobs; (4) commit, which is last. Promises: what is
+process wrote since; (2) each errand, which raises an error of ours only before its first write; (3)
+the tails of the partitions, once for all errands; (4) commit, which is last. Promises: what is
 remembered between transactions is what the file says. Everything here runs on the writer's thread;
 `writer.py` calls it, `statements.py` has the next step.
 """
@@ -99,7 +99,7 @@ class Transaction:
         self._tails = parse_tails(execute(TAILS).fetchone()[0])
 
     def flush(self) -> None:
-        """Write the tails of the partitions that the jobs have changed."""
+        """Write the tails of the partitions that the errands have changed."""
         values: list[int] = []
         for (topic, partition), (offset, size) in self._written.items():
             values += (self._topics[topic][0], partition, offset, size)

@@ -1,13 +1,13 @@
 """
 The one thread of a process that writes to the embedded log, with group commit.
 
-Jobs wait in a queue; all that wait are done in one transaction, so that under load one fsync serves
-many. Promises: a job's future is set after its transaction has ended; a job that is refused leaves
-the others as they are; a job that fails by SQLite's fault is tried once more alone, so that it
-harms none. The endings of a job: its result; an error of ours (Fenced, UnknownTopic), nothing
+Errands wait in a queue; all that wait are done in one transaction, so that under load one fsync serves
+many. Promises: an errand's future is set after its transaction has ended; an errand that is refused leaves
+the others as they are; an errand that fails by SQLite's fault is tried once more alone, so that it
+harms none. The endings of an errand: its result; an error of ours (Fenced, UnknownTopic), nothing
 written; NotCommitted, certain; Unknown, where the error came from the commit itself and it was
 neither a lock nor a full disk. `log.py`,
-`group.py` and `lease.py` submit jobs; `transaction.py` has the next step.
+`group.py` and `lease.py` submit errands; `transaction.py` has the next step.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from event_center.log.sqlite.schema import explain
 from event_center.log.sqlite.transaction import Transaction
 
 LARGEST_GROUP = 256
-"""Jobs in one transaction at most: keeps the wait of the first of them short."""
+"""Errands in one transaction at most: keeps the wait of the first of them short."""
 
 LEND_EVERY_S = 0.001
 """
-Between two sleeps of `LEND_S`: with these it is 5 percent of the time, while a job is under way.
+Between two sleeps of `LEND_S`: with these it is 5 percent of the time, while an errand is under way.
 """
 LEND_S = 0.00005
 """
-While a job is under way a busy event loop sleeps this long, this often. Else the thread may wait for
+While an errand is under way a busy event loop sleeps this long, this often. Else the thread may wait for
 Python's interpreter lock without end: the loop lets go of it in each of its short turns, and has it back
 before the thread is awake; each such moment starts the 5 ms anew after which Python would insist.
 """
@@ -43,7 +43,7 @@ before the thread is awake; each such moment starts the 5 ms anew after which Py
 T = TypeVar("T")
 
 
-class Job(NamedTuple):
+class Errand(NamedTuple):
     """Something to do inside a transaction, and who waits for it."""
 
     work: Callable[[Transaction], Any]
@@ -52,15 +52,15 @@ class Job(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a job ended: a result or an error."""
+    """How an errand ended: a result or an error."""
 
-    job: Job
+    errand: Errand
     result: Any
     error: Exception | None
 
 
 class Chore(Protocol):
-    """Work that is done between jobs when it is due: retention."""
+    """Work that is done between errands when it is due: retention."""
 
     due_s: float
     """When to do it next, on the monotonic clock."""
@@ -75,7 +75,7 @@ class Chore(Protocol):
 
 
 class Writer:
-    """Starts its thread when it is made; `stop` ends it after the jobs that wait."""
+    """Starts its thread when it is made; `stop` ends it after the errands that wait."""
 
     def __init__(
         self,
@@ -89,9 +89,9 @@ class Writer:
         self._committed = committed
         self._chore = chore
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        """Bounded by those who ask: each awaits its job before it asks again."""
-        self._taken: list[Job] = []
+        self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
+        """Bounded by those who ask: each awaits its errand before it asks again."""
+        self._taken: list[Errand] = []
         self._over = False
         self._death: Exception | None = None
         """What ended the thread without `stop`: every later call raises it."""
@@ -108,7 +108,7 @@ class Writer:
         """
         Do this inside a transaction and wait until that is durable.
 
-        Cancelling the wait does not take the job back.
+        Cancelling the wait does not take the errand back.
         """
         return await self.send(work, is_cut=is_cut)
 
@@ -126,7 +126,7 @@ class Writer:
         if self._over:
             raise LogUnavailable(f"the log {self._path} is closed: open it again")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(Job(work, future, is_cut))
+        self._errands.put(Errand(work, future, is_cut))
         self._under_way += 1
         if self._lending is None:
             self._lending = self._loop.call_later(LEND_EVERY_S, self._lend)
@@ -140,10 +140,10 @@ class Writer:
             self._lending = self._loop.call_later(LEND_EVERY_S, self._lend)
 
     async def stop(self) -> None:
-        """End the thread after the jobs that wait; calling it again only waits."""
+        """End the thread after the errands that wait; calling it again only waits."""
         if not self._over:
             self._over = True
-            self._jobs.put(None)
+            self._errands.put(None)
         await asyncio.shield(self.ended)
         self._thread.join()
 
@@ -180,7 +180,7 @@ class Writer:
             if transaction is not None:
                 transaction.connection.close()
             rest = [*self._taken, *self._waiting(timeout_s=0.0)]
-            ended = [Ended(job, None, lost) for job in rest if job is not None]
+            ended = [Ended(errand, None, lost) for errand in rest if errand is not None]
             self._post(self._deliver, ended, {})
             self._post(_fail, self.ready, lost)
             self._post(_set, self.ended, None)
@@ -189,7 +189,7 @@ class Writer:
         while True:
             self._do_chore(transaction)
             taken = self._waiting(self._pause_s())
-            self._taken = [job for job in taken if job is not None]
+            self._taken = [errand for errand in taken if errand is not None]
             if self._taken:
                 ended, tails = self._transact(transaction, self._taken)
                 self._taken = []
@@ -197,16 +197,16 @@ class Writer:
             if None in taken:
                 return
 
-    def _waiting(self, timeout_s: float | None) -> list[Job | None]:
+    def _waiting(self, timeout_s: float | None) -> list[Errand | None]:
         """Everything that waits in the queue; waits for the first of it."""
-        jobs = []
+        errands = []
         try:
-            jobs.append(self._jobs.get(timeout=timeout_s))
-            while len(jobs) < LARGEST_GROUP and jobs[-1] is not None:
-                jobs.append(self._jobs.get_nowait())
+            errands.append(self._errands.get(timeout=timeout_s))
+            while len(errands) < LARGEST_GROUP and errands[-1] is not None:
+                errands.append(self._errands.get_nowait())
         except queue.Empty:
             pass  # There is no more: that is the answer.
-        return jobs
+        return errands
 
     def _pause_s(self) -> float | None:
         return None if self._chore is None else max(0.0, self._chore.due_s - time.monotonic())
@@ -216,26 +216,26 @@ class Writer:
         if chore is None or chore.due_s > time.monotonic():
             return
         unawaited: asyncio.Future[None] = asyncio.Future(loop=self._loop)
-        ended, _ = self._transact(transaction, [Job(chore.run, unawaited, is_cut=False)])
+        ended, _ = self._transact(transaction, [Errand(chore.run, unawaited, is_cut=False)])
         if ended[0].error is not None:
             chore.failed(ended[0].error)
 
     def _transact(
-        self, transaction: Transaction, jobs: list[Job]
+        self, transaction: Transaction, errands: list[Errand]
     ) -> tuple[list[Ended], Mapping[Place, int]]:
-        """Do the jobs in one transaction; if it fails, each in one of its own."""
-        has_cut = any(job.is_cut for job in jobs)
+        """Do the errands in one transaction; if it fails, each in one of its own."""
+        has_cut = any(errand.is_cut for errand in errands)
         try:
             transaction.begin()
             if has_cut:
                 reach(Step.LOG_BEGUN)
-            ended = [_do(job, transaction) for job in jobs]
+            ended = [_do(errand, transaction) for errand in errands]
             transaction.flush()
         except sqlite3.Error as error:
             self._abandon(transaction)
-            if len(jobs) > 1 and not _is_busy(error):
-                return self._one_by_one(transaction, jobs)
-            return [Ended(job, None, self._not_written(error)) for job in jobs], {}
+            if len(errands) > 1 and not _is_busy(error):
+                return self._one_by_one(transaction, errands)
+            return [Ended(errand, None, self._not_written(error)) for errand in errands], {}
         if has_cut:
             reach(Step.LOG_WRITTEN)
         try:
@@ -244,18 +244,18 @@ class Writer:
             rolled_back = self._abandon(transaction)
             certain = _is_busy(error) or (rolled_back and _is_unwritten(error))
             raised = self._not_written(error) if certain else self._doubt(error)
-            return [Ended(one.job, None, one.error or raised) for one in ended], {}
+            return [Ended(one.errand, None, one.error or raised) for one in ended], {}
         if has_cut:
             reach(Step.LOG_COMMITTED)
         return ended, tails
 
     def _one_by_one(
-        self, transaction: Transaction, jobs: list[Job]
+        self, transaction: Transaction, errands: list[Errand]
     ) -> tuple[list[Ended], Mapping[Place, int]]:
         ended: list[Ended] = []
         tails: dict[Place, int] = {}
-        for job in jobs:
-            one, changed = self._transact(transaction, [job])
+        for errand in errands:
+            one, changed = self._transact(transaction, [errand])
             ended += one
             tails.update(changed)
         return ended, tails
@@ -292,22 +292,22 @@ class Writer:
         self._under_way -= len(ended)
         if tails:
             self._committed(tails)
-        for job, result, error in ended:
+        for errand, result, error in ended:
             if error is None:
-                _set(job.future, result)
+                _set(errand.future, result)
             else:
-                _fail(job.future, error)
+                _fail(errand.future, error)
 
     def _post(self, call: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *arguments)
 
 
-def _do(job: Job, transaction: Transaction) -> Ended:
+def _do(errand: Errand, transaction: Transaction) -> Ended:
     try:
-        return Ended(job, job.work(transaction), None)
+        return Ended(errand, errand.work(transaction), None)
     except LogError as error:
-        return Ended(job, None, error)
+        return Ended(errand, None, error)
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -62,7 +62,7 @@ def _fitting(record: Record) -> Record:
     return record._replace(value=b"\xff", headers=((TOO_LARGE, b"%d" % size),))
 
 
-class Intake:
+class Supply:
     """Reads for one member."""
 
     def __init__(self, clients: Clients, catalog: Catalog, gates: Gates, bell: Bell) -> None:
@@ -84,7 +84,7 @@ class Intake:
 
     def start(self, broken: Callable[[BaseException], None]) -> None:
         """Begin to read; a mistake, after which nothing is read, is told to `broken`."""
-        self._pump = self._clients.aside(self._run(), "intake", broken)
+        self._pump = self._clients.aside(self._run(), "supply", broken)
 
     def stop(self) -> None:
         """Read no more."""

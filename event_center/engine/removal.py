@@ -16,7 +16,7 @@ from event_center.model import Snapshot
 from event_center.wire import history
 
 
-class Retention:
+class Removal:
     """Removes workflows of one shard."""
 
     def __init__(self, plan: Plan, ledger: Ledger, timers: Timers) -> None:

@@ -1,0 +1,108 @@
+"""
+Whether an app is healthy: what the pulse of its daemon, its group and its log say, as reasons why not.
+
+Promises: an answer also when the daemon stands still or is gone, since nobody is asked who could not
+answer. The command `health` shows it; `pulse.py` writes what is read here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from event_center.app.settings import Settings
+from event_center.client.stats import Stats
+from event_center.log.sqlite import Holder, holder_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """How an app is."""
+
+    reasons: tuple[str, ...]
+    """Why it is not healthy; empty: it is."""
+    daemon: dict[str, Any] | None
+    """What the daemon on this machine says of itself; None: there is none, or the log is Kafka."""
+    members: int
+    """Daemons in the group."""
+    lag: int
+
+    def told(self) -> dict[str, Any]:
+        """The answer of `health --json`."""
+        return {"healthy": not self.reasons, **asdict(self)}
+
+
+def daemon_of(settings: Settings) -> Holder | None:
+    """
+    Who runs on the log of these settings; None where nobody can tell, which is so on Kafka.
+
+    Raises:
+        LogUnavailable: the lock file can not be read.
+    """
+    if settings.log.kind != "sqlite":
+        return None
+    return holder_of(settings.under_root(settings.log.path))
+
+
+def silence_s(said: dict[str, Any]) -> float:
+    """For how long a daemon of this machine has not been heard of; 0 if it has just begun."""
+    heard = said.get("monotonic_s")
+    return 0.0 if heard is None else max(0.0, time.monotonic() - float(heard))
+
+
+def health_of(
+    holder: Holder | None,
+    counted: Stats,
+    members: int,
+    *,
+    max_silence_s: float,
+    max_lag: int | None,
+) -> Health:
+    """
+    Judge.
+
+    Args:
+        holder: who runs on the log; None: the log does not say.
+        counted: the answer of `stats`.
+        members: how many daemons are in the group.
+        max_silence_s: how long a daemon may not be heard of.
+        max_lag: how many records may be unread; None: any number.
+    """
+    if holder is None:
+        reasons = [] if members else ["no daemon is in the group: start one"]
+    else:
+        reasons = list(_of_daemon(holder, max_silence_s))
+    if max_lag is not None and counted["lag"] > max_lag:
+        reasons.append(f"{counted['lag']} records are not taken in yet, more than {max_lag}")
+    return Health(
+        reasons=tuple(reasons),
+        daemon=holder.said if holder is not None and holder.alive else None,
+        members=members,
+        lag=counted["lag"],
+    )
+
+
+def _of_daemon(holder: Holder, max_silence_s: float) -> Iterator[str]:
+    said = holder.said
+    if not holder.alive:
+        before = f"; the last was process {said.get('pid')} on {said.get('host')}" if said else ""
+        yield f"no daemon runs on this log{before}: start one with `event-center run`"
+        return
+    silent_s = silence_s(said)
+    if silent_s > max_silence_s:
+        culprit = said.get("standing_still") or {}
+        why = f"; kept by {culprit['where']}" if culprit else ""
+        yield (
+            f"the daemon, process {said.get('pid')}, has not been heard of for {silent_s:.1f} s: its "
+            f"event loop stands still, or the process is stopped{why}"
+        )
+    if said.get("serving", 0) < said.get("shards", 1):
+        yield (
+            f"{said.get('serving', 0)} of {said.get('shards', '?')} shards are served: the daemon is "
+            "starting, or its log does not let it (see its own log)"
+        )
+    for one in said.get("limits", ()):
+        if one["limit"] == "log":
+            yield f"shard {one['shard']}: {one['meaning']}"

@@ -1,0 +1,113 @@
+"""
+The commands that keep a log safe: `backup`, `restore`, and what `check --log` does.
+
+A bar tells how far a copy is; a check says each flaw in a line of its own. `app.keeping` and
+`client.examination` have the next steps.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from event_center.app.keeping import back_up, flaws_of
+from event_center.app.keeping import restore as put_back
+from event_center.cli.exits import Exit, perform
+from event_center.cli.options import AsJson, Config, LogPath
+from event_center.cli.output import Output
+from event_center.cli.progress import bar
+from event_center.cli.session import Session, Where, ask, require_log
+from event_center.client.examination import Examination, examine
+from event_center.log.sqlite.copying import Progress as Tell
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The copy.", show_default=False)]
+
+
+def backup(
+    file: File, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
+) -> None:
+    """Copy the log into a new file, also while a daemon runs on it."""
+    output = Output(as_json=as_json)
+    perform(output, partial(_backup, output, Where(config, log), file))
+
+
+async def _backup(output: Output, where: Where, file: Path) -> Exit:
+    settings = where.settings()
+    require_log(settings)
+    with bar() as progress:
+        size = back_up(settings, file, _teller(progress))
+    if output.as_json:
+        output.json({"file": str(file), "bytes": size})
+    else:
+        output.say(f"copied to {file}: {size:,} bytes, checked")
+    return Exit.OK
+
+
+def restore(
+    file: File,
+    *,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Move the log aside that is there; it stays beside the new one."
+        ),
+    ] = False,
+    config: Config = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a copy in the place of the log; no daemon may run, and nobody else have the log open."""
+    output = Output(as_json=as_json)
+    perform(output, partial(_restore, output, Where(config, log), file, replace=replace))
+
+
+async def _restore(output: Output, where: Where, file: Path, *, replace: bool) -> Exit:
+    settings = where.settings()
+    with bar() as progress:
+        size, aside = put_back(settings, file, _teller(progress), replace=replace)
+    log = settings.under_root(settings.log.path)
+    if output.as_json:
+        moved = None if aside is None else str(aside)
+        output.json({"log": str(log), "bytes": size, "replaced": moved})
+        return Exit.OK
+    output.say(f"restored {log}: {size:,} bytes, checked")
+    if aside is not None:
+        output.say(f"the log that was there is {aside}")
+    return Exit.OK
+
+
+def check_log(output: Output, where: Where) -> None:
+    """Check the file of the log and every entry in it; exits with 1 if anything is wrong."""
+    ask(output, where, partial(_check_log, output))
+
+
+async def _check_log(output: Output, session: Session) -> Exit:
+    problems = [f"file: {flaw}" for flaw in flaws_of(session.settings)]
+    found = Examination() if problems else await examine(session.log, session.app)
+    problems += found.problems
+    if output.as_json:
+        counts = {"workflows": found.workflows, "waiting": found.waiting}
+        output.json({"ok": not problems, "problems": problems, "shards": found.shards, **counts})
+    else:
+        for problem in problems:
+            output.say(problem, style="red")
+        if not problems:
+            output.say(
+                f"ok: {session.log.where}: {found.shards} shards, {found.workflows:,} workflows, "
+                f"{found.waiting:,} waiting events"
+            )
+    return Exit.NOTHING if problems else Exit.OK
+
+
+def _teller(progress: Progress) -> Tell:
+    """Show the pages on one line."""
+    task = progress.add_task("copying", total=None)
+
+    def tell(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    return tell

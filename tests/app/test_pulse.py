@@ -1,0 +1,139 @@
+"""The pulse of a center: what systemd hears of it, what its lock file says, and its troubles."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from event_center import Center
+from event_center.app import pulse
+from event_center.app.health import silence_s
+from event_center.app.systemd import Systemd
+from event_center.errors import LogUnavailable
+from event_center.log.sqlite import DaemonLock, holder_of
+from event_center.log.sqlite.lock import SIZE_BYTES
+from tests.waiting import PATIENCE_S, until
+
+MACHINE = "machine: m\nversion: 1\ninitial: a\nperpetual: true\nstates: {a: {on: {go: a}}}\n"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A project with one machine and one topic."""
+    (tmp_path / "m.yaml").write_text(MACHINE)
+    path = tmp_path / "event-center.toml"
+    path.write_text('machines = ["m.yaml"]\n[topics.t]\nmachine = "m"\n')
+    return path
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A socket as systemd's."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(PATIENCE_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield listening
+
+
+async def heard(supervisor: socket.socket) -> dict[str, str]:
+    """The next message."""
+    message = await anyio.to_thread.run_sync(supervisor.recv, 4096)
+    return dict(line.split("=", 1) for line in message.decode().splitlines())
+
+
+async def test_systemd_hears_that_a_center_is_ready_lives_and_stops(
+    config: Path, supervisor: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """READY once all shards are served, WATCHDOG with each beat, a status in words, STOPPING at last."""
+    monkeypatch.setattr(pulse, "BEAT_S", 0.01)
+    async with Center.open(config) as center, anyio.create_task_group() as tasks:
+        tasks.start_soon(center.run)
+        told = await heard(supervisor)
+        while "READY" not in told:
+            assert told["WATCHDOG"] == "1"
+            told = await heard(supervisor)
+        assert told["READY"] == "1"
+        assert told["STATUS"] == "serving 1 of 1 shards; lag 0"
+        assert (await heard(supervisor)).keys() == {"WATCHDOG", "STATUS"}
+        await center.stop()
+        while "STOPPING" not in told:
+            told = await heard(supervisor)
+
+
+async def test_nobody_has_to_listen(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor that is gone, or none at all, keeps a center from nothing."""
+    for address in (str(tmp_path / "gone"), "@gone", ""):
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        async with Center.open(config) as center:
+            await center.run(until_idle=True)
+
+
+def test_a_value_stays_one_line() -> None:
+    """What is told can not smuggle in another message; a name in the abstract namespace is one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind("\0event-center-test")
+        with Systemd({"NOTIFY_SOCKET": "@event-center-test"}) as systemd:
+            systemd.tell(STATUS="a\nREADY=1")
+        assert listening.recv(100) == b"STATUS=a READY=1"
+
+
+async def test_the_lock_file_says_how_its_holder_is(config: Path, tmp_path: Path) -> None:
+    """Whoever looks learns of shards, lag and limits; after the end, that nobody is there."""
+    log = tmp_path / "event-center.db"
+    async with Center.open(config) as center, anyio.create_task_group() as tasks:
+        tasks.start_soon(center.run)
+        await until(lambda: "serving" in holder_of(log).said)
+        found = holder_of(log)
+        assert found.alive
+        assert (found.said["shards"], found.said["limits"]) == (1, [])
+        assert silence_s(found.said) < PATIENCE_S
+        await center.stop()
+    assert not holder_of(log).alive
+    assert (tmp_path / "event-center.db.lock").stat().st_size == SIZE_BYTES
+
+
+def test_a_lock_file_that_is_no_object_says_nothing(tmp_path: Path) -> None:
+    """What others wrote into it does no harm; one that can not be read is said."""
+    path = tmp_path / "log.db"
+    assert not holder_of(path).alive
+    for text in (b"[]", b"{", b""):
+        (tmp_path / "log.db.lock").write_bytes(text)
+        assert holder_of(path).said == {}
+    assert silence_s({}) == 0.0
+    with pytest.raises(LogUnavailable, match="cannot read"):
+        holder_of(tmp_path / "log.db.lock" / "deeper")
+
+
+async def test_a_pulse_that_can_not_be_written_is_said_once(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The center goes on without it."""
+    monkeypatch.setattr(pulse, "BEAT_S", 0.01)
+    beats: list[int] = []
+
+    def refuses(self: DaemonLock, told: dict[str, object]) -> None:
+        if told:
+            beats.append(1)
+            raise LogUnavailable("asked for by a test")
+
+    monkeypatch.setattr(DaemonLock, "say", refuses)
+    with capture_logs() as told:
+        async with Center.open(config) as center, anyio.create_task_group() as tasks:
+            tasks.start_soon(center.run)
+            await until(lambda: len(beats) > 5)
+            await center.stop()
+    assert [one["event"] for one in told].count("pulse.not_written") == 1
+
+
+def test_what_is_said_fits() -> None:
+    """The file keeps its size, so that a full disk does not silence a daemon."""
+    assert len(orjson.dumps({"limits": ["x" * 200] * 40})) < SIZE_BYTES

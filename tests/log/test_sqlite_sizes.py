@@ -1,0 +1,29 @@
+"""Sizes on the embedded log: what could not be written again is a note of its size in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from event_center.log.port import TOO_LARGE
+from event_center.log.sqlite.reader import MAX_EVENT_BYTES
+from event_center.model import Outgoing
+from tests.log.harness import SqliteHarness, flat, joined
+
+
+async def test_an_event_that_is_too_large_is_a_note_of_its_size(tmp_path: Path) -> None:
+    """A daemon fetches the events around it whole; whoever reads the log finds the event as it is."""
+    harness = SqliteHarness(tmp_path)
+    log = await harness.open()
+    await log.create({"orders": 1})
+    size = MAX_EVENT_BYTES + 1
+    values = [b"before", b"x" * size, b"y" * MAX_EVENT_BYTES, b"after"]
+    await log.publish([Outgoing("orders", b"k", value, partition=0) for value in values])
+    async with await joined(log, ["orders"], 1) as member:
+        await member.has(0)
+        found = flat(await member.fetched(4), "orders", 0)
+    notes = [dict(record.headers).get(TOO_LARGE) for record in found]
+    assert notes == [None, b"%d" % size, None, None]
+    assert [len(record.value or b"") for record in found] == [6, 1, MAX_EVENT_BYTES, 5]
+    read = [record async for batch in log.read("orders", 0) for record in batch]
+    assert [len(record.value or b"") for record in read] == [6, size, MAX_EVENT_BYTES, 5]
+    await harness.close()
