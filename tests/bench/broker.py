@@ -13,6 +13,7 @@ import functools
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ STAGED_MS = 300_000
 """How long a staged backlog may stay unpublished."""
 BATCH_BYTES = 256 * 1024
 SESSION_S = 2.0
+CPU_CLOCK = 2
+"""What Linux makes the CPU clock of a process of, with its id; /proc counts hundredths of a second."""
 Landing = tuple[int, bytes, bytes]
 """Partition, key and value of a record."""
 
@@ -61,10 +64,8 @@ def broker_cpu_s() -> float:
 
 
 def process_cpu_s(pid: int) -> float:
-    """User and system time of a process so far, all of its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
-    user, system = fields.split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    """User and system time of a process so far, all of its threads; to the nanosecond."""
+    return time.clock_gettime(~pid << 3 | CPU_CLOCK)
 
 
 def home(key: bytes, shards: int) -> int:
