@@ -56,6 +56,7 @@ SLEEPS = {
     "tests/client/test_commands.py": "a daemon under virtual time",
     "tests/crash/twins.py": "a slow disk, in a real process",
     "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
+    "tests/crash/deadly/deadly.py": "a callback that goes on after a cut, in a real process",
     "tests/crash/machines/parcel.py": "callbacks that take their time, in a real process",
     "tests/bench/waiting.py": "callbacks that wait are what is measured",
     "tests/bench/kafka.py": "callbacks that wait, and a system that is idle between two events",
