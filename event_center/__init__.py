@@ -40,13 +40,14 @@ from event_center.machine import (
     parse,
 )
 from event_center.model import Event
-from event_center.plugins.callbacks import Callbacks, callbacks
+from event_center.plugins.callbacks import DONE, Callbacks, callbacks
 from event_center.plugins.context import Context
 from event_center.plugins.job import JobContext
 from event_center.plugins.listening import Notice
 from event_center.plugins.registry import Bound, with_callbacks
 
 __all__ = [
+    "DONE",
     "AnyState",
     "Blueprint",
     "Bound",

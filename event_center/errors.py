@@ -27,6 +27,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
     ├── HeartbeatTimeout            a job was silent for longer than its `heartbeat`; a TimeoutError, too
+    ├── Crashed                     a run seems to end its process each time: kept as its failure
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
     └── InvariantError              this package is wrong: the daemon stops, loudly
 """
@@ -211,6 +212,10 @@ class HeartbeatTimeout(EventCenterError, TimeoutError):
 
 class Interrupted(EventCenterError):
     """The run was ended by the center, not by its callback: the attempt does not count."""
+
+
+class Crashed(EventCenterError):
+    """A run was begun at takeover after takeover, and its process ended each time before the run did."""
 
 
 class InvariantError(EventCenterError):

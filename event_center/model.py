@@ -197,7 +197,10 @@ class Owed(NamedTuple):
     due_ms: int = 0
     """Not before this time; 0 is at once."""
     starts: int = 0
-    """Takeovers that found this run without a result; reserved, written as 0 by this format."""
+    """
+    Takeovers that found this attempt without a result; 1 also after one that was cut off. More than 0: it
+    may have happened.
+    """
 
 
 class Timer(NamedTuple):
@@ -247,6 +250,7 @@ class Snapshot:
         "deciding_attempt",
         "deciding_due_ms",
         "deciding_event",
+        "deciding_starts",
         "earlier",
         "entered_at_ms",
         "failure",
@@ -316,8 +320,10 @@ class Snapshot:
         self.deciding_due_ms = 0
         self.deciding_event = ""
         """Which one, if no waiting entry holds it: a timer, a result, a replay. Empty: the head."""
+        # Takeovers that found the callbacks of the event at the head without an end.
+        self.deciding_starts = 0
         self.parked: str | None = None
-        """Why it is parked: failed, loop, no_place."""
+        """Why it is parked: failed, crashed, loop, no_place."""
         self.failure: Failure | None = None
         self.loop = 0
         """Transitions since the last record from outside, those of timers left out (1,000 park it)."""

@@ -157,11 +157,13 @@ def _next_step(shown: dict[str, Any]) -> str:
     named = shlex.quote(shown["workflow_id"])
     what = {
         "failed": "Mend the cause; run.failed in the center's log has the file and line of what failed.",
+        "crashed": "Mend its callback: the process ended while it ran, at takeover after takeover.",
         "no_place": "Load a version of its machine that has its state and its callbacks.",
         "loop": "Mend the machine: it went in a circle without an event from outside.",
     }.get(shown["parked"], "Mend the cause.")
     others = {
         "failed": f"If no attempt can succeed, as with wrong data: event-center skip {named}\n",
+        "crashed": f"Or give it up: event-center skip {named}\n",
         "no_place": f"Or put it into a state: event-center set-state {named} STATE --reason WHY\n",
     }.get(shown["parked"], "")
     return (

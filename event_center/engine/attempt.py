@@ -13,7 +13,7 @@ import zlib
 
 from event_center.errors import PermanentError, RetryLater
 from event_center.machine.decision import Retry
-from event_center.model import Failure
+from event_center.model import Failure, Owed
 
 LONGEST_S = 366 * 86_400.0
 """
@@ -23,6 +23,23 @@ LARGEST = 700.0
 """The logarithm of the largest growth of a delay that is worked out: soon after it floats end."""
 MAX_MESSAGE = 2_000
 """Characters of an error's message that are kept: it stands in the snapshot until the next event."""
+
+
+CRASHED = 10
+"""
+Takeovers that find a run without a result before its workflow is parked: what ended the process so often
+will do it again, and a deploy or a crash of something else seldom meets the same run three times.
+"""
+
+
+def anew(owed: Owed) -> Owed:
+    """The same run with all its attempts; that one of them may have happened is not forgotten."""
+    return owed._replace(attempt=0, due_ms=0, starts=min(owed.starts, 1))
+
+
+def has_failed(owed: Owed) -> bool:
+    """Whether a run has failed for good, so that only a command begins it anew."""
+    return owed.attempt > 0 and not owed.due_ms
 
 
 def failure_of(callback: str, error: BaseException, at_ms: int, attempt: int) -> Failure:

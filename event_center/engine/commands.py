@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from event_center.engine.attempt import anew
 from event_center.engine.effect import Effects
 from event_center.engine.intake import IDS, id_hash
 from event_center.engine.ledger import Ledger
@@ -21,7 +22,14 @@ from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
-from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows, standing
+from event_center.engine.workflow import (
+    STOPPED,
+    Mailbox,
+    Waiting,
+    Workflows,
+    standing,
+    undecided,
+)
 from event_center.errors import ExpressionError, FormatError, Interrupted
 from event_center.log.port import Batch
 from event_center.machine.spelling import hint, quoted
@@ -179,8 +187,8 @@ class Commands:
             return f"nothing of it failed: it is {snapshot.status}"
         self._jobs.again(snapshot, failed)
         if snapshot.owed and snapshot.workflow_id not in self._workflows.runs:
-            snapshot.owed = (snapshot.owed[0]._replace(attempt=0, due_ms=0), *snapshot.owed[1:])
-        snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+            snapshot.owed = (anew(snapshot.owed[0]), *snapshot.owed[1:])
+        undecided(snapshot)
         self._go_on(snapshot)
         return ""
 
@@ -217,7 +225,7 @@ class Commands:
                 self._skip_event(snapshot, mailbox, tried, why)
         else:
             return "it owes no run, has no job, and no event of it failed"
-        snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+        undecided(snapshot)
         snapshot.failure = None
         snapshot.parked = None
         if snapshot.status != Status.PAUSED:
@@ -263,7 +271,7 @@ class Commands:
         snapshot.result = Result.CANCELLED
         snapshot.closed_at_ms = self._ledger.now_ms
         snapshot.timers = ()
-        snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+        undecided(snapshot)
         self._go_on(snapshot)
         return ""
 
@@ -322,7 +330,7 @@ class Commands:
         snapshot.closed_at_ms = snapshot.over_ms = snapshot.loop = 0
         snapshot.version = machine.version
         snapshot.parked = None
-        snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+        undecided(snapshot)
         if snapshot.status in STOPPED:
             mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.ACTIVE, mailbox)

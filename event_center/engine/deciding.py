@@ -17,7 +17,7 @@ from event_center.engine.failing import Decider, Failing, say_unknown
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Run, Runners
+from event_center.engine.run import Pool, Run
 from event_center.engine.waiting import attempts
 from event_center.engine.workflow import STOPPED, Waiting, Workflows
 from event_center.errors import Interrupted, PluginError
@@ -37,7 +37,7 @@ class Deciding:
         ledger: Ledger,
         *,
         outbox: Outbox,
-        runners: Runners,
+        runners: Pool,
         failing: Failing,
         decider: Decider,
     ) -> None:
@@ -61,11 +61,11 @@ class Deciding:
             self._ledger.records += records
             return
         self._workflows.mailbox(snapshot.workflow_id).deciding = item
-        hearing = _Hearing(snapshot, event, item, decision)
+        hearing = Hearing(snapshot, event, item, decision)
         hearing.records = records
         self.next(hearing)
 
-    def next(self, hearing: _Hearing) -> None:
+    def next(self, hearing: Hearing) -> None:
         """Start the next callback, or accept after the last."""
         snapshot, event, decision = hearing.snapshot, hearing.event, hearing.decision
         if hearing.done == len(decision.decide):
@@ -88,12 +88,12 @@ class Deciding:
             topics=self._plan.publishable,
         )
         callback = self._plan.callback(snapshot, action.name)
-        run = _DecideRun(callback, context, action.timeout_ms / 1000)
+        run = DecideRun(callback, context, action.timeout_ms / 1000)
         run.hearing, run.deciding = hearing, self
         self._workflows.runs[snapshot.workflow_id] = run
         self._runners.submit(run)
 
-    def ended(self, hearing: _Hearing, run: Run, value: Any, error: BaseException | None) -> None:
+    def ended(self, hearing: Hearing, run: Run, value: Any, error: BaseException | None) -> None:
         """A decide callback has returned or raised."""
         snapshot = hearing.snapshot
         runs = self._workflows.runs
@@ -109,7 +109,7 @@ class Deciding:
         else:
             decided()
 
-    def _heard(self, hearing: _Hearing, run: Run, value: Any, error: BaseException | None) -> None:
+    def _heard(self, hearing: Hearing, run: Run, value: Any, error: BaseException | None) -> None:
         snapshot = hearing.snapshot
         returned = None if error is not None else self._outbox.returned(run, value)
         if isinstance(returned, PluginError):
@@ -133,7 +133,7 @@ class Deciding:
         reach(Step.RUN_DECIDED)
 
 
-class _Hearing:
+class Hearing:
     """One event whose decide callbacks are awaited."""
 
     __slots__ = ("contexts", "decision", "done", "event", "item", "records", "snapshot")
@@ -157,13 +157,13 @@ class _Hearing:
         """Theirs: what they emitted leaves with the accept."""
 
 
-class _DecideRun(Run):
+class DecideRun(Run):
     """One run of a decide callback."""
 
     __slots__ = ("deciding", "hearing")
 
     deciding: Deciding
-    hearing: _Hearing
+    hearing: Hearing
 
     def ended(self, value: Any, error: BaseException | None) -> None:
         """Its hearing goes on."""

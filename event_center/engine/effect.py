@@ -20,7 +20,7 @@ from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Run, Runners
+from event_center.engine.run import Pool, Run, unsure
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn, done_event
 from event_center.engine.upgrading import machine_for
@@ -29,6 +29,7 @@ from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Action
 from event_center.model import Event, Failure, Owed, Snapshot, Status
+from event_center.plugins.callbacks import DONE
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
 from event_center.wire import history
@@ -53,7 +54,7 @@ class Effects:
         outbox: Outbox,
         turn: Turn,
         jobs: Jobs,
-        runners: Runners,
+        runners: Pool,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
@@ -127,7 +128,7 @@ class Effects:
         self._known[snapshot.machine, snapshot.version, snapshot.state, owed.name] = known
         return known
 
-    def _submit(self, snapshot: Snapshot, owed: Owed, known: Known) -> None:
+    def _submit(self, snapshot: Snapshot, owed: Owed, known: Known, *, asked: bool = False) -> None:
         action, callback, done = known
         key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         context = Context(
@@ -138,7 +139,10 @@ class Effects:
             deadline_ms=self._ledger.now_ms + action.timeout_ms,
             topics=self._plan.publishable,
         )
-        run = EffectRun(callback, context, action.timeout_ms / 1000)
+        if owed.starts and callback.reconcile is not None and not asked:
+            run: EffectRun = AskingRun(callback.reconcile, context, action.timeout_ms / 1000)
+        else:
+            run = EffectRun(callback, context, action.timeout_ms / 1000)
         run.effects = self
         run.snapshot = snapshot
         run.owed = owed
@@ -163,6 +167,19 @@ class Effects:
             workflows.mailbox(workflow_id).unfinished = partial(self._decided, run, value, error)
         else:
             self._decided(run, value, error)
+
+    def not_done(self, run: EffectRun) -> None:
+        """`reconcile` knows of no attempt: the run itself begins."""
+        snapshot, workflows = run.snapshot, self._workflows
+        if workflows.gone or workflows.runs.get(snapshot.workflow_id) is not run:
+            return
+        del workflows.runs[snapshot.workflow_id]
+        self._ledger.tick()
+        known = self._look_up(snapshot, run.owed)
+        if known is None or workflows.closed or snapshot.status in STOPPED:
+            self._ledger.wake()  # it is asked again when the workflow goes on
+        else:
+            self._submit(snapshot, run.owed, known, asked=True)
 
     def _decided(self, run: EffectRun, value: Any, error: BaseException | None) -> None:
         """Decide the result of a run."""
@@ -224,7 +241,9 @@ class Effects:
                 self.jobs.free(snapshot)
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
-        more = {} if returned is None else {"returned": returned.name}
+        more: dict[str, Any] = {} if returned is None else {"returned": returned.name}
+        if run.asks:
+            more["reconciled"] = True
         self._tell(run, run.owed.attempt + 1, "done", more)
 
     def _failed(self, run: EffectRun, error: BaseException) -> None:
@@ -244,7 +263,8 @@ class Effects:
             self._turn.stand(snapshot)
             return
         due = 0 if delay is None else now + delay
-        snapshot.owed = (owed._replace(attempt=attempt, due_ms=due), *snapshot.owed[1:])
+        tried = owed._replace(attempt=attempt, due_ms=due, starts=unsure(run))
+        snapshot.owed = (tried, *snapshot.owed[1:])
         snapshot.failure = failure
         more: dict[str, Any] = {"error": failure.type, "message": failure.message}
         if delay is None:
@@ -304,3 +324,17 @@ class EffectRun(Run):
     def ended(self, value: Any, error: BaseException | None) -> None:
         """Its result is decided."""
         self.effects.ended(self, value, error)
+
+
+class AskingRun(EffectRun):
+    """Asks `reconcile` what became of an attempt of which no result is known."""
+
+    __slots__ = ()
+    asks = True
+
+    def ended(self, value: Any, error: BaseException | None) -> None:
+        """Its answer is the result; without one the run itself begins."""
+        if value is None and error is None:
+            self.effects.not_done(self)
+        else:
+            self.effects.ended(self, None if value is DONE else value, error)

@@ -19,7 +19,7 @@ from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
 from event_center.engine.waiting import attempts, unheld
-from event_center.engine.workflow import Waiting, Workflows
+from event_center.engine.workflow import Waiting, Workflows, undecided
 from event_center.errors import ExpressionError, GuardFailed
 from event_center.machine.decision import ERROR, Action, Transition, accepted_text
 from event_center.machine.step import Machine
@@ -104,7 +104,7 @@ class Failing:
         elif machine.has(snapshot.state, ERROR) and not event.name.startswith(ERROR):
             carrier = item if item.record is not None else Waiting(event)
             carrier.closes = partial(self._given_up, snapshot, event, item, failure)
-            snapshot.deciding_attempt = snapshot.deciding_due_ms = 0
+            undecided(snapshot)
             self._ledger.dirty[snapshot.workflow_id] = snapshot
             self._decider.stand(snapshot)
             self._decider.decide(snapshot, error_event(failure, event.origin), carrier)
@@ -121,13 +121,27 @@ class Failing:
             self._decider.stand(snapshot)
             self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
         else:
-            snapshot.failure = failure
-            snapshot.deciding_attempt = attempt  # marks what `skip` gives up
-            snapshot.deciding_event = unheld(event, item)
-            snapshot.deciding_due_ms = 0
-            self._put_back(snapshot, event, item)
-            self._decider.park(snapshot, "failed", None)
-            say_parked(snapshot, where, line)
+            snapshot.deciding_starts = 0
+            self.park(snapshot, event, item, failure, why="failed", where=line)
+
+    def park(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        item: Waiting,
+        failure: Failure,
+        *,
+        why: str,
+        where: str,
+    ) -> None:
+        """The workflow stands still, with the event at its head, until an operator says how to go on."""
+        snapshot.failure = failure
+        snapshot.deciding_attempt = failure.attempt  # marks what `skip` gives up
+        snapshot.deciding_event = unheld(event, item)
+        snapshot.deciding_due_ms = 0
+        self._put_back(snapshot, event, item)
+        self._decider.park(snapshot, why, None)
+        say_parked(snapshot, failure.callback, where)
 
     def _later(
         self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure, *, due_ms: int
@@ -135,6 +149,7 @@ class Failing:
         snapshot.deciding_attempt = failure.attempt
         snapshot.deciding_event = unheld(event, item)
         snapshot.deciding_due_ms = due_ms
+        snapshot.deciding_starts = 0
         snapshot.failure = failure
         self._put_back(snapshot, event, item)
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
@@ -177,7 +192,7 @@ class Failing:
             and not (snapshot.owed or (mailbox and mailbox.queue))
         ):
             # A replay that a former owner tried; its letter is still open, and can be replayed again.
-            snapshot.deciding_attempt = 0
+            undecided(snapshot)
             snapshot.failure = None
         self._decider.go_on(snapshot)
 

@@ -13,6 +13,7 @@ from event_center.engine.run import Run
 from event_center.errors import HeartbeatTimeout
 from event_center.machine.definition import Job
 from event_center.model import Failure, Owed, Snapshot
+from event_center.plugins.callbacks import DONE
 from event_center.plugins.job import JobContext
 from event_center.plugins.signatures import Callback
 
@@ -34,6 +35,9 @@ class JobEnds(Protocol):
 
     def drop(self, run: JobRun, value: Any) -> None:
         """It has ended too late."""
+
+    def not_done(self, run: JobRun) -> None:
+        """`reconcile` knows of no attempt."""
 
 
 class JobRun(Run):
@@ -111,3 +115,17 @@ class JobRun(Run):
             return HeartbeatTimeout(f"no heartbeat within {silence_s:g} s{told}")
         self.deadline = min(self._started + limit_s, at + silence_s)
         return None
+
+
+class AskingJobRun(JobRun):
+    """Asks `reconcile` what became of an attempt of which no result is known."""
+
+    __slots__ = ()
+    asks = True
+
+    def ended(self, value: Any, error: BaseException | None) -> None:
+        """Its answer is the result; without one the job itself begins."""
+        if value is None and error is None:
+            self.jobs.not_done(self)
+        else:
+            super().ended(None if value is DONE else value, error)

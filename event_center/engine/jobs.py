@@ -15,13 +15,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from event_center.engine.attempt import delay_ms, failure_of
+from event_center.engine.attempt import CRASHED, anew, delay_ms, failure_of, has_failed
 from event_center.engine.failing import error_event, say_failed, say_parked
-from event_center.engine.job import JobKey, JobRun
+from event_center.engine.job import AskingJobRun, JobKey, JobRun
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Runners
+from event_center.engine.run import Pool, unsure
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.upgrading import machine_for
@@ -50,7 +50,7 @@ class Jobs:
         timers: Timers,
         outbox: Outbox,
         turn: Turn,
-        runners: Runners,
+        runners: Pool,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
@@ -126,10 +126,10 @@ class Jobs:
                 self.waiting.add(place)
                 self._timers.due(workflow_id, owed.due_ms)
                 continue
-            if not self._submit(snapshot, owed):
+            if not self._submit(snapshot, owed, asked=False):
                 return
 
-    def _submit(self, snapshot: Snapshot, owed: Owed) -> bool:
+    def _submit(self, snapshot: Snapshot, owed: Owed, *, asked: bool) -> bool:
         """Start a job, unless its machine knows it no more: then the workflow is parked."""
         machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
         try:
@@ -150,13 +150,33 @@ class Jobs:
             deadline_ms=self._ledger.now_ms + job.action.timeout_ms,
             topics=self._plan.publishable,
         )
-        run = JobRun(self._plan.callback(snapshot, owed.name), context, job)
+        callback = self._plan.callback(snapshot, owed.name)
+        if owed.starts and callback.reconcile is not None and not asked:
+            run: JobRun = AskingJobRun(callback.reconcile, context, job)
+        else:
+            run = JobRun(callback, context, job)
         run.jobs, run.owed = self, owed
         run.submitted_ms = self._ledger.now_ms
         self.waiting.discard(place)
         self._workflows.jobs[place] = run
         self._runners.submit(run)
         return True
+
+    def not_done(self, run: JobRun) -> None:
+        """`reconcile` knows of no attempt: the job itself begins."""
+        workflows, place = self._workflows, run.place
+        if workflows.gone or workflows.jobs.get(place) is not run:
+            return
+        if run.left:
+            self.ended(run, None, None)
+            return
+        del workflows.jobs[place]
+        snapshot = workflows.live(place[0])
+        self._ledger.tick()
+        if snapshot is None or workflows.closed or snapshot.status in STOPPED:
+            self._ledger.wake()  # it is asked again when the workflow goes on
+        else:
+            self._submit(snapshot, run.owed, asked=True)
 
     # -- ending ----------------------------------------------------------------------------------
 
@@ -218,7 +238,7 @@ class Jobs:
     def _mark_done(self, run: JobRun) -> None:
         self._over(run)
         self._outbox.send(run.context)
-        self._tell(run, run.owed.attempt + 1, "done", {})
+        self._tell(run, run.owed.attempt + 1, "done", {"reconciled": True} if run.asks else {})
 
     def _over(self, run: JobRun) -> None:
         """The workflow owes this job no longer."""
@@ -248,7 +268,7 @@ class Jobs:
 
     def _tried(self, run: JobRun, failure: Failure, due_ms: int) -> None:
         snapshot = run.snapshot
-        tried = run.owed._replace(attempt=failure.attempt, due_ms=due_ms)
+        tried = run.owed._replace(attempt=failure.attempt, due_ms=due_ms, starts=unsure(run))
         snapshot.jobs = tuple(tried if owed == run.owed else owed for owed in snapshot.jobs)
         snapshot.failure = failure
 
@@ -310,16 +330,15 @@ class Jobs:
 
     @staticmethod
     def lost(snapshot: Snapshot) -> frozenset[str]:
-        """The jobs that have failed for good, which parks their workflow."""
-        return frozenset(owed.name for owed in snapshot.jobs if has_failed(owed))
+        """The jobs that have failed for good, or end their process each time: they park their workflow."""
+        return frozenset(
+            owed.name for owed in snapshot.jobs if has_failed(owed) or owed.starts >= CRASHED
+        )
 
     @staticmethod
     def again(snapshot: Snapshot, names: frozenset[str]) -> None:
         """These begin anew, with all their attempts."""
-        snapshot.jobs = tuple(
-            owed._replace(attempt=0, due_ms=0) if owed.name in names else owed
-            for owed in snapshot.jobs
-        )
+        snapshot.jobs = tuple(anew(owed) if owed.name in names else owed for owed in snapshot.jobs)
 
     @staticmethod
     def tried(snapshot: Snapshot, event_name: str) -> frozenset[str]:
@@ -327,8 +346,3 @@ class Jobs:
         return frozenset(
             owed.name for owed in snapshot.jobs if event_name.endswith(f"/@{owed.name}")
         )
-
-
-def has_failed(owed: Owed) -> bool:
-    """Whether a job has failed for good, so that only a command begins it anew."""
-    return owed.attempt > 0 and not owed.due_ms

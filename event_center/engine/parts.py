@@ -20,6 +20,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
+from event_center.engine.quarantine import Quarantine
 from event_center.engine.removal import Removal
 from event_center.engine.run import Runners
 from event_center.engine.timers import Timers
@@ -58,10 +59,10 @@ class Parts:
     ) -> None:
         self.shard, self.entry = shard, ShardEntry()
         self.workflows = workflows = Workflows(f"shard {shard} of {where}")
-        self._plan = plan
-        self._runners, self._job_runners = runners, job_runners
+        self._plan, self._runners, self._job_runners = plan, runners, job_runners
         self._watermarks: dict[str, int] = {}
         self.ledger = ledger = self._ledger(wake)
+        self.quarantine = quarantine = Quarantine(workflows, ledger, runners, job_runners)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         self.removal = removal = Removal(plan, ledger, timers)
@@ -76,21 +77,11 @@ class Parts:
             timers=timers,
             waiting=waiting,
             outbox=outbox,
-            runners=runners,
+            runners=quarantine.door,
         )
-        self.jobs = jobs = Jobs(
-            plan, workflows, ledger, timers=timers, outbox=outbox, turn=turn, runners=job_runners
-        )
-        self.effects = effects = Effects(
-            plan,
-            workflows,
-            ledger,
-            timers=timers,
-            outbox=outbox,
-            turn=turn,
-            jobs=jobs,
-            runners=runners,
-        )
+        quarantine.turn = turn
+        self.effects = effects = self._effects(turn, outbox)
+        self.jobs = jobs = effects.jobs
         turn.on_owed, turn.on_free, turn.on_jobs = effects.start_eager, effects.start, jobs.entered
         self._intake = Intake(
             plan,
@@ -129,6 +120,28 @@ class Parts:
         )
         ledger.wake = wake
         return ledger
+
+    def _effects(self, turn: Turn, outbox: Outbox) -> Effects:
+        quarantine, timers = self.quarantine, self.timers
+        jobs = Jobs(
+            self._plan,
+            self.workflows,
+            self.ledger,
+            timers=timers,
+            outbox=outbox,
+            turn=turn,
+            runners=quarantine.job_door,
+        )
+        return Effects(
+            self._plan,
+            self.workflows,
+            self.ledger,
+            timers=timers,
+            outbox=outbox,
+            turn=turn,
+            jobs=jobs,
+            runners=quarantine.door,
+        )
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
@@ -184,9 +197,10 @@ class Parts:
         for run in list(self.workflows.jobs.values()):
             self._job_runners.cancel(run, Interrupted())
 
-    def resume(self) -> None:
-        """After a restore: everything that was under way goes on."""
+    def resume(self, *, crashed: bool) -> None:
+        """After a restore: what was under way goes on; `crashed`: not if it ends its process each time."""
         self.ledger.tick()
+        self.quarantine.shut(crashed=crashed)
         for workflow_id in list(self.workflows.mailboxes):
             snapshot = self._readable(workflow_id)
             if snapshot is not None:
@@ -195,9 +209,12 @@ class Parts:
         for workflow in list(self.workflows.by_id.values()):
             if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self.effects.start(workflow)
+        self.quarantine.begin()
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than one slice."""
+        if self.quarantine.active:
+            self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
         self.ledger.tick()
         for snapshot in again:

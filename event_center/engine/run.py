@@ -22,7 +22,7 @@ import math
 from collections import deque
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.abc
@@ -46,11 +46,23 @@ SPARE = 64
 """Idle runners that are kept: making one costs more than waking one."""
 
 
+class Pool(Protocol):
+    """Who does runs: `Runners`, or a door of `quarantine` before them."""
+
+    def submit(self, run: Run) -> None:
+        """Start the run as soon as it may."""
+
+    def cancel(self, run: Run, why: BaseException) -> None:
+        """End a run early."""
+
+
 class Run:
     """One execution of one callback; whoever starts it says in `ended` what its end means."""
 
     grace_s = ABANDON_S
     """How long it may take to end once it was asked to; then its workflow goes on without it."""
+    asks = False
+    """Whether it asks what became of an attempt before it, instead of being one itself."""
 
     __slots__ = ("callback", "context", "deadline", "over", "stop", "task", "timeout_s")
 
@@ -103,6 +115,11 @@ async def forgive(task: asyncio.Task[Any] | None) -> None:
 def _ending() -> bool:
     """Whether the task group that this asyncio task belongs to is cancelled."""
     return anyio.current_effective_deadline() == -math.inf
+
+
+def unsure(run: Run) -> int:
+    """The `starts` of what this run has failed at: 1 if it may have happened all the same."""
+    return int(run.asks or run.stop is not None)
 
 
 def _called(run: Run) -> tuple[Any, BaseException | None]:

@@ -85,6 +85,8 @@ class Owner:
         """The restore under way: nobody waits for the end of one that came to nothing."""
         self._gone = asyncio.Event()
         self._lost: Exception | None = None
+        self._served = False
+        """Whether it was taken over before: then whoever ran what is owed is this process, and lives."""
         self._trouble = ""
         """Why the shard is to be taken over again; empty while it is served."""
         self._takeovers = Backoff()
@@ -208,7 +210,8 @@ class Owner:
         self._parts, self._trouble = parts, ""
         self._move(Phase.SERVING)
         log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.by_id))
-        parts.resume()
+        parts.resume(crashed=not self._served)
+        self._served = True
         self._stop.wake()
         self._on_room()
 

@@ -27,11 +27,18 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
-from event_center.engine.run import Runners
+from event_center.engine.run import Pool
 from event_center.engine.timers import Timers
 from event_center.engine.upgrading import machine_for
 from event_center.engine.waiting import WaitingRoom, with_record
-from event_center.engine.workflow import STOPPED, Waiting, Workflows, forget, standing
+from event_center.engine.workflow import (
+    STOPPED,
+    Waiting,
+    Workflows,
+    forget,
+    standing,
+    undecided,
+)
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
 from event_center.model import (
@@ -73,7 +80,7 @@ class Turn:
         timers: Timers,
         waiting: WaitingRoom,
         outbox: Outbox,
-        runners: Runners,
+        runners: Pool,
     ) -> None:
         self._plan = plan
         self._machines = plan.machines
@@ -153,9 +160,8 @@ class Turn:
             self._ledger.decided(snapshot, item)
             if item.closes is not None:
                 item.closes()
-        if snapshot.deciding_attempt:
-            snapshot.deciding_attempt = 0
-            snapshot.deciding_due_ms = 0
+        if snapshot.deciding_attempt or snapshot.deciding_starts:
+            undecided(snapshot)
             self.stand(snapshot)
         snapshot.failure = None
 

@@ -17,7 +17,16 @@ from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
 from event_center.wire.snapshot import STOPPED
 
-__all__ = ["STOPPED", "Mailbox", "Waiting", "Workflow", "Workflows", "forget", "standing"]
+__all__ = [
+    "STOPPED",
+    "Mailbox",
+    "Waiting",
+    "Workflow",
+    "Workflows",
+    "forget",
+    "standing",
+    "undecided",
+]
 
 Workflow = bytes | Snapshot
 
@@ -218,6 +227,11 @@ def forget(snapshot: Snapshot) -> None:
         needed = {one.seq for one in (*snapshot.owed, *snapshot.jobs)}
         kept = {seq: event for seq, event in snapshot.earlier.items() if seq in needed}
         snapshot.earlier = kept or None
+
+
+def undecided(snapshot: Snapshot) -> None:
+    """Attempts to decide the event at the head count no more: it is over, or begins anew."""
+    snapshot.deciding_attempt = snapshot.deciding_due_ms = snapshot.deciding_starts = 0
 
 
 def standing(snapshot: Snapshot) -> Status:

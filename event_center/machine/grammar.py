@@ -70,14 +70,14 @@ ERROR_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"errors"})
 RAISE = Grammar("a raised event", _words("event payload"), ("event",))
 EMIT = Grammar("an emitted event", _words("event topic workflow_id machine payload"), ("event",))
 TIMED_BRANCH = BRANCH._replace(keys=BRANCH.keys | {"repeat"})
-CALL = Grammar("a callback", _words("do retry timeout"), ("do",), _words("with reconcile"))
+CALL = Grammar("a callback", _words("do retry timeout"), ("do",), _words("with"))
 ENTRY_CALL = CALL._replace(keys=CALL.keys | {"eager"})
 UPGRADE = Grammar("a part of `migrate`", _words("from states data drop"), ("from",))
 JOB = Grammar(
     "a job",
     _words("do retry timeout heartbeat grace on_done on_error"),
     ("do",),
-    _words("with reconcile"),
+    _words("with"),
 )
 RETRY = Grammar(
     "a retry policy",
@@ -92,6 +92,11 @@ ELSEWHERE = {
     ("a callback", "eager"): "it is for entry callbacks",
     ("a callback", "grace"): "it is for jobs, below `invoke`",
     ("a callback", "heartbeat"): "it is for jobs, below `invoke`",
+    (
+        "a callback",
+        "reconcile",
+    ): "it is for its decorator: `@machine.entry(STATE, reconcile=FUNCTION)`",
+    ("a job", "reconcile"): "it is for its decorator: `@machine.job(NAME, reconcile=FUNCTION)`",
     ("a callback", "on_done"): "it is for states, and for jobs, below `invoke`",
     ("a callback", "on_error"): "it is for states, and for jobs, below `invoke`",
     ("a job", "eager"): "it is for entry callbacks: a job never starts before it is durable",

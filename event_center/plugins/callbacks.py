@@ -9,8 +9,8 @@ registered anywhere else, so that two centers, or two tests, never see each othe
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
-from typing import Any, NamedTuple, TypeVar, overload
+from enum import Enum, StrEnum
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from event_center.errors import PluginError
 from event_center.plugins.signatures import file_line
@@ -27,6 +27,19 @@ class Role(StrEnum):
     ACTION = "action"
     GUARD = "guard"
     JOB = "job"
+
+
+class Answer(Enum):
+    """What `reconcile` can answer beside a result."""
+
+    DONE = "done"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+DONE: Final = Answer.DONE
+"""What `reconcile` answers when the callback has done its work and has nothing to return."""
 
 
 class Moment(StrEnum):
@@ -48,6 +61,7 @@ class Implementation(NamedTuple):
     role: Role
     name: str
     function: Function
+    reconcile: Function | None = None
 
 
 class Callbacks:
@@ -64,9 +78,16 @@ class Callbacks:
     def __repr__(self) -> str:
         return f"callbacks({self.machine!r})"
 
-    def entry(self, state: str) -> Callable[[F], F]:
-        """Implement the entry callback of a state; of several, the one with the function's name."""
-        return self._decorator(Role.ENTRY, state)
+    def entry(self, state: str, *, reconcile: Function | None = None) -> Callable[[F], F]:
+        """
+        Implement the entry callback of a state; of several, the one with the function's name.
+
+        Args:
+            state: its name in the machine.
+            reconcile: asked first when an attempt may have happened of which no result is known: takes
+                what a callback takes, and answers with the result, `DONE`, or None if it knows of none.
+        """
+        return self._decorator(Role.ENTRY, state, reconcile)
 
     def exit(self, state: str) -> Callable[[F], F]:
         """Implement the exit callback of a state; of several, the one with the function's name."""
@@ -75,18 +96,18 @@ class Callbacks:
     @overload
     def action(self, name: F) -> F: ...
     @overload
-    def action(self, name: str) -> Callable[[F], F]: ...
-    def action(self, name: str | F) -> F | Callable[[F], F]:
-        """Implement a callback by its name in the machine; by default the function's."""
-        return self._named(Role.ACTION, name)
+    def action(self, name: str, *, reconcile: Function | None = None) -> Callable[[F], F]: ...
+    def action(self, name: str | F, *, reconcile: Function | None = None) -> F | Callable[[F], F]:
+        """Implement a callback by its name in the machine (by default the function's); see `entry`."""
+        return self._named(Role.ACTION, name, reconcile)
 
     @overload
     def job(self, name: F) -> F: ...
     @overload
-    def job(self, name: str) -> Callable[[F], F]: ...
-    def job(self, name: str | F) -> F | Callable[[F], F]:
-        """Implement a job by its name in the machine; by default the function's."""
-        return self._named(Role.JOB, name)
+    def job(self, name: str, *, reconcile: Function | None = None) -> Callable[[F], F]: ...
+    def job(self, name: str | F, *, reconcile: Function | None = None) -> F | Callable[[F], F]:
+        """Implement a job by its name in the machine (by default the function's); see `entry`."""
+        return self._named(Role.JOB, name, reconcile)
 
     @overload
     def guard(self, name: F) -> F: ...
@@ -121,12 +142,16 @@ class Callbacks:
         self.listeners.append((moment, function))
         return function
 
-    def _named(self, role: Role, name: str | F) -> F | Callable[[F], F]:
+    def _named(
+        self, role: Role, name: str | F, reconcile: Function | None = None
+    ) -> F | Callable[[F], F]:
         if isinstance(name, str):
-            return self._decorator(role, name)
+            return self._decorator(role, name, reconcile)
         return self._decorator(role, name.__name__)(name)
 
-    def _decorator(self, role: Role, name: str) -> Callable[[F], F]:
+    def _decorator(
+        self, role: Role, name: str, reconcile: Function | None = None
+    ) -> Callable[[F], F]:
         if not isinstance(name, str):
             raise PluginError(
                 f"{file_line(name)}: {role} of callbacks({self.machine!r}) decorates without its "
@@ -134,7 +159,7 @@ class Callbacks:
             )
 
         def note(function: F) -> F:
-            self.implementations.append(Implementation(role, name, function))
+            self.implementations.append(Implementation(role, name, function, reconcile))
             return function
 
         return note

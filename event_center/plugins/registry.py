@@ -133,6 +133,8 @@ class _Resolution:
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.functions: dict[str, Callable[..., Any]] = {}
+        self.asked: dict[str, Callable[..., Any]] = {}
+        """What is to be asked before a second attempt (`reconcile`), by the callback's name."""
         self.guard_functions: dict[str, Callable[..., Any]] = {}
 
     def bound(self) -> Bound:
@@ -146,6 +148,9 @@ class _Resolution:
         name = self.machine.name
         opening = [(name, function) for one in self.found for function in one.lifespans]
         made = self._made(self.functions.items(), partial(Callback, name))
+        asked = dict(self._made(self.asked.items(), self._reconcile))
+        for callback_name, callback in made:
+            callback.reconcile = asked.get(callback_name)
         guards = self._made(self.guard_functions.items(), guard)
         lifespans = self._made(opening, lifespan)
         if self.problems:
@@ -154,12 +159,28 @@ class _Resolution:
         opened = tuple(one for _, one in lifespans)
         return Bound(machine, dict(made), opened, tuple(self.warnings))
 
+    def _reconcile(self, name: str, function: Callable[..., Any]) -> Callback:
+        """What is asked before a callback is tried again, if that can be asked of this one."""
+        where = place(self.functions[name])
+        if not self.machine.callbacks[name] <= {Phase.ENTRY, Phase.INVOKE}:
+            raise PluginError(
+                f"{where}: {name!r} has `reconcile` and runs before its transition is decided; nothing "
+                "of it counts before that, so keep `reconcile` for entry callbacks and jobs"
+            )
+        calls = self.machine.definition.calls()
+        if any(call.action.eager for _, call in calls if call.action.name == name):
+            raise PluginError(
+                f"{where}: {name!r} has `reconcile` and is `eager`: it may have run for a transition "
+                "that a crash undid, of which nobody asks; take one of both away"
+            )
+        return Callback(self.machine.name, name, function)
+
     def _note(self, one: Implementation) -> None:
         """Find the name in the machine that this function implements."""
         if one.role is Role.ENTRY or one.role is Role.EXIT:
             name = self._name_at_state(one)
             if name is not None:
-                self._implement(self.functions, name, one.function)
+                self._implement(self.functions, name, one)
         elif one.role is Role.GUARD:
             self._note_named(one, self.machine.guards, self.guard_functions)
         elif one.role is Role.JOB:
@@ -175,7 +196,7 @@ class _Resolution:
     ) -> None:
         names = frozenset(used)
         if one.name in names:
-            self._implement(functions, one.name, one.function)
+            self._implement(functions, one.name, one)
         elif not any(one.name in (*other.callbacks, *other.guards) for other in self.others):
             self.warnings.append(
                 f"{place(one.function)} implements the {one.role} {one.name!r}, which machine "
@@ -211,8 +232,11 @@ class _Resolution:
         return own
 
     def _implement(
-        self, functions: dict[str, Callable[..., Any]], name: str, function: Callable[..., Any]
+        self, functions: dict[str, Callable[..., Any]], name: str, one: Implementation
     ) -> None:
+        function = one.function
+        if one.reconcile is not None:
+            self.asked[name] = one.reconcile
         other = functions.setdefault(name, function)
         if other is not function:
             self.problems.append(

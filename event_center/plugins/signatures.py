@@ -61,7 +61,7 @@ _SPREAD: Mapping[Any, str] = {
 class Callback:
     """One callback of a machine: to be called as `await call(ctx)`, or `call(ctx)` in a thread."""
 
-    __slots__ = ("call", "file_line", "function", "is_async", "machine", "name")
+    __slots__ = ("call", "file_line", "function", "is_async", "machine", "name", "reconcile")
 
     def __init__(self, machine: str, name: str, function: Callable[..., Any]) -> None:
         self.machine = machine
@@ -73,6 +73,8 @@ class Callback:
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise PluginError(f"{place(function)} yields; a callback returns its result")
         self.call: Call = _call(function)
+        self.reconcile: Callback | None = None
+        """Asked first when an attempt may have happened of which no result is known."""
 
     def __repr__(self) -> str:
         return f"<callback {self.name} of {self.machine}, {self.file_line}>"

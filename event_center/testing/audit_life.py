@@ -47,7 +47,7 @@ class Debt:
         """When the cut that owes it was committed, at the earliest."""
         self.eager = eager
         self.ended = ""
-        """`done`, `failed` or `given_up`; empty while it is owed."""
+        """`done`, `reconciled` (done; who did it, nobody knows), `failed` or `given_up`; or empty."""
 
 
 class Life:
@@ -313,7 +313,9 @@ class Life:
         if (name, seq) not in jobs and not ((name, seq) in owed and first):
             yield Promise.CALLBACKS, f"{where} ended ({outcome}), which the workflow did not owe"
             return
-        over = outcome != "failed" or told.get("again_in_ms") is None
+        over = outcome != "crashed"  # which parks the workflow: it owes the run still
+        if outcome == "failed":
+            over = told.get("again_in_ms") is None
         if outcome == "failed" and over:
             fields = (("type", "error"), ("message", "message"), ("attempt", "attempt"))
             self._failure = {"callback": name, **{to: told.get(of) for to, of in fields}}
@@ -327,7 +329,7 @@ class Life:
         if over:
             snapshot.owed = _without(snapshot.owed, name, seq)
             snapshot.jobs = _without(snapshot.jobs, name, seq)
-            self.debts[name, seq].ended = str(outcome)
+            self.debts[name, seq].ended = "reconciled" if told.get("reconciled") else str(outcome)
 
     def _command(self, told: Told) -> Iterator[Complaint]:
         if told.get("outcome") != "applied":

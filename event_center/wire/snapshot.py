@@ -73,6 +73,7 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
         snapshot.result is not None
         or snapshot.letters_last
         or snapshot.deciding_attempt
+        or snapshot.deciding_starts
         or snapshot.parked is not None
         or snapshot.failure is not None
         or snapshot.loop
@@ -130,9 +131,8 @@ def _rare(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tup
             body["over"] = snapshot.over_ms
     if snapshot.letters_last:
         body["letters"] = [snapshot.letters_next, snapshot.letters_last]
-    if snapshot.deciding_attempt:
-        tried = (snapshot.deciding_attempt, snapshot.deciding_due_ms, snapshot.deciding_event)
-        body["deciding"] = tried if tried[2] else tried[:2]
+    if snapshot.deciding_attempt or snapshot.deciding_starts:
+        body["deciding"] = _deciding(snapshot)
     if snapshot.parked is not None:
         body["parked"] = snapshot.parked
     if snapshot.failure is not None:
@@ -145,6 +145,14 @@ def _rare(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tup
         body["earlier"] = [[seq, _event_parts(one)] for seq, one in snapshot.earlier.items()]
         needs, due = _with_jobs(snapshot, body, needs, due)  # each has its cause among these
     return _rarely_due(snapshot, needs, due)
+
+
+def _deciding(snapshot: Snapshot) -> tuple[Any, ...]:
+    """The attempts to decide one event, without the parts at the end that say nothing."""
+    tried = (snapshot.deciding_attempt, snapshot.deciding_due_ms, snapshot.deciding_event)
+    if snapshot.deciding_starts:
+        return (*tried, snapshot.deciding_starts)
+    return tried if tried[2] else tried[:2]
 
 
 def _with_jobs(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tuple[str, int]:
@@ -256,6 +264,7 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     if "deciding" in body:
         snapshot.deciding_attempt, snapshot.deciding_due_ms, *event = body["deciding"]
         snapshot.deciding_event = event[0] if event else ""
+        snapshot.deciding_starts = event[1] if len(event) > 1 else 0
     snapshot.parked = get("parked")
     failure = get("failure")
     snapshot.failure = None if failure is None else Failure(*failure)

@@ -3,7 +3,7 @@ Protections of the engine, each with a switch that turns it off: the audit must 
 
 `daemon.py --twin NAME` calls one of these before it opens its center. Nothing but crash tests may. Some
 break nothing by themselves (`second`, `again`, `late`, `cramped`, `called_back`): they make the trouble
-that a protection is for.
+that a protection is for. One makes a test shorter (`impatient`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from event_center.engine import intake, turn
+from event_center.engine import intake, jobs, quarantine, turn
 from event_center.engine.effect import Effects
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.parts import Parts
+from event_center.engine.quarantine import Quarantine
 from event_center.engine.shard import Owner
 from event_center.log.kafka import client
 from event_center.log.kafka.group import KafkaGroup
@@ -32,6 +33,7 @@ from event_center.log.sqlite.transaction import Transaction
 from event_center.model import Shard, Snapshot
 
 LATE_S = 0.05
+FEW = 4
 PATCH = pytest.MonkeyPatch()
 """What is patched stays so until this process ends."""
 
@@ -129,6 +131,17 @@ def unseen() -> None:
     PATCH.setattr(Owner, "take", forgetful)
 
 
+def uncounted() -> None:
+    """A takeover does not count what it finds without a result."""
+    PATCH.setattr(Quarantine, "_count_of", lambda self, run: 1)
+
+
+def impatient() -> None:
+    """Few takeovers park what ends its process."""
+    PATCH.setattr(quarantine, "CRASHED", FEW)
+    PATCH.setattr(jobs, "CRASHED", FEW)
+
+
 def uncertain() -> None:
     """Without transactions: whoever was once in the group writes, whatever became of it since."""
 
@@ -168,6 +181,8 @@ TWINS: dict[str, Callable[[], None]] = {
         unwaited,
         unordered,
         unseen,
+        uncounted,
+        impatient,
         uncertain,
         cramped,
         called_back,

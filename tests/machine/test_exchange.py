@@ -57,6 +57,18 @@ def test_any_machine_comes_back(document: dict[str, Any]) -> None:
     assert there_and_back(machine).hash == machine.hash
 
 
+def test_names_of_several_words_stay_whole() -> None:
+    """Where a line of YAML is full it is broken between two keys, and never within one."""
+    for shift in range(1, 16):
+        names = ["x" * shift, *(f"go to the house {n}" for n in range(60))]
+        events = ", ".join(f"{name}: a" for name in names)
+        head = "machine: m\nversion: 1\ninitial: a\nperpetual: true\n"
+        machine = parse(f"{head}states: {{a: {{on: {{{events}}}}}}}")
+        written = machine.to_yaml()
+        assert max(map(len, written.splitlines())) < 120
+        assert parse(written).hash == machine.hash
+
+
 def test_what_xstate_has_no_word_for_is_named() -> None:
     """Retries, timeouts, `before`, `defer`, `on_error`: each is named with its place."""
     _, notes = xstate_of(load(ROOT / "machines/order.yaml").definition)
