@@ -184,6 +184,65 @@ def test_broad_excepts_stand_only_where_user_code_is_called() -> None:
     assert broad == BROAD_EXCEPTS.keys()
 
 
+def _calls_of_users(node: ast.AST, *, caught: bool = False) -> Iterator[tuple[int, bool]]:
+    """Lines that call a function of a plugin, and whether an `except BaseException` is around each."""
+    match node:
+        case (
+            ast.Call(func=ast.Attribute(attr="function"))
+            | ast.Call(
+                func=ast.Attribute(
+                    attr="call", value=ast.Name(id="callback") | ast.Attribute(attr="callback")
+                )
+            )
+        ):
+            yield node.lineno, caught
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+            caught = False  # it may be called from elsewhere
+        case ast.Try(body=body, handlers=handlers):
+            types = [one.type for one in handlers]
+            around = any(isinstance(one, ast.Name) and one.id == "BaseException" for one in types)
+            for inner in body:
+                yield from _calls_of_users(inner, caught=caught or around)
+            for rest in (*handlers, *node.orelse, *node.finalbody):
+                yield from _calls_of_users(rest, caught=caught)
+            return
+        case _:
+            pass
+    for child in ast.iter_child_nodes(node):
+        yield from _calls_of_users(child, caught=caught)
+
+
+def test_whatever_a_plugin_raises_is_caught_where_it_is_called() -> None:
+    """The engine calls users' functions in two files, each time under an `except BaseException`."""
+    calls = {
+        (_name(path), caught)
+        for path in (ROOT / "event_center/engine").rglob("*.py")
+        for _, caught in _calls_of_users(_tree(path))
+    }
+    assert calls == {
+        ("event_center/engine/listening.py", True),
+        ("event_center/engine/run.py", True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "caught"),
+    [
+        ("try:\n    await run.callback.call(ctx)\nexcept BaseException: ...", True),
+        ("try:\n    with limit:\n        await one.function(1)\nexcept BaseException: ...", True),
+        ("try:\n    await callback.call(ctx)\nexcept Exception: ...", False),
+        ("try: ...\nexcept BaseException:\n    await callback.call(ctx)", False),
+        ("try: ...\nexcept BaseException: ...\nelse:\n    await callback.call(ctx)", False),
+        ("try:\n    def later(): return callback.call(ctx)\nexcept BaseException: ...", False),
+        ("await one.function(1)", False),
+    ],
+)
+def test_a_call_without_such_an_except_would_be_seen(text: str, caught: bool) -> None:
+    """Only what stands in the body of such a `try` counts as caught."""
+    tree = compile(text, "text", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    assert [found for _, found in _calls_of_users(tree)] == [caught]
+
+
 def test_errors_stand_in_one_file() -> None:
     """Every class that can be raised stands in the tree of `errors.py`."""
     ours = [

@@ -133,7 +133,7 @@ class Walk:
             self.snapshot, event, key, attempt=attempt
         )
         if isinstance(context, JobContext):
-            context.pulse = self
+            context.listens = self
         return await self.bound.callback(name).call(context)
 
     def beat(self, details: str) -> bool:

@@ -67,7 +67,7 @@ class JobRun(Run):
     def __init__(self, callback: Callback, context: JobContext, job: Job) -> None:
         first_ms = min(job.action.timeout_ms, job.heartbeat_ms or job.action.timeout_ms)
         super().__init__(callback, context, first_ms / 1000)
-        context.pulse = self
+        context.listens = self
         self.job = job
         self.grace_s = job.grace_ms / 1000
         self.left = False

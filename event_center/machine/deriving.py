@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ from event_center.errors import DefinitionError, ExpressionError
 from event_center.machine.cases import NOWHERE, Case, Expected, Step
 from event_center.machine.coverage import Known, Recorder, branches_of
 from event_center.machine.decision import ANY
-from event_center.machine.definition import Definition
+from event_center.machine.definition import Definition, On
 from event_center.machine.duration import in_words
+from event_center.machine.expression import Expression
 from event_center.machine.guard import Computed, Raised, leaves
 from event_center.machine.problems import Place
 from event_center.machine.step import Machine
@@ -35,6 +36,8 @@ PAYLOADS = 32
 GUARDS = 4
 """Named guards whose answers are tried in all combinations: each doubles these."""
 _USUAL: tuple[Json, ...] = (None, True, False, 0, 1, "text")
+_KEPT = "text"
+"""The value of a key that is only kept."""
 _ERROR = "Exception"
 
 
@@ -69,7 +72,15 @@ class _Search:
         self._machine = machine
         self._recorder = Recorder(machine)
         self._events = sorted({*machine.events, *(machine.definition.events or {})} - {ANY})
-        self._payloads = {name: _payloads(machine.definition, name) for name in self._events}
+        definition = machine.definition
+        asked = _asked(definition)
+        self._payloads = {name: _payloads(_heard(definition, name), asked) for name in self._events}
+        self._results = {
+            job.action.name: _payloads(_read([job.on_done]), asked)
+            for state in definition.states.values()
+            for job in state.invoke
+        }
+        """What each job may return."""
         self._answers = _answers(machine)
         self._cases: list[Case] = []
         self._seen: dict[str, set[str]] = {}
@@ -144,8 +155,9 @@ class _Search:
                 milliseconds = max(1, timer.due_ms - trial.now_ms)
                 written = in_words(milliseconds)
                 yield replace(_step("after", written, guards=answers), delay_ms=milliseconds)
-            for owed in trial.snapshot.owed:
-                yield _step("done", owed.name, guards=answers)
+            for owed in (*trial.snapshot.owed, *trial.snapshot.jobs):
+                for payload in self._results.get(owed.name, [None]):
+                    yield _step("done", owed.name, payload=payload, guards=answers)
                 for error in _errors(self._machine.definition):
                     yield _step("error", owed.name, payload={"type": error}, guards=answers)
 
@@ -202,18 +214,31 @@ def _errors(definition: Definition) -> list[str]:
     return [_ERROR, *dict.fromkeys(named)]
 
 
-def _payloads(definition: Definition, name: str) -> list[Json]:
-    """Payloads made of the keys that the machine reads, with values near those that it compares with."""
+def _payloads(read: Iterable[tuple[str, Expression]], asked: frozenset[str]) -> list[Json]:
+    """
+    Payloads made of the keys that the machine reads, with values near those that it compares with.
+
+    What is only put into data that nothing asks for has one value: others would lead nowhere else.
+    """
     keys: dict[str, None] = {}
     values: dict[Json, None] = {}
-    for expression in _expressions(definition, name):
-        keys |= dict.fromkeys(key for root, key in expression.attributes if root == "payload")
+    kept: Json = {}
+    for assigned, expression in read:
+        found = [key for root, key in expression.attributes if root == "payload"]
+        if (
+            assigned
+            and assigned not in asked
+            and [expression.text] == [f"payload.{k}" for k in found]
+        ):
+            kept |= dict.fromkeys(found, _KEPT)
+            continue
+        keys |= dict.fromkeys(found)
         values |= dict.fromkeys(_compared(expression.text))
     if not keys:
-        return [None]
+        return [None, kept] if kept else [None]
     pool = list(dict.fromkeys((*values, *_USUAL)))
-    usual = [dict.fromkeys(keys, value) for value in pool]
-    mixed = (dict(zip(keys, some, strict=True)) for some in product(pool, repeat=len(keys)))
+    usual = [kept | dict.fromkeys(keys, value) for value in pool]
+    mixed = (kept | dict(zip(keys, some, strict=True)) for some in product(pool, repeat=len(keys)))
     return [None, *usual, *islice(mixed, PAYLOADS)]
 
 
@@ -226,7 +251,15 @@ def _compared(text: str) -> Iterator[Json]:
         yield single or double
 
 
-def _expressions(definition: Definition, name: str) -> Iterator[Any]:
+def _asked(definition: Definition) -> frozenset[str]:
+    """The keys of `data` that any expression reads."""
+    read = [expression for _, expression in _read(on for _, on in definition.everything())]
+    timers = (after.due for state in definition.states.values() for after in state.after.values())
+    read += [due for due in (*timers, *(one.due for one in definition.timeout.values())) if due]
+    return frozenset(key for one in read for root, key in one.attributes if root == "data")
+
+
+def _heard(definition: Definition, name: str) -> Iterator[tuple[str, Expression]]:
     """The expressions of the branches of an event, and of all that follows by itself."""
     states = definition.states.values()
     ways = [on.get(name) for on in (definition.on, *(state.on for state in states))]
@@ -234,9 +267,14 @@ def _expressions(definition: Definition, name: str) -> Iterator[Any]:
     ways += [state.always for state in states] + [
         state.on_done for state in states if state.children
     ]
+    yield from _read(ways)
+
+
+def _read(ways: Iterable[On | None]) -> Iterator[tuple[str, Expression]]:
+    """The expressions of these branches, each with the key of `data` that it is assigned to, if any."""
     for branch in (branch for way in ways if way is not None for branch in way.branches):
         for leaf in leaves(branch.guard):
             if isinstance(leaf, Computed):
-                yield leaf.expression
-        for value in branch.assign.values():
-            yield from expressions(value)
+                yield "", leaf.expression
+        for key, value in branch.assign.items():
+            yield from ((key, expression) for expression in expressions(value))

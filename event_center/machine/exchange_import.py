@@ -1,9 +1,9 @@
 """
 A configuration of XState 5 → a machine in YAML, and a sentence for each thing that could not come along.
 
-States get names that are unique in the machine, `invoke` becomes an entry callback, and what was
-exported by `exchange_xstate` comes back as it was. What comes out is not checked here: the caller
-parses it. Pure; called by the CLI's `import`.
+States get names that are unique in the machine, what is invoked becomes a job, and what was exported by
+`exchange_xstate` comes back as it was. What comes out is not checked here: the caller parses it. Pure;
+called by the CLI's `import`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STATE = frozenset(
 _BRANCH = frozenset(
     ["target", "guard", "actions", "reenter", "description", "meta", "internal", "cond"]
 )
-_INVOKE = frozenset(["src", "onDone", "onError", "id"])
+_INVOKE = frozenset(["src", "onDone", "onError", "id", "input"])
 _TYPES = frozenset({"atomic", "compound"})
 """Types that need not be said."""
 
@@ -214,31 +214,28 @@ class _Importer:
         for key, ours in (("always", "always"), ("onDone", "on_done")):
             if body.get(key):
                 made[ours] = self._branches(body[key], path, f"{ours} of {where}")
-        for number, invoke in enumerate(listed(body["invoke"]) if body.get("invoke") else []):
-            if number:
-                self._lost(f"the invoke {invoke.get('src')!r} beside another one", where)
-            else:
-                found = self._invoked(invoke, made, path, where)
-                if body.get("states") and found.pop("on_done", None):
-                    self._lost(f"onDone of the invoke {invoke.get('src')!r}", where)
-                made |= found
+        if body.get("invoke"):
+            jobs = (self._job(one, path, where) for one in listed(body["invoke"]))
+            made["invoke"] = _short([job for job in jobs if job is not None])
         return made
 
-    def _invoked(
-        self, invoke: Mapping[str, Any], made: Plain, path: tuple[str, ...], where: str
-    ) -> Plain:
-        """What is invoked becomes an entry callback, which is the nearest that there is."""
-        self._unknown(invoke, _INVOKE, f"the invoke of {where}")
-        name = str(invoke.get("src"))
-        self.notes.append(
-            f"{quoted(name)}, which {where} invokes, became an entry callback: events wait for it, "
-            "and it is not cancelled by them"
-        )
-        found: Plain = {"entry": _short([*listed(made.get("entry", [])), name])}
+    def _job(self, invoke: Mapping[str, Any], path: tuple[str, ...], where: str) -> Any:
+        """What is invoked is a job: its limits are what the export kept as its input."""
+        named = f"the invoke of {where}"
+        self._unknown(invoke, _INVOKE, named)
+        given = invoke.get("input")
+        limits = given.get(OWN) if isinstance(given, dict) else None
+        if given is not None and not (isinstance(limits, dict) and given.keys() == {OWN}):
+            self._lost("'input'", named)
+        source = invoke.get("src")
+        if not isinstance(source, str):
+            self._lost("a source without a name", named)
+            return None
+        made: Plain = {"do": source, **(limits if isinstance(limits, dict) else {})}
         for key, ours in (("onDone", "on_done"), ("onError", "on_error")):
             if invoke.get(key):
-                found[ours] = self._branches(invoke[key], path, f"{ours} of {where}")
-        return found
+                made[ours] = self._branches(invoke[key], path, f"{ours} of {named}")
+        return made["do"] if made.keys() == {"do"} else made
 
     # -- branches --------------------------------------------------------------------------------
 

@@ -83,6 +83,8 @@ class _Exporter:
         for key in ("entry", "exit"):
             if key in rest:
                 made[key] = self._calls(rest.pop(key), f"{key} of {where}")
+        if "invoke" in rest:
+            made["invoke"] = [self._job(job, where) for job in listed(rest.pop("invoke"))]
         if "on" in rest:
             made["on"] = self._table(rest.pop("on"), where)
         if "after" in rest:
@@ -94,6 +96,20 @@ class _Exporter:
         for key, theirs in named.items():
             if key in rest:
                 made[theirs] = self._branches(rest.pop(key), f"{key} of {where}")
+        return made
+
+    def _job(self, job: Any, where: str) -> Plain:
+        """What a state invokes; its limits are only handed to it."""
+        rest = {"do": job} if isinstance(job, str) else dict(job)
+        name = rest.pop("do")
+        named = f"{quoted(name)} in invoke of {where}"
+        made: Plain = {"id": name, "src": name}
+        for key, theirs in (("on_done", "onDone"), ("on_error", "onError")):
+            if key in rest:
+                made[theirs] = self._branches(rest.pop(key), f"{key} of {named}")
+        if rest:
+            made["input"] = {OWN: rest}
+            self.notes += [f"{key} of {named} is only an input in XState" for key in rest]
         return made
 
     def _text(self, rest: Plain, made: Plain) -> None:

@@ -13,6 +13,7 @@ from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.emitter import Emitter
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
@@ -69,11 +70,24 @@ def yaml_text(said: Plain) -> str:
     # Its default style is the one of people: what has no collections inside stands on a line.
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
+    yaml.Emitter = _Emitter
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # typed as None there
     yaml.width = _WIDTH
     text = StringIO()
     yaml.dump(said, text)
     return text.getvalue()
+
+
+class _Emitter(Emitter):
+    """Keeps a key on one line: over two lines it would be no key any more."""
+
+    def write_plain(self, text: str, split: bool = True) -> None:
+        """Ruamel breaks any text where the line is full, a key too."""
+        width = self.best_width
+        if not split:
+            self.best_width = max(width, self.column + len(text) + 1)
+        super().write_plain(text, split)
+        self.best_width = width
 
 
 class _Representer(SafeRepresenter):

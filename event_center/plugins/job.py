@@ -13,7 +13,7 @@ from event_center.errors import PluginError
 from event_center.plugins.context import Context
 
 
-class Pulse(Protocol):
+class Listens(Protocol):
     """Who is told that a job is alive."""
 
     def beat(self, details: str) -> bool:
@@ -23,9 +23,9 @@ class Pulse(Protocol):
 class JobContext(Context):
     """What a job gets: a callback's context, with `heartbeat`."""
 
-    __slots__ = ("pulse",)
+    __slots__ = ("listens",)
 
-    pulse: Pulse
+    listens: Listens
     """The engine's."""
 
     def heartbeat(self, details: str = "") -> None:
@@ -47,5 +47,5 @@ class JobContext(Context):
                 f"{self._where()}: the details of a heartbeat are a text, not "
                 f"{type(details).__name__}"
             )
-        if not self.pulse.beat(details):
+        if not self.listens.beat(details):
             raise asyncio.CancelledError

@@ -120,7 +120,16 @@ def _richer(found: dict[str, list[Reading]]) -> list[Row]:
         target=Target(limit=100, at_least=False),
         higher=False,
     )
-    return [*rows, load]
+    near = two_sides(
+        "step",
+        "states inside of others / a flat machine",
+        (found["nested"], found["ours"]),
+        value=lambda reading: reading.per_cpu_s,
+        compare=lambda nested, flat: nested / flat,
+        unit="x",
+        target=Target(limit=0.5),
+    )
+    return [*rows, near, load]
 
 
 def _ours(events: int) -> Reading:

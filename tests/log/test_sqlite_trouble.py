@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from event_center.errors import LogUnavailable, NotCommitted
+from event_center.errors import DataLost, LogUnavailable, NotCommitted
 from event_center.log.sqlite import Retention, Rule, SqliteLog, assignment, open_sqlite
 from event_center.log.sqlite import log as opening
 from event_center.log.sqlite.group import SqliteGroup
@@ -246,3 +247,27 @@ def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
         other.close()
     connect_writer(path, 0.02, keep_cuts=False).close()
     connect_reader(path, 0.02).close()
+
+
+def moved(path: Path, to: Path) -> None:
+    """Move a file, as somebody does who does not know that it is in use."""
+    path.replace(to)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_deleted_while_it_is_open_is_told(
+    sqlite_log: SqliteLog, replaced: bool
+) -> None:
+    """Who reads hears of it at once: else all would seem well until the process ends, and be gone then."""
+    async with await joined(sqlite_log, ["orders"], 1) as member:
+        await member.has(0)
+        path = Path(sqlite_log.path)
+        aside = path.with_name("aside")
+        moved(path, aside)
+        if replaced:
+            shutil.copy(aside, path)
+        await until(lambda: sqlite_log._file.trouble is not None)
+        with pytest.raises(DataLost, match="was deleted or replaced"):
+            await member.group.fetch(member.tokens, 10)
+        moved(aside, path)
+        await until(lambda: sqlite_log._file.trouble is None)

@@ -78,7 +78,7 @@ class Bounded(SyncEngine):
 
     def compute_entry_set(self, *arguments: Any) -> None:
         """What is entered; what a branch to a history state does is not done once more for it."""
-        super().compute_entry_set(*arguments)  # type: ignore[no-untyped-call]
+        super().compute_entry_set(*arguments)  # type: ignore[no-untyped-call]  # the peer has no types
         arguments[-1].clear()
 
 
@@ -95,7 +95,7 @@ class Peer:
         setattr(chart, "_get_engine", _bounded)  # noqa: B010 - a name that the types do not let through
         setattr(chart, "_build_configuration", _in_order)  # noqa: B010
         chart.catch_errors_as_events = False
-        self._chart = processor.start()  # type: ignore[no-untyped-call]
+        self._chart = processor.start()  # type: ignore[no-untyped-call]  # the peer has no types
 
     def send(self, event: str) -> None:
         """Hear one event."""

@@ -151,7 +151,7 @@ def replace_tests(machine: Machine) -> str:
     return replace(machine, definition=bare).to_yaml()
 
 
-@pytest.mark.parametrize("name", ["helpdesk", "job", "order", "lamp", "parcel"])
+@pytest.mark.parametrize("name", ["helpdesk", "job", "order", "lamp", "parcel", "volume"])
 def test_derived_cases_take_every_branch(name: str) -> None:
     """Of each machine every branch and every refusal is found, and the cases pass as they stand."""
     texts = {"lamp": LAMP, "parcel": PARCEL}

@@ -36,7 +36,7 @@ def test_a_peer_is_in_the_same_states(capsys: pytest.CaptureFixture[str]) -> Non
     @settings(
         max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
-    @given(st.randoms(use_true_random=True))
+    @given(st.randoms())
     def beside(random_: random.Random) -> None:
         seen[compared(statechart(random_), random_, seen)] += 1
 

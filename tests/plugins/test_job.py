@@ -29,7 +29,7 @@ class Heart:
 
 def context(heart: Heart) -> JobContext:
     made = JobContext(Snapshot("w", "m", 1, "s"), Event("go"), "w/1/j")
-    made.pulse = heart
+    made.listens = heart
     return made
 
 

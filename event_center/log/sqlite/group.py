@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from event_center.errors import (
+    DataLost,
     InvariantError,
     LogError,
     LogUnavailable,
@@ -109,6 +110,8 @@ class SqliteGroup:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FETCH_WAIT_S
         while True:
+            if isinstance(self._file.trouble, DataLost):
+                raise DataLost(str(self._file.trouble)) from self._file.trouble
             if self._file.trouble is not None:
                 raise LogUnavailable(str(self._file.trouble)) from self._file.trouble
             batches = self._take(ready, limit, paused)

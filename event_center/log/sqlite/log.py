@@ -15,7 +15,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from event_center.errors import LogError, UnknownTopic
+from event_center.errors import DataLost, LogError, UnknownTopic
 from event_center.log.detail import Flaw, TopicDetail, Use
 from event_center.log.gates import Gates, Place
 from event_center.log.ownership import check_topic
@@ -94,6 +94,7 @@ class SqliteLog:
         self._file: OpenFile
         self._groups: list[SqliteGroup] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._inode: tuple[int, int] | None = None
         self._version = -1
         self._generation = -1
         self._closed = False
@@ -101,6 +102,7 @@ class SqliteLog:
     def start(self, file: OpenFile) -> None:
         """Begin to work on the open file."""
         self._file = file
+        self._inode = _inode(self.path)
 
     async def create(self, topics: Mapping[str, int]) -> None:
         """Make the topics that do not exist yet."""
@@ -213,6 +215,7 @@ class SqliteLog:
                 seen = self._file.reader.look()
                 self._version, self._generation = version, seen.generation
                 self.saw(seen.tails)
+            self._check_place()
             self._file.trouble = None
         except LogError as error:
             # There is nobody to raise it to in here: the fetches do.
@@ -223,6 +226,29 @@ class SqliteLog:
             group.poll(self._generation, loop.time())
         self._timer = loop.call_later(self._poll_interval_s, self._poll)
 
+    def _check_place(self) -> None:
+        """
+        The file that is open is still the one at its path.
+
+        Raises:
+            DataLost: it is not: what is written goes with this process.
+        """
+        if _inode(self.path) != self._inode:
+            raise DataLost(
+                f"{self.path} was deleted or replaced while it was open, so what this process decides "
+                "is in no file any more: put back the file, or a copy of it (`event-center restore`), "
+                "and start again"
+            )
+
     def _stop_polling(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    """Which file is at a path; None: there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a hundred times a second
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
