@@ -18,7 +18,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
 from event_center.engine.removal import Removal
-from event_center.engine.run import Runners
+from event_center.engine.run import Pool
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
@@ -65,7 +65,7 @@ class Commands:
         waiting: WaitingRoom,
         turn: Turn,
         effects: Effects,
-        runners: Runners,
+        runners: Pool,
         removal: Removal,
     ) -> None:
         self._plan = plan

@@ -22,7 +22,7 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.quarantine import Quarantine
 from event_center.engine.removal import Removal
-from event_center.engine.run import Runners
+from event_center.engine.run import Pool
 from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
 from event_center.engine.turn import Turn
@@ -50,8 +50,8 @@ class Parts:
         self,
         shard: Shard,
         plan: Plan,
-        runners: Runners,
-        job_runners: Runners,
+        runners: Pool,
+        job_runners: Pool,
         *,
         where: str,
         wake: Callable[[], None],

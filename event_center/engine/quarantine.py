@@ -45,7 +45,7 @@ SUSPECT = 3
 ALONE_S = 10.0
 """How long others wait for a run that is alone: what ends a process does so soon, and a job may last."""
 
-Counted = tuple[str, str, int, int]
+RunKey = tuple[str, str, int, int]
 """A workflow and its run: callback, seq and attempt; of an event in decide the empty name, 0 and 0."""
 
 
@@ -86,7 +86,7 @@ class Quarantine:
         """The suspect that has its turn, as it was found."""
         self._alone: Run | None = None
         """The same, under way."""
-        self._counted: dict[Counted, int] = {}
+        self._counted: dict[RunKey, int] = {}
         """What this takeover has counted, and to which number."""
         self.active = False
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from event_center.engine.attempt import CRASHED
+from event_center.model import Snapshot
 from event_center.wire import snapshot as wire
 from tests.crash.project import HERE, Project
 from tests.crash.twins import FEW
@@ -57,7 +58,7 @@ def calls(project: Project) -> int:
     return sum(one.workflow_id == "bad" for one in project.started())
 
 
-def workflow(project: Project, workflow_id: str) -> wire.Snapshot:
+def workflow(project: Project, workflow_id: str) -> Snapshot:
     """A workflow as it is durable."""
     entries = {key: value for cut in project.evidence().cuts for key, value in cut.entries}
     value = entries[f"s:{workflow_id}".encode()]

@@ -234,7 +234,9 @@ async def test_without_the_wait_for_its_cut_a_job_is_a_phantom(
         await world.rest(0.1)
         parts = world.processes[0].owner(0)._parts
         assert parts is not None
-        parts.effects.start(parts.workflows.live("w"))
+        snapshot = parts.workflows.live("w")
+        assert snapshot is not None
+        parts.effects.start(snapshot)
         await world.rest(0.1)
         assert build.keys == ["w/1/build"]
         assert not world.exists("w")

@@ -272,3 +272,58 @@ def test_callbacks_of_nothing(name: object) -> None:
     """`callbacks()` takes a machine's name and nothing else."""
     with pytest.raises(PluginError, match="takes the name of a machine"):
         callbacks(name)  # type: ignore[arg-type]  # on purpose
+
+
+REFUSING = """\
+machine: order
+version: 1
+initial: idle
+perpetual: true
+states:
+  idle: {on: {go: {target: busy, actions: reserve}}}
+  busy: {entry: [{do: pay, eager: true}, ship], invoke: watch, on: {back: idle}}
+"""
+
+
+def _asking(name: str) -> Callbacks:
+    """All of REFUSING, with `reconcile` for one of its callbacks."""
+    order = callbacks("order")
+
+    def asked(ctx: Context) -> None:
+        del ctx
+
+    for one in ("reserve", "pay", "ship", "watch"):
+
+        async def do(ctx: Context) -> None:
+            del ctx
+
+        kind = order.job if one == "watch" else order.action
+        kind(one, reconcile=asked if one == name else None)(do)
+    return order
+
+
+@pytest.mark.parametrize("name", ["ship", "watch"])
+def test_what_is_asked_first_is_bound(name: str) -> None:
+    """`reconcile` of an entry callback and of a job is a callback, sync or async as it is written."""
+    found = resolve(parse(REFUSING, "order.yaml"), [_asking(name)]).callbacks
+    assert [one for one in found if found[one].reconcile is not None] == [name]
+    asked = found[name].reconcile
+    assert asked is not None
+    assert (asked.name, asked.is_async) == (name, False)
+
+
+@pytest.mark.parametrize(("name", "why"), [("reserve", "before its transition"), ("pay", "eager")])
+def test_what_can_not_be_asked_is_refused(name: str, why: str) -> None:
+    """A decide callback and an eager one have no attempt that a takeover could find."""
+    [problem] = _problems(_asking(name), machine=parse(REFUSING, "order.yaml"))
+    assert problem.startswith("tests/plugins/test_registry.py:")
+    assert f"{name!r} has `reconcile`" in problem
+    assert why in problem
+
+
+def test_what_is_asked_has_a_callbacks_signature() -> None:
+    """A wrong parameter of it is found at the start, as of any callback."""
+    order = _asking("")
+    order.implementations[2] = order.implementations[2]._replace(reconcile=lambda payment: payment)
+    [problem] = _problems(order, machine=parse(REFUSING, "order.yaml"))
+    assert "a callback cannot take payment" in problem
