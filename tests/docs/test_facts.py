@@ -188,7 +188,6 @@ def test_a_word_means_one_thing(word: str, modules: set[str]) -> None:
 
 
 TWICE = {
-    "Counted": "where a shard counts a workflow, and what is called to count",
     "Place": "in a log, and in a file: the glossary has both; the audit reads logs by itself",
     "Member": "the engine's, and what a broker in memory knows of it",
     "Line": "of a drawing, of a file of events, and of records on their way to Kafka",
