@@ -85,7 +85,7 @@ class Microsteps:
         ends_step = not (
             done
             or any(states[name].always is not None for name in after)
-            or any(move.raises or move.emits for move in taken)
+            or any(move.raises for move in taken)
         )
         result = states[entered[0]].result if len(after) == 1 and entered else None
         whole = not stayed and bool(exited)
@@ -124,7 +124,7 @@ class Microsteps:
         return (
             made.ends_step
             and not made.remembered
-            and not any(move.assign for move in made.moves)
+            and not any(move.assign or move.emits for move in made.moves)
             and not (made.entered and (made.arms or kept))
         )
 

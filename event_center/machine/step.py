@@ -36,6 +36,7 @@ from event_center.machine.writing import yaml_of
 from event_center.model import (
     RESERVED,
     Event,
+    Json,
     Owed,
     Reason,
     Result,
@@ -43,6 +44,8 @@ from event_center.model import (
     Timer,
     Unhandled,
 )
+
+Data = dict[str, Json] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -161,13 +164,23 @@ class Machine:
         data = move.data(snapshot, event, now_ms) if move.assign else None
         if not taken.entered:
             timers = self._table.timers_on(snapshot, event.name, now_ms)
-            return Transition(
+            made = Transition(
                 taken.configuration,
                 entered=False,
                 decide=taken.decide,
                 data=data,
                 timers=None if timers is snapshot.timers else timers,
             )
+        else:
+            made = self._entered(taken, snapshot, event, now_ms, data)
+        if move.emits:
+            made.emits = tuple(move.emitted(snapshot, event, now_ms))
+        return made
+
+    def _entered(  # noqa: PLR0917 - called per event
+        self, taken: Taken, snapshot: Snapshot, event: Event, now_ms: int, data: Data
+    ) -> Transition:
+        """The decision of a step of one move that enters a state."""
         new: tuple[Timer, ...] = ()
         if taken.arms:
             after = between(snapshot, taken.configuration, snapshot.data if data is None else data)
