@@ -20,7 +20,7 @@ from typing import Any
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import open_log, wall_clock_ms
+from event_center.app.wiring import max_event_bytes, open_log, wall_clock_ms
 from event_center.client.publisher import EventPublisher, event_record
 from event_center.errors import UnknownTopic
 from event_center.log.port import Log
@@ -56,7 +56,7 @@ class Publisher:
 
     def __init__(self, settings: Settings, log: Log) -> None:
         self._known = frozenset(known_topics(settings))
-        self._events = EventPublisher(log, wall_clock_ms)
+        self._events = EventPublisher(log, wall_clock_ms, max_event_bytes(settings))
 
     @classmethod
     @asynccontextmanager

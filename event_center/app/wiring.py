@@ -298,6 +298,12 @@ def app_of(settings: Settings) -> App:
     )
 
 
+def max_event_bytes(settings: Settings) -> int:
+    """What a daemon takes in of one event, on the log of these settings."""
+    kafka = settings.log.kind == "kafka"
+    return kafka_log.MAX_EVENT_BYTES if kafka else sqlite_log.MAX_EVENT_BYTES
+
+
 def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> Plan:
     """
     Everything that the engine works with.
@@ -339,7 +345,7 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
-            record_bytes=kafka_log.MAX_EVENT_BYTES if kafka else sqlite_log.MAX_EVENT_BYTES,
+            record_bytes=max_event_bytes(settings),
             warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,
             grace_s=settings.engine.grace,

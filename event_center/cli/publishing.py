@@ -20,7 +20,7 @@ import typer
 from rich.progress import Progress
 
 from event_center.app.publishing import check_topic, known_topics
-from event_center.app.wiring import wall_clock_ms
+from event_center.app.wiring import max_event_bytes, wall_clock_ms
 from event_center.cli.event_lines import STDIN, Line, line_record, read_lines
 from event_center.cli.exits import Exit, perform
 from event_center.cli.options import AsJson, Config, Id, LogPath, json_value
@@ -31,6 +31,7 @@ from event_center.client.publisher import (
     BATCH,
     EventPublisher,
     check_event_name,
+    check_size,
     check_workflow_id,
     event_record,
 )
@@ -167,6 +168,10 @@ def _record(
 async def _publish_one(output: Output, where: Where, record: Outgoing) -> Exit:
     settings = where.settings()
     check_topic(record.topic, known_topics(settings))
+    try:
+        check_size(record, max_event_bytes(settings))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     async with opened(where, make=True) as session:
         position = (await session.log.publish([record]))[0]
     if output.as_json:
@@ -179,14 +184,15 @@ async def _publish_one(output: Output, where: Where, record: Outgoing) -> Exit:
 class _Publishing:
     """A file on its way into a topic."""
 
-    def __init__(self, session: Session, lines: Lines, progress: Progress) -> None:
+    def __init__(self, session: Session, lines: Lines, progress: Progress, max_bytes: int) -> None:
         self.published = 0
         self.bad: list[dict[str, Any]] = []
         self.skipped = 0
         self.started = anyio.current_time()
         self._lines = lines
+        self._max_bytes = max_bytes
         self._envelope = session.app.envelopes.get(lines.topic)
-        self._publisher = EventPublisher(session.log, wall_clock_ms)
+        self._publisher = EventPublisher(session.log, wall_clock_ms, max_bytes)
         self._progress = progress
         size = None if lines.path == STDIN or lines.path.suffix == ".gz" else _size(lines.path)
         self._task = progress.add_task("publishing", total=size, count=0)
@@ -230,14 +236,16 @@ class _Publishing:
         lines = self._lines
         event_id = f"{lines.path.name}:{line.number}" if lines.id_from is IdFrom.LINE else None
         try:
-            return line_record(lines.topic, line, envelope=self._envelope, event_id=event_id)
-        except Undecodable as error:
+            record = line_record(lines.topic, line, envelope=self._envelope, event_id=event_id)
+            check_size(record, self._max_bytes)
+        except (Undecodable, ValueError) as error:
             self.skipped += 1
             if len(self.bad) < BAD_LINES:
                 self.bad.append({"line": line.number, "error": str(error)})
                 if not output.as_json:
                     output.error(f"{lines.path}:{line.number}: {error}")
             return None
+        return record
 
 
 def _size(path: Path) -> int:
@@ -249,7 +257,7 @@ async def _publish_lines(output: Output, where: Where, lines: Lines) -> Exit:
     check_topic(lines.topic, known_topics(settings))
     async with opened(where, make=True) as session:
         with bar() as progress:
-            publishing = _Publishing(session, lines, progress)
+            publishing = _Publishing(session, lines, progress, max_event_bytes(settings))
             await publishing.run(output)
             took_s = anyio.current_time() - publishing.started
     _print(output, lines, publishing, took_s)

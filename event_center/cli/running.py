@@ -9,7 +9,9 @@ is made); a second signal ends it at once, and what was under way is owed to the
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
 import signal
 import sys
 from functools import partial
@@ -20,8 +22,8 @@ import structlog
 import typer
 
 from event_center.app.center import Center
+from event_center.app.progress import answer_supervisor
 from event_center.app.settings import Settings
-from event_center.app.standing import answer_supervisor
 from event_center.app.supervisor import Supervisor, Tempo, check_shareable
 from event_center.app.wiring import app_of
 from event_center.cli.exits import Exit, perform
@@ -37,6 +39,10 @@ from event_center.log.port import Log
 
 log = structlog.get_logger()
 
+AT_ONCE_S = 3.0
+"""After a second signal: the end of what lets itself be ended, which takes less."""
+LAST_S = 60.0
+"""Beyond the grace, for the last cuts and the end of the group: more than a slow cluster needs for them."""
 GARBAGE = 100_000
 """Objects between two looks of the garbage collector: a cut makes some ten thousands that live until its
 commit, and Python's default of 700 looks at them again and again for nothing. With 10,000 an event with a
@@ -180,10 +186,21 @@ async def _obey_signals(center: Center, scope: anyio.CancelScope) -> None:
         async for number in signals:
             count += 1
             log.info("run.signal", signal=number.name, at_once=count > 1)
+            loop = asyncio.get_running_loop()
             if count > 1:
+                loop.call_later(AT_ONCE_S, _end_hard, "a second signal")
                 scope.cancel()
                 return
+            loop.call_later(
+                center.settings.engine.grace + LAST_S, _end_hard, "its grace is long over"
+            )
             await center.stop()
+
+
+def _end_hard(why: str) -> None:
+    """A callback that swallows its cancellation would keep the process for ever: end without it."""
+    log.error("run.ended_hard", why=why)
+    os._exit(Exit.PARTLY)
 
 
 async def _show_progress(center: Center, before: Stats, until_idle: bool) -> None:

@@ -86,6 +86,21 @@ def check_workflow_id(workflow_id: str) -> None:
         )
 
 
+def check_size(record: Outgoing, max_bytes: int) -> None:
+    """
+    Refuse what a daemon would reject as too large.
+
+    Raises:
+        ValueError: the event has more than `max_bytes`.
+    """
+    size = len(record.value or b"")
+    if size > max_bytes:
+        raise ValueError(
+            f"the event has {size} bytes, and on this log one has at most {max_bytes}: keep what is "
+            "large elsewhere, and send its name"
+        )
+
+
 class _Call:
     """The records of one call, until they are written."""
 
@@ -101,9 +116,10 @@ class _Call:
 class EventPublisher:
     """Publishes to one log; any number of asyncio tasks may use it at once."""
 
-    def __init__(self, log: Log, clock: Callable[[], int]) -> None:
+    def __init__(self, log: Log, clock: Callable[[], int], max_bytes: int) -> None:
         self._log = log
         self._clock = clock
+        self._max_bytes = max_bytes
         self._calls: deque[_Call] = deque()
         """Bounded by the callers: each waits until what it published is durable."""
         self._writing = anyio.Lock()
@@ -143,8 +159,11 @@ class EventPublisher:
         A call that is cancelled before its turn writes nothing; one under way is finished.
 
         Raises:
+            ValueError: one of them is too large; none was written.
             UnknownTopic, NotCommitted, Unknown: as `Log.publish`, for every call of the write.
         """
+        for record in records:
+            check_size(record, self._max_bytes)
         call = _Call(records)
         self._calls.append(call)
         try:

@@ -189,7 +189,8 @@ class Commands:
         if snapshot.owed and snapshot.workflow_id not in self._workflows.runs:
             snapshot.owed = (anew(snapshot.owed[0]), *snapshot.owed[1:])
         undecided(snapshot)
-        self._go_on(snapshot)
+        if snapshot.status != Status.PAUSED:
+            self._go_on(snapshot)
         return ""
 
     def _go_on(self, snapshot: Snapshot) -> None:
@@ -219,7 +220,7 @@ class Commands:
             self._drop_run(snapshot)
             self._jobs.give_up(snapshot, why, ending or self._jobs.lost(snapshot) or None)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
-            tried = self._tried(snapshot, mailbox)
+            tried = self._what_failed(snapshot, mailbox)
             self._drop_run(snapshot)
             if tried is not None:
                 self._skip_event(snapshot, mailbox, tried, why)
@@ -233,7 +234,7 @@ class Commands:
         return ""
 
     @staticmethod
-    def _tried(snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
+    def _what_failed(snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
         """The event that is decided, or could not be; None: a result or a replay, which nothing holds."""
         head = mailbox.deciding or (mailbox.queue[0] if mailbox.queue else None)
         if head is None:

@@ -97,7 +97,7 @@ class Intake:
         workflows, entry = self._workflows, self._ledger.entry
         renewed = entry.renewed.get(topic)
         # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
-        mark = source if renewed is None else f"{source}~{renewed}"
+        seen_of = source if renewed is None else f"{source}~{renewed}"
         workflow_of, mailboxes, decide = workflows.by_id.get, workflows.mailboxes, self._turn.decide
         redelivered = 0
         self._ledger.tick()
@@ -119,10 +119,10 @@ class Intake:
                 if snapshot is None:
                     continue
             seen = snapshot.seen
-            if event.offset <= seen.get(mark, -1):
+            if event.offset <= seen.get(seen_of, -1):
                 redelivered += 1
                 continue
-            seen[mark] = event.offset
+            seen[seen_of] = event.offset
             if (event.id is not None and self._duplicate(snapshot, event)) or (
                 machine is not None and machine != snapshot.machine and self._other(snapshot, event)
             ):
@@ -141,10 +141,16 @@ class Intake:
         """A record without an event becomes a letter, unless the log could not hold that."""
         if record.headers and record.headers[0][0] == TOO_LARGE:
             size = record.headers[0][1].decode("latin-1")
-            detail = f"its value has {size} bytes, more than this log can write again"
-            told = {"workflow_id": "", "reason": Reason.TOO_LARGE, "detail": detail}
+            most = self._plan.limits.record_bytes
+            detail = (
+                f"its value has {size} bytes, and an event of this log at most {most}: keep what is "
+                "large elsewhere, and send its name"
+            )
+            key = (record.key or b"").decode("utf-8", "replace")
+            workflow_id = key if is_workflow_id(key) else ""
+            told = {"workflow_id": workflow_id, "reason": Reason.TOO_LARGE, "detail": detail}
             self._ledger.stray(Outcome.REJECTED, position, told)
-            log.warning("intake.too_large", position=str(position), size=size)
+            log.warning("intake.too_large", position=str(position), key=key, detail=detail)
             return
         self._letters.stray(record, position, Reason(error.reason), str(error))
 

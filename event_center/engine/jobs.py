@@ -260,13 +260,13 @@ class Jobs:
             event = error_event(failure, f"{owed.seq}/{owed.name}", job_event(ERROR, run.job))
             self._takes_its_turn(run, event, partial(self._mark_failed, run, failure))
             return
-        self._tried(run, failure, failure.at_ms + delay)
+        self._again_at(run, failure, failure.at_ms + delay)
         more = {"error": failure.type, "message": failure.message, "again_in_ms": delay}
         self._tell(run, attempt, "failed", more)
         # The count of attempts has to be durable before the next one starts.
         self._ledger.owing[snapshot.workflow_id] = snapshot
 
-    def _tried(self, run: JobRun, failure: Failure, due_ms: int) -> None:
+    def _again_at(self, run: JobRun, failure: Failure, due_ms: int) -> None:
         snapshot = run.snapshot
         tried = run.owed._replace(attempt=failure.attempt, due_ms=due_ms, starts=unsure(run))
         snapshot.jobs = tuple(tried if owed == run.owed else owed for owed in snapshot.jobs)
@@ -280,7 +280,7 @@ class Jobs:
     def _park(self, run: JobRun, failure: Failure) -> None:
         """Nobody hears of the failure: the workflow stands still, and owes the job still."""
         self._ended.pop(run.place, None)
-        self._tried(run, failure, 0)
+        self._again_at(run, failure, 0)
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
         self._turn.park(run.snapshot, "failed", None)

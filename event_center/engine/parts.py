@@ -217,8 +217,10 @@ class Parts:
             self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
         self.ledger.tick()
+        by_id = self.workflows.by_id
         for snapshot in again:
-            self.turn.advance(snapshot)
+            if by_id.get(snapshot.workflow_id) is snapshot:  # else it was removed meanwhile
+                self.turn.advance(snapshot)
         if again:
             self.ledger.wake()
 
@@ -317,5 +319,5 @@ class Parts:
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""
         offsets = self.entry.offsets
-        marks = self._watermarks.items()
-        return sum(max(0, mark - offsets.get(source, 0)) for source, mark in marks)
+        tails = self._watermarks.items()
+        return sum(max(0, tail - offsets.get(source, 0)) for source, tail in tails)

@@ -139,7 +139,7 @@ class Runners:
         self._queue: deque[Run] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._count = 0
-        self._pulsing = False
+        self._waking = False
         self._closing = False
         self._under_way: dict[Run, None] = {}
         self._sweeping = False
@@ -164,10 +164,10 @@ class Runners:
     def submit(self, run: Run) -> None:
         """Start the run as soon as a runner is free; it may end before the caller's next await does."""
         self._queue.append(run)
-        if not self._pulsing:
-            self._pulsing = True
+        if not self._waking:
+            self._waking = True
             self._wake_one()
-            self._loop.call_soon(self._pulse)
+            self._loop.call_soon(self._wake_more)
 
     def cancel(self, run: Run, why: BaseException) -> None:
         """End a run early: it ends with `why`, at once if it has not started yet."""
@@ -193,12 +193,12 @@ class Runners:
             if not idle.done():
                 idle.cancel()
 
-    def _pulse(self) -> None:
+    def _wake_more(self) -> None:
         """While runs wait although a runner was woken, the runners before it are suspended: wake more."""
         if self._queue and self._wake_one():
-            self._loop.call_soon(self._pulse)
+            self._loop.call_soon(self._wake_more)
         else:
-            self._pulsing = False
+            self._waking = False
 
     def _wake_one(self) -> bool:
         while self._idle:
@@ -234,9 +234,9 @@ class Runners:
                     raise
         finally:
             self._count -= 1
-            if self._queue and not self._pulsing and not self._closing:
-                self._pulsing = True
-                self._loop.call_soon(self._pulse)
+            if self._queue and not self._waking and not self._closing:
+                self._waking = True
+                self._loop.call_soon(self._wake_more)
 
     async def _work(self, task: asyncio.Task[Any]) -> None:
         """Do runs until none is left, or a callback has left a context variable behind."""

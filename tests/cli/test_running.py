@@ -69,6 +69,27 @@ def test_a_second_signal_ends_at_once(project: Project, number: signal.Signals) 
     assert project.done("show", "t-1", "--json").json["owed"][0]["callback"] == "announce"
 
 
+def test_a_second_signal_ends_a_callback_that_will_not_end(project: Project) -> None:
+    """Who swallows every cancellation does not keep the process."""
+    plugin = (project.root / "machines/task.py").read_text()
+    stubborn = "await stubborn()"
+    project.write(
+        "machines/task.py",
+        plugin.replace("await asyncio.Event().wait()", stubborn)
+        + "\n\nasync def stubborn():\n    while True:\n        try:\n"
+        "            await asyncio.Event().wait()\n        except BaseException:\n            pass\n",
+    )
+    with project.daemon() as daemon:
+        project.done("publish", *SLOW)
+        eventually(project, "show", "t-1", holds="owed runs")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("run.signal")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.end() == 5
+        assert "run.ended_hard" in daemon.logged
+    assert project.done("show", "t-1", "--json").json["owed"][0]["callback"] == "announce"
+
+
 def test_sigterm_lets_what_runs_end_and_begins_nothing_more(project: Project) -> None:
     """The callback ends, its result is kept, and the events behind it are the next daemon's."""
     plugin = (project.root / "machines/task.py").read_text()

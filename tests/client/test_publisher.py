@@ -40,8 +40,11 @@ async def _cancelled(events: EventPublisher, key: str) -> None:
         tasks.cancel_scope.cancel()
 
 
+MAX_BYTES = 100_000
+
+
 def publisher(log: Any) -> EventPublisher:
-    return EventPublisher(log, lambda: NOW_MS)
+    return EventPublisher(log, lambda: NOW_MS, MAX_BYTES)
 
 
 async def test_an_event_is_in_the_plain_form(shelf: Shelf) -> None:
@@ -65,6 +68,15 @@ async def test_every_event_has_an_id(shelf: Shelf) -> None:
     ids = {orjson.loads(record.value or b"")["id"] for record in shelf.records("orders")}
     assert len(ids) == 3
     assert all(uuid.UUID(one) for one in ids)
+
+
+async def test_what_is_too_large_is_refused(shelf: Shelf) -> None:
+    """A daemon would reject it: who publishes hears of it, and nothing of its call is written."""
+    events = publisher(shelf.log)
+    with pytest.raises(ValueError, match="at most 100000: keep what is large elsewhere"):
+        await events.append([outgoing("orders", "o-1"), Outgoing("orders", b"k", b"x" * 100_001)])
+    assert not shelf.records("orders")
+    await events.append([Outgoing("orders", b"k", b"x" * MAX_BYTES)])
 
 
 @pytest.mark.parametrize("workflow_id", ["", "x" * 513, "\u00e9" * 257, "a\nb", "a\x7f"])

@@ -181,6 +181,10 @@ class Project:
         """Everything durable."""
         return read_sqlite(self.log, app="crash", idle_ms=self.idle_ms)
 
+    def begun(self) -> int:
+        """How many callbacks have begun: as quick a look as there is."""
+        return self.starts.read_bytes().count(b"\n") if self.starts.exists() else 0
+
     def started(self) -> list[Started]:
         """What the callbacks wrote down."""
         if not self.starts.exists():

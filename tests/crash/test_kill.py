@@ -61,10 +61,10 @@ def test_killed_anywhere(project: Project, seed: int) -> None:
 
 def kill_at_work(project: Project, calls: int) -> int:
     """Kill a daemon after its first cut and so many more callbacks; returns the lag that it leaves."""
-    cuts, before = project.cuts(), len(project.started())
+    cuts, before = project.cuts(), project.begun()
     daemon = project.start()
     wait_until(lambda: project.cuts() > cuts)
-    wait_until(lambda: len(project.started()) >= before + calls or project.lag() == 0)
+    wait_until(lambda: project.begun() >= before + calls or project.lag() == 0)
     project.kill(daemon)
     return project.lag()
 

@@ -6,6 +6,7 @@ import pytest
 
 from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
+from event_center.errors import RetryLater
 from event_center.failpoint import Step
 from event_center.log.memory import Ending
 from tests.engine.job_world import MACHINE, NAMES, jobs_world
@@ -259,3 +260,17 @@ async def test_without_the_mark_of_leaving_a_late_result_counts(
         await world.rest(1)
         assert world.snapshot("w").data["result"] == "of the first"
         world.audits = False
+
+
+async def test_retry_keeps_a_pause() -> None:
+    """A paused workflow whose job waits for its next attempt: the job is tried at once, the rest waits."""
+    job = Script(RetryLater(3600), HOLD)
+    async with jobs_world(two=job, one=Script(HOLD)) as world:
+        world.send("w", "both")
+        await world.rest()
+        world.command("pause", "w")
+        await world.rest()
+        world.command("retry", "w")
+        await world.rest(1)
+        assert world.history("w", "command")[-1]["outcome"] == "applied"
+        assert world.snapshot("w").status == "paused"

@@ -199,3 +199,48 @@ async def test_forgotten_while_its_cut_is_written() -> None:
         await world.idle()
         assert len(work.calls) == calls
         assert not world.exists("w") or world.history("w")[-1]["kind"] != "removed"
+
+
+LONG = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+data: {n: 0}
+on: {tick: {assign: {n: =data.n + 1}}}
+states:
+  idle: {on: {go: busy}}
+  busy: {entry: work, on: {done: calm}}
+  calm: {}
+"""
+
+
+async def test_a_new_workflow_is_not_advanced_as_the_forgotten_one() -> None:
+    """One with more events than a slice goes on after the cut: unless its id is another's by then."""
+    work = Script(HOLD, HOLD)
+    async with World((LONG, {"work": work})) as world:
+
+        async def forgotten_meanwhile(place: str) -> None:
+            parts = world.processes[0].owner(0)._parts
+            if place == "commit.written" and parts is not None and parts.turn.again:
+                world.faults.on_await = None
+                world.command("forget", "w", reason="made by mistake")
+                world.send("w", "go")
+                for _ in range(5):
+                    world.send("w", "tick")
+                await world.rest(0.5)
+
+        world.send("w", "go")
+        for _ in range(700):
+            world.send("w", "tick")
+        await world.rest(1)
+        world.faults.on_await = forgotten_meanwhile
+        work.let_go("done")
+        await world.rest(5)
+        assert world.faults.on_await is None
+        [end] = [n for n, told in enumerate(world.history("w")) if told["kind"] == "removed"]
+        ticks = [told for told in world.history("w")[end:] if told.get("event") == "tick"]
+        assert [told["seq"] for told in ticks] == []
+        work.let_go()
+        await world.idle()
+        assert world.snapshot("w").data["n"] == 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from event_center.log.port import TOO_LARGE
-from event_center.log.sqlite.reader import MAX_EVENT_BYTES
+from event_center.log.sqlite.reader import MAX_EVENT_BYTES, PIECE_BYTES
 from event_center.model import Outgoing
 from tests.log.harness import SqliteHarness, flat, joined
 
@@ -26,4 +26,17 @@ async def test_an_event_that_is_too_large_is_a_note_of_its_size(tmp_path: Path) 
     assert [len(record.value or b"") for record in found] == [6, 1, MAX_EVENT_BYTES, 5]
     read = [record async for batch in log.read("orders", 0) for record in batch]
     assert [len(record.value or b"") for record in read] == [6, size, MAX_EVENT_BYTES, 5]
+    await harness.close()
+
+
+async def test_many_large_events_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    """What one read brings into memory is bounded by bytes, however few rows that is."""
+    harness = SqliteHarness(tmp_path)
+    log = await harness.open()
+    await log.create({"orders": 1})
+    values = [b"%d" % number + b"x" * 4_000_000 for number in range(12)]
+    await log.publish([Outgoing("orders", b"k", value, partition=0) for value in values])
+    pieces = [len(batch) async for batch in log.read("orders", 0)]
+    assert sum(pieces) == len(values)
+    assert max(pieces) * 4_000_000 <= 2 * PIECE_BYTES
     await harness.close()

@@ -29,7 +29,7 @@ PIECE = 2_000
 PIECE_BYTES = 8_000_000
 """A piece whose values have more than this ends early, so that large ones do not fill memory."""
 STEP = 250
-"""Rows between two looks at the size of a piece: a look costs little beside reading 250 rows."""
+"""Rows between two looks at the size of a piece, at most: a look costs little beside reading 250 rows."""
 RECORDS = (
     "SELECT offset, timestamp, key, value, headers FROM records "
     "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
@@ -203,13 +203,15 @@ class Reader:
 def _piece(cursor: sqlite3.Cursor, value: int) -> tuple[list[Any], bool]:
     """The rows of a cursor as far as the size of a piece allows, and whether these are all."""
     rows: list[Any] = []
-    size = 0
-    while some := cursor.fetchmany(STEP):
+    size, step = 0, 1
+    while some := cursor.fetchmany(step):
         rows += some
         size += sum(len(row[value] or b"") for row in some)
         if size > PIECE_BYTES:
             cursor.close()
             return rows, False
+        # As many as are likely to fit: a single one may be as large as a piece, most are small.
+        step = max(1, min(STEP, 8 * step, (PIECE_BYTES - size) * len(rows) // (size + 1)))
     return rows, True
 
 
