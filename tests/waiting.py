@@ -16,6 +16,7 @@ from pathlib import Path
 PATIENCE_S = 60.0
 """How long a test waits for an effect before it fails: long enough for a machine that is busy."""
 LOOK_S = 0.003
+CLOSELY_S = 0.0005
 SELDOM = 0.05
 """A part of the time waited so far: who has waited for long looks less often, and takes less away."""
 
@@ -42,13 +43,19 @@ async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(_pause_s(now() - began))
 
 
-def wait_until(condition: Callable[[], bool], told: Callable[[], str] = str) -> None:
-    """Wait, for a bounded time and outside an event loop, until this is so; else say what is told."""
+def wait_until(
+    condition: Callable[[], bool], told: Callable[[], str] = str, *, closely: bool = False
+) -> None:
+    """
+    Wait, for a bounded time and outside an event loop, until this is so; else say what is told.
+
+    Who looks closely never looks less often: the moment is to be caught, and soon gone.
+    """
     began = time.monotonic()
     while not condition():
         waited_s = time.monotonic() - began
         assert waited_s < PATIENCE_S, f"it did not come about within {PATIENCE_S:g} s {told()}"
-        time.sleep(_pause_s(waited_s))
+        time.sleep(CLOSELY_S if closely else _pause_s(waited_s))
 
 
 def until_stopped(pid: int) -> None:

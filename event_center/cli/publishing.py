@@ -312,6 +312,10 @@ async def _send(output: Output, workflow_id: str, event: Event, session: Session
         return not_found(output, workflow_id)
     app = session.app
     record = inbox_record(app.inbox, app.home(workflow_id), workflow_id, None, event)
+    try:
+        check_size(record, max_event_bytes(session.settings))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     position = (await session.log.publish([record]))[0]
     if output.as_json:
         output.json({"workflow_id": workflow_id, "event": event.name, "position": str(position)})

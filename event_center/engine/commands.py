@@ -189,6 +189,7 @@ class Commands:
         if snapshot.owed and snapshot.workflow_id not in self._workflows.runs:
             snapshot.owed = (anew(snapshot.owed[0]), *snapshot.owed[1:])
         undecided(snapshot)
+        snapshot.parked = None
         if snapshot.status != Status.PAUSED:
             self._go_on(snapshot)
         return ""

@@ -53,7 +53,7 @@ def test_killed_anywhere(project: Project, seed: int) -> None:
     chance = random.Random(seed)
     behind = 0
     for part in range(KILLS):
-        project.publish(chunk(project, part, KILLS, parcels=KILLS * 100))
+        project.publish(chunk(project, part, KILLS, parcels=KILLS * 400))
         behind += kill_at_work(project, chance.randrange(100)) > 0
     assert behind >= 2
     finish(project)
@@ -63,8 +63,8 @@ def kill_at_work(project: Project, calls: int) -> int:
     """Kill a daemon after its first cut and so many more callbacks; returns the lag that it leaves."""
     cuts, before = project.cuts(), project.begun()
     daemon = project.start()
-    wait_until(lambda: project.cuts() > cuts)
-    wait_until(lambda: project.begun() >= before + calls or project.lag() == 0)
+    wait_until(lambda: project.cuts() > cuts, closely=True)
+    wait_until(lambda: project.begun() >= before + calls or project.lag() == 0, closely=True)
     project.kill(daemon)
     return project.lag()
 

@@ -263,7 +263,7 @@ async def test_without_the_mark_of_leaving_a_late_result_counts(
 
 
 async def test_retry_keeps_a_pause() -> None:
-    """A paused workflow whose job waits for its next attempt: the job is tried at once, the rest waits."""
+    """A paused workflow whose job failed begins it anew when it is resumed, and not before."""
     job = Script(RetryLater(3600), HOLD)
     async with jobs_world(two=job, one=Script(HOLD)) as world:
         world.send("w", "both")
@@ -274,3 +274,7 @@ async def test_retry_keeps_a_pause() -> None:
         await world.rest(1)
         assert world.history("w", "command")[-1]["outcome"] == "applied"
         assert world.snapshot("w").status == "paused"
+        calls = len(job.calls)
+        world.command("resume", "w")
+        await world.rest(1)
+        assert len(job.calls) == calls + 1

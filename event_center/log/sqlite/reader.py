@@ -28,8 +28,6 @@ PIECE = 2_000
 """Rows that are read at once: 2 to 3 ms in which no other asyncio task runs."""
 PIECE_BYTES = 8_000_000
 """A piece whose values have more than this ends early, so that large ones do not fill memory."""
-STEP = 250
-"""Rows between two looks at the size of a piece, at most: a look costs little beside reading 250 rows."""
 RECORDS = (
     "SELECT offset, timestamp, key, value, headers FROM records "
     "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
@@ -203,15 +201,13 @@ class Reader:
 def _piece(cursor: sqlite3.Cursor, value: int) -> tuple[list[Any], bool]:
     """The rows of a cursor as far as the size of a piece allows, and whether these are all."""
     rows: list[Any] = []
-    size, step = 0, 1
-    while some := cursor.fetchmany(step):
-        rows += some
-        size += sum(len(row[value] or b"") for row in some)
+    size = 0
+    for row in cursor:
+        rows.append(row)
+        size += len(row[value] or b"")
         if size > PIECE_BYTES:
             cursor.close()
             return rows, False
-        # As many as are likely to fit: a single one may be as large as a piece, most are small.
-        step = max(1, min(STEP, 8 * step, (PIECE_BYTES - size) * len(rows) // (size + 1)))
     return rows, True
 
 
