@@ -142,10 +142,10 @@ class Commands:
         outcome = Outcome.REJECTED if misfit else Outcome.APPLIED
         self._ledger.entry.outcomes[outcome] += 1
         self._ledger.dirty[snapshot.workflow_id] = snapshot
-        data = {
-            "machine": snapshot.machine,
-            "version": snapshot.version,
-            "seq": snapshot.seq,
+        about = {"machine": snapshot.machine, "version": snapshot.version, "seq": snapshot.seq}
+        if snapshot.status is Status.EXPECTED:
+            about = {}  # there is no workflow to tell of
+        data = about | {
             "event": f"@{command.verb}",
             "to": snapshot.state,
             "command": str(command.verb),

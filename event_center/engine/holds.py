@@ -66,10 +66,6 @@ class Holds:
         ledger.wait(snapshot, item)
         mailbox.queue = deque([item, *(ledger.behind(snapshot, held) for held in mailbox.queue)])
 
-    def due(self, snapshot: Snapshot, now_ms: int) -> bool:
-        """Whether an event is held for too long."""
-        return any(timer.due_ms <= now_ms for timer in snapshot.timers)
-
     def expire(self, snapshot: Snapshot, now_ms: int) -> None:
         """Whoever is held for too long has an outcome now; without held events nothing is expected."""
         queue = self._workflows.mailbox(snapshot.workflow_id).queue

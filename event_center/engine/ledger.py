@@ -103,6 +103,12 @@ class Ledger:
         detail: str = "",
     ) -> None:
         """An event that did not move its workflow got its outcome; a record is counted."""
+        if snapshot.status is Status.EXPECTED:  # it was held: there is no workflow to tell of
+            self.dirty[snapshot.workflow_id] = snapshot
+            told = {"workflow_id": snapshot.workflow_id, "event": event.name, "reason": reason}
+            position = Position(event.topic, event.partition, event.offset)
+            self.stray(outcome, position, told | ({"detail": detail} if detail else {}))
+            return
         if event.offset >= 0:
             self.entry.outcomes[outcome] += 1
         if outcome is Outcome.REJECTED:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
-from event_center.model import Snapshot
+from event_center.model import Snapshot, Status
 from event_center.wire import history
 
 
@@ -43,6 +43,9 @@ class Removal:
     def remove(self, snapshot: Snapshot, why: str) -> None:
         """There is no such workflow any more, and history says why; nothing of it is owed or waits."""
         ledger = self._ledger
+        if snapshot.status is Status.EXPECTED:
+            ledger.remove(snapshot)  # there was none
+            return
         data = {
             "machine": snapshot.machine,
             "version": snapshot.version,

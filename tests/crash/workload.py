@@ -76,6 +76,7 @@ def poison() -> list[Outgoing]:
         event("claims", "bad\nid", "add"),
         event("parcels", "nobody-1", "deliver"),
         event("parcels", "nobody-3", "hint"),
+        *[event("parcels", "nobody-4", "hint", id="nobody-4-hint")] * 2,
         Outgoing("crash.commands", b"poison", b"{}", (), 0),
     ]
 
@@ -94,6 +95,7 @@ def commands(project: Project, seed: int) -> Iterator[Outgoing]:
         yield project.command(chance.choice([Verb.PAUSE, Verb.CANCEL]), f"claim-{number}")
     for number in chance.sample(range(12), 3):
         yield project.command(Verb.FORGET, f"claim-{number}")
+    yield project.command(Verb.FORGET, "nobody-4")
     yield project.command(Verb.SET_STATE, "parcel-1", state="nowhere")
     yield project.command(Verb.PAUSE, "nobody-2")
     yield project.command(Verb.DISCARD, f"claim-{chance.randrange(12)}", number=0)
