@@ -29,6 +29,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── HeartbeatTimeout            a job was silent for longer than its `heartbeat`; a TimeoutError, too
     ├── Crashed                     a run seems to end its process each time: kept as its failure
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
+    ├── Standstill                  under virtual time nothing would ever happen again
     └── InvariantError              this package is wrong: the daemon stops, loudly
 """
 
@@ -216,6 +217,10 @@ class Interrupted(EventCenterError):
 
 class Crashed(EventCenterError):
     """A run was begun at takeover after takeover, and its process ended each time before the run did."""
+
+
+class Standstill(EventCenterError):
+    """Under virtual time every asyncio task waits, and no timer would wake one."""
 
 
 class InvariantError(EventCenterError):

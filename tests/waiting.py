@@ -3,7 +3,7 @@ The waiting room of the tests: the one place that waits for what rings no bell.
 
 Another process, a thread, a broker: nobody tells a test when they are done, so it looks again and again,
 for a bounded time. Whatever can be awaited is awaited where it happens instead, and time that passes
-only in the event loop is virtual (`tests/engine/virtual.py`).
+only in the event loop is virtual (`event_center/testing/virtual_time.py`).
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from event_center.failpoint import Step
+from event_center.testing.virtual_time import VirtualLoop
 from tests.crash.awaits import TABLE, Watch, awaits_in
 from tests.crash.machine_room import ADDS, WORKFLOWS, Day
 from tests.crash.project import Project
 from tests.crash.test_kill import finish
 from tests.crash.workload import MACHINES, TOPICS, chunk, event
-from tests.engine.virtual import VirtualLoop
 
 IN_MEMORY = [one.name for one in awaits_in("engine/*.py", "log/*.py", "log/memory/*.py")]
 ON_SQLITE = [one.name for one in awaits_in("log/sqlite/*.py")]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.engine.virtual import VirtualLoop
+from event_center.testing.virtual_time import VirtualLoop
 
 
 def pytest_configure(config: pytest.Config) -> None:

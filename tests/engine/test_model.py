@@ -24,7 +24,7 @@ from event_center.failpoint import Step
 from event_center.log.memory import Ending
 from event_center.log.port import Cut
 from event_center.plugins.context import Context
-from tests.engine.virtual import VirtualLoop
+from event_center.testing.virtual_time import VirtualLoop
 from tests.engine.world import World
 
 MACHINE = """

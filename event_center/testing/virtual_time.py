@@ -2,7 +2,8 @@
 An event loop whose time passes only when nothing else is left to do, and then takes none.
 
 Its clock stands at exactly the moment of the timer that runs, so that code which compares a deadline
-with the clock (anyio's cancel scopes do) never finds itself a rounding error too early.
+with the clock (anyio's cancel scopes do) never finds itself a rounding error too early. Tests run
+whole centers on it: a timer of 24 hours takes no time.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-
-class StandstillError(Exception):
-    """Every asyncio task waits, and no timer would wake one: the test would hang."""
+from event_center.errors import Standstill
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -25,6 +24,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._selector.select = self._pass  # type: ignore[attr-defined]  # asyncio's own
 
     def time(self) -> float:
+        """The clock: seconds, of which only differences say something."""
         return self._now
 
     def block(self, seconds: float) -> None:
@@ -37,7 +37,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            raise StandstillError("nothing is scheduled any more, and something still waits")
+            raise Standstill(
+                "every asyncio task waits, and no timer would wake one: this would hang for ever;"
+                " look at what is awaited"
+            )
         scheduled = self._scheduled  # type: ignore[attr-defined]  # asyncio's own
         self._now = max(self._now, scheduled[0].when())
         return []
