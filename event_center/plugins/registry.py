@@ -63,6 +63,7 @@ class Bound:
         state_field: str,
         data_field: str | None = None,
         *,
+        memory_field: str | None = None,
         workflow_id: str = "",
         strict: bool = False,
     ) -> BoundRecord:
@@ -73,6 +74,7 @@ class Bound:
             record: any object, as a row of a database.
             state_field: the name of the attribute that holds the state, a text; empty or None is new.
             data_field: the name of the one that holds the machine's data, a dict of JSON.
+            memory_field: the name of the one that holds what history states bring back, a dict of texts.
             workflow_id: what callbacks are told as such.
             strict: raise `EventRefused` for an event that is refused, instead of saying so.
 
@@ -83,7 +85,7 @@ class Bound:
             self.machine,
             self.callbacks,
             record,
-            fields=Fields(state_field, data_field),
+            fields=Fields(state_field, data_field, memory_field),
             workflow_id=workflow_id,
             strict=strict,
         )
