@@ -21,6 +21,7 @@ from event_center import (
     parse,
     with_callbacks,
 )
+from event_center.plugins.binding import BoundRecord
 
 ORDER = """
 machine: order
@@ -262,6 +263,10 @@ class Device(Row):
 def test_history_states_have_a_field_of_their_own() -> None:
     """What the machine was left in is in the record, and another `bind` brings it back from there."""
     machine, device = with_callbacks(parse(DEVICE), callbacks("device")), Device()
+
+    def bound() -> BoundRecord:
+        return machine.bind(device, "state", "data", memory_field="memory")
+
     for name, state, memory in [
         ("begin", "fast", None),
         ("slow", "slowly", None),
@@ -269,12 +274,11 @@ def test_history_states_have_a_field_of_their_own() -> None:
         ("mended", "slowly", {"as before": "slowly"}),
         ("fault", "broken", {"as before": "slowly"}),
     ]:
-        bound = machine.bind(device, "state", "data", memory_field="memory")
-        assert bound.send(name).accepted
+        assert bound().send(name).accepted
         assert (device.state, device.memory) == (state, memory)
     assert device.data == {"faults": 2}
     device.memory = None
-    assert bound.send("mended").state == "idle"
+    assert bound().send("mended").state == "idle"
 
 
 def test_memory_changes_with_the_state_or_not_at_all() -> None:
@@ -287,9 +291,8 @@ def test_memory_changes_with_the_state_or_not_at_all() -> None:
             super().__setattr__(name, value)
 
     device = Stiff("idle", {"faults": 0})
-    bound = with_callbacks(parse(DEVICE), callbacks("device")).bind(
-        device, "state", "data", memory_field="memory"
-    )
+    stiff = with_callbacks(parse(DEVICE), callbacks("device"))
+    bound = stiff.bind(device, "state", "data", memory_field="memory")
     with pytest.raises(ValueError, match="never breaks"):
         bound.send("fault")
     assert (device.state, device.data, device.memory) == ("idle", {"faults": 0}, None)
