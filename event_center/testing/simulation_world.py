@@ -89,6 +89,8 @@ class World:
         """What went wrong in memory; the audit says what went wrong in the log."""
         self.lines: list[str] = []
         """What happened, as it came about."""
+        self.calm = False
+        """Nothing goes wrong any more."""
         self.cuts = 0
         """Cuts of which memory was compared with a fresh restore."""
         self._scenery = scenery
@@ -224,7 +226,7 @@ class World:
             self._readmit(stalled)
 
     def _throw_out(self, process: Process) -> None:
-        if process.lives and not process.expelled:
+        if process.lives and not (process.expelled or self.calm):
             self._note(f"process {process.number} loses its shards")
             process.expelled = True
             process.log.expel()
@@ -286,6 +288,7 @@ class World:
     def _mend(self) -> None:
         """Nothing goes wrong any more, and what is broken is mended."""
         self._note("all faults stop")
+        self.calm = True
         self._calls.calm.set()
         self._loop.spare()
         faults = self.broker.faults

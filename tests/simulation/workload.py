@@ -116,7 +116,7 @@ states:
 VARIANTS = [
     ("on_failure: park", "reject", "dead_letter"),
     ("on_failure: dead_letter", "defer", "reject"),
-    ("on_error: {target: a, guard: =payload.attempt > 1}", "dead_letter", "reject"),
+    ("on_error: {target: a, guard: =data.n > 1}", "dead_letter", "reject"),
     ("on_failure: dead_letter\non_error: {actions: act}", "ignore", "dead_letter"),
 ]
 NEWER = (", tries: 1", "migrate: [{from: 1, data: {tries: =data.n}}]")
