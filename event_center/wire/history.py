@@ -45,6 +45,11 @@ def rfc3339(at_ms: int) -> str:
     return _stamp[1]
 
 
+def epoch_ms(text: str) -> int:
+    """The milliseconds of a time that `rfc3339` has written."""
+    return round(datetime.fromisoformat(text).timestamp() * 1_000)
+
+
 Shape = tuple[str, int, str, str, int, str, str]
 """Machine, version, event, topic, partition, from and to: what many records of a shard have in common."""
 
