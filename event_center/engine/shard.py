@@ -285,7 +285,7 @@ class Owner:
         if self._cutting.under_way or not parts.idle():
             return False
         offsets = parts.entry.offsets
-        return all(offsets.get(t, 0) >= tail for t, tail in watermarks.items())
+        return all(offsets.get(source, 0) >= end for source, end in watermarks.items())
 
     async def _serve(self) -> None:
         parts, lease = self._parts, self._lease
