@@ -21,7 +21,7 @@ from aiokafka.errors import IllegalOperation, KafkaError, for_code
 
 from event_center.errors import LogRefused, LogUnavailable
 from event_center.log.kafka.diagnosis import diagnosed
-from event_center.log.kafka.fetching import Reader
+from event_center.log.kafka.fetching import KafkaReader
 from event_center.log.kafka.options import MAX_BATCH_BYTES, KafkaOptions
 from event_center.log.kafka.permission import DENIED, refused
 
@@ -99,7 +99,7 @@ class Clients:
     async def reader(self, *, committed: bool = True, wait_s: float = 0.02) -> Any:
         """Start a consumer without a group, whose partitions and positions we set ourselves."""
         options = self.options
-        made = Reader(
+        made = KafkaReader(
             **self._reach,
             client_id=options.group_id,
             isolation_level="read_committed" if committed else "read_uncommitted",
