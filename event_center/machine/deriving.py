@@ -278,3 +278,7 @@ def _read(ways: Iterable[On | None]) -> Iterator[tuple[str, Expression]]:
                 yield "", leaf.expression
         for key, value in branch.assign.items():
             yield from ((key, expression) for expression in expressions(value))
+        sent = [one.payload for one in branch.raises]
+        sent += [value for one in branch.emits for value in (one.workflow_id, one.payload)]
+        for value in sent:
+            yield from (("", expression) for expression in expressions(value))

@@ -231,3 +231,17 @@ def test_cases_are_derived_from_a_choice_at_the_beginning() -> None:
     found = derived(parse(CHOOSING))
     assert found.missed == ()
     assert all(case.steps[0].what in {"claim", "end"} for case in found.cases)
+
+
+def test_what_is_emitted_is_read_for_payloads() -> None:
+    """A branch that fails without a key of the payload, in what it sends, is taken with one."""
+    machine = parse("""
+        machine: m
+        version: 1
+        initial: a
+        states:
+          a: {on: {go: {target: b, emit: {event: e, workflow_id: "='x-' + payload.number"}}}}
+          b: {on: {go: {target: c, raise: {event: e, payload: =payload.depth + 1}}}}
+          c: {type: final}
+    """)
+    assert derived(machine).missed == ()
