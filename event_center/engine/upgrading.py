@@ -59,7 +59,7 @@ def _move(snapshot: Snapshot, machine: Machine, ledger: Ledger, timers: Timers) 
     if upgraded.timers != snapshot.timers:
         snapshot.timers = upgraded.timers
         timers.arm(snapshot)
-    ledger.dirty[snapshot.workflow_id] = snapshot
+    ledger.changed(snapshot)
     if upgraded.told:
         data = {
             "machine": machine.name,

@@ -40,7 +40,7 @@ from event_center.wire.entries import SHARD_KEY, ShardEntry, is_waiting, snapsho
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 from event_center.wire.letter import Letter
 from tests.engine.audit import audit, history_of
-from tests.engine.mirror import differences, kept_otherwise, restored, stuck
+from event_center.testing.simulation_mirror import differences, kept_otherwise, restored, stuck
 
 NOW = 1_767_225_600_000
 """The first moment of 2026, when every world begins."""
