@@ -245,3 +245,30 @@ def test_what_is_emitted_is_read_for_payloads() -> None:
           c: {type: final}
     """)
     assert derived(machine).missed == ()
+
+
+def test_a_callback_that_is_awaited_can_fail() -> None:
+    """`error` is also for what a transition from here awaits: that is not taken, and `on_error` follows."""
+    text = (MACHINES / "showcase/migration.yaml").read_text("utf-8")
+    veto = """- name: no room
+  steps:
+  - {error: find_room, payload: {message: full}, state: ready, data: {refused: full, wanted: null}}
+"""
+    assert failures(parse(text + veto)) == []
+    [problem] = failures(parse(text + veto.replace("find_room", "copy_memory")))
+    assert "'copy_memory' is not owed; owed is nothing" in problem.message
+
+
+def test_numbers_are_tried_beside_truths() -> None:
+    """1 and true are two payloads, and a time is one more: what only these take is found."""
+    machine = parse("""
+        machine: m
+        version: 1
+        initial: a
+        data: {due: null}
+        states:
+          a: {on: {go: {target: b, guard: =payload.n + 1 > 0, assign: {due: =payload.due}}}}
+          b: {after: {=data.due: c}}
+          c: {type: final}
+    """)
+    assert derived(machine).missed == ()
