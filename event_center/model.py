@@ -268,6 +268,7 @@ class Snapshot:
         "result",
         "seen",
         "seq",
+        "size",
         "state",
         "status",
         "timers",
@@ -327,8 +328,10 @@ class Snapshot:
         self.failure: Failure | None = None
         self.loop = 0
         """Transitions since the last record from outside, those of timers left out (1,000 park it)."""
+        # Where the shard's counts have this workflow now; not part of the bytes.
         self.counted: Any = None
-        """Where the shard's counts have this workflow now; not part of the bytes."""
+        # No fewer bytes than its data and the causes of its runs take; not part of the bytes either.
+        self.size = 0
 
 
 class Snapshotted(NamedTuple):

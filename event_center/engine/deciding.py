@@ -58,7 +58,7 @@ class Deciding:
             return
         if not decision.decide:
             self._decider.accept(snapshot, event, item, decision)
-            self._ledger.records += records
+            self._send(records)
             return
         self._workflows.mailbox(snapshot.workflow_id).deciding = item
         hearing = Hearing(snapshot, event, item, decision)
@@ -71,7 +71,7 @@ class Deciding:
         if hearing.done == len(decision.decide):
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
             self._decider.accept(snapshot, event, hearing.item, decision)
-            self._ledger.records += hearing.records
+            self._send(hearing.records)
             for context in hearing.contexts:
                 self._outbox.send(context)
             self._decider.go_on(snapshot)
@@ -92,6 +92,10 @@ class Deciding:
         run.hearing, run.deciding = hearing, self
         self._workflows.runs[snapshot.workflow_id] = run
         self._runners.submit(run)
+
+    def _send(self, records: list[Outgoing]) -> None:
+        for record in records:
+            self._ledger.send(record)
 
     def ended(self, hearing: Hearing, run: Run, value: Any, error: BaseException | None) -> None:
         """A decide callback has returned or raised."""

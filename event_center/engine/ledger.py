@@ -38,7 +38,9 @@ from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 
 ENTRY_BYTES = 500
-"""What a waiting record takes in memory beside its value: some objects, and its key."""
+"""What a waiting record takes in memory beside its bytes: some objects, and the key of its entry."""
+LARGE = 10_000
+"""Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
 
@@ -75,6 +77,8 @@ class Ledger:
         """What the records that wait weigh; all of them are in memory."""
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
+        self.cut_bytes = 0
+        """What was added to the next cut that may be large; see `heavy`."""
         self._workflows = workflows
         self._writer = writer
         self._letters = letters
@@ -169,12 +173,18 @@ class Ledger:
             data["outcome"] = outcome
             self.tell(outcome, workflow_id, str(position), data)
 
+    def send(self, record: Outgoing) -> None:
+        """What a callback or a machine sends leaves with the next cut."""
+        self.cut_bytes += len(record.value or b"")
+        self.records.append(record)
+
     def letter(self, record: Record | None, origin: str, why: dict[str, str]) -> None:
         """A dead letter of this record."""
         if record is None:
             msg = f"only a record can become a letter, {origin} is none"
             raise InvariantError(msg)
         topic, partition = self._letters
+        self.cut_bytes += record_weight(record)
         self.records.append(letter.write(topic, partition, record, origin, why=why))
 
     def remove(self, snapshot: Snapshot) -> None:
@@ -198,7 +208,9 @@ class Ledger:
     def wait(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits from now on; the next cut writes it if it still does."""
         self.entry.waiting[self._cause(snapshot, item)] += 1
-        self.waiting_bytes += weight(item)
+        size = weight(item)
+        self.waiting_bytes += size
+        self.cut_bytes += size
         self._unwritten.append((snapshot, item))
         self.dirty[snapshot.workflow_id] = snapshot
 
@@ -249,6 +261,11 @@ class Ledger:
     # -- the cut -------------------------------------------------------------------------------
 
     @property
+    def heavy(self) -> int:
+        """What the next cut holds at most, beside history and what is below `LARGE`."""
+        return self.cut_bytes + self._workflows.woken_bytes
+
+    @property
     def clean(self) -> bool:
         """Nothing happened since the last cut."""
         return not (self.dirty or self.records or self.taken - self._building or self._touched)
@@ -272,6 +289,7 @@ class Ledger:
         self.entry.cut += 1
         entries[SHARD_KEY] = self.entry.encode()
         self._building = self.taken
+        self.cut_bytes = self._workflows.woken_bytes = 0
         self.dirty = {}
         self.records = []
         self._unwritten = []
@@ -307,6 +325,7 @@ class Ledger:
         warm, mailboxes = workflows.warm, workflows.mailboxes
         counts = self.entry.counts
         encode = wire.encode
+        large: dict[str, bytes] = {}
         for workflow_id, snapshot in self.dirty.items():
             if snapshot.result is not None:
                 self._end(snapshot)
@@ -319,7 +338,9 @@ class Ledger:
                 snapshot.counted = where
             entries[snapshot_key(workflow_id)] = value
             if not snapshot.owed and workflow_id not in mailboxes:
-                warm[workflow_id] = value
+                (warm if len(value) < LARGE else large)[workflow_id] = value
+        if large:
+            workflows.cool_at_once(large)
         if len(warm) > self._warm:
             workflows.cool()
         self._in_flight, self.owing = self.owing, {}
@@ -347,4 +368,12 @@ class Ledger:
 
 def weight(item: Waiting) -> int:
     """The bytes of a waiting record, and something for being one."""
-    return 0 if item.record is None else len(item.record.value or b"") + ENTRY_BYTES
+    return 0 if item.record is None else record_weight(item.record) + ENTRY_BYTES
+
+
+def record_weight(record: Record) -> int:
+    """The bytes of a record."""
+    size = len(record.value or b"") + len(record.key or b"")
+    if record.headers:
+        size += sum(len(name) + len(value) for name, value in record.headers)
+    return size

@@ -28,6 +28,7 @@ from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool
+from event_center.engine.sizes import SizeLimit
 from event_center.engine.timers import Timers
 from event_center.engine.upgrading import machine_for
 from event_center.engine.waiting import WaitingRoom, with_record
@@ -89,6 +90,7 @@ class Turn:
         self._letters = letters
         self._timers = timers
         self._waiting = waiting
+        self.sizes = SizeLimit(ledger, plan.limits.snapshot_bytes)
         self.failing = Failing(
             plan, workflows, ledger, letters=letters, timers=timers, decider=self
         )
@@ -146,6 +148,12 @@ class Turn:
             queued = self._waiting.queued(snapshot, event, item, record)
             self.failing.failed(snapshot, event, queued, error)
             return
+        if isinstance(decision, Transition):
+            if decision.plain:
+                self.accept(snapshot, event, item, decision)
+                return
+            source = record if item is None else item.record
+            decision = self.sizes.refused(snapshot, event, decision, source) or decision
         if isinstance(decision, Refused):
             self._refuse(snapshot, event, item, refused=decision, record=record)
         elif decision.decide or decision.emits:

@@ -127,6 +127,7 @@ class Workflows:
         "runs",
         "unreadable",
         "warm",
+        "woken_bytes",
     )
 
     def __init__(self, where: str) -> None:
@@ -146,6 +147,8 @@ class Workflows:
         """The shard was given up: whatever still ends here counts for nothing."""
         self.closed = False
         """The shard is drained or was given up: what runs may end, and nothing more begins."""
+        self.woken_bytes = 0
+        """What those had, as bytes, that became live since the last cut was built: it may hold them."""
         self.unreadable: dict[str, str] = {}
         """Workflows that can not be read, with the reason: their bytes stay as they are."""
 
@@ -171,6 +174,8 @@ class Workflows:
         except FormatError as error:
             raise self.damaged(workflow_id, error) from error
         self.by_id[workflow_id] = snapshot
+        snapshot.size = size = len(value)
+        self.woken_bytes += size
         return snapshot
 
     def remove(self, workflow_id: str) -> None:
@@ -188,8 +193,19 @@ class Workflows:
         The ledger calls it right after a dump, when no live workflow has changes that are not in its
         bytes: who was dumped meanwhile is in `warm` again, or is busy.
         """
+        self._rest(self._cooling)
+        self._cooling, self.warm = self.warm, {}
+
+    def cool_at_once(self, values: dict[str, bytes]) -> None:
+        """These are too large to stay warm: right after their dump, as in `cool`, they become bytes."""
+        for workflow_id in values:
+            self.warm.pop(workflow_id, None)
+            self._cooling.pop(workflow_id, None)
+        self._rest(values)
+
+    def _rest(self, values: dict[str, bytes]) -> None:
         by_id, warm, mailboxes, runs = self.by_id, self.warm, self.mailboxes, self.runs
-        for workflow_id, value in self._cooling.items():
+        for workflow_id, value in values.items():
             snapshot = by_id.get(workflow_id)
             if (
                 isinstance(snapshot, Snapshot)
@@ -199,7 +215,6 @@ class Workflows:
                 and workflow_id not in runs
             ):
                 by_id[workflow_id] = value
-        self._cooling, self.warm = warm, {}
 
     def damaged(self, workflow_id: str, error: FormatError) -> FormatError:
         """Note that a workflow can not be read, and why: it stands still, and nothing overtakes it."""
