@@ -59,6 +59,12 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers = ()
 
+    @property
+    def size(self) -> int:
+        """Its bytes, without what a log adds."""
+        size = len(self.value or b"") + len(self.key or b"")
+        return size + sum(len(name) + len(value) for name, value in self.headers)
+
 
 class Outgoing(NamedTuple):
     """One record on its way into a log. `partition=None`: the log's partitioner decides by the key."""
