@@ -240,6 +240,7 @@ class Owner:
         parts, limits = self._parts, self._plan.limits
         return parts is not None and (
             parts.ledger.taken >= limits.cut_records
+            or parts.ledger.heavy >= limits.cut_bytes
             or parts.ledger.waiting_bytes >= limits.waiting_bytes
         )
 
