@@ -31,6 +31,7 @@ from event_center.cli import (
     running,
     stubbing,
     topics,
+    watching,
 )
 from event_center.cli.exits import CODES, Exit
 from event_center.cli.groups import command
@@ -83,6 +84,7 @@ app.command("why", rich_help_panel=LOOK)(command(explaining.why))
 app.command("history", rich_help_panel=LOOK)(looking.history)
 app.command("health", rich_help_panel=LOOK)(probing.health)
 app.command("stats", rich_help_panel=LOOK)(looking.stats)
+app.command("top", rich_help_panel=LOOK)(watching.top)
 app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
 app.command("resume", rich_help_panel=REPAIR)(repairing.resume)
 app.command("retry", rich_help_panel=REPAIR)(repairing.retry)

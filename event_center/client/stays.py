@@ -9,14 +9,13 @@ newest, so that an old log answers as fast as a young one; the answer says wheth
 from __future__ import annotations
 
 from bisect import bisect_left
-from datetime import datetime
 from typing import Any
 
 from event_center.client.app import App
 from event_center.log.port import Log
 from event_center.model import Record
 from event_center.wire import history as wire
-from event_center.wire.history import rfc3339
+from event_center.wire.history import epoch_ms, rfc3339
 
 LOOKED_AT = 200_000
 """Records of the history that are read in all: somebody waits, and these take about a second."""
@@ -45,7 +44,7 @@ class Stays:
         if told.get("machine") != self._machine or before == after or "from" not in told:
             return
         workflow_id = told["workflow_id"]
-        at_ms = _ms(told["at"])
+        at_ms = epoch_ms(told["at"])
         entered = self._entered.pop(workflow_id, None)
         if entered is not None and before == self._state and told["at"] >= self._since:
             self.lengths_ms.append(at_ms - entered)
@@ -63,10 +62,6 @@ class Stays:
             told["median_s"] = lengths[(count - 1) // 2] / 1_000
             told["p95_s"] = lengths[min(count - 1, count * 95 // 100)] / 1_000
         return told
-
-
-def _ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1_000)
 
 
 async def look_back(log: Log, app: App, workflow_id: str, stays: Stays) -> None:

@@ -8,7 +8,6 @@ would meet. The CLI's `why` makes sentences of it; `advice` has what an operator
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from event_center.client.advice import advice
@@ -23,7 +22,7 @@ from event_center.machine import Machine
 from event_center.machine.outlook import ways_from
 from event_center.model import Shard, Status
 from event_center.wire.entries import ShardEntry
-from event_center.wire.history import rfc3339
+from event_center.wire.history import epoch_ms, rfc3339
 
 LETTERS = 8
 """Letters that are named, the newest; all are counted: `dead-letters list` has the others."""
@@ -83,7 +82,7 @@ async def last_known(log: Log, app: App, workflow_id: str) -> list[Told]:
 def _since(at: str | None, now_ms: int) -> int | None:
     if at is None:
         return None
-    return max(0, now_ms - round(datetime.fromisoformat(at).timestamp() * 1_000))
+    return max(0, now_ms - epoch_ms(at))
 
 
 def _moves(machine: Machine, shown: Told) -> list[Told] | None:
