@@ -129,6 +129,25 @@ class HistoryWriter:
         return texts
 
 
+def about(snapshot: Snapshot, event: Event) -> dict[str, Any]:
+    """What the records of one event of a workflow have in common, whatever became of it."""
+    data: dict[str, Any] = {
+        "machine": snapshot.machine,
+        "version": snapshot.version,
+        "seq": snapshot.seq,
+        "event": event.name,
+    }
+    if event.id is not None:
+        data["event_id"] = event.id
+    if event.offset >= 0:
+        data["topic"] = event.topic
+        data["partition"] = event.partition
+        data["offset"] = event.offset
+    else:
+        data["origin"] = event.topic
+    return data
+
+
 def _quoted(text: str) -> str:
     """A text as JSON."""
     return _dumps(text).decode()
