@@ -18,6 +18,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaClient
 from aiokafka.admin import NewTopic
 from aiokafka.client import CoordinationType
+from aiokafka.errors import KafkaError
 
 from scripts.broker import Broker
 from tests.chaos.proxy import Proxy, Request
@@ -27,6 +28,8 @@ from tests.kafka.harness import KafkaHarness
 SESSION_S = 3.0
 PATIENCE_S = 6.5
 """After this a center has given up a cut: twice its `request_timeout`."""
+FAILOVER_S = 20.0
+"""Nodes agree on another coordinator within this time, or the fault had no effect."""
 YOUNG_S = 3.0
 """A process that is younger may not have come to hear signals yet."""
 LONG = 0.05
@@ -260,36 +263,63 @@ def _proxy(site: Site) -> Proxy:
 # -- three nodes ---------------------------------------------------------------------------------
 
 
+def elsewhere(since: Seen) -> str:
+    """Another node coordinates, while the one that did is gone."""
+    return f"coordinated by another node, {since.trouble} complaints" if since.failovers else ""
+
+
 async def group_coordinator_killed(site: Site, chance: Random) -> None:
-    """The node that coordinates the group of the centers is killed, and started again."""
-    await _restarted(await _coordinator(site, CoordinationType.GROUP, ""), chance, hard=True)
+    """The node that coordinates the group of the centers is killed, and started again later."""
+    await _failed_over(site, CoordinationType.GROUP, "", hard=True)
 
 
 async def transaction_coordinator_killed(site: Site, chance: Random) -> None:
-    """The node that coordinates the transactions of a shard is killed, and started again."""
+    """The node that coordinates the transactions of a shard is killed, and started again later."""
     shard = f".{chance.randrange(SHARDS)}"
-    await _restarted(
-        await _coordinator(site, CoordinationType.TRANSACTION, shard), chance, hard=True
-    )
+    await _failed_over(site, CoordinationType.TRANSACTION, shard, hard=True)
 
 
 async def transaction_coordinator_stopped(site: Site, chance: Random) -> None:
-    """The node that coordinates the transactions of a shard stands still, and is not the one any more."""
+    """The node that coordinates the transactions of a shard stands still, and wakes up as a former one."""
     shard = f".{chance.randrange(SHARDS)}"
-    node = await _coordinator(site, CoordinationType.TRANSACTION, shard)
-    await _stood_still(node, pause_s(chance, PATIENCE_S))
+    await _failed_over(site, CoordinationType.TRANSACTION, shard, hard=False)
 
 
-async def _coordinator(site: Site, kind: CoordinationType, of: str) -> Broker:
-    client = AIOKafkaClient(bootstrap_servers=site.project.bootstrap)
-    await client.bootstrap()
+async def _failed_over(site: Site, kind: CoordinationType, of: str, *, hard: bool) -> None:
+    """Take a coordinator away until another node does its work."""
+    name = f"{site.project.prefix}event-center.center{of}"
+    number = await _coordinator(site.project.bootstrap, kind, name)
+    node = site.nodes[number - 1]
+    others = ",".join(one.bootstrap for one in site.nodes if one is not node)
+    pid = node.pid
+    assert pid is not None
+    if hard:
+        await asyncio.to_thread(node.kill)
+    else:
+        os.kill(pid, signal.SIGSTOP)
+    for _ in range(round(FAILOVER_S / LOOK_S)):
+        await asyncio.sleep(LOOK_S)
+        if await _coordinator(others, kind, name) not in {0, number}:
+            site.failovers += 1
+            break
+    if hard:
+        await asyncio.to_thread(node.start)
+    else:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def _coordinator(bootstrap: str, kind: CoordinationType, name: str) -> int:
+    """The number of the node that coordinates; 0 if nobody says."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
     try:
-        node: int = await client.coordinator_lookup(
-            kind, f"{site.project.prefix}event-center.center{of}"
-        )
+        async with asyncio.timeout(SESSION_S):
+            await client.bootstrap()
+            node: int = await client.coordinator_lookup(kind, name)
+    except (KafkaError, TimeoutError):
+        return 0
     finally:
         await client.close()
-    return site.nodes[node - 1]
+    return node
 
 
 CENTERS: dict[str, Kind] = {
@@ -312,8 +342,8 @@ ONE_NODE: dict[str, Kind] = CENTERS | {
     "commit lost": Kind(commit_lost, doubted),
 }
 THREE_NODES: dict[str, Kind] = {
-    "group coordinator killed": Kind(group_coordinator_killed, noticed),
-    "transaction coordinator killed": Kind(transaction_coordinator_killed, noticed),
-    "transaction coordinator stopped": Kind(transaction_coordinator_stopped, noticed),
+    "group coordinator killed": Kind(group_coordinator_killed, elsewhere),
+    "transaction coordinator killed": Kind(transaction_coordinator_killed, elsewhere),
+    "transaction coordinator stopped": Kind(transaction_coordinator_stopped, elsewhere),
     "center killed": CENTERS["center killed"],
 }

@@ -36,7 +36,7 @@ from tests.chaos.faults import ONE_NODE, THREE_NODES, Kind
 from tests.chaos.site import NotHealed, Site, opened
 from tests.kafka.audit import Evidence, read_cluster
 
-RECORDED = {1: 170, 3: 40}
+RECORDED = {1: 200, 3: 40}
 """Faults of the recorded run by nodes: at least 200 of them have to have an effect."""
 
 KINDS = {1: ONE_NODE, 3: THREE_NODES}

@@ -129,6 +129,7 @@ class Seen:
     cut: int
     held: int
     slow: int
+    failovers: int
 
     def since(self, before: Seen) -> Seen:
         """What has come about since then; of the owners those that are others now."""
@@ -140,6 +141,7 @@ class Seen:
             self.cut - before.cut,
             self.held - before.held,
             self.slow - before.slow,
+            self.failovers - before.failovers,
         )
 
     @property
@@ -161,6 +163,8 @@ class Site:
     """Those of the centers."""
     complaints: list[str] = field(default_factory=list)
     """What is wrong besides what the audit finds."""
+    failovers: int = 0
+    """How often another node was seen to coordinate."""
     centers: list[Center] = field(default_factory=list)
     _read: dict[Path, tuple[int, Counter[str]]] = field(default_factory=dict)
 
@@ -246,6 +250,7 @@ class Site:
             0 if proxy is None else proxy.cut,
             sum(one.held for one in both),
             sum(one.slow for one in both),
+            self.failovers,
         )
 
     def logged(self) -> Counter[str]:
