@@ -9,6 +9,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
+    ├── UpgradeFailed               a function of `migrate` raised; names it and its line
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
     ├── ExchangeError               a file of another tool is not what it should be
     ├── MigrationError              a migration can not begin, or go on, or ended with other contents
@@ -111,6 +112,16 @@ class GuardFailed(EventCenterError):
         """As the machine calls it."""
         self.file_line = file_line
         super().__init__(f"{file_line}: guard {name!r} failed")
+
+
+class UpgradeFailed(EventCenterError):
+    """A function that `migrate` names raised; `__cause__` is what it raised."""
+
+    def __init__(self, name: str, file_line: str) -> None:
+        self.name = name
+        """As the machine calls it."""
+        self.file_line = file_line
+        super().__init__(f"{file_line}: upgrade {name!r} failed")
 
 
 class FormatError(EventCenterError):

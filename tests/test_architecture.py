@@ -307,6 +307,38 @@ def test_types_are_ignored_seldom_and_with_a_reason() -> None:
     assert settings["tool"]["mypy"]["files"] == sorted({_name(path).split("/")[0] for path in OURS})
 
 
+def test_one_place_says_what_a_workflow_may_do() -> None:
+    """Who is stopped says `freedom`; only the ledger looks too: it counts what waits by its cause."""
+    engine = [path for path in MODULES if path.parent.name == "engine"]
+    found = {
+        path.name
+        for path in engine
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Name) and node.id == "STOPPED"
+    }
+    assert found == {"freedom.py", "ledger.py"}
+
+
+def _writes_the_entry(node: ast.AST) -> bool:
+    """Whether this changes something of a shard entry: `….entry.read += 1`, `entry.offsets[x] = 1`."""
+    match node:
+        case ast.Assign(targets=targets):
+            pass
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            targets = [target]
+        case _:
+            return False
+    return any(re.search(r"\bentry\.\w+", ast.unparse(target)) for target in targets)
+
+
+def test_only_the_ledger_writes_what_a_cut_will_hold() -> None:
+    """P1: what is counted is counted by a verb of the ledger; a takeover fills in what it has found."""
+    engine = [path for path in MODULES if path.parent.name == "engine"]
+    found = {path.name for path in engine if any(map(_writes_the_entry, ast.walk(_tree(path))))}
+    assert found == {"ledger.py", "restoring.py"}
+    assert _writes_the_entry(ast.parse("self._ledger.entry.runs += 1").body[0])
+
+
 def test_no_address_of_a_registry_or_of_one_machine() -> None:
     """No file names a package registry, or a path of the machine that it was written on."""
     found = [

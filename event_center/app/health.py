@@ -88,6 +88,7 @@ def _of_daemon(holder: Holder, max_silence_s: float) -> Iterator[str]:
     said = holder.said
     if not holder.alive:
         before = f"; the last was process {said.get('pid')} on {said.get('host')}" if said else ""
+        before += f", heard of at {said['at']}" if "at" in said else ""
         yield f"no daemon runs on this log{before}: start one with `event-center run`"
         return
     silent_s = silence_s(said)

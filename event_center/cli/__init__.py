@@ -30,6 +30,7 @@ from event_center.cli import (
     running,
     stubbing,
     topics,
+    watching,
 )
 from event_center.cli.exits import CODES, Exit
 
@@ -80,6 +81,7 @@ app.command("show", rich_help_panel=LOOK)(looking.show)
 app.command("history", rich_help_panel=LOOK)(looking.history)
 app.command("health", rich_help_panel=LOOK)(probing.health)
 app.command("stats", rich_help_panel=LOOK)(looking.stats)
+app.command("top", rich_help_panel=LOOK)(watching.top)
 app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
 app.command("resume", rich_help_panel=REPAIR)(repairing.resume)
 app.command("retry", rich_help_panel=REPAIR)(repairing.retry)

@@ -82,8 +82,9 @@ class Cutting:
             self.under_way = False
         if self._on_cut is not None:
             self._on_cut(cut)
+        start = parts.effects.start
         for snapshot in ledger.committed():
-            parts.effects.start(snapshot)
+            start(snapshot)
         reach(Step.CUT_SETTLED)
         self._on_settled(parts)
 

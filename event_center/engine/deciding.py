@@ -13,13 +13,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from event_center.engine.failing import Decider, Failing, say_unknown
+from event_center.engine.decider import Decider
+from event_center.engine.failing import Failing, say_unknown
+from event_center.engine.freedom import Freedom
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, Run
 from event_center.engine.waiting import attempts
-from event_center.engine.workflow import STOPPED, Waiting, Workflows
+from event_center.engine.workflow import Waiting, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Transition
@@ -37,6 +39,7 @@ class Deciding:
         ledger: Ledger,
         *,
         outbox: Outbox,
+        freedom: Freedom,
         runners: Pool,
         failing: Failing,
         decider: Decider,
@@ -45,6 +48,7 @@ class Deciding:
         self._workflows = workflows
         self._ledger = ledger
         self._outbox = outbox
+        self._freedom = freedom
         self._runners = runners
         self._failing = failing
         self._decider = decider
@@ -58,7 +62,7 @@ class Deciding:
             return
         if not decision.decide:
             self._decider.accept(snapshot, event, item, decision)
-            self._ledger.records += records
+            self._ledger.send(records)
             return
         self._workflows.mailbox(snapshot.workflow_id).deciding = item
         hearing = Hearing(snapshot, event, item, decision)
@@ -71,12 +75,12 @@ class Deciding:
         if hearing.done == len(decision.decide):
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
             self._decider.accept(snapshot, event, hearing.item, decision)
-            self._ledger.records += hearing.records
+            self._ledger.send(hearing.records)
             for context in hearing.contexts:
                 self._outbox.send(context)
             self._decider.go_on(snapshot)
             return
-        if self._workflows.closed:
+        if not self._freedom.goes_on(snapshot):
             return  # the event waits on: the shard's next owner decides it anew
         action = decision.decide[hearing.done]
         context = Context(
@@ -104,7 +108,7 @@ class Deciding:
             return
         self._ledger.tick()  # after the checks: who drops a run is in the middle of a step
         decided = partial(self._heard, hearing, run, value, error)
-        if snapshot.status in STOPPED:
+        if self._freedom.stopped(snapshot):
             self._workflows.mailbox(snapshot.workflow_id).unfinished = decided
         else:
             decided()

@@ -14,13 +14,13 @@ from hashlib import blake2b
 import structlog
 
 from event_center.engine.attempt import failure_of
+from event_center.engine.freedom import Freedom
 from event_center.engine.holds import Holds
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.turn import STEP_FAILED, Turn
-from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import TOO_LARGE, Batch
@@ -75,7 +75,7 @@ class Intake:
         shard: Shard,
         letters: Letters,
         outbox: Outbox,
-        waiting: WaitingRoom,
+        freedom: Freedom,
         holds: Holds,
         turn: Turn,
     ) -> None:
@@ -85,7 +85,7 @@ class Intake:
         self._ledger = ledger
         self._letters = letters
         self._outbox = outbox
-        self._waiting = waiting
+        self._freedom = freedom
         self._holds = holds
         self._turn = turn
 
@@ -94,8 +94,8 @@ class Intake:
         topic, partition = batch.topic, batch.partition
         source = topic if partition == self._shard else f"{topic}/{partition}"
         read = self._plan.envelopes[topic].read
-        workflows, entry = self._workflows, self._ledger.entry
-        renewed = entry.renewed.get(topic)
+        workflows = self._workflows
+        renewed = self._ledger.entry.renewed.get(topic)
         # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
         seen_of = source if renewed is None else f"{source}~{renewed}"
         workflow_of, mailboxes, decide = workflows.by_id.get, workflows.mailboxes, self._turn.decide
@@ -131,11 +131,11 @@ class Intake:
                 self._queue(snapshot, event, record, machine)
             else:
                 decide(snapshot, event, None, record)
-        entry.read += len(batch.records) - redelivered
-        self._ledger.taken += len(batch.records)
-        entry.offsets[source] = batch.records[-1].offset + 1
+        following, count = batch.records[-1].offset + 1, len(batch.records)
+        self._ledger.took(source, count, following, redelivered=redelivered)
         if redelivered:
-            self._redelivered(source, redelivered)
+            # With atomic cuts this never happens: the log has delivered records that a cut covers.
+            log.error("intake.redelivered", shard=self._shard, source=source, records=redelivered)
 
     def _unread(self, record: Record, position: Position, error: Undecodable) -> None:
         """A record without an event becomes a letter, unless the log could not hold that."""
@@ -158,11 +158,6 @@ class Intake:
         """An event whose name is too long to be told of becomes a letter."""
         message = f"an event's name has up to {MAX_NAME} characters"
         self._letters.stray(record, position, Reason.UNDECODABLE, message)
-
-    def _redelivered(self, source: str, count: int) -> None:
-        """With atomic cuts this never happens: the log has delivered records that a cut covers."""
-        self._ledger.entry.redelivered += count
-        log.error("intake.redelivered", shard=self._shard, source=source, records=count)
 
     def _wake(
         self, workflow_id: str, workflow: Workflow, record: Record, event: Event
@@ -210,7 +205,7 @@ class Intake:
             return
         self._ledger.wait(snapshot, item)
         mailbox.queue.append(item)
-        if not self._waiting.busy(snapshot):
+        if self._freedom.decides(snapshot):
             self._turn.advance(snapshot)
 
     # -- workflows that the shard does not hold ------------------------------------------------
@@ -243,6 +238,7 @@ class Intake:
         """An event for a workflow that others are held for: it makes it, or is held too, or neither."""
         workflow_id = snapshot.workflow_id
         assert item.record is not None  # noqa: S101 - it was just read
+        self._ledger.changed(snapshot)  # what it has seen, whatever becomes of the event
         name = snapshot.machine if machine is None else machine
         definition = self._definition(workflow_id, name, item.record, event)
         if definition is None:
@@ -253,7 +249,7 @@ class Intake:
             snapshot, definition, item.record, event
         ):
             self._holds.created(snapshot, item)
-            if not self._waiting.busy(snapshot):
+            if self._freedom.decides(snapshot):
                 self._turn.advance(snapshot)
 
     def _definition(
@@ -323,7 +319,7 @@ class Intake:
         log.error("intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message)
 
     def _born(self, snapshot: Snapshot, event: Event) -> None:
-        self._ledger.dirty[snapshot.workflow_id] = snapshot
+        self._ledger.changed(snapshot)
         data = {
             "machine": snapshot.machine,
             "version": snapshot.version,

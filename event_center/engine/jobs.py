@@ -16,16 +16,17 @@ from functools import partial
 from typing import Any
 
 from event_center.engine.attempt import CRASHED, anew, delay_ms, failure_of, has_failed
+from event_center.engine.decider import Decider
 from event_center.engine.failing import error_event, say_failed, say_parked
+from event_center.engine.freedom import Freedom
 from event_center.engine.job import AskingJobRun, JobKey, JobRun
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, unsure
 from event_center.engine.timers import Timers
-from event_center.engine.turn import Turn
 from event_center.engine.upgrading import machine_for
-from event_center.engine.workflow import STOPPED, Waiting, Workflows, forget
+from event_center.engine.workflow import Waiting, Workflows, forget
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import DONE, ERROR, Transition
@@ -49,15 +50,17 @@ class Jobs:
         *,
         timers: Timers,
         outbox: Outbox,
-        turn: Turn,
+        freedom: Freedom,
         runners: Pool,
+        decider: Decider,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
         self._timers = timers
         self._outbox = outbox
-        self._turn = turn
+        self._decider = decider
+        self._freedom = freedom
         self._runners = runners
         self._ended: dict[JobKey, JobRun] = {}
         """Those whose end waits for its turn."""
@@ -74,8 +77,8 @@ class Jobs:
             seq = snapshot.seq
             snapshot.jobs += tuple(Owed(name, seq) for name in decision.jobs)
             snapshot.earlier = {**(snapshot.earlier or {}), seq: event}
-            self._ledger.owing[snapshot.workflow_id] = snapshot
-            self._ledger.entry.jobs += len(decision.jobs)
+            self._ledger.owes(snapshot)
+            self._ledger.count_jobs(len(decision.jobs))
 
     def give_up(self, snapshot: Snapshot, why: str, left: frozenset[str] | None = None) -> None:
         """End these jobs, or all: they are asked to, and whatever they return counts for nothing."""
@@ -88,7 +91,7 @@ class Jobs:
             data = {"callback": owed.name, "attempt": owed.attempt, "seq": owed.seq, "job": True}
             data |= {"outcome": "given_up", "reason": why, "state": snapshot.state}
             self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
-            self._ledger.entry.jobs -= 1
+            self._ledger.count_jobs(-1)
             self._leave((snapshot.workflow_id, owed.name))
         snapshot.jobs = kept
         forget(snapshot)
@@ -107,14 +110,14 @@ class Jobs:
         """The last entry callback is done, and there may be jobs: they start after this cut."""
         forget(snapshot)
         if snapshot.jobs:
-            self._ledger.owing[snapshot.workflow_id] = snapshot
+            self._ledger.owes(snapshot)
 
     # -- starting --------------------------------------------------------------------------------
 
     def start(self, snapshot: Snapshot) -> None:
         """Start the jobs of a workflow that are durable, due and not under way."""
         workflow_id, workflows = snapshot.workflow_id, self._workflows
-        if snapshot.status in STOPPED or workflows.closed or self._ledger.promised(workflow_id):
+        if not self._freedom.works(snapshot):
             return
         for owed in snapshot.jobs:
             place = workflow_id, owed.name
@@ -137,7 +140,7 @@ class Jobs:
         except KeyError:
             job = None
         if job is None:
-            self._turn.park(snapshot, "no_place", None)
+            self._decider.park(snapshot, "no_place", None)
             say_parked(snapshot, owed.name, "")
             self._ledger.wake()
             return False
@@ -173,7 +176,7 @@ class Jobs:
         del workflows.jobs[place]
         snapshot = workflows.live(place[0])
         self._ledger.tick()
-        if snapshot is None or workflows.closed or snapshot.status in STOPPED:
+        if snapshot is None or not self._freedom.goes_on(snapshot):
             self._ledger.wake()  # it is asked again when the workflow goes on
         else:
             self._submit(snapshot, run.owed, asked=True)
@@ -190,7 +193,8 @@ class Jobs:
         snapshot = workflows.live(place[0])
         if snapshot is None:
             return
-        self._ledger.tick()
+        if run.task is not None:  # else who dropped it is in the middle of a step
+            self._ledger.tick()
         if run.left:
             self.drop(run, value)
             self.start(snapshot)  # one of its name may have waited for its end
@@ -219,7 +223,7 @@ class Jobs:
         item.closes = closes
         self._ended[run.place] = run
         self._workflows.mailbox(run.place[0]).queue.append(item)
-        self._turn.advance(run.snapshot)
+        self._decider.advance(run.snapshot)
 
     def _asked(self, run: JobRun, event: Event, snapshot: Snapshot) -> bool:
         """Its turn has come: whether its event is to be decided; else all of it is dealt with here."""
@@ -245,7 +249,7 @@ class Jobs:
         snapshot = run.snapshot
         self._ended.pop(run.place, None)
         snapshot.jobs = tuple(owed for owed in snapshot.jobs if owed != run.owed)
-        self._ledger.entry.jobs -= 1
+        self._ledger.count_jobs(-1)
         forget(snapshot)
 
     def _failed(self, run: JobRun, error: BaseException) -> None:
@@ -264,7 +268,7 @@ class Jobs:
         more = {"error": failure.type, "message": failure.message, "again_in_ms": delay}
         self._tell(run, attempt, "failed", more)
         # The count of attempts has to be durable before the next one starts.
-        self._ledger.owing[snapshot.workflow_id] = snapshot
+        self._ledger.owes(snapshot)
 
     def _again_at(self, run: JobRun, failure: Failure, due_ms: int) -> None:
         snapshot = run.snapshot
@@ -283,7 +287,7 @@ class Jobs:
         self._again_at(run, failure, 0)
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
-        self._turn.park(run.snapshot, "failed", None)
+        self._decider.park(run.snapshot, "failed", None)
         say_parked(run.snapshot, run.owed.name, run.callback.file_line)
 
     def drop(self, run: JobRun, value: Any) -> None:
@@ -315,8 +319,7 @@ class Jobs:
             origin = f"run/{owed.seq}/{owed.name}/dropped"
         else:
             origin = f"run/{owed.seq}/{owed.name}/{attempt}"
-            ledger.entry.runs += 1
-        ledger.dirty[context.workflow_id] = run.snapshot
+            ledger.ran(run.snapshot)
         ledger.tell(history.RUN, context.workflow_id, origin, data)
 
     # -- what operators ask for ------------------------------------------------------------------

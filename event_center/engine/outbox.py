@@ -87,15 +87,16 @@ class Outbox:
     def send(self, context: Context) -> None:
         """Everything that the callback emitted and published leaves with the next cut."""
         if context.emitted is not None:
+            events = []
             for number, emitted in enumerate(context.emitted):
                 event_id = emitted.id
                 if self._named and event_id is None:
                     event_id = f"{context.idempotency_key}/{number}"
                 event = Event(emitted.event, emitted.payload, event_id)
-                self._ledger.records.append(self._to(emitted.workflow_id, emitted.machine, event))
+                events.append(self._to(emitted.workflow_id, emitted.machine, event))
+            self._ledger.send(events)
         if context.published is not None:
-            for topic, key, value, headers in context.published:
-                self._ledger.records.append(Outgoing(topic, key, value, headers))
+            self._ledger.send(Outgoing(*published) for published in context.published)
 
     def declared(
         self, snapshot: Snapshot, event: Event, emits: tuple[Emission, ...]
@@ -128,7 +129,7 @@ class Outbox:
         record = self._to(workflow_id, machine, event)
         if record.value is not None and len(record.value) > self._max_bytes:
             return False
-        self._ledger.records.append(record)
+        self._ledger.send([record])
         return True
 
     def _to(self, workflow_id: str, machine: str | None, event: Event) -> Outgoing:

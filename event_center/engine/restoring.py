@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 
 import structlog
 
-from event_center.engine.ledger import weight
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.waiting import timer_item
@@ -111,7 +110,7 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
             return
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting))
-        parts.ledger.waiting_bytes += sum(map(weight, items))
+        parts.ledger.restored(items)
     except FormatError as error:
         parts.workflows.by_id[workflow_id] = value
         _stands_still(workflow_id, parts, error)

@@ -15,18 +15,6 @@ from event_center.engine.run import Run
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
-from event_center.wire.snapshot import STOPPED
-
-__all__ = [
-    "STOPPED",
-    "Mailbox",
-    "Waiting",
-    "Workflow",
-    "Workflows",
-    "forget",
-    "standing",
-    "undecided",
-]
 
 Workflow = bytes | Snapshot
 
@@ -206,11 +194,6 @@ class Workflows:
         self.unreadable[workflow_id] = told = f"{self._where}: {error}"
         return FormatError(told)
 
-    def pending(self, workflow_id: str) -> bool:
-        """Whether something is unfinished that goes on before all that waits."""
-        mailbox = self.mailboxes.get(workflow_id)
-        return mailbox is not None and mailbox.unfinished is not None
-
     def mailbox(self, workflow_id: str) -> Mailbox:
         """The workflow's mailbox, made if it has none."""
         mailbox = self.mailboxes.get(workflow_id)
@@ -234,8 +217,8 @@ def undecided(snapshot: Snapshot) -> None:
     snapshot.deciding_attempt = snapshot.deciding_due_ms = snapshot.deciding_starts = 0
 
 
-def standing(snapshot: Snapshot) -> Status:
-    """The status that a workflow has when nobody stopped it."""
+def unstopped(snapshot: Snapshot) -> Status:
+    """The status that a workflow has when nobody has stopped it."""
     if snapshot.deciding_due_ms or (snapshot.owed and snapshot.owed[0].due_ms):
         return Status.RETRYING
     return Status.ACTIVE if snapshot.result is None else Status.FINAL

@@ -15,7 +15,7 @@ class Bell:
     """Belongs to one event loop. Rings are not remembered: look first, then wait."""
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # a set would have no order
 
     def ring(self) -> None:
         """Wake everyone who waits now."""
@@ -27,13 +27,13 @@ class Bell:
         """Wait for the next ring, or until the time is over; which of the two is not told."""
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
-        self._waiting.add(waiter)
+        self._waiting[waiter] = None
         timer = loop.call_later(timeout_s, _wake, waiter)
         try:
             await waiter
         finally:
             timer.cancel()
-            self._waiting.discard(waiter)
+            self._waiting.pop(waiter, None)
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -57,6 +57,7 @@ class Built:
     callbacks: Functions = field(default_factory=dict)
     """Functions that stand in the class, by the names that the machine knows them by."""
     guards: Functions = field(default_factory=dict)
+    upgrades: Functions = field(default_factory=dict)
 
 
 def built(blueprint: type[Blueprint]) -> Built:
@@ -76,6 +77,7 @@ def built(blueprint: type[Blueprint]) -> Built:
         problems=builder.problems,
         callbacks=builder.callbacks,
         guards=builder.guards,
+        upgrades=builder.upgrades,
     )
 
 
@@ -86,6 +88,7 @@ class _Builder:
         self.problems = problems
         self.callbacks: Functions = {}
         self.guards: Functions = {}
+        self.upgrades: Functions = {}
 
     def machine(self, blueprint: type[Blueprint]) -> Node:
         part = blueprint.__part__
@@ -139,7 +142,8 @@ class _Builder:
                 message = f"{quoted(key)} is no keyword of {quoted(part.name)}; write {_DRAWN[key]}"
                 self.problems.add(part.place, Code.UNKNOWN_KEY, message)
             else:
-                pairs.append(_pair(part.place, key, self._node(value, part.place)))
+                functions = self.upgrades if key == "migrate" else None
+                pairs.append(_pair(part.place, key, self._node(value, part.place, functions)))
         return pairs
 
     def _ways(self, place: Place, ways: Iterable[Way], renamed: Mapping[str, str]) -> Pairs:

@@ -7,7 +7,7 @@ the engine's turn accepts a Transition after its decide callbacks, by swapping t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -33,6 +33,9 @@ LISTED = 16
 
 Guard = Callable[[Snapshot, Event, int], Any]
 """A guard as the table calls it: snapshot, event, now_ms → truth. It does no I/O and changes nothing."""
+
+Upgrader = Callable[[Mapping[str, Any]], dict[str, Json]]
+"""What makes new data of `data`, `state`, `workflow_id` and `now`. It does no I/O."""
 
 
 class Retry(NamedTuple):

@@ -184,7 +184,7 @@ class Context:
                 f"{type(machine).__name__}; both are texts or left out"
             )
         parts = (target, name, payload, id, machine)
-        sent = _encoded(parts, f"{self._where()}: what it emitted as {name!r}")
+        sent = encoded(parts, f"{self._where()}: what it emitted as {name!r}")
         if self.emitted is None:
             self.emitted = []
         # What the callback does to the payload from now on is no part of the event.
@@ -219,7 +219,7 @@ class Context:
                 f"to `[publish] topics` of the settings (declared: {declared})"
             )
         if not isinstance(payload, bytes):
-            payload = _encoded(payload, f"{self._where()}: what is published to {topic!r}")
+            payload = encoded(payload, f"{self._where()}: what is published to {topic!r}")
         where = f"{self._where()}: a header of what is published to {topic!r}"
         named = tuple(
             (_text(name, where), _raw(value, where)) for name, value in (headers or {}).items()
@@ -242,10 +242,16 @@ def checked_payload(payload: Json, where: str) -> None:
         PluginError: it can not; `where` begins the message.
     """
     if payload is not None:
-        _encoded(payload, where)
+        encoded(payload, where)
 
 
-def _encoded(payload: Json, where: str) -> bytes:
+def encoded(payload: Json, where: str) -> bytes:
+    """
+    What JSON makes of it.
+
+    Raises:
+        PluginError: it can not say it; `where` begins the message.
+    """
     try:
         return orjson.dumps(payload)
     except TypeError as error:

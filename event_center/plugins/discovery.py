@@ -196,7 +196,12 @@ def _in_class(blueprint: type[Blueprint]) -> Callbacks:
     """The functions that stand in a machine's class."""
     drawn = built(blueprint)
     found = Callbacks(drawn.name)
-    for role, functions in ((Role.ACTION, drawn.callbacks), (Role.GUARD, drawn.guards)):
+    kinds = (
+        (Role.ACTION, drawn.callbacks),
+        (Role.GUARD, drawn.guards),
+        (Role.UPGRADE, drawn.upgrades),
+    )
+    for role, functions in kinds:
         found.implementations += [Implementation(role, *one) for one in functions.items()]
     return found
 

@@ -16,11 +16,20 @@ from typing import Any, TypeVar
 from event_center.errors import PluginError
 from event_center.machine.definition import Phase
 from event_center.machine.spelling import hint, meant
-from event_center.machine.step import Machine
+from event_center.machine.step import Machine, build
+from event_center.machine.upgrade import with_upgraders
 from event_center.plugins.binding import BoundRecord, Fields
 from event_center.plugins.callbacks import EVERY, Callbacks, Implementation, Role
 from event_center.plugins.discovery import discover
-from event_center.plugins.signatures import Callback, Lifespan, file_line, guard, lifespan, place
+from event_center.plugins.signatures import (
+    Callback,
+    Lifespan,
+    file_line,
+    guard,
+    lifespan,
+    place,
+    upgrader,
+)
 
 T = TypeVar("T")
 
@@ -54,6 +63,7 @@ class Bound:
         state_field: str,
         data_field: str | None = None,
         *,
+        memory_field: str | None = None,
         workflow_id: str = "",
         strict: bool = False,
     ) -> BoundRecord:
@@ -64,6 +74,7 @@ class Bound:
             record: any object, as a row of a database.
             state_field: the name of the attribute that holds the state, a text; empty or None is new.
             data_field: the name of the one that holds the machine's data, a dict of JSON.
+            memory_field: the name of the one that holds what history states bring back, a dict of texts.
             workflow_id: what callbacks are told as such.
             strict: raise `EventRefused` for an event that is refused, instead of saying so.
 
@@ -74,7 +85,7 @@ class Bound:
             self.machine,
             self.callbacks,
             record,
-            fields=Fields(state_field, data_field),
+            fields=Fields(state_field, data_field, memory_field),
             workflow_id=workflow_id,
             strict=strict,
         )
@@ -136,6 +147,9 @@ class _Resolution:
         self.asked: dict[str, Callable[..., Any]] = {}
         """What is to be asked before a second attempt (`reconcile`), by the callback's name."""
         self.guard_functions: dict[str, Callable[..., Any]] = {}
+        upgrades = machine.definition.upgrades
+        self.upgrades = frozenset(one.function for one in upgrades if one.function)
+        self.upgrade_functions: dict[str, Callable[..., Any]] = {}
 
     def bound(self) -> Bound:
         """Note every implementation, look for what is missing, then build what is there."""
@@ -145,6 +159,7 @@ class _Resolution:
         self._missing("job", self.jobs, self.functions)
         self._missing("callback", self.machine.callbacks.keys() - self.jobs, self.functions)
         self._missing("guard", self.machine.guards, self.guard_functions)
+        self._missing("upgrade", self.upgrades, self.upgrade_functions)
         name = self.machine.name
         opening = [(name, function) for one in self.found for function in one.lifespans]
         made = self._made(self.functions.items(), partial(Callback, name))
@@ -152,10 +167,14 @@ class _Resolution:
         for callback_name, callback in made:
             callback.reconcile = asked.get(callback_name)
         guards = self._made(self.guard_functions.items(), guard)
+        upgraders = self._made(self.upgrade_functions.items(), upgrader)
         lifespans = self._made(opening, lifespan)
         if self.problems:
             raise PluginError("\n".join(self.problems))
         machine = self.machine.with_guards(dict(guards)) if guards else self.machine
+        if upgraders:
+            definition = with_upgraders(machine.definition, dict(upgraders))
+            machine = build(definition, machine.given)
         opened = tuple(one for _, one in lifespans)
         return Bound(machine, dict(made), opened, tuple(self.warnings))
 
@@ -183,6 +202,8 @@ class _Resolution:
                 self._implement(self.functions, name, one)
         elif one.role is Role.GUARD:
             self._note_named(one, self.machine.guards, self.guard_functions)
+        elif one.role is Role.UPGRADE:
+            self._note_named(one, self.upgrades, self.upgrade_functions)
         elif one.role is Role.JOB:
             self._note_named(one, self.jobs, self.functions)
         else:
@@ -247,7 +268,9 @@ class _Resolution:
     def _missing(
         self, kind: str, used: Iterable[str], functions: Mapping[str, Callable[..., Any]]
     ) -> None:
-        role = {"guard": Role.GUARD, "job": Role.JOB}.get(kind, Role.ACTION)
+        role = {"guard": Role.GUARD, "job": Role.JOB, "upgrade": Role.UPGRADE}.get(
+            kind, Role.ACTION
+        )
         spare = {
             one.name
             for callbacks in self.found

@@ -40,7 +40,7 @@ from event_center.wire.entries import SHARD_KEY, ShardEntry, is_waiting, snapsho
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 from event_center.wire.letter import Letter
 from tests.engine.audit import audit, history_of
-from tests.engine.mirror import differences, kept_otherwise, restored, stuck
+from event_center.testing.simulation_mirror import differences, kept_otherwise, restored, stuck
 
 NOW = 1_767_225_600_000
 """The first moment of 2026, when every world begins."""
@@ -67,8 +67,10 @@ def bind(text: str, functions: Functions) -> Bound:
     """A machine of this YAML, with these functions as its callbacks and guards by their names."""
     machine = parse(dedent(text))
     found: Callbacks = callbacks(machine.name)
+    upgrades = {one.function for one in machine.definition.upgrades}
     for name, function in functions.items():
-        (found.guard if name in machine.guards else found.action)(name)(function)
+        role = found.upgrade if name in upgrades else found.action
+        (found.guard if name in machine.guards else role)(name)(function)
     return resolve(machine, [found])
 
 

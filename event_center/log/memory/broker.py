@@ -30,6 +30,8 @@ class KeptCut(NamedTuple):
     number: int
     shard: Shard
     epoch: int
+    at_ms: int
+    """When its lease gave it to the log: not later than it became durable."""
     entries: dict[bytes, bytes | None]
     positions: list[Position]
     offsets: dict[str, int]
@@ -184,10 +186,10 @@ class MemoryBroker:
         self._offsets.setdefault(shard, {}).update(cut.offsets)
         if self.keeps_cuts:
             positions = [Position._make(position) for position in placed]
-            kept = KeptCut(
-                len(self.cuts), shard, epoch, dict(cut.entries), positions, dict(cut.offsets)
+            entries, offsets = dict(cut.entries), dict(cut.offsets)
+            self.cuts.append(
+                KeptCut(len(self.cuts), shard, epoch, now_ms, entries, positions, offsets)
             )
-            self.cuts.append(kept)
         if cut.records:
             self.members.ring()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
+from contextvars import copy_context
 from typing import Protocol
 
 from event_center.errors import LogInUse
@@ -47,6 +48,8 @@ class Members:
         self._held: dict[int, tuple[Member, Token]] = {}
         self._revoked: set[tuple[Shard, Token]] = set()
         self._token = 0
+        self._context = copy_context()
+        """The broker's own: its timers run also while the process that started them stands still."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -121,9 +124,10 @@ class Members:
         holder.tell(Revoked(shard=shard))
         loop = asyncio.get_running_loop()
         if holder.writes(shard):
-            loop.call_later(self._handover_timeout_s, self._give_up, shard, token)
+            wait_s, context = self._handover_timeout_s, self._context
+            loop.call_later(wait_s, self._give_up, shard, token, context=context)
         else:
-            loop.call_soon(self._give_up, shard, token)
+            loop.call_soon(self._give_up, shard, token, context=self._context)
 
     def _give_up(self, shard: Shard, token: Token) -> None:
         if shard in self._held and self._held[shard][1] == token:

@@ -14,11 +14,12 @@ from event_center.engine.kept import entries_of
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
-from event_center.engine.workflow import STOPPED, Mailbox, Waiting
+from event_center.engine.workflow import Mailbox, Waiting
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Snapshot
 from event_center.wire import snapshot as wire
 from event_center.wire.entries import ShardEntry
+from event_center.wire.snapshot import STOPPED
 
 
 async def stored(store: Mapping[bytes, bytes]) -> AsyncIterator[list[Entry]]:

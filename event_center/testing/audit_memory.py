@@ -1,0 +1,58 @@
+"""
+Evidence out of a log in memory that kept its cuts, for the audit.
+
+What happens in the log later changes nothing of it. The simulation calls this when a world has come to rest;
+`find_violations` takes what this returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from event_center.log.memory import MemoryBroker
+from event_center.model import Shard
+from event_center.testing.audit_evidence import Evidence, KeptCut
+
+
+def read_memory(
+    broker: MemoryBroker,
+    *,
+    app: str,
+    consumed: Sequence[str],
+    every_outcome: bool = True,
+    idle_ms: int = 0,
+) -> Evidence:
+    """
+    Everything that an audit looks at.
+
+    Args:
+        broker: the log, made with `keep_cuts=True`.
+        app: the prefix of the center's own topics.
+        consumed: the topics that the center reads.
+        every_outcome: the center ran with `history = "all"`.
+        idle_ms: when the center was found idle; 0: P8 is not checked.
+    """
+    sizes = {name: info.partitions for name, info in broker.infos.items()}
+    shards = sizes.get(f"{app}.history", 1)
+    places = [(name, q) for name, count in sizes.items() for q in range(count)]
+    return Evidence(
+        app=app,
+        shards=shards,
+        consumed=consumed,
+        records={place: list(broker.line(place)) for place in places},
+        cuts=[
+            KeptCut(
+                number=cut.number,
+                shard=cut.shard,
+                epoch=cut.epoch,
+                at_ms=cut.at_ms,
+                entries=list(cut.entries.items()),
+                records=cut.positions,
+                offsets=cut.offsets,
+            )
+            for cut in broker.cuts
+        ],
+        entries={shard: dict(broker.store(Shard(shard))) for shard in range(shards)},
+        every_outcome=every_outcome,
+        idle_ms=idle_ms,
+    )
