@@ -67,6 +67,8 @@ class Life:
         self.blind = False
         self.loose = False
         """Timers were set at the moment of a decision that is not on record, before its accept."""
+        self.skipped = False
+        """A timer that failed may have been given up; which one, a command does not say."""
         self._fired: set[str] = set()
         self._open: dict[int, Position] = {}
         """The open letters: number, and where their events lay."""
@@ -220,6 +222,7 @@ class Life:
             self.decided[key] = action.name, self.cut_at_ms
         stays = not decision.entered or decision.left is not None
         self.loose = bool(decision.decide) or (self.loose and stays)
+        self.skipped = self.skipped and stays
         snapshot.seq += 1
         if decision.data is not None:
             snapshot.data = decision.data
@@ -279,7 +282,10 @@ class Life:
         _, seq, rest = told.origin.split("/", 2)
         name, _, due = rest.rpartition("/")
         for timer in self.snapshot.timers:
-            exact = timer.due_ms == int(due) or (self.loose and int(due) <= timer.due_ms)
+            loosely = (self.loose and int(due) <= timer.due_ms) or (
+                self.skipped and int(due) >= timer.due_ms
+            )
+            exact = timer.due_ms == int(due) or loosely
             if timer.id == name and timer.seq == int(seq) and exact:
                 return timer
         return None
@@ -336,6 +342,8 @@ class Life:
             return
         if told.get("command") == "discard":
             self._close_letter()
+        if told.get("command") == "skip":
+            self.skipped = True
         if told.get("command") == "cancel":
             if self.snapshot.result is not None:
                 yield Promise.ONCE, f"{told.origin} cancelled a workflow that was over"
@@ -372,10 +380,17 @@ class Life:
         letters = mine.letters_next, mine.letters_last
         if shot.letters != letters:
             yield Promise.ORDER, f"its snapshot has letters {shot.letters}, its history {letters}"
-        mine.data, mine.timers, self.blind, self.loose = shot.data, shot.timers, False, False
+        mine.data, mine.timers = shot.data, shot.timers
+        self.blind = self.loose = self.skipped = False
 
     def _same_timers(self, timers: tuple[Timer, ...]) -> bool:
         mine = self.snapshot.timers
+        if self.skipped:
+            known = {own[:2]: own.due_ms for own in mine}
+            return all(
+                said[:2] in known and (self.loose or said.due_ms >= known[said[:2]])
+                for said in timers
+            )
         if not self.loose:
             return timers == mine
         pairs = list(zip(timers, mine, strict=False))

@@ -119,9 +119,9 @@ class ShardAudit:
             self._hear(workflow_id, cut, life.upgrade(newer, told))
             return
         life.cut_at_ms = cut.at_ms
+        self._pass_over(life, told)
         if position is None:
             event = self._events.replayed(told.origin)
-            self._pass_over(life, told)
         else:
             event = self._events.event(position)
         self._hear(workflow_id, cut, life.take(told, event))
@@ -210,20 +210,22 @@ class ShardAudit:
         return life.sets_aside(event, told.at_ms)
 
     def _pass_over(self, life: Life, told: Told) -> None:
-        """Before a timer or a result moves the workflow: what it has set aside by then."""
-        for workflow_id, topic, partition in list(self._orders):
-            if workflow_id == told.workflow_id:
-                order = self._orders[workflow_id, topic, partition]
+        """Before it is moved by something else than the next event: what it has set aside by then."""
+        here = None if told.position is None else told.position[:2]
+        for topic, partition in self._events.places(told.workflow_id):
+            if (topic, partition) == here:
+                continue
 
-                def may(offset: int, at: tuple[str, int] = (topic, partition)) -> bool:
-                    return self._may(life, told, Position(*at, offset))
+            def may(offset: int, at: tuple[str, int] = (topic, partition)) -> bool:
+                return self._may(life, told, Position(*at, offset))
 
-                order.pass_over(may)
+            self._order(told.workflow_id, topic, partition).pass_over(may)
 
     # -- entries -------------------------------------------------------------------------------
 
     def _keep(self, cut: KeptCut) -> None:
         """Put and remove what the cut puts and removes; what left must have its outcome."""
+        gone: list[tuple[str, Position]] = []
         for key, value in cut.entries:
             held = self.entries.get(key)
             where = f"{cut}, key {key!r}"
@@ -245,6 +247,9 @@ class ShardAudit:
             kept.pop(number, None)
             left = None if held is None else formats.read_waiting(held, where).position
             if left is not None and left not in self.outcomes:
+                gone.append((workflow_id, left))
+        for workflow_id, left in gone:  # or it waits on behind others, under another number
+            if left not in {entry.position for entry in self.waiting[workflow_id].values()}:
                 story = f"{left} waits no more and has no outcome ({cut})"
                 self._complain(workflow_id, story, Promise.ONE_OUTCOME)
 
