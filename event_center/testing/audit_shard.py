@@ -98,6 +98,7 @@ class ShardAudit:
         workflow_id = told.workflow_id
         life = self.lives.get(workflow_id)
         position = told.position
+        aside = self._set_aside(position)
         if position is not None and self._outcome(cut, told, position):
             self._hear(workflow_id, cut, self._ordered(told, position, life))
         if told.kind == "created":
@@ -124,7 +125,7 @@ class ShardAudit:
             event = self._events.replayed(told.origin)
         else:
             event = self._events.event(position)
-        self._hear(workflow_id, cut, life.take(told, event))
+        self._hear(workflow_id, cut, life.take(told, event, aside=aside))
         number = written.numbers.get(str(position)) if told.kind == "dead_lettered" else None
         if number is not None and position is not None:
             self._hear(workflow_id, cut, life.letter(number, position))
@@ -139,7 +140,9 @@ class ShardAudit:
             self._complain(workflow_id, f"{story}, which the audit was not given", Promise.ONCE)
         else:
             event = self._events.event(formats.position_of(str(told.get("origin"))))
-            self.lives[workflow_id] = Life(machine, told, cut.at_ms, event)
+            back_ms = self._evidence.set_back_ms
+            life = Life(machine, told, cut.at_ms, event, set_back_ms=back_ms)
+            self.lives[workflow_id] = life
             self._hold(machine, told)
 
     def _hold(self, machine: Machine, told: Told) -> None:
@@ -187,6 +190,13 @@ class ShardAudit:
             offsets = self._events.order(workflow_id, (topic, partition))
             order = self._orders[key] = Order(offsets)
         return order
+
+    def _set_aside(self, position: Position | None) -> bool:
+        written = None if position is None else self._events.written(position)
+        if position is None or written is None:
+            return False
+        topic, partition, offset = position
+        return self._order(written.workflow_id, topic, partition).set_aside(offset)
 
     def _ordered(self, told: Told, position: Position, life: Life | None) -> Iterator[Complaint]:
         written = self._events.written(position)

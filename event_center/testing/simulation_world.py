@@ -90,6 +90,8 @@ class World:
         """What went wrong in memory; the audit says what went wrong in the log."""
         self.lines: list[str] = []
         """What happened, as it came about."""
+        self.set_back_ms = 0
+        """How far clocks were set back in all."""
         self.calm = False
         """Nothing goes wrong any more."""
         self.cuts = 0
@@ -274,6 +276,7 @@ class World:
         stepped = self._one(process)
         if stepped is not None:
             stepped.ahead_ms += round(seconds * 1000)
+            self.set_back_ms += max(0, round(-seconds * 1000))
 
     def _upgrade(self) -> None:
         self._version = min(self._version + 1, len(self._scenery.plans) - 1)
