@@ -164,8 +164,7 @@ ONE_MEANING: dict[str, set[str]] = {
 """Words that once meant several things, and the modules that may name something by them."""
 
 INSTEAD = {
-    "standing": "unstopped",
-    "stand": "status",
+    "stand": "unstopped",
     "slice": "row",
     "tails": "watermark",
 }

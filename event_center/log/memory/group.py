@@ -33,8 +33,10 @@ class MemoryGroup:
         urgent: Collection[str],
         clock: Callable[[], int],
         faults: Faults,
+        fetch_wait_s: float = FETCH_WAIT_S,
     ) -> None:
         self.shards = shards
+        self._fetch_wait_s = fetch_wait_s
         self._broker = broker
         self._clock = clock
         self._faults = faults
@@ -59,7 +61,7 @@ class MemoryGroup:
         await self._faults.at("fetch")
         changed = self._changed
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + FETCH_WAIT_S
+        deadline = loop.time() + self._fetch_wait_s
         while True:
             batches = self._repeated(ready, paused) or self._take(ready, limit, paused)
             if batches:

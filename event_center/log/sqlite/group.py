@@ -32,7 +32,7 @@ from event_center.log.sqlite import assignment
 from event_center.log.sqlite.assignment import View, Wish
 from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.presence import Presence, forget, is_alive
-from event_center.log.sqlite.reader import EVENTS, FileReader
+from event_center.log.sqlite.reader import EVENTS, PIECE_BYTES, FileReader
 from event_center.log.sqlite.transaction import Transaction
 from event_center.log.sqlite.writer import Writer
 from event_center.model import Shard, Token
@@ -128,14 +128,20 @@ class SqliteGroup:
             ready, lambda place: watermarks.get(place, 0), limit, paused
         )
         # All is read before anything moves on: a read that fails must not lose what came before it.
-        read = [
-            self._file.reader.records(
-                tap.place, tap.next, watermarks[tap.place], limit=count, rows=EVENTS
+        read = []
+        size = 0
+        for tap, count in portions:
+            if size > PIECE_BYTES:
+                tap.served = 0  # it waits, and is the first to have its turn
+                continue
+            place = tap.place
+            piece = self._file.reader.records(
+                place, tap.next, watermarks[place], limit=count, rows=EVENTS
             )
-            for tap, count in portions
-        ]
+            size += sum(len(record.value or b"") for record in piece[0])
+            read.append((tap, *piece))
         batches = []
-        for (tap, _), (records, after) in zip(portions, read, strict=True):
+        for tap, records, after in read:
             token, watermark = ready[tap.shard], watermarks[tap.place]
             batch = Batch(tap.shard, token, tap.topic, tap.partition, records, watermark)
             found = records[0].offset if records else after
