@@ -211,6 +211,7 @@ def test_a_word_that_was_given_up_stays_so(word: str) -> None:
 
 
 TWICE = {
+    "Call": "of a callback, as a machine has it; and of a fake, which tells a test what it was asked",
     "KeptCut": "as the broker in memory kept it, and as the audit reads it of any log",
     "WaitingEntry": "as the engine writes it, and as the audit reads it by itself",
     "Step": "of a cut, a takeover or a run; and of a case, which tests a machine",
