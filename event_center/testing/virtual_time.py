@@ -9,6 +9,7 @@ whole centers on it: a timer of 24 hours takes no time.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from event_center.errors import Standstill
@@ -19,7 +20,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._now = 1_000.0
+        self._go_to(1_000.0)
         self._poll = self._selector.select  # type: ignore[attr-defined]  # asyncio's own
         self._selector.select = self._pass  # type: ignore[attr-defined]  # asyncio's own
 
@@ -29,7 +30,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def block(self, seconds: float) -> None:
         """What a call does that blocks the loop: time goes on, and nothing else does."""
-        self._now += seconds
+        self._go_to(self._now + seconds)
+
+    def _go_to(self, now: float) -> None:
+        """It is now; asyncio runs what is due within its resolution, which is to be no moment earlier."""
+        self._now = now
+        self._clock_resolution = math.ulp(now)
 
     def _pass(self, timeout: float | None) -> Any:
         """What asyncio calls to wait: time goes to the next timer at once."""
@@ -42,5 +48,5 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 " look at what is awaited"
             )
         scheduled = self._scheduled  # type: ignore[attr-defined]  # asyncio's own
-        self._now = max(self._now, scheduled[0].when())
+        self._go_to(max(self._now, scheduled[0].when()))
         return []
