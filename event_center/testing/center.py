@@ -161,8 +161,8 @@ class TestCenter(Looking):
             note_calls(bound, self._noted, self._clock)
         self._open(self._settings)
         self._time = VirtualTime(asyncio.get_running_loop())
-        self._began = self._time.time()
         self._time.begin()
+        self._began = self._time.time()
         opened.append(self)
         try:
             await self.start()
@@ -278,8 +278,9 @@ class TestCenter(Looking):
         if seconds < 0:
             raise ValueError(f"time does not go back: {duration!r}; advance by 0 or more")
         time = self._times
-        # The engine's clock has whole milliseconds: up to the end of the one that is meant.
-        await time.until(ceil((time.time() + seconds) * 1000) / 1000)
+        # The engine's clock has whole milliseconds: up to the one that is meant, and no rounding error.
+        passed_ms = ceil(round((time.time() - self._began + seconds) * 1000, 6))
+        await time.until(max(time.time(), self._began + passed_ms / 1000))
         self._check()
 
     def _check(self) -> None:
