@@ -3,7 +3,7 @@ Random expressions and mutated machines: whatever is read ends in a value, or in
 And random machines beside another interpreter (`peer`): both are in the same states.
 
 `tests/fuzzing.py` (`scripts/fuzz`) runs it for as many inputs as one likes and prints what it found; the
-tests run some thousands. An input that breaks the rule is printed with its seed, so that it can be made again.
+tests run some thousands. An input that breaks the rule is named by its seed, so that it can be made again.
 """
 
 from __future__ import annotations
