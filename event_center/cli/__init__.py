@@ -28,6 +28,7 @@ from event_center.cli import (
     publishing,
     repairing,
     running,
+    starting,
     stubbing,
     topics,
     watching,
@@ -66,6 +67,7 @@ def _about(
 
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 DESIGN = "Design"
+app.command("init", rich_help_panel=RUN)(starting.init)
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
