@@ -365,6 +365,8 @@ def plan_of(
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
+            cut_bytes=settings.engine.cut_bytes,
+            snapshot_bytes=settings.engine.snapshot_bytes,
             record_bytes=max_event_bytes(settings),
             warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,

@@ -293,5 +293,5 @@ class Parts:
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""
         offsets = self.entry.offsets
-        tails = self._watermarks.items()
-        return sum(max(0, tail - offsets.get(source, 0)) for source, tail in tails)
+        seen = self._watermarks.items()
+        return sum(max(0, watermark - offsets.get(source, 0)) for source, watermark in seen)

@@ -240,6 +240,7 @@ class Owner:
         parts, limits = self._parts, self._plan.limits
         return parts is not None and (
             parts.ledger.taken >= limits.cut_records
+            or parts.ledger.heavy >= limits.cut_bytes
             or parts.ledger.waiting_bytes >= limits.waiting_bytes
         )
 
@@ -289,7 +290,7 @@ class Owner:
         if self._cutting.under_way or not parts.idle(jobs=jobs):
             return False
         offsets = parts.entry.offsets
-        return all(offsets.get(t, 0) >= tail for t, tail in watermarks.items())
+        return all(offsets.get(source, 0) >= end for source, end in watermarks.items())
 
     async def _serve(self) -> None:
         parts, lease = self._parts, self._lease

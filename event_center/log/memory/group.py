@@ -76,7 +76,7 @@ class MemoryGroup:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         batches = []
-        for tap, count in self._gates.portions(ready, self._broker.tail, limit, paused):
+        for tap, count in self._gates.portions(ready, self._broker.watermark, limit, paused):
             line = self._broker.line(tap.place)
             batch = Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, (), len(line))
             first = self._broker.first(tap.place)
@@ -123,7 +123,7 @@ class MemoryGroup:
         """The offset after the newest committed record of each topic of the shard."""
         await self._faults.at("watermarks")
         return {
-            name: self._broker.tail((topic, partition))
+            name: self._broker.watermark((topic, partition))
             for name, topic, partition in self._gates.topics_of(shard)
         }
 

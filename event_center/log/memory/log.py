@@ -58,9 +58,9 @@ class MemoryLog:
         return [self._detail(info) for info in self._broker.infos.values()]
 
     def _detail(self, info: TopicInfo) -> TopicDetail:
-        tail, first = self._broker.tail, self._broker.first
+        watermark, first = self._broker.watermark, self._broker.first
         places = [(info.name, q) for q in range(info.partitions)]
-        parts = [PartitionDetail(place[1], first(place), tail(place)) for place in places]
+        parts = [PartitionDetail(place[1], first(place), watermark(place)) for place in places]
         return TopicDetail(info.name, tuple(parts), 1, 1, {})
 
     def flaws(self, detail: TopicDetail, use: Use) -> list[Flaw]:
