@@ -18,6 +18,7 @@ from event_center.cli import (
     casework,
     checking,
     comparing,
+    doctor,
     drawing,
     exchanging,
     explaining,
@@ -70,6 +71,7 @@ def _about(
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 DESIGN = "Design"
 app.command("init", rich_help_panel=RUN)(starting.init)
+app.command("doctor", rich_help_panel=RUN)(doctor.doctor)
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
