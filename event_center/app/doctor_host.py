@@ -36,7 +36,7 @@ SLOW_TURN_S = 0.0001
 LOOKS = 20
 """Times that the loop sleeps a moment, to see how late it wakes."""
 LOOK_S = 0.005
-"""How long it sleeps each time."""
+"""How long it sleeps each time: short, so that all of them take a tenth of a second."""
 LATE_S = 0.1
 """How late a loop may wake: a machine with room wakes it within a millisecond."""
 

@@ -30,7 +30,7 @@ QUICK_BYTES = 1024**3
 WAL_BYTES = 256 * 1024**2
 """More beside a log says that somebody keeps it from being folded in; 4 MB are usual."""
 SKEW_MS = 1_000
-"""Clocks of machines that are looked after differ by less."""
+"""How far clocks may differ: those of machines that are looked after differ by less."""
 NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"}
 )
