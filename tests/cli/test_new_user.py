@@ -103,12 +103,10 @@ def test_a_first_day(wheel: Path, tmp_path: Path) -> None:
     where = user.runs("python", "-c", "import event_center; print(event_center.__file__)")
     assert Path(where).is_relative_to(tmp_path)
     assert "3 passed" in user.runs("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    user.center("check")
 
     placed = ("--workflow-id", "order-1", "--event", "order_placed", "--payload", PLACED)
     user.center("publish", "orders", *placed)
     user.center("run", "--until-idle")
-    assert user.shown("order-1")["state"] == "shipping"
 
     user.edits("machines/order.yaml", "version: 1", "version: 2\non_failure: dead_letter")
     thank = "{delivered: {target: done, actions: {do: thank, retry: none}}}"
@@ -117,8 +115,10 @@ def test_a_first_day(wheel: Path, tmp_path: Path) -> None:
     user.center("check")
     user.center("send", "order-1", "delivered")
     user.center("run", "--until-idle")
-    assert user.shown("order-1")["state"] == "shipping"
-    assert "the mail server is down" in user.center("dead-letters", "list")
+    why = user.center("why", "order-1")
+    assert "shipping" in why
+    assert "the mail server is down" in why
+    assert "0/0" in user.center("dead-letters", "list")
 
     (user.project / "thanks.txt").write_text("thank you")
     user.center("dead-letters", "replay", "0/0", "--no-wait")
