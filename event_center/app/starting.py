@@ -22,7 +22,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
+class NewProject:
     """A project, as it is or would be written."""
 
     directory: Path
@@ -74,7 +74,7 @@ def _take_back(made: list[Path]) -> None:
             path.unlink()
 
 
-def start(directory: Path, *, example: str, kafka: bool) -> Started:
+def start(directory: Path, *, example: str, kafka: bool) -> NewProject:
     """
     A project for this directory; nothing is written yet.
 
@@ -103,7 +103,7 @@ def start(directory: Path, *, example: str, kafka: bool) -> Started:
                 if path.is_file() and path.suffix != ".pyc":
                     inside = path.relative_to(templates / folder).as_posix()
                     found[_filled(inside, words)] = _filled(path.read_text("utf-8"), words)
-    return Started(directory=directory, name=words["@NAME@"], files=dict(sorted(found.items())))
+    return NewProject(directory=directory, name=words["@NAME@"], files=dict(sorted(found.items())))
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

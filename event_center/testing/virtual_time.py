@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from math import inf
+from math import ceil, inf
 from typing import Any
 
 from event_center.errors import ConfigurationError, Standstill
@@ -61,7 +61,7 @@ class VirtualTime:
 
     def begin(self) -> None:
         """From now on time is virtual."""
-        self._now = self._loop.time()
+        self._now = float(ceil(self._loop.time()))  # whole, as the milliseconds of the engine are
         self._sockets = len(self._selector.get_map())
         self._before = frozenset(thread.ident for thread in threading.enumerate())
         self._loop.time = self.time
