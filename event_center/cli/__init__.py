@@ -18,6 +18,7 @@ from event_center.cli import (
     casework,
     checking,
     comparing,
+    doctor,
     drawing,
     exchanging,
     explaining,
@@ -29,6 +30,7 @@ from event_center.cli import (
     publishing,
     repairing,
     running,
+    starting,
     stubbing,
     topics,
     watching,
@@ -68,6 +70,8 @@ def _about(
 
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 DESIGN = "Design"
+app.command("init", rich_help_panel=RUN)(starting.init)
+app.command("doctor", rich_help_panel=RUN)(doctor.doctor)
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)

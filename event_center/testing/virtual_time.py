@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from math import inf, ulp
+from math import ceil, inf, ulp
 from typing import Any
 
 from event_center.errors import ConfigurationError, Standstill
@@ -62,7 +62,8 @@ class VirtualTime:
 
     def begin(self) -> None:
         """From now on time is virtual."""
-        self._go_to(self._loop.time())
+        # Whole, as the milliseconds of the engine are.
+        self._go_to(float(ceil(self._loop.time())))
         self._sockets = len(self._selector.get_map())
         self._before = frozenset(thread.ident for thread in threading.enumerate())
         self._loop.time = self.time
