@@ -54,7 +54,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
 MADE = {"Event", "State", "Do", "Job", "Evidence", "Started"}
 """Classes that users call; the others are made for them."""
 ERRORS = "Every error of this package is an `EventCenterError`; its message says where and what to do next."
-TESTING = "`from event_center.testing import ...`"
+TESTING = "`from event_center.testing import ...`: [testing.md](testing.md)."
 
 
 def page() -> str:

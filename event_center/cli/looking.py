@@ -94,7 +94,7 @@ def show(
 async def _show(output: Output, workflow_id: str, session: Session) -> Exit:
     shown = await show_of(session.log, session.app, workflow_id)
     if shown is None:
-        return not_found(output, workflow_id)
+        return await not_found(output, workflow_id, session)
     if output.as_json:
         output.json(shown)
     else:
@@ -187,7 +187,7 @@ def history(
 async def _history(output: Output, workflow_id: str, session: Session) -> Exit:
     lines = await history_of(session.log, session.app, workflow_id)
     if not lines and await snapshot_of(session.log, session.app, workflow_id) is None:
-        return not_found(output, workflow_id)
+        return await not_found(output, workflow_id, session)
     if output.as_json:
         output.json(lines)
     elif lines:
