@@ -101,6 +101,14 @@ def test_no_log(project: Project, command: list[str]) -> None:
     assert not (project.root / "event-center.db").exists()
 
 
+def test_the_wrong_folder(project: Project) -> None:
+    """Where there is neither a log nor a settings file, somebody most likely stands elsewhere."""
+    (project.root / "event-center.toml").unlink()
+    answer = project.process("stats")
+    assert answer.code == 3
+    assert "nor is there a settings file" in answer.err
+
+
 def test_another_log(decided: Project) -> None:
     """--log names the file of the log; a relative path is meant from where one stands."""
     (decided.root / "event-center.db").rename(decided.root / "other.db")
