@@ -38,7 +38,7 @@ from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 from event_center.wire.snapshot import STOPPED
 
-LARGE = 10_000
+LARGE_BYTES = 10_000
 """Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
@@ -78,7 +78,7 @@ class Ledger:
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
         self.cut_bytes = 0
-        """What was added to the next cut that may be large; see `heavy`."""
+        """What was added since the last committed cut that may be large; see `heavy`."""
         self._workflows = workflows
         self._writer = writer
         self._letters = letters
@@ -88,7 +88,7 @@ class Ledger:
         self._unwritten: list[tuple[Snapshot, Waiting]] = []
         self._removed: list[bytes] = []
         self._touched = False
-        self._building = 0
+        self._building = self._building_bytes = 0
 
     def tick(self) -> int:
         """Look at the clock: once per batch, run or command, not once per record of history."""
@@ -305,7 +305,7 @@ class Ledger:
 
     @property
     def heavy(self) -> int:
-        """What the next cut holds at most, beside history and what is below `LARGE`."""
+        """What is not durable yet has so many bytes at most, beside history and what is below `LARGE_BYTES`."""
         return self.cut_bytes + self._workflows.woken_bytes
 
     @property
@@ -332,7 +332,8 @@ class Ledger:
         self.entry.cut += 1
         entries[SHARD_KEY] = self.entry.encode()
         self._building = self.taken
-        self.cut_bytes = self._workflows.woken_bytes = 0
+        self._building_bytes = self.cut_bytes = self.heavy
+        self._workflows.woken_bytes = 0
         self._dirty = {}
         self._records = []
         self._unwritten = []
@@ -344,7 +345,8 @@ class Ledger:
     def committed(self) -> list[Snapshot]:
         """The last cut is durable: returns the workflows whose runs may start now."""
         self.taken -= self._building
-        self._building = 0
+        self.cut_bytes -= self._building_bytes
+        self._building = self._building_bytes = 0
         durable, self._in_flight = self._in_flight, {}
         return list(durable.values())
 
@@ -381,7 +383,7 @@ class Ledger:
                 snapshot.counted = where
             entries[snapshot_key(workflow_id)] = value
             if not snapshot.owed and workflow_id not in mailboxes:
-                (warm if len(value) < LARGE else large)[workflow_id] = value
+                (warm if len(value) < LARGE_BYTES else large)[workflow_id] = value
         if large:
             workflows.cool_at_once(large)
         if len(warm) > self._warm:
