@@ -236,6 +236,8 @@ class Failure(NamedTuple):
     message: str
     at_ms: int
     attempt: int
+    traceback: str = ""
+    """Where it was raised, file by file, and what caused it; without values."""
 
 
 class Snapshot:

@@ -43,12 +43,16 @@ BROAD_EXCEPTS = {
 """The files that may catch everything, each with its reason."""
 
 SLEEPS = {
+    "tests/testing/test_center.py": "virtual time, and what it promises of a sleep",
     "tests/waiting.py": "the waiting room: what rings no bell is looked at",
     "tests/engine/world.py": "virtual time",
     "tests/engine/test_effects.py": "a callback under virtual time",
     "tests/engine/test_failed_runs.py": "a callback under virtual time",
     "tests/engine/test_storm.py": "callbacks under virtual time",
     "tests/engine/test_watchdog.py": "a callback that blocks the event loop, in real time",
+    "tests/chaos/faults.py": "brokers and daemons that stand still for a while, in real time",
+    "tests/chaos/proxy.py": "a network that is slow",
+    "tests/chaos/site.py": "a cluster in trouble rings no bell, and may take longer than a test",
     "tests/kafka/test_faults.py": "brokers and daemons that stand still for a while, in real time",
     "tests/kafka/test_group.py": "cuts at a pace, beside a rebalance on a real broker",
     "tests/kafka/test_rolling.py": "events at a pace, which a restart must not stop",

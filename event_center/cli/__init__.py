@@ -20,6 +20,7 @@ from event_center.cli import (
     comparing,
     drawing,
     exchanging,
+    explaining,
     keeping,
     letters,
     looking,
@@ -33,6 +34,7 @@ from event_center.cli import (
     watching,
 )
 from event_center.cli.exits import CODES, Exit
+from event_center.cli.groups import command
 
 __all__ = ["app", "main"]
 
@@ -78,6 +80,7 @@ app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(looking.list_)
 app.command("show", rich_help_panel=LOOK)(looking.show)
+app.command("why", rich_help_panel=LOOK)(command(explaining.why))
 app.command("history", rich_help_panel=LOOK)(looking.history)
 app.command("health", rich_help_panel=LOOK)(probing.health)
 app.command("stats", rich_help_panel=LOOK)(looking.stats)

@@ -309,7 +309,7 @@ def send(
 
 async def _send(output: Output, workflow_id: str, event: Event, session: Session) -> Exit:
     if await snapshot_of(session.log, session.app, workflow_id) is None:
-        return not_found(output, workflow_id)
+        return await not_found(output, workflow_id, session)
     app = session.app
     record = inbox_record(app.inbox, app.home(workflow_id), workflow_id, None, event)
     try:

@@ -118,7 +118,7 @@ async def _command(
 ) -> Exit:
     snapshot = await snapshot_of(session.log, session.app, command.workflow_id)
     if snapshot is None:
-        return not_found(output, command.workflow_id)
+        return await not_found(output, command.workflow_id, session)
     if within_s is None:
         return _would(output, command, snapshot)
     return await deliver(output, command, within_s, session)

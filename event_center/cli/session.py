@@ -19,6 +19,7 @@ from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.output import Output
 from event_center.client.app import App
+from event_center.client.workflows import nearest_workflow
 from event_center.errors import LogUnavailable
 from event_center.log.port import Log
 
@@ -104,7 +105,11 @@ async def _ask(where: Where, work: Callable[[Session], Awaitable[Exit]]) -> Exit
         return await work(session)
 
 
-def not_found(output: Output, workflow_id: str) -> Exit:
-    """Say that there is no such workflow."""
-    output.error(f"there is no workflow {workflow_id!r}; `event-center list` shows those there are")
+async def not_found(output: Output, workflow_id: str, session: Session) -> Exit:
+    """Say that there is no such workflow, and which one was probably meant."""
+    near = await nearest_workflow(session.log, session.app, workflow_id)
+    guess = "" if near is None else f"; did you mean {near!r}?"
+    output.error(
+        f"there is no workflow {workflow_id!r}{guess or ';'} `event-center list` shows those there are"
+    )
     return Exit.NOT_FOUND

@@ -32,6 +32,15 @@ async def letters(log: Log, app: App) -> AsyncIterator[Letter]:
                 yield wire.read(app.dead_letters, partition, record)
 
 
+async def letters_of(log: Log, app: App, workflow_id: str) -> list[Letter]:
+    """The letters of one workflow, oldest first: all lie in the partition of its home."""
+    home = app.home(workflow_id)
+    found: list[Letter] = []
+    async for batch in log.read(app.dead_letters, home):
+        found += [wire.read(app.dead_letters, home, record) for record in batch]
+    return [letter for letter in found if letter.workflow_id == workflow_id]
+
+
 async def newest_letters(
     log: Log, app: App, limit: int, workflow_id: str | None = None
 ) -> tuple[list[Letter], int]:

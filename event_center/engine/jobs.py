@@ -193,8 +193,9 @@ class Jobs:
         snapshot = workflows.live(place[0])
         if snapshot is None:
             return
-        if run.task is not None:  # else who dropped it is in the middle of a step
-            self._ledger.tick()
+        if run.left and run.task is None:
+            return  # it never began, and who leaves it is in the middle of a step
+        self._ledger.tick()
         if run.left:
             self.drop(run, value)
             self.start(snapshot)  # one of its name may have waited for its end
@@ -317,6 +318,7 @@ class Jobs:
         }
         if outcome == "dropped":
             origin = f"run/{owed.seq}/{owed.name}/dropped"
+            ledger.changed(run.snapshot)
         else:
             origin = f"run/{owed.seq}/{owed.name}/{attempt}"
             ledger.ran(run.snapshot)

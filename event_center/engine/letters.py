@@ -67,6 +67,8 @@ class Letters:
             "attempts": str(failure.attempt),
             "callback": failure.callback,
         }
+        if failure.traceback:
+            why["exception.stacktrace"] = failure.traceback
         self._in_sequence(snapshot, event, item, why)
         detail = f"{failure.type}: {failure.message}"
         self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, Reason.FAILED, detail=detail)

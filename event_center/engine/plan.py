@@ -96,6 +96,8 @@ class Plan:
     """Older versions, by name and version, of machines whose workflows stay where they are."""
     listeners: tuple[Listener, ...] = ()
     """Functions of plugins that hear what has happened."""
+    steady: bool = False
+    """Clock and topics change only as this process knows: nobody has to look whether they did."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""
 

@@ -374,7 +374,7 @@ class Turn:
     # -- timers ----------------------------------------------------------------------------------
 
     def fire(self, snapshot: Snapshot, timer: Timer) -> None:
-        """A due timer takes its turn: between attempts ahead of the queue, else at its tail."""
+        """A due timer takes its turn: between attempts ahead of the queue, else behind it."""
         item = self._waiting.timer(snapshot, timer)
         if item is None:
             return

@@ -9,7 +9,7 @@ understood; a topic with rules of its own needs a reader, which whoever asks for
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from event_center.model import Event, Position, Record
@@ -62,7 +62,7 @@ class Events:
     def __init__(self, evidence: Evidence, readers: Mapping[str, ReadEvent]) -> None:
         self._evidence = evidence
         self._written: dict[Position, Written | None] = {}
-        self._orders: dict[tuple[str, Place], list[int]] = {}
+        self._orders: dict[str, dict[Place, list[int]]] = {}
         for place, records in evidence.records.items():
             topic, partition = place
             if topic not in evidence.consumed or topic == evidence.commands:
@@ -72,8 +72,8 @@ class Events:
                 written = read(record)
                 self._written[Position(topic, partition, record.offset)] = written
                 if written is not None:
-                    key = written.workflow_id, place
-                    self._orders.setdefault(key, []).append(record.offset)
+                    places = self._orders.setdefault(written.workflow_id, {})
+                    places.setdefault(place, []).append(record.offset)
 
     def written(self, position: Position) -> Written | None:
         """The event at this position; None if there is none that can be read."""
@@ -89,7 +89,11 @@ class Events:
 
     def order(self, workflow_id: str, place: Place) -> list[int]:
         """The offsets of all events of a workflow in one partition."""
-        return self._orders.get((workflow_id, place), [])
+        return self._orders.get(workflow_id, {}).get(place, [])
+
+    def places(self, workflow_id: str) -> Iterable[Place]:
+        """Where events of a workflow lie."""
+        return self._orders.get(workflow_id, ())
 
     def replayed(self, origin: str) -> Event | None:
         """The event of a replayed letter, out of the command that asked for it; None if it is none."""

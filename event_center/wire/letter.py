@@ -31,6 +31,7 @@ class Letter(NamedTuple):
     """Its place in the workflow's sequence of open letters; None if it is not in one."""
     error: str | None
     message: str | None
+    traceback: str | None
     callback: str | None
     """Which callback or guard failed, if one did."""
     attempts: int
@@ -83,6 +84,7 @@ def read(topic: str, partition: int, record: Record) -> Letter:
         number=number,
         error=why.get("exception.class.name"),
         message=why.get("exception.message"),
+        traceback=why.get("exception.stacktrace"),
         callback=why.get("callback"),
         attempts=attempts,
         key=record.key,

@@ -89,10 +89,11 @@ class Answer:
         return f"exit {self.code}\n{self.out}\n{self.err}"
 
 
-def answered(settings: Path, *arguments: str) -> Answer:
+def answered(settings: Path, *arguments: str, columns: int = 200, typed: str = "") -> Answer:
     """Run a command in this process; what is no error of ours comes out."""
     config = ["--config", str(settings)]
-    result = CliRunner().invoke(app, [*arguments, *config], env={"COLUMNS": "200"})
+    environment = {"COLUMNS": str(columns)}
+    result = CliRunner().invoke(app, [*arguments, *config], env=environment, input=typed)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Answer(result.exit_code, result.stdout, result.stderr)
