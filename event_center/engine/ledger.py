@@ -305,7 +305,7 @@ class Ledger:
 
     @property
     def heavy(self) -> int:
-        """What is not durable yet has so many bytes at most, beside history and what is below `LARGE_BYTES`."""
+        """What is not durable yet has so many bytes at most, beside history and small snapshots."""
         return self.cut_bytes + self._workflows.woken_bytes
 
     @property

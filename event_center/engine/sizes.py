@@ -22,7 +22,7 @@ from event_center.model import Event, Headers, Json, Reason, Record, Snapshot, U
 SMALL_BYTES = 10_000
 """Bytes of a record whose event is not weighed as a cause: a workflow has as many as active states."""
 WRITTEN_ANEW = 6
-"""How many times longer JSON may be than the record it came from: `1e15` is written as a float of 18 digits."""
+"""How many times longer JSON may be than its record: `1e15` becomes a float of 18 digits."""
 BESIDE_BYTES = 1_000
 """Bytes of an event beside its payload, headers and name: numbers, brackets, the names of places."""
 
