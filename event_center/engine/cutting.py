@@ -14,8 +14,9 @@ import anyio
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
+from event_center.engine.plan import Plan
 from event_center.engine.stopping import Stop
-from event_center.errors import NotCommitted
+from event_center.errors import LogError, NotCommitted, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut, Lease, Log
 
@@ -27,11 +28,14 @@ class Cutting:
         self,
         log: Log,
         stop: Stop,
+        plan: Plan,
         on_settled: Callable[[Parts], None],
+        *,
         on_cut: Callable[[Cut], None] | None = None,
     ) -> None:
         self._log = log
         self._stop = stop
+        self._plan = plan
         self._on_settled = on_settled
         """Called when a cut is durable, and what it made so has been started."""
         self._on_cut = on_cut
@@ -94,16 +98,31 @@ class Cutting:
 
         Raises:
             NotCommitted: it was not, and the time for stopping is over: the next owner begins before it.
+            Unknown: the memory of the shard is of no use any more; also after a cut that certainly was
+                not committed, if a topic that callbacks publish to does not take what is in it.
         """
         backoff = Backoff()
         while True:
             try:
                 await lease.commit(cut)
+            except Unknown as error:
+                self._close(error)
+                raise
             except NotCommitted as error:
                 if self._stop.late:
                     raise
+                if self._close(error):
+                    raise Unknown(str(error), target=error.target) from error
                 self.refused = str(error)
                 await backoff.wait("cut.not_committed", error, shard=parts.shard)
             else:
                 self.refused = ""
+                self._plan.targets.written(cut)
                 return
+
+    def _close(self, error: LogError) -> bool:
+        """Close the topic that a cut has failed on, if callbacks publish to it; whether that was why."""
+        if error.target not in self._plan.publishable:
+            return False
+        self._plan.targets.close(error.target, str(error), self._plan.clock())
+        return True

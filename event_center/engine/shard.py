@@ -93,7 +93,7 @@ class Owner:
         """Between takeovers; a settled cut makes it short again."""
         self._stop = Stop()
         self._keep = False
-        self._cutting = Cutting(log, self._stop, self._settled, on_cut)
+        self._cutting = Cutting(log, self._stop, plan, self._settled, on_cut=on_cut)
         self._timekeeper = Timekeeper(shard, group, plan, self._stop)
 
     # -- life ----------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ class Faults:
 
     commits: deque[Ending | None] = field(default_factory=deque)
     """The endings of the next commits of cuts, the next one first; None is well."""
+    refusing: dict[str, Ending] = field(default_factory=dict)
+    """By topic, how cuts that write to it end while it is named here: not_committed or lost."""
     publishes: deque[Ending] = field(default_factory=deque)
     """The endings of the next calls of publish: not_committed, written or lost."""
     repeats: int = 0
