@@ -13,6 +13,7 @@ from collections.abc import Callable
 import anyio
 
 from event_center.engine.backoff import Backoff
+from event_center.engine.isolation import Isolation
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.stopping import Stop
@@ -28,16 +29,21 @@ class Cutting:
         self,
         log: Log,
         stop: Stop,
-        plan: Plan,
-        on_settled: Callable[[Parts], None],
         *,
+        plan: Plan,
+        isolation: Isolation,
+        on_settled: Callable[[Parts], None],
+        on_bare: Callable[[Parts], None],
         on_cut: Callable[[Cut], None] | None = None,
     ) -> None:
         self._log = log
         self._stop = stop
         self._plan = plan
+        self._isolation = isolation
         self._on_settled = on_settled
         """Called when a cut is durable, and what it made so has been started."""
+        self._on_bare = on_bare
+        """Called when the bare cut of a shard that is served in pieces is durable."""
         self._on_cut = on_cut
         """Called with each cut that is durable; None: nobody listens."""
         self.under_way = False
@@ -49,6 +55,10 @@ class Cutting:
 
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
+        if self._isolation.most is not None:
+            parts.ledger.asked()  # the bare cut: does the log take any?
+            await self._cut(parts, lease)
+            self._on_bare(parts)
         while not self._finished(parts):
             await self._stop.something()
             if parts.workflows.gone:
@@ -106,7 +116,8 @@ class Cutting:
             try:
                 await lease.commit(cut)
             except Unknown as error:
-                self._close(error)
+                if not self._close(error):
+                    self._isolation.failed(cut, parts.ledger.taken)
                 raise
             except NotCommitted as error:
                 if self._stop.late:
@@ -118,6 +129,7 @@ class Cutting:
             else:
                 self.refused = ""
                 self._plan.targets.written(cut)
+                self._isolation.settled(cut)
                 return
 
     def _close(self, error: LogError) -> bool:

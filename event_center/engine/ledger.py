@@ -14,10 +14,10 @@ Numbered steps of a cut (3 to 5 are the log's):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from event_center.engine.workflow import Mailbox, Waiting, Workflows
+from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -38,8 +38,6 @@ from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 from event_center.wire.snapshot import STOPPED
 
-LARGE_BYTES = 10_000
-"""Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
 
@@ -127,6 +125,10 @@ class Ledger:
         entry.renewed[topic] = entry.renewed.get(topic, 0) + 1
         self._touched = True
 
+    def asked(self) -> None:
+        """A cut is wanted, if only of the shard entry."""
+        self._touched = True
+
     def restored(self, items: Iterable[Waiting]) -> None:
         """A takeover has found these waiting: the shard entry counts them already."""
         self.waiting_bytes += sum(item.weight for item in items)
@@ -151,11 +153,10 @@ class Ledger:
         """So many more jobs are owed, or fewer."""
         self.entry.jobs += more
 
-    def send(self, records: Iterable[Outgoing]) -> None:
+    def send(self, records: Sequence[Outgoing]) -> None:
         """These records leave with the next cut."""
-        sent = list(records)
-        self._records += sent
-        self.cut_bytes += sum(len(record.value or b"") for record in sent)
+        self._records += records
+        self.cut_bytes += sum(len(record.value or b"") for record in records)
 
     def outcome(
         self,
@@ -229,8 +230,7 @@ class Ledger:
     def letter(self, record: Record | None, origin: str, why: dict[str, str]) -> None:
         """A dead letter of this record."""
         if record is None:
-            msg = f"only a record can become a letter, {origin} is none"
-            raise InvariantError(msg)
+            raise InvariantError(f"only a record can become a letter, {origin} is none")
         topic, partition = self._letters
         self.cut_bytes += record.size
         self._records.append(letter.write(topic, partition, record, origin, why=why))

@@ -21,7 +21,7 @@ class Reached(NamedTuple):
     """A limit that is reached now."""
 
     limit: str
-    """The name of its setting in `[engine]`; `log`: the log takes no cut, no takeover, or not all topics."""
+    """The name of its setting in `[engine]`; `log`: the log takes no cut, no takeover, or no records."""
     shard: int | None
     """None: it is one of the whole process."""
     meaning: str

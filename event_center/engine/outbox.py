@@ -123,7 +123,7 @@ class Outbox:
                 events.append(self._to(emitted.workflow_id, emitted.machine, event))
             self._ledger.send(events)
         if context.published is not None:
-            self._ledger.send(Outgoing(*published) for published in context.published)
+            self._ledger.send([Outgoing(*published) for published in context.published])
 
     def declared(
         self, snapshot: Snapshot, event: Event, emits: tuple[Emission, ...]

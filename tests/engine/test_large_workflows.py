@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from event_center.engine.ledger import LARGE_BYTES
 from event_center.engine.plan import EngineLimits
+from event_center.engine.workflow import LARGE_BYTES
 from event_center.log.memory import Ending
 from event_center.model import Event, Reason, Shard
 from event_center.plugins.context import Context

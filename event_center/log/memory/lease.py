@@ -98,6 +98,8 @@ class MemoryLease:
         target = next((one.topic for one in cut.records if one.topic in self._faults.refusing), "")
         if target:
             ending = self._faults.refusing[target]
+        elif self._faults.spoiled is not None and self._faults.spoiled(cut):
+            ending = Ending.LOST
         if ending is None:
             self._apply(cut)
         else:
