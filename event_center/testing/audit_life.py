@@ -100,9 +100,7 @@ class Life:
 
     # -- one history record --------------------------------------------------------------------
 
-    def take(
-        self, told: Told, event: Event | None, *, aside: bool = False
-    ) -> Iterator[Complaint]:
+    def take(self, told: Told, event: Event | None, *, aside: bool = False) -> Iterator[Complaint]:
         """Live through one record of the history; `event` is what lies at its position."""
         event = self._event(told) if event is None else event
         if not aside:

@@ -31,6 +31,7 @@ from event_center.testing.simulation_loop import SimulationLoop
 from event_center.testing.simulation_schedule import Schedule
 from event_center.testing.simulation_world import Scenery, World
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Played:
     """One world, when all is over."""

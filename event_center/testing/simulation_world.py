@@ -17,7 +17,6 @@ from functools import partial
 from random import Random
 from typing import Any, Protocol
 
-import anyio
 import anyio.abc
 
 from event_center.engine.plan import Plan
