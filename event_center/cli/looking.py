@@ -163,6 +163,7 @@ def _next_step(shown: dict[str, Any]) -> str:
         "crashed": "Mend its callback: the process ended while it ran, at takeover after takeover.",
         "no_place": "Load a version of its machine that has its state and its callbacks.",
         "loop": "Mend the machine: it went in a circle without an event from outside.",
+        "cut_failed": "Look at the event that waits first: no cut with this workflow goes through.",
     }.get(shown["parked"], "Mend the cause.")
     others = {
         "failed": f"If no attempt can succeed, as with wrong data: event-center skip {named}\n",
