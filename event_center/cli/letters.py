@@ -17,7 +17,7 @@ import typer
 from event_center.cli.exits import Exit
 from event_center.cli.options import AsJson, Config, DryRun, LogPath, NoWait, Wait
 from event_center.cli.output import Output
-from event_center.cli.repairing import WAIT, deliver, patience
+from event_center.cli.repairing import WAIT, Giving, deliver
 from event_center.cli.session import Session, Where, ask
 from event_center.client import letters as client
 from event_center.wire.command import Command
@@ -168,7 +168,7 @@ def replay(
 ) -> None:
     """Let the event of a letter be decided again. Of a sequence, the next open one comes first."""
     output = Output(as_json=as_json)
-    within_s = patience(dry_run, no_wait, wait)
+    within_s = Giving(dry_run=dry_run, wait=wait, no_wait=no_wait).within_s
     ask(output, Where(config, log), partial(_replay, output, place, within_s))
 
 
@@ -220,7 +220,7 @@ def discard(
 ) -> None:
     """Drop the next open letter of a sequence, so that the one after it can be dealt with."""
     output = Output(as_json=as_json)
-    within_s = patience(dry_run, no_wait, wait)
+    within_s = Giving(dry_run=dry_run, wait=wait, no_wait=no_wait).within_s
     ask(output, Where(config, log), partial(_discard, output, place, within_s))
 
 
