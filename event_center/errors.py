@@ -31,6 +31,8 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── Crashed                     a run seems to end its process each time: kept as its failure
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
     ├── Standstill                  under virtual time nothing would ever happen again
+    ├── Unsettled                   the center of a test does not come to rest, or serves nothing
+    ├── NoSuchWorkflow              a test asks for a workflow that there is not; names those there are
     └── InvariantError              this package is wrong: the daemon stops, loudly
 """
 
@@ -232,6 +234,14 @@ class Crashed(EventCenterError):
 
 class Standstill(EventCenterError):
     """Under virtual time every asyncio task waits, and no timer would wake one."""
+
+
+class Unsettled(EventCenterError):
+    """The center of a test does not come to rest, or is down; the message names what goes on."""
+
+
+class NoSuchWorkflow(EventCenterError, LookupError):
+    """The center of a test has no workflow of this id; the message names those that it has."""
 
 
 class InvariantError(EventCenterError):

@@ -59,6 +59,12 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers = ()
 
+    @property
+    def size(self) -> int:
+        """Its bytes, without what a log adds."""
+        size = len(self.value or b"") + len(self.key or b"")
+        return size + sum(len(name) + len(value) for name, value in self.headers)
+
 
 class Outgoing(NamedTuple):
     """One record on its way into a log. `partition=None`: the log's partitioner decides by the key."""
@@ -270,6 +276,7 @@ class Snapshot:
         "result",
         "seen",
         "seq",
+        "size",
         "state",
         "status",
         "timers",
@@ -329,8 +336,10 @@ class Snapshot:
         self.failure: Failure | None = None
         self.loop = 0
         """Transitions since the last record from outside, those of timers left out (1,000 park it)."""
+        # Where the shard's counts have this workflow now; not part of the bytes.
         self.counted: Any = None
-        """Where the shard's counts have this workflow now; not part of the bytes."""
+        # No fewer bytes than its data and the causes of its runs take; not part of the bytes either.
+        self.size = 0
 
 
 class Snapshotted(NamedTuple):

@@ -43,6 +43,7 @@ BROAD_EXCEPTS = {
 """The files that may catch everything, each with its reason."""
 
 SLEEPS = {
+    "tests/testing/test_center.py": "virtual time, and what it promises of a sleep",
     "tests/waiting.py": "the waiting room: what rings no bell is looked at",
     "tests/engine/world.py": "virtual time",
     "tests/engine/test_effects.py": "a callback under virtual time",

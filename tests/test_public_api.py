@@ -50,11 +50,17 @@ PUBLIC = [
 ]
 
 TESTING = [
+    "Call",
+    "Decided",
+    "Driver",
     "Evidence",
     "KeptCut",
     "Promise",
+    "Sent",
     "Started",
+    "TestCenter",
     "Violation",
+    "drive",
     "find_violations",
     "read_sqlite",
 ]

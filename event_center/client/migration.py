@@ -143,9 +143,9 @@ async def _check_records(target: Side, found: Survey, shards: list[TargetShard])
     copied = {one.topic for one in found.stretches}
     ours = {topic for topic in copied if any(shard.copied_from(topic) for shard in shards)}
     full: dict[str, int] = {}
-    for (topic, _), mark in (await watermarks(target)).items():
-        if mark and topic in (own | copied) - ours:
-            full[topic] = full.get(topic, 0) + mark
+    for (topic, _), watermark in (await watermarks(target)).items():
+        if watermark and topic in (own | copied) - ours:
+            full[topic] = full.get(topic, 0) + watermark
     if full:
         raise MigrationError(
             f"the target, {target.log.where}, has records already: {unread(full)}; what is copied would "

@@ -238,7 +238,7 @@ class Intake:
         """An event for a workflow that others are held for: it makes it, or is held too, or neither."""
         workflow_id = snapshot.workflow_id
         assert item.record is not None  # noqa: S101 - it was just read
-        self._ledger.dirty[workflow_id] = snapshot  # what it has seen, whatever becomes of the event
+        self._ledger.changed(snapshot)  # what it has seen, whatever becomes of the event
         name = snapshot.machine if machine is None else machine
         definition = self._definition(workflow_id, name, item.record, event)
         if definition is None:
@@ -286,6 +286,12 @@ class Intake:
         except STEP_FAILED as error:
             self._unborn(workflow_id, record, event, error)
             return False
+        if not definition.begins_at_rest or birth.owed or birth.jobs:
+            refused = self._turn.sizes.refused(snapshot, event, birth, record)
+            if refused is not None:
+                position = Position(event.topic, event.partition, event.offset)
+                self._missing(workflow_id, position, event, refused.detail, reason=refused.reason)
+                return False
         if snapshot.status is Status.EXPECTED:
             self._ledger.status(snapshot, Status.ACTIVE, self._workflows.mailbox(workflow_id))
         self._workflows.by_id[workflow_id] = snapshot

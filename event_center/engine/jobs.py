@@ -317,6 +317,7 @@ class Jobs:
         }
         if outcome == "dropped":
             origin = f"run/{owed.seq}/{owed.name}/dropped"
+            ledger.changed(run.snapshot)
         else:
             origin = f"run/{owed.seq}/{owed.name}/{attempt}"
             ledger.ran(run.snapshot)

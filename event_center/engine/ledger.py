@@ -38,8 +38,8 @@ from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 from event_center.wire.snapshot import STOPPED
 
-ENTRY_BYTES = 500
-"""What a waiting record takes in memory beside its value: some objects, and its key."""
+LARGE = 10_000
+"""Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
 
@@ -77,6 +77,8 @@ class Ledger:
         """What the records that wait weigh; all of them are in memory."""
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
+        self.cut_bytes = 0
+        """What was added to the next cut that may be large; see `heavy`."""
         self._workflows = workflows
         self._writer = writer
         self._letters = letters
@@ -127,7 +129,7 @@ class Ledger:
 
     def restored(self, items: Iterable[Waiting]) -> None:
         """A takeover has found these waiting: the shard entry counts them already."""
-        self.waiting_bytes += sum(map(_weight, items))
+        self.waiting_bytes += sum(item.weight for item in items)
 
     # -- what happened -------------------------------------------------------------------------
 
@@ -151,7 +153,9 @@ class Ledger:
 
     def send(self, records: Iterable[Outgoing]) -> None:
         """These records leave with the next cut."""
-        self._records += records
+        sent = list(records)
+        self._records += sent
+        self.cut_bytes += sum(len(record.value or b"") for record in sent)
 
     def outcome(
         self,
@@ -228,6 +232,7 @@ class Ledger:
             msg = f"only a record can become a letter, {origin} is none"
             raise InvariantError(msg)
         topic, partition = self._letters
+        self.cut_bytes += record.size
         self._records.append(letter.write(topic, partition, record, origin, why=why))
 
     def remove(self, snapshot: Snapshot) -> None:
@@ -247,7 +252,8 @@ class Ledger:
     def wait(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits from now on; the next cut writes it if it still does."""
         self.entry.waiting[self._cause(snapshot, item)] += 1
-        self.waiting_bytes += _weight(item)
+        self.waiting_bytes += item.weight
+        self.cut_bytes += item.weight
         self._unwritten.append((snapshot, item))
         self._dirty[snapshot.workflow_id] = snapshot
 
@@ -256,7 +262,7 @@ class Ledger:
         if item.record is None or item.gone:
             return
         self.entry.waiting[self._cause(snapshot, item)] -= 1
-        self.waiting_bytes -= _weight(item)
+        self.waiting_bytes -= item.weight
         item.gone = True
         if item.number >= 0:
             self._removed.append(waiting_key(snapshot.workflow_id, item.number))
@@ -298,6 +304,11 @@ class Ledger:
     # -- the cut -------------------------------------------------------------------------------
 
     @property
+    def heavy(self) -> int:
+        """What the next cut holds at most, beside history and what is below `LARGE`."""
+        return self.cut_bytes + self._workflows.woken_bytes
+
+    @property
     def clean(self) -> bool:
         """Nothing happened since the last cut."""
         return not (self._dirty or self._records or self.taken - self._building or self._touched)
@@ -317,10 +328,11 @@ class Ledger:
                 )
                 entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(kept)
         self._dump(entries)
-        self._check()
+        self.entry.check()
         self.entry.cut += 1
         entries[SHARD_KEY] = self.entry.encode()
         self._building = self.taken
+        self.cut_bytes = self._workflows.woken_bytes = 0
         self._dirty = {}
         self._records = []
         self._unwritten = []
@@ -356,6 +368,7 @@ class Ledger:
         warm, mailboxes = workflows.warm, workflows.mailboxes
         counts = self.entry.counts
         encode = wire.encode
+        large: dict[str, bytes] = {}
         for workflow_id, snapshot in self._dirty.items():
             if snapshot.result is not None:
                 self._end(snapshot)
@@ -368,7 +381,9 @@ class Ledger:
                 snapshot.counted = where
             entries[snapshot_key(workflow_id)] = value
             if not snapshot.owed and workflow_id not in mailboxes:
-                warm[workflow_id] = value
+                (warm if len(value) < LARGE else large)[workflow_id] = value
+        if large:
+            workflows.cool_at_once(large)
         if len(warm) > self._warm:
             workflows.cool()
         self._in_flight, self._owing = self._owing, {}
@@ -381,19 +396,3 @@ class Ledger:
         elif not snapshot.over_ms:
             snapshot.over_ms = self.now_ms
             self.on_end(snapshot)
-
-    def _check(self) -> None:
-        """Promise P1: every record that was read is somewhere."""
-        entry = self.entry
-        outcomes, waiting = sum(entry.outcomes.values()), sum(entry.waiting.values())
-        if entry.read != outcomes + waiting:
-            msg = (
-                f"records do not add up: read {entry.read}, outcomes {entry.outcomes}, "
-                f"waiting {entry.waiting}"
-            )
-            raise InvariantError(msg)
-
-
-def _weight(item: Waiting) -> int:
-    """The bytes of a waiting record, and something for being one."""
-    return 0 if item.record is None else len(item.record.value or b"") + ENTRY_BYTES

@@ -68,6 +68,9 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
     if parts.ledger.taken >= limits.cut_records:
         meaning = f"{parts.ledger.taken} records wait for a cut: only commands are taken in"
         found.append(("cut_records", meaning))
+    if parts.ledger.heavy >= limits.cut_bytes:
+        meaning = f"{parts.ledger.heavy} bytes wait for a cut: only commands are taken in"
+        found.append(("cut_bytes", meaning))
     if parts.ledger.waiting_bytes >= limits.waiting_bytes:
         meaning = f"events of {parts.ledger.waiting_bytes} bytes wait: only commands are taken in"
         found.append(("waiting_bytes", meaning))

@@ -92,7 +92,8 @@ class Member:
             self._job_runners = Runners(tasks, plan.limits.jobs, threads=threads)
             tasks.start_soon(self._follow_changes, group, name="group changes")
             tasks.start_soon(self._take_in, group, name="intake")
-            tasks.start_soon(self._look_at_topics, group, name="topics")
+            if not plan.steady:
+                tasks.start_soon(self._look_at_topics, group, name="topics")
             if self._listening is not None:
                 tasks.start_soon(self._listening.run, name="listeners")
             if not self._late:

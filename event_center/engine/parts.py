@@ -255,14 +255,14 @@ class Parts:
                 if timer.due_ms <= now and timer in snapshot.timers:
                     self.turn.fire(snapshot, timer)
 
-    def idle(self) -> bool:
-        """Nothing is under way, waits for its turn or is not durable yet."""
+    def idle(self, *, jobs: bool = True) -> bool:
+        """Nothing is under way, waits for its turn or is not durable yet; `jobs`: no job either."""
         workflows = self.workflows
         if workflows.runs or not self.ledger.clean or self.timers.behind or self.turn.again:
             return False
-        if self._retrying() or workflows.jobs:
+        if self._retrying() or (jobs and workflows.jobs):
             return False
-        for workflow_id, _ in self.jobs.waiting:
+        for workflow_id, _ in self.jobs.waiting if jobs else ():
             snapshot = self._readable(workflow_id)
             if snapshot is not None and not self.freedom.stopped(snapshot):
                 return False
@@ -293,5 +293,5 @@ class Parts:
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""
         offsets = self.entry.offsets
-        tails = self._watermarks.items()
-        return sum(max(0, tail - offsets.get(source, 0)) for source, tail in tails)
+        seen = self._watermarks.items()
+        return sum(max(0, watermark - offsets.get(source, 0)) for source, watermark in seen)

@@ -94,7 +94,7 @@ class Owner:
         self._stop = Stop()
         self._keep = False
         self._cutting = Cutting(log, self._stop, self._settled, on_cut)
-        self._timekeeper = Timekeeper(shard, group, plan.clock, self._stop)
+        self._timekeeper = Timekeeper(shard, group, plan, self._stop)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -240,6 +240,7 @@ class Owner:
         parts, limits = self._parts, self._plan.limits
         return parts is not None and (
             parts.ledger.taken >= limits.cut_records
+            or parts.ledger.heavy >= limits.cut_bytes
             or parts.ledger.waiting_bytes >= limits.waiting_bytes
         )
 
@@ -271,21 +272,25 @@ class Owner:
         parts.take(batch)
         self._stop.wake()
 
-    async def quiet(self) -> bool:
-        """Whether everything that the log holds is decided and durable, and no callback runs."""
+    async def quiet(self, *, jobs: bool = True) -> bool:
+        """
+        Whether everything that the log holds is decided and durable, and no callback runs.
+
+        Nor a job; if `jobs` is False, these may go on.
+        """
         parts = self._parts
         if parts is None or self.phase is not Phase.SERVING or self._cutting.under_way:
             return False
-        if not parts.idle():
+        if not parts.idle(jobs=jobs):
             return False
         try:
             watermarks = await self._group.watermarks(self.shard)
         except (LogUnavailable, NotCommitted):
             return False
-        if self._cutting.under_way or not parts.idle():
+        if self._cutting.under_way or not parts.idle(jobs=jobs):
             return False
         offsets = parts.entry.offsets
-        return all(offsets.get(t, 0) >= tail for t, tail in watermarks.items())
+        return all(offsets.get(source, 0) >= end for source, end in watermarks.items())
 
     async def _serve(self) -> None:
         parts, lease = self._parts, self._lease

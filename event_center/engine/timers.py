@@ -88,7 +88,7 @@ class Timers:
         due: list[str] = []
         while self._behind:
             watermarks, workflow_ids = self._behind[0]
-            if any(offsets.get(topic, 0) < tail for topic, tail in watermarks.items()):
+            if any(offsets.get(source, 0) < end for source, end in watermarks.items()):
                 break
             due += workflow_ids
             self._behind.popleft()

@@ -29,16 +29,11 @@ from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool
+from event_center.engine.sizes import SizeLimit
 from event_center.engine.timers import Timers
 from event_center.engine.upgrading import machine_for
 from event_center.engine.waiting import WaitingRoom, with_record
-from event_center.engine.workflow import (
-    Waiting,
-    Workflows,
-    forget,
-    undecided,
-    unstopped,
-)
+from event_center.engine.workflow import Waiting, Workflows, forget, undecided, unstopped
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
 from event_center.model import (
@@ -92,6 +87,7 @@ class Turn:
         self._timers = timers
         self._freedom = freedom
         self._waiting = waiting
+        self.sizes = SizeLimit(ledger, plan.limits.snapshot_bytes)
         self.failing = Failing(
             plan, workflows, ledger, letters=letters, timers=timers, decider=self
         )
@@ -135,7 +131,8 @@ class Turn:
         When this returns, the event has its outcome, or it is waiting.
         """
         if snapshot.result is not None:
-            self._finished(snapshot, event, item)
+            self.waits_no_more(snapshot, item)
+            self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
             return
         if snapshot.letters_last and item is None and open_letters(snapshot) and event.offset >= 0:
             # What waits already (an item) came before the letters, and is decided as ever.
@@ -156,6 +153,12 @@ class Turn:
             queued = self._waiting.queued(snapshot, event, item, record)
             self.failing.failed(snapshot, event, queued, error)
             return
+        if isinstance(decision, Transition):
+            if decision.plain:
+                self.accept(snapshot, event, item, decision)
+                return
+            source = record if item is None else item.record
+            decision = self.sizes.refused(snapshot, event, decision, source) or decision
         if isinstance(decision, Refused):
             self._refuse(snapshot, event, item, refused=decision, record=record)
         elif decision.decide or decision.emits:
@@ -174,10 +177,6 @@ class Turn:
             undecided(snapshot)
             self.refresh_status(snapshot)
         snapshot.failure = None
-
-    def _finished(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
-        self.waits_no_more(snapshot, item)
-        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
 
     def _refuse(
         self,
@@ -375,7 +374,7 @@ class Turn:
     # -- timers ----------------------------------------------------------------------------------
 
     def fire(self, snapshot: Snapshot, timer: Timer) -> None:
-        """A due timer takes its turn: between attempts ahead of the queue, else at its tail."""
+        """A due timer takes its turn: between attempts ahead of the queue, else behind it."""
         item = self._waiting.timer(snapshot, timer)
         if item is None:
             return

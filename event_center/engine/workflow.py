@@ -18,6 +18,9 @@ from event_center.wire import snapshot as wire
 
 Workflow = bytes | Snapshot
 
+ENTRY_BYTES = 500
+"""What a waiting record takes in memory beside its bytes: some objects, and the key of its entry."""
+
 
 class Waiting:
     """One thing that waits for its turn: a record's event, a due timer, or the result of a run."""
@@ -64,6 +67,11 @@ class Waiting:
         """Until when it is held for a workflow that does not exist yet; 0: it is not."""
         self.gone = False
         """Decided: no cut needs to write it any more."""
+
+    @property
+    def weight(self) -> int:
+        """The bytes of a record, and something for waiting; nothing else is weighed."""
+        return 0 if self.record is None else self.record.size + ENTRY_BYTES
 
 
 class Mailbox:
@@ -115,6 +123,7 @@ class Workflows:
         "runs",
         "unreadable",
         "warm",
+        "woken_bytes",
     )
 
     def __init__(self, where: str) -> None:
@@ -134,6 +143,8 @@ class Workflows:
         """The shard was given up: whatever still ends here counts for nothing."""
         self.closed = False
         """The shard is drained or was given up: what runs may end, and nothing more begins."""
+        self.woken_bytes = 0
+        """What those had, as bytes, that became live since the last cut was built: it may hold them."""
         self.unreadable: dict[str, str] = {}
         """Workflows that can not be read, with the reason: their bytes stay as they are."""
 
@@ -159,6 +170,8 @@ class Workflows:
         except FormatError as error:
             raise self.damaged(workflow_id, error) from error
         self.by_id[workflow_id] = snapshot
+        snapshot.size = size = len(value)
+        self.woken_bytes += size
         return snapshot
 
     def remove(self, workflow_id: str) -> None:
@@ -176,8 +189,19 @@ class Workflows:
         The ledger calls it right after a dump, when no live workflow has changes that are not in its
         bytes: who was dumped meanwhile is in `warm` again, or is busy.
         """
+        self._rest(self._cooling)
+        self._cooling, self.warm = self.warm, {}
+
+    def cool_at_once(self, values: dict[str, bytes]) -> None:
+        """These are too large to stay warm: right after their dump, as in `cool`, they become bytes."""
+        for workflow_id in values:
+            self.warm.pop(workflow_id, None)
+            self._cooling.pop(workflow_id, None)
+        self._rest(values)
+
+    def _rest(self, values: dict[str, bytes]) -> None:
         by_id, warm, mailboxes, runs = self.by_id, self.warm, self.mailboxes, self.runs
-        for workflow_id, value in self._cooling.items():
+        for workflow_id, value in values.items():
             snapshot = by_id.get(workflow_id)
             if (
                 isinstance(snapshot, Snapshot)
@@ -187,7 +211,6 @@ class Workflows:
                 and workflow_id not in runs
             ):
                 by_id[workflow_id] = value
-        self._cooling, self.warm = warm, {}
 
     def damaged(self, workflow_id: str, error: FormatError) -> FormatError:
         """Note that a workflow can not be read, and why: it stands still, and nothing overtakes it."""

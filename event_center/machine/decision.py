@@ -83,6 +83,7 @@ class Transition:
         "left",
         "memory",
         "owed",
+        "plain",
         "result",
         "target",
         "timers",
@@ -124,6 +125,8 @@ class Transition:
         """Events that leave in the cut of the transition."""
         self.jobs = jobs
         """Names of the jobs that what is entered invokes; None: no state of this machine has any."""
+        self.plain = not (owed or decide or emits or jobs or data is not None)
+        """It only moves the workflow."""
 
 
 class Refused:

@@ -112,8 +112,8 @@ def read_document(text: str, problems: Problems) -> Node | None:
             if composer.stopped:
                 return None
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+        at = error.problem_mark or error.context_mark
+        place = Place(at.line + 1, at.column + 1) if at else Place(1, 1)
         problems.add(place, Code.SYNTAX, f"not YAML: {error.problem or error.context}{_OFTEN}")
         return None
     except ReaderError as error:

@@ -175,6 +175,7 @@ class Machine:
             made = self._entered(taken, snapshot, event, now_ms, data)
         if move.emits:
             made.emits = tuple(move.emitted(snapshot, event, now_ms))
+            made.plain = False
         return made
 
     def _entered(  # noqa: PLR0917 - called per event

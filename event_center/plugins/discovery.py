@@ -121,9 +121,7 @@ class _Search:
     def add(self, module: ModuleType) -> int:
         """Take in the callbacks of a module that are new; returns how many it has in all."""
         inside = [value for value in vars(module).values() if isinstance(value, Callbacks)]
-        inside += [
-            found for one in _blueprints(module) if (found := _in_class(one)).implementations
-        ]
+        inside += [found for one in _blueprints(module) if (found := in_class(one)).implementations]
         for callbacks in inside:
             if not any(callbacks is known for known in self.found):
                 self.found.append(callbacks)
@@ -192,7 +190,7 @@ def _blueprints(module: ModuleType) -> list[type[Blueprint]]:
     ]
 
 
-def _in_class(blueprint: type[Blueprint]) -> Callbacks:
+def in_class(blueprint: type[Blueprint]) -> Callbacks:
     """The functions that stand in a machine's class."""
     drawn = built(blueprint)
     found = Callbacks(drawn.name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from event_center.errors import PluginError
@@ -32,6 +33,9 @@ from event_center.plugins.signatures import (
 )
 
 T = TypeVar("T")
+
+NOTHING: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+"""Nothing stands in for what a plugin has."""
 
 
 class Bound:
@@ -105,18 +109,28 @@ def with_callbacks(machine: Machine, *callbacks: Callbacks) -> Bound:
     return resolve(machine, callbacks or discover([Path(machine.source)]))
 
 
-def resolve(machine: Machine, found: Iterable[Callbacks], others: Iterable[Machine] = ()) -> Bound:
+def resolve(
+    machine: Machine,
+    found: Iterable[Callbacks],
+    others: Iterable[Machine] = (),
+    instead: Mapping[str, Callable[..., Any]] = NOTHING,
+) -> Bound:
     """
     Bind a machine to those of the found callbacks that are for it.
 
-    `others` are other versions of it that the same callbacks are for.
+    Args:
+        machine: the machine.
+        found: callbacks of this machine, and of others.
+        others: other versions of it that the same callbacks are for.
+        instead: functions that stand in for what was found, or was not, by the names that the
+            machine has for its callbacks and guards.
 
     Raises:
         PluginError: with a line for every name without an implementation, or with two, for every
             decorator that names an unknown state, and for every signature that is wrong.
     """
     mine = [one for one in found if one.machine == machine.name]
-    return _Resolution(machine, mine, tuple(others)).bound()
+    return _Resolution(machine, mine, tuple(others)).bound(instead)
 
 
 def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
@@ -151,11 +165,17 @@ class _Resolution:
         self.upgrades = frozenset(one.function for one in upgrades if one.function)
         self.upgrade_functions: dict[str, Callable[..., Any]] = {}
 
-    def bound(self) -> Bound:
+    def bound(self, instead: Mapping[str, Callable[..., Any]]) -> Bound:
         """Note every implementation, look for what is missing, then build what is there."""
         for callbacks in self.found:
             for implementation in callbacks.implementations:
                 self._note(implementation)
+        for name, function in instead.items():
+            if name in self.machine.callbacks:
+                self.functions[name] = function
+                self.asked.pop(name, None)
+            elif name in self.machine.guards:
+                self.guard_functions[name] = function
         self._missing("job", self.jobs, self.functions)
         self._missing("callback", self.machine.callbacks.keys() - self.jobs, self.functions)
         self._missing("guard", self.machine.guards, self.guard_functions)

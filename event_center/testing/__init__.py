@@ -1,7 +1,9 @@
 """
-The public test kit: the audit, which finds out whether a log kept the promises.
+The public test kit: `drive` for machines, `TestCenter` for plugins, the audit for logs.
 
-What is listed in `__all__` is the public interface.
+`drive` moves one workflow by pure steps; a `TestCenter` is the real engine in memory, under virtual
+time; the audit finds out whether a log kept the promises. What is listed in `__all__` is the public
+interface.
 """
 
 from __future__ import annotations
@@ -9,13 +11,23 @@ from __future__ import annotations
 from event_center.testing.audit import find_violations
 from event_center.testing.audit_evidence import Evidence, KeptCut, Promise, Started, Violation
 from event_center.testing.audit_sqlite import read_sqlite
+from event_center.testing.center import TestCenter
+from event_center.testing.driving import Decided, Driver, drive
+from event_center.testing.fakes import Call
+from event_center.testing.looking import Sent
 
 __all__ = [
+    "Call",
+    "Decided",
+    "Driver",
     "Evidence",
     "KeptCut",
     "Promise",
+    "Sent",
     "Started",
+    "TestCenter",
     "Violation",
+    "drive",
     "find_violations",
     "read_sqlite",
 ]

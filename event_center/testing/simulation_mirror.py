@@ -21,6 +21,9 @@ from event_center.wire import snapshot as wire
 from event_center.wire.entries import ShardEntry
 from event_center.wire.snapshot import STOPPED
 
+MEMORY = frozenset({"counted", "size"})
+"""What of a snapshot is not in its bytes."""
+
 
 async def stored(store: Mapping[bytes, bytes]) -> AsyncIterator[list[Entry]]:
     """What a takeover reads of a lease, from entries that are at hand."""
@@ -122,7 +125,7 @@ def _entry(entry: ShardEntry) -> dict[str, Any]:
 def _facts(workflow_id: str, workflow: bytes | Snapshot) -> dict[str, Any]:
     """All fields of a snapshot that its bytes have; what begins anew with the next entry or attempt not."""
     snapshot = wire.decode(workflow_id, workflow) if isinstance(workflow, bytes) else workflow
-    facts = {name: getattr(snapshot, name) for name in Snapshot.__slots__ if name != "counted"}
+    facts = {name: getattr(snapshot, name) for name in Snapshot.__slots__ if name not in MEMORY}
     if not snapshot.waiting:
         facts["waiting_next"] = 0
     if not snapshot.deciding_attempt:

@@ -281,3 +281,21 @@ def test_a_module_is_imported_once_for_machine_and_callbacks(tmp_path: Path) -> 
     file.write_text("x = 1\n")
     with pytest.raises(PluginError, match="defines no machine"):
         blueprints(file)
+
+
+def test_a_transition_from_any_state_can_be_the_attribute() -> None:
+    """Whether `AnyState` is kept or the transition that it made, the machine has it, once."""
+
+    class Kept(Blueprint, version=1, machine="stop"):
+        running = State(initial=True)
+        off = State(final=True)
+        every = AnyState()
+        stop = every.to(off)
+
+    class Inline(Blueprint, version=1, machine="stop"):
+        running = State(initial=True)
+        off = State(final=True)
+        stop = AnyState().to(off)
+
+    assert load(Inline).hash == load(Kept).hash
+    assert len(load(Kept).definition.on["stop"].branches) == 1

@@ -155,7 +155,7 @@ class Supply:
     ) -> list[Batch]:
         """What lies ready of these shards, in turns."""
         batches: list[Batch] = []
-        for tap, count in self.gates.portions(ready, self._tail, limit, paused):
+        for tap, count in self.gates.portions(ready, self._watermark, limit, paused):
             batch = self._batch(tap, count, ready[tap.shard])
             if batch is not None:
                 batches.append(batch)
@@ -169,7 +169,7 @@ class Supply:
         position = await bounded(self._consumer.position(self._named(place)), POLL_S)
         return Reached(position, line.after)
 
-    def _tail(self, place: Place) -> int:
+    def _watermark(self, place: Place) -> int:
         line = self._reads[place]
         return line.given if line.unread else line.after + (line.gap > 0)
 

@@ -109,7 +109,7 @@ class MemoryBroker:
             del self._lines[topic, q]
             self._firsts.pop((topic, q), None)
 
-    def tail(self, place: Place) -> int:
+    def watermark(self, place: Place) -> int:
         """The offset after the newest committed record of a place."""
         return len(self._lines.get(place, ()))
 
