@@ -20,7 +20,7 @@ import typer
 from event_center.cli.exits import Exit
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
-from event_center.cli.session import Session, Where, ask
+from event_center.cli.session import Session, Where, ask, said_yes
 from event_center.client.commands import requester
 from event_center.client.operation import Operating, Operation, ends, keep, kept, place_of
 from event_center.client.stats import stats
@@ -142,7 +142,8 @@ async def _decided_on(output: Output, orders: Orders, session: Session) -> Opera
     if orders.within_s is None:
         output.say("nothing was sent")
         return Exit.OK
-    if not _said_yes(output, orders, count):
+    workflows = "1 workflow" if count == 1 else f"{count} workflows"
+    if not (orders.yes or said_yes(output, f"{orders.verb} {workflows}?")):
         return Exit.NOTHING
     operation = Operation(
         id=uuid.uuid4().hex[:12],
@@ -170,19 +171,6 @@ def _show(output: Output, orders: Orders, rows: list[Row], *, every: bool) -> No
     more = f", and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     whole = " That is every workflow there is." if every else ""
     output.say(f"would {orders.verb} {first}{more}.{whole}")
-
-
-def _said_yes(output: Output, orders: Orders, count: int) -> bool:
-    if orders.yes:
-        return True
-    workflows = "1 workflow" if count == 1 else f"{count} workflows"
-    try:
-        if not output.as_json and typer.confirm(f"{orders.verb} {workflows}?", err=True):
-            return True
-    except typer.Abort:  # there is nobody to ask
-        output.note("")
-    output.error("nothing was sent; --yes says yes beforehand")
-    return False
 
 
 def _shown_again(output: Output, operation: Operation) -> Exit:

@@ -83,7 +83,7 @@ class Output:
             table.add_column(
                 columns[at],
                 overflow="fold",
-                no_wrap=columns[at] == "AT",  # a time that is folded can not be read
+                no_wrap=columns[at] in _WHOLE,
                 justify="right" if numbers else "left",
             )
         for row in filled:
@@ -102,6 +102,8 @@ class Output:
         terminal().print(table)
 
 
+_WHOLE = frozenset({"AT", "REASON", "LETTER"})
+"""Columns of times, words and names that can not be read if they are folded."""
 _STYLES = {
     "applied": "green",
     "success": "green",
