@@ -36,6 +36,7 @@ def pytest_configure() -> None:
 SLOW = (
     "app/test_supervisor.py",
     "bench/",
+    "chaos/",
     "cli/",
     "crash/",
     "docs/test_documents.py",

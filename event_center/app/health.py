@@ -93,7 +93,7 @@ def _of_daemon(holder: Holder, max_silence_s: float) -> Iterator[str]:
         return
     silent_s = silence_s(said)
     if silent_s > max_silence_s:
-        culprit = said.get("standing_still") or {}
+        culprit = said.get("kept_by") or {}
         why = f"; kept by {culprit['where']}" if culprit else ""
         yield (
             f"the daemon, process {said.get('pid')}, has not been heard of for {silent_s:.1f} s: its "

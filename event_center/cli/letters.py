@@ -103,7 +103,8 @@ async def _list(output: Output, sought: Sought, limit: int, session: Session) ->
         "number",
         "message",
     )
-    output.table([n.upper() for n in names], ([row[name] for name in names] for row in rows))
+    cells = ([row[name] for name in names] for row in rows)
+    output.table([n.upper() for n in names], cells, below=("MESSAGE", "NUMBER", "EVENT"))
     if count > len(rows):
         output.note(f"the newest {len(rows)} of {count} letters; --limit shows more")
     return Exit.OK

@@ -7,6 +7,7 @@ client room finds the answers; here they become tables or JSON.
 
 from __future__ import annotations
 
+import re
 import shlex
 from functools import partial
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from event_center.client.workflows import Wanted, list_workflows, snapshot_of
 from event_center.client.workflows import show as show_of
 from event_center.model import Status
 
+_PARTS = re.compile(r"(?<=T\d\d:\d\d:\d\d)\.\d{3}Z$")
 _ROW = {
     "WORKFLOW": "workflow_id",
     "MACHINE": "machine",
@@ -56,15 +58,16 @@ async def _list(output: Output, wanted: Wanted, limit: int, session: Session) ->
     if not rows:
         output.say("no workflows")
         return Exit.OK
-    output.table(list(_ROW), ([_cell(row.get(name)) for name in _ROW.values()] for row in rows))
+    cells = ([_cell(row.get(name)) for name in _ROW.values()] for row in rows)
+    output.table(list(_ROW), cells, below=("SEQ", "RESULT", "WAITING"))
     if total > len(rows):
         output.note(f"{len(rows)} of {total} workflows; --limit shows more")
     return Exit.OK
 
 
 def _cell(value: object) -> object:
-    """Zeros only fill a list."""
-    return None if value == 0 else value
+    """Zeros only fill a list, and so do parts of seconds."""
+    return None if value == 0 else _PARTS.sub("Z", value) if isinstance(value, str) else value
 
 
 def show(
@@ -176,7 +179,7 @@ async def _history(output: Output, workflow_id: str, session: Session) -> Exit:
         output.json(lines)
     elif lines:
         columns = ["SEQ", "AT", "KIND", "EVENT", "FROM", "TO", "OUTCOME", "WHY", "ORIGIN"]
-        output.table(columns, map(_history_row, lines))
+        output.table(columns, map(_history_row, lines), below=("WHY", "ORIGIN", "OUTCOME"))
     else:
         output.say("its history has left the log")
     return Exit.OK

@@ -34,7 +34,7 @@ SHOWN = ("cleanup.policy", "retention.ms", "max.message.bytes", "min.insync.repl
 """The settings that a table has room for; --json has all."""
 
 
-class Asked(NamedTuple):
+class AskedTopics(NamedTuple):
     """The topics in question: their use, and how many partitions they are made with."""
 
     settings: Settings
@@ -59,7 +59,7 @@ def create(
     perform(output, partial(_answer, where, work, events=events, make=not dry_run))
 
 
-async def _create(output: Output, asked: Asked, *, dry_run: bool) -> Exit:
+async def _create(output: Output, asked: AskedTopics, *, dry_run: bool) -> Exit:
     there = {detail.name for detail in await asked.log.describe()}
     missing = {name: asked.partitions[name] for name in asked.uses if name not in there}
     if missing and not dry_run:
@@ -88,7 +88,7 @@ def check(
     _look(output, Where(config, log), partial(_check, output))
 
 
-async def _check(output: Output, asked: Asked) -> Exit:
+async def _check(output: Output, asked: AskedTopics) -> Exit:
     details = {detail.name: detail for detail in await asked.log.describe()}
     flaws = [flaw for name, use in asked.uses.items() for flaw in _flaws(asked, details, name, use)]
     grave = any(flaw.grave for flaw in flaws)
@@ -104,7 +104,7 @@ async def _check(output: Output, asked: Asked) -> Exit:
     return Exit.NOTHING if grave else Exit.OK
 
 
-def _flaws(asked: Asked, details: dict[str, TopicDetail], name: str, use: Use) -> list[Flaw]:
+def _flaws(asked: AskedTopics, details: dict[str, TopicDetail], name: str, use: Use) -> list[Flaw]:
     detail = details.get(name)
     if detail is None:
         events = " --events" if use in FOREIGN else ""
@@ -134,7 +134,7 @@ def describe(
     _look(output, Where(config, log), partial(_describe, output))
 
 
-async def _describe(output: Output, asked: Asked) -> Exit:
+async def _describe(output: Output, asked: AskedTopics) -> Exit:
     found = [detail for detail in await asked.log.describe() if detail.name in asked.uses]
     if output.as_json:
         output.json([_as_json(detail, asked.uses[detail.name]) for detail in found])
@@ -163,14 +163,14 @@ def _as_json(detail: TopicDetail, use: Use) -> dict[str, Any]:
     return {**told, "settings": dict(detail.settings), "use": str(use)}
 
 
-def _look(output: Output, where: Where, work: Callable[[Asked], Awaitable[Exit]]) -> None:
+def _look(output: Output, where: Where, work: Callable[[AskedTopics], Awaitable[Exit]]) -> None:
     """Answer from a log that is there, about all topics."""
     perform(output, partial(_answer, where, work))
 
 
 async def _answer(
     where: Where,
-    work: Callable[[Asked], Awaitable[Exit]],
+    work: Callable[[AskedTopics], Awaitable[Exit]],
     *,
     events: bool = True,
     make: bool = False,
@@ -182,6 +182,6 @@ async def _answer(
     set_up_logging(settings.logging)
     log = await reach_log(settings, wait_s=WAIT_S)
     try:
-        return await work(Asked(settings, log, used, partitions_wanted(settings)))
+        return await work(AskedTopics(settings, log, used, partitions_wanted(settings)))
     finally:
         await log.close()

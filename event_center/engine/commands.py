@@ -173,7 +173,7 @@ class Commands:
         return ""
 
     def _retry(self, snapshot: Snapshot, _command: Command, _position: Position) -> Misfit:
-        failed = self._jobs.failed(snapshot)
+        failed = self._jobs.that_failed(snapshot)
         if snapshot.status not in {Status.PARKED, Status.RETRYING} and not failed:
             return f"nothing of it failed: it is {snapshot.status}"
         self._jobs.again(snapshot, failed)
@@ -194,7 +194,7 @@ class Commands:
         self._ledger.status(snapshot, unstopped(snapshot), mailbox)
         self._timers.arm(snapshot)
         if snapshot.deciding_due_ms:
-            self._timers.due(snapshot.workflow_id, snapshot.deciding_due_ms)
+            self._timers.look_at(snapshot.workflow_id, snapshot.deciding_due_ms)
         mailbox.finish()
 
     # -- giving up -----------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class Commands:
         why = f"skipped by {command.by or 'an operator'}"
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         head = mailbox.deciding and mailbox.deciding.event
-        ending = self._jobs.tried(snapshot, head.name if head else snapshot.deciding_event)
+        ending = self._jobs.ending(snapshot, head.name if head else snapshot.deciding_event)
         if snapshot.owed:
             self._drop_run(snapshot)
             self._turn.give_up(snapshot, why)
@@ -212,10 +212,10 @@ class Commands:
             self._drop_run(snapshot)
             self._jobs.give_up(snapshot, why, ending or self._jobs.lost(snapshot) or None)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
-            tried = self._what_failed(snapshot, mailbox)
+            item = self._what_failed(snapshot, mailbox)
             self._drop_run(snapshot)
-            if tried is not None:
-                self._skip_event(snapshot, mailbox, tried, why)
+            if item is not None:
+                self._skip_event(snapshot, mailbox, item, why)
         else:
             return "it owes no run, has no job, and no event of it failed"
         undecided(snapshot)
@@ -236,13 +236,13 @@ class Commands:
             return head if snapshot.deciding_attempt and snapshot.deciding_event == name else None
         return head if head.record is not None or head.timer is not None else None
 
-    def _skip_event(self, snapshot: Snapshot, mailbox: Mailbox, tried: Waiting, why: str) -> None:
-        """Discard the event that was tried."""
-        mailbox.queue.remove(tried)
-        if tried.timer is not None:
-            self._turn.drop_timer(snapshot, tried.timer)
+    def _skip_event(self, snapshot: Snapshot, mailbox: Mailbox, item: Waiting, why: str) -> None:
+        """Discard the event that is decided, or could not be."""
+        mailbox.queue.remove(item)
+        if item.timer is not None:
+            self._turn.drop_timer(snapshot, item.timer)
             return
-        self._discard_event(snapshot, tried, why)
+        self._discard_event(snapshot, item, why)
 
     def _discard_event(self, snapshot: Snapshot, item: Waiting, why: str) -> None:
         """A waiting record is not decided any more."""

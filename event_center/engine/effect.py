@@ -96,7 +96,7 @@ class Effects:
             return
         owed = snapshot.owed[0]
         if owed.due_ms > self._ledger.now_ms:
-            self._timers.due(snapshot.workflow_id, owed.due_ms)
+            self._timers.look_at(snapshot.workflow_id, owed.due_ms)
             return
         known = self._known.get((snapshot.machine, snapshot.version, snapshot.state, owed.name))
         if known is None:
@@ -223,13 +223,13 @@ class Effects:
         elif run.done is not None:
             event = done_event(run.done, self._ledger.now_ms, owed.seq)
         if event is None:
-            self._mark_done(run, None)
+            self._end_well(run, None)
         else:
-            self._decider.internal(snapshot, event, partial(self._mark_done, run, returned))
+            self._decider.internal(snapshot, event, partial(self._end_well, run, returned))
         if snapshot.status is RETRYING:
             self._decider.refresh_status(snapshot)
 
-    def _mark_done(self, run: EffectRun, returned: Event | None) -> None:
+    def _end_well(self, run: EffectRun, returned: Event | None) -> None:
         snapshot, context = run.snapshot, run.context
         snapshot.owed = snapshot.owed[1:]
         snapshot.failure = None
@@ -257,14 +257,14 @@ class Effects:
         machine = self._plan.running(snapshot)
         name = machine.error_event(snapshot.state, owed.name)
         if delay is None and machine.has(snapshot.state, name):
-            first = partial(self._mark_failed, run, failure)
+            first = partial(self._end_badly, run, failure)
             event = error_event(failure, f"{owed.seq}/{owed.name}", name)
             self._decider.internal(snapshot, event, first)
             self._decider.refresh_status(snapshot)
             return
         due = 0 if delay is None else now + delay
-        tried = owed._replace(attempt=attempt, due_ms=due, starts=unsure(run))
-        snapshot.owed = (tried, *snapshot.owed[1:])
+        again = owed._replace(attempt=attempt, due_ms=due, starts=unsure(run))
+        snapshot.owed = (again, *snapshot.owed[1:])
         snapshot.failure = failure
         more: dict[str, Any] = {"error": failure.type, "message": failure.message}
         if delay is None:
@@ -279,7 +279,7 @@ class Effects:
         self._ledger.status(snapshot, Status.RETRYING, mailbox)
         self._decider.timers_ahead(snapshot)
 
-    def _mark_failed(self, run: EffectRun, failure: Failure) -> None:
+    def _end_badly(self, run: EffectRun, failure: Failure) -> None:
         snapshot = run.snapshot
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)

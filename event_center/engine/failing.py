@@ -90,7 +90,7 @@ class Failing:
         ):
             item.closes = None
             self._decider.waits_no_more(snapshot, item)
-            self._letters.failed(snapshot, item.event or event, item, failure)
+            self._letters.write_open(snapshot, item.event or event, item, failure)
             self._decider.refresh_status(snapshot)
             self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
         else:
@@ -127,7 +127,7 @@ class Failing:
         self._put_back(snapshot, event, item)
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         self._ledger.status(snapshot, Status.RETRYING, mailbox)
-        self._timers.due(snapshot.workflow_id, due_ms)
+        self._timers.look_at(snapshot.workflow_id, due_ms)
 
     def _given_up(self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure) -> None:
         """The failed event gets its outcome, right before that of its `on_error`."""
@@ -176,6 +176,7 @@ def say_failed(snapshot: Snapshot, failure: Failure, delay: int | None, where: s
         "run.failed",
         workflow_id=snapshot.workflow_id,
         machine=snapshot.machine,
+        seq=snapshot.seq,
         callback=failure.callback,
         attempt=failure.attempt,
         error=failure.type,
@@ -204,6 +205,7 @@ def say_parked(snapshot: Snapshot, callback: str, where: str) -> None:
         "workflow.parked",
         workflow_id=snapshot.workflow_id,
         machine=snapshot.machine,
+        seq=snapshot.seq,
         state=snapshot.state,
         why=snapshot.parked,
         callback=callback,

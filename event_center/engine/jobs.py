@@ -7,7 +7,7 @@ then, on record. Its end takes its turn like an event that came at that moment, 
 that marks the job done; so after a crash it runs again, with the same key. Heartbeats are in memory.
 
 The turn calls `entered`, effects and the parts `start`, commands the rest. A job's numbered steps are
-those of `run`; its third, decided, is where its end has found its place in the mailbox.
+those of `run`; its third, decided, is where its end has taken its turn.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ class Jobs:
         snapshot.jobs = kept
         forget(snapshot)
 
-    def _leave(self, place: JobKey) -> None:
-        self.waiting.discard(place)
-        ended, run = self._ended.pop(place, None), self._workflows.jobs.get(place)
+    def _leave(self, job_key: JobKey) -> None:
+        self.waiting.discard(job_key)
+        ended, run = self._ended.pop(job_key, None), self._workflows.jobs.get(job_key)
         if ended is not None:
             ended.left = True
             self.drop(ended, ended.value)
@@ -120,14 +120,14 @@ class Jobs:
         if not self._freedom.works(snapshot):
             return
         for owed in snapshot.jobs:
-            place = workflow_id, owed.name
-            if place in workflows.jobs or place in self._ended:
+            job_key = workflow_id, owed.name
+            if job_key in workflows.jobs or job_key in self._ended:
                 continue  # also while one of an earlier entry is ending: never two of one name at once
             if has_failed(owed):
                 continue
             if owed.due_ms > self._ledger.now_ms:
-                self.waiting.add(place)
-                self._timers.due(workflow_id, owed.due_ms)
+                self.waiting.add(job_key)
+                self._timers.look_at(workflow_id, owed.due_ms)
                 continue
             if not self._submit(snapshot, owed, asked=False):
                 return
@@ -144,7 +144,7 @@ class Jobs:
             say_parked(snapshot, owed.name, "")
             self._ledger.wake()
             return False
-        place = snapshot.workflow_id, owed.name
+        job_key = snapshot.workflow_id, owed.name
         context = JobContext(
             snapshot,
             (snapshot.earlier or {}).get(owed.seq) or Event(""),
@@ -160,21 +160,21 @@ class Jobs:
             run = JobRun(callback, context, job)
         run.jobs, run.owed = self, owed
         run.submitted_ms = self._ledger.now_ms
-        self.waiting.discard(place)
-        self._workflows.jobs[place] = run
+        self.waiting.discard(job_key)
+        self._workflows.jobs[job_key] = run
         self._runners.submit(run)
         return True
 
     def not_done(self, run: JobRun) -> None:
         """`reconcile` knows of no attempt: the job itself begins."""
-        workflows, place = self._workflows, run.place
-        if workflows.gone or workflows.jobs.get(place) is not run:
+        workflows, job_key = self._workflows, run.job_key
+        if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
         if run.left:
             self.ended(run, None, None)
             return
-        del workflows.jobs[place]
-        snapshot = workflows.live(place[0])
+        del workflows.jobs[job_key]
+        snapshot = workflows.live(job_key[0])
         self._ledger.tick()
         if snapshot is None or not self._freedom.goes_on(snapshot):
             self._ledger.wake()  # it is asked again when the workflow goes on
@@ -185,16 +185,17 @@ class Jobs:
 
     def ended(self, run: JobRun, value: Any, error: BaseException | None) -> None:
         """A job has returned or raised, or is not waited for any longer."""
-        workflows, place = self._workflows, run.place
-        if workflows.gone or workflows.jobs.get(place) is not run:
+        workflows, job_key = self._workflows, run.job_key
+        if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
-        del workflows.jobs[place]
+        del workflows.jobs[job_key]
         self._ledger.wake()  # a shard that is to stop waits for this
-        snapshot = workflows.live(place[0])
+        snapshot = workflows.live(job_key[0])
         if snapshot is None:
             return
-        if run.task is not None:  # else who dropped it is in the middle of a step
-            self._ledger.tick()
+        if run.left and run.task is None:
+            return  # it never began, and who leaves it is in the middle of a step
+        self._ledger.tick()
         if run.left:
             self.drop(run, value)
             self.start(snapshot)  # one of its name may have waited for its end
@@ -211,7 +212,7 @@ class Jobs:
             now = self._ledger.now_ms
             event = Event(job_event(DONE, run.job), value, None, now, (), origin)
             run.value = value
-            self._takes_its_turn(run, event, partial(self._mark_done, run))
+            self._takes_its_turn(run, event, partial(self._end_well, run))
         else:
             self._failed(run, error)
         reach(Step.RUN_DECIDED)
@@ -221,8 +222,8 @@ class Jobs:
         item = Waiting(event)
         item.asks = partial(self._asked, run, event)
         item.closes = closes
-        self._ended[run.place] = run
-        self._workflows.mailbox(run.place[0]).queue.append(item)
+        self._ended[run.job_key] = run
+        self._workflows.mailbox(run.job_key[0]).queue.append(item)
         self._decider.advance(run.snapshot)
 
     def _asked(self, run: JobRun, event: Event, snapshot: Snapshot) -> bool:
@@ -234,12 +235,12 @@ class Jobs:
         if self._plan.running(snapshot).has(snapshot.state, event.name):
             return True
         if run.failure is None:
-            self._mark_done(run)
+            self._end_well(run)
         else:
             self._park(run, run.failure)
         return False
 
-    def _mark_done(self, run: JobRun) -> None:
+    def _end_well(self, run: JobRun) -> None:
         self._over(run)
         self._outbox.send(run.context)
         self._tell(run, run.owed.attempt + 1, "done", {"reconciled": True} if run.asks else {})
@@ -247,7 +248,7 @@ class Jobs:
     def _over(self, run: JobRun) -> None:
         """The workflow owes this job no longer."""
         snapshot = run.snapshot
-        self._ended.pop(run.place, None)
+        self._ended.pop(run.job_key, None)
         snapshot.jobs = tuple(owed for owed in snapshot.jobs if owed != run.owed)
         self._ledger.count_jobs(-1)
         forget(snapshot)
@@ -262,7 +263,7 @@ class Jobs:
         if delay is None:
             run.failure = failure
             event = error_event(failure, f"{owed.seq}/{owed.name}", job_event(ERROR, run.job))
-            self._takes_its_turn(run, event, partial(self._mark_failed, run, failure))
+            self._takes_its_turn(run, event, partial(self._end_badly, run, failure))
             return
         self._again_at(run, failure, failure.at_ms + delay)
         more = {"error": failure.type, "message": failure.message, "again_in_ms": delay}
@@ -272,18 +273,18 @@ class Jobs:
 
     def _again_at(self, run: JobRun, failure: Failure, due_ms: int) -> None:
         snapshot = run.snapshot
-        tried = run.owed._replace(attempt=failure.attempt, due_ms=due_ms, starts=unsure(run))
-        snapshot.jobs = tuple(tried if owed == run.owed else owed for owed in snapshot.jobs)
+        again = run.owed._replace(attempt=failure.attempt, due_ms=due_ms, starts=unsure(run))
+        snapshot.jobs = tuple(again if owed == run.owed else owed for owed in snapshot.jobs)
         snapshot.failure = failure
 
-    def _mark_failed(self, run: JobRun, failure: Failure) -> None:
+    def _end_badly(self, run: JobRun, failure: Failure) -> None:
         self._over(run)
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
 
     def _park(self, run: JobRun, failure: Failure) -> None:
         """Nobody hears of the failure: the workflow stands still, and owes the job still."""
-        self._ended.pop(run.place, None)
+        self._ended.pop(run.job_key, None)
         self._again_at(run, failure, 0)
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
@@ -294,7 +295,7 @@ class Jobs:
         """What came too late counts for nothing: history says so."""
         snapshot = None
         if value is not None and not self._workflows.gone:
-            snapshot = self._workflows.live(run.place[0])
+            snapshot = self._workflows.live(run.job_key[0])
         if snapshot is not None:
             run.snapshot = snapshot
             self._tell(run, run.owed.attempt + 1, "dropped", {})
@@ -325,12 +326,12 @@ class Jobs:
 
     # -- what operators ask for ------------------------------------------------------------------
 
-    def failed(self, snapshot: Snapshot) -> frozenset[str]:
+    def that_failed(self, snapshot: Snapshot) -> frozenset[str]:
         """The jobs that have failed: for good, or until their next attempt."""
-        tried = {owed.name for owed in snapshot.jobs if owed.attempt}
+        failed = {owed.name for owed in snapshot.jobs if owed.attempt}
         id_ = snapshot.workflow_id
-        busy = {name for name in tried if (id_, name) in self._workflows.jobs}
-        return frozenset(tried - busy - {name for name in tried if (id_, name) in self._ended})
+        busy = {name for name in failed if (id_, name) in self._workflows.jobs}
+        return frozenset(failed - busy - {name for name in failed if (id_, name) in self._ended})
 
     @staticmethod
     def lost(snapshot: Snapshot) -> frozenset[str]:
@@ -345,7 +346,7 @@ class Jobs:
         snapshot.jobs = tuple(anew(owed) if owed.name in names else owed for owed in snapshot.jobs)
 
     @staticmethod
-    def tried(snapshot: Snapshot, event_name: str) -> frozenset[str]:
+    def ending(snapshot: Snapshot, event_name: str) -> frozenset[str]:
         """The job whose end this event is, if it is one's."""
         return frozenset(
             owed.name for owed in snapshot.jobs if event_name.endswith(f"/@{owed.name}")

@@ -7,6 +7,8 @@ group takes the shard away, and hands fetched batches to the owners that can tak
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import anyio
 import anyio.abc
 import anyio.lowlevel
@@ -43,9 +45,11 @@ How often `until_idle` looks: what ends is not told, and a run that ends 20 ms l
 class Member:
     """Owns the shards that the group assigns to this process."""
 
-    def __init__(self, log: Log, plan: Plan) -> None:
+    def __init__(self, log: Log, plan: Plan, *, watches: bool = True) -> None:
         self._log = log
         self._plan = plan
+        self._watches = watches
+        """A thread looks whether the event loop is free; under virtual time none may touch it."""
         self._group: Group | None = None
         self._runners: Runners | None = None
         self._job_runners: Runners | None = None
@@ -77,7 +81,8 @@ class Member:
             return
         self._group = group
         try:
-            with watched(self._log.session_timeout_s, self.blocks):
+            watch = watched(self._log.session_timeout_s, self.blocks)
+            with watch if self._watches else nullcontext():
                 await self._serve(group, task_status)
         finally:
             with anyio.CancelScope(shield=True):

@@ -186,7 +186,7 @@ class Parts:
         self.quarantine.begin(self.turn)
 
     def turn_again(self) -> None:
-        """Go on with workflows that have more waiting events than one slice."""
+        """Go on with workflows that have more waiting events than are decided in a row."""
         if self.quarantine.active:
             self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
@@ -198,7 +198,7 @@ class Parts:
         if again:
             self.ledger.wake()
 
-    def due(self, now_ms: int) -> list[str]:
+    def start_due(self, now_ms: int) -> list[str]:
         """Start what waited for its retry; returns the workflows of which timers are due."""
         self.ledger.tick()
         timed: list[str] = []
@@ -215,7 +215,7 @@ class Parts:
                 self.effects.start(snapshot)
             if (
                 any(timer.due_ms <= now_ms for timer in snapshot.timers)
-                or self.removal.due(snapshot, now_ms)  # else it is armed for later already
+                or self.removal.outlived(snapshot, now_ms)  # else it is armed for later already
             ):
                 timed.append(workflow_id)
         return timed
@@ -248,7 +248,7 @@ class Parts:
             if snapshot.status is Status.EXPECTED:
                 self._holds.expire(snapshot, now)
                 continue
-            if self.removal.due(snapshot, now):
+            if self.removal.outlived(snapshot, now):
                 self.removal.remove(snapshot, "retention")
                 continue
             for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):

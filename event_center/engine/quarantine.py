@@ -303,7 +303,7 @@ class Quarantine:
         """This object is not run; what it stands for may be."""
         run.over = True
         if isinstance(run, JobRun):
-            self._workflows.jobs.pop(run.place, None)
+            self._workflows.jobs.pop(run.job_key, None)
         else:
             self._workflows.runs.pop(run.context.workflow_id, None)
 

@@ -40,7 +40,7 @@ SWEEP_S = 0.05
 """How often callbacks under way are looked at: a timeout is late by at most twice this."""
 ABANDON_S = 5.0
 """How long a cancelled callback may take to end before its workflow goes on: time to clear up."""
-SLICE = 256
+RUNS_IN_A_ROW = 256
 """Runs that one runner does before other asyncio tasks get their turn: a few milliseconds of short ones."""
 SPARE = 64
 """Idle runners that are kept: making one costs more than waking one."""
@@ -275,7 +275,7 @@ class Runners:
             if copy_context() != context:
                 return
             done += 1
-            if done % SLICE == 0:
+            if done % RUNS_IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
     def _meant(self, run: Run, raised: BaseException) -> BaseException:

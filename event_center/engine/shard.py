@@ -26,11 +26,11 @@ from event_center.engine.cutting import Cutting
 from event_center.engine.kept import KeptShards
 from event_center.engine.limits import Reached, of_shard, untaken
 from event_center.engine.parts import Parts
-from event_center.engine.phase import Phase
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.run import Runners
 from event_center.engine.stopping import Stop
+from event_center.engine.tenure import Tenure
 from event_center.engine.timekeeping import Timekeeper
 from event_center.errors import (
     Fenced,
@@ -68,7 +68,7 @@ class Owner:
     ) -> None:
         self.shard = shard
         self.token = token
-        self.phase = Phase.RESTORING
+        self.tenure = Tenure.RESTORING
         self.restored = 0
         """Workflows restored so far, for a progress bar."""
         self._log = log
@@ -120,7 +120,7 @@ class Owner:
 
     def stop(self, grace_s: float, *, keep: bool = False) -> None:
         """Take no more, wait so long at most for what runs, cut, release (see `gone`), keep the rest."""
-        if self.phase in {Phase.DRAINING, Phase.GONE}:
+        if self.tenure in {Tenure.DRAINING, Tenure.GONE}:
             return
         self._keep = keep
         self._stop.within(grace_s)
@@ -128,8 +128,8 @@ class Owner:
         self._timekeeper.wake()
         if self._parts is not None:
             self._parts.close()
-        if self.phase is Phase.SERVING:
-            self._move(Phase.DRAINING)
+        if self.tenure is Tenure.SERVING:
+            self._move(Tenure.DRAINING)
 
     def abandon(self) -> None:
         """The shard is somebody else's already: forget it."""
@@ -150,15 +150,15 @@ class Owner:
     @property
     def _over(self) -> bool:
         """Whether the shard is not to be taken over again: stopped, or abandoned while we waited."""
-        return self._stop.asked or self.phase is Phase.GONE
+        return self._stop.asked or self.tenure is Tenure.GONE
 
-    def _move(self, phase: Phase) -> None:
-        self.phase = self.phase.to(phase, self.shard)
+    def _move(self, tenure: Tenure) -> None:
+        self.tenure = self.tenure.to(tenure, self.shard)
 
     def _end(self) -> None:
-        if self.phase is not Phase.GONE:
+        if self.tenure is not Tenure.GONE:
             self._discard()
-            self._move(Phase.GONE)
+            self._move(Tenure.GONE)
         self._gone.set()
 
     def _discard(self) -> None:
@@ -175,7 +175,7 @@ class Owner:
         self._trouble = str(error)
         self._discard()
         self._lost = None
-        self._move(Phase.RESTORING)
+        self._move(Tenure.RESTORING)
         await self._stop.asked_within(delay)
 
     async def _release(self, lease: Lease) -> None:
@@ -208,7 +208,7 @@ class Owner:
         if self._over:
             return
         self._parts, self._trouble = parts, ""
-        self._move(Phase.SERVING)
+        self._move(Tenure.SERVING)
         log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.by_id))
         parts.resume(crashed=not self._served)
         self._served = True
@@ -232,7 +232,7 @@ class Owner:
     @property
     def ready(self) -> bool:
         """Whether records can be handed in."""
-        return self.phase is Phase.SERVING
+        return self.tenure is Tenure.SERVING
 
     @property
     def full(self) -> bool:
@@ -267,7 +267,7 @@ class Owner:
     def take(self, batch: Batch) -> None:
         """Take a batch in; one of an older assignment is dropped."""
         parts = self._parts
-        if parts is None or batch.token != self.token or self.phase is not Phase.SERVING:
+        if parts is None or batch.token != self.token or self.tenure is not Tenure.SERVING:
             return
         parts.take(batch)
         self._stop.wake()
@@ -279,7 +279,7 @@ class Owner:
         Nor a job; if `jobs` is False, these may go on.
         """
         parts = self._parts
-        if parts is None or self.phase is not Phase.SERVING or self._cutting.under_way:
+        if parts is None or self.tenure is not Tenure.SERVING or self._cutting.under_way:
             return False
         if not parts.idle(jobs=jobs):
             return False
@@ -326,7 +326,7 @@ class Owner:
         return False
 
     def _settled(self, parts: Parts) -> None:
-        """A cut is durable: go on with what had more to do than one slice."""
+        """A cut is durable: go on with what had more to do than are decided in a row."""
         self._takeovers.reset()
         if not parts.workflows.gone:
             parts.turn_again()

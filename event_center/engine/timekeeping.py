@@ -52,7 +52,7 @@ class Timekeeper:
                 with anyio.move_on_after(limit):
                     await self._earlier.wait()
                 continue
-            timed = parts.due(now)
+            timed = parts.start_due(now)
             if timed:
                 parts.timers.put_behind(timed, await self._watermarks())
                 if self._stop.asked:

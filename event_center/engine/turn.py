@@ -52,7 +52,7 @@ from event_center.wire import history
 _owed = tuple.__new__
 """Makes a named tuple of a tuple without the detour over its constructor: one is made per entry."""
 
-SLICE = 256
+EVENTS_IN_A_ROW = 256
 """Waiting events of one workflow that are decided in a row: some ms, then others get their turn."""
 ACTIVE = Status.ACTIVE
 """Looked up once: to read a member of an enumeration costs as much as a call."""
@@ -114,7 +114,7 @@ class Turn:
         )
         self.jobs = self.effects.jobs
         self.again: list[Snapshot] = []
-        """Workflows with more waiting events than one slice: to be advanced after the next cut."""
+        """Workflows with more waiting events than a row: to be advanced after the next cut."""
 
     # -- decide ----------------------------------------------------------------------------------
 
@@ -336,7 +336,7 @@ class Turn:
         mailbox = self._workflows.mailboxes.get(workflow_id)
         if mailbox is None:
             return
-        for _ in range(SLICE):
+        for _ in range(EVENTS_IN_A_ROW):
             if not self._freedom.decides(snapshot):
                 return
             item = self._waiting.next(snapshot, mailbox)

@@ -90,8 +90,8 @@ def timer_item(timer: Timer) -> Waiting:
 
 def attempts(snapshot: Snapshot, event: Event, item: Waiting) -> int:
     """How often this event could not be decided; attempts at another one do not count."""
-    tried = snapshot.deciding_event
-    return snapshot.deciding_attempt if tried == unheld(event, item) else 0
+    same = snapshot.deciding_event == unheld(event, item)
+    return snapshot.deciding_attempt if same else 0
 
 
 def unheld(event: Event, item: Waiting) -> str:

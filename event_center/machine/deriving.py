@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from event_center.errors import DefinitionError, ExpressionError
 from event_center.machine.cases import NOWHERE, Case, Expected, Step
-from event_center.machine.coverage import Known, Recorder, branches_of
+from event_center.machine.coverage import KnownBranch, Recorder, branches_of
 from event_center.machine.decision import ANY, ERROR
 from event_center.machine.definition import Definition, On
 from event_center.machine.duration import in_words
@@ -46,7 +46,7 @@ class Derived(NamedTuple):
     """What was found."""
 
     cases: tuple[Case, ...]
-    missed: tuple[Known, ...]
+    missed: tuple[KnownBranch, ...]
     """Branches that nothing took that was tried."""
 
 

@@ -15,7 +15,7 @@ from event_center.machine.drawing_table import answer, columns
 from event_center.machine.guard import text_of
 
 
-class Way(NamedTuple):
+class Offer(NamedTuple):
     """One branch that is tried when something comes."""
 
     event: str
@@ -28,23 +28,23 @@ class Way(NamedTuple):
     """The state sets the event aside if no branch before takes it."""
 
 
-def ways_from(definition: Definition, configuration: str) -> list[Way]:
+def ways_from(definition: Definition, configuration: str) -> list[Offer]:
     """
     What can move a workflow out of a configuration or changes it there, in the order of the machine.
 
     Raises:
         KeyError: the machine has no such state.
     """
-    found: list[Way] = []
+    found: list[Offer] = []
     leaves = configuration.split("|")
     for event in (*columns(definition), ANY):
         for leaf in leaves:
             branches, deferred = answer(definition, leaf, event)
             for branch in branches:
                 guard = None if branch.guard is None else text_of(branch.guard)
-                found.append(Way(event, guard, branch.target))
+                found.append(Offer(event, guard, branch.target))
                 if guard is None:
                     break
             else:
-                found += [Way(event, None, None, deferred=True)] if deferred else []
+                found += [Offer(event, None, None, deferred=True)] if deferred else []
     return list(dict.fromkeys(found))

@@ -38,7 +38,7 @@ class Fields(NamedTuple):
     """None: the machine has no history states."""
 
 
-class Sent:
+class SentEvent:
     """What an event came to, and the entry callbacks that are owed because of it."""
 
     def __init__(self, machine: Machine, snapshot: Snapshot, event: Event) -> None:
@@ -166,7 +166,7 @@ class BoundRecord:
         """Whether the state has branches for an event, whatever their guards say."""
         return self._machine.has(self.state, name)
 
-    def send(self, name: str, payload: Json = None, *, now_ms: int | None = None) -> Sent:
+    def send(self, name: str, payload: Json = None, *, now_ms: int | None = None) -> SentEvent:
         """
         Decide an event, and change the record if it is accepted.
 
@@ -186,7 +186,7 @@ class BoundRecord:
 
     async def send_async(
         self, name: str, payload: Json = None, *, now_ms: int | None = None
-    ) -> Sent:
+    ) -> SentEvent:
         """
         As `send`; sync functions run where they are called, within the caller's transaction.
 
@@ -205,9 +205,9 @@ class BoundRecord:
             self._accept(sent, decision)
         return sent
 
-    def _decided(self, event: Event) -> tuple[Sent, Transition | None]:
+    def _decided(self, event: Event) -> tuple[SentEvent, Transition | None]:
         snapshot, born = self._snapshot(event.time_ms)
-        sent = Sent(self._machine, snapshot, event)
+        sent = SentEvent(self._machine, snapshot, event)
         sent.owes(() if born is None else born.owed, self._callbacks)
         if self._machine.result(snapshot.state) is not None:
             unhandled = self._machine.unhandled(snapshot.state)
@@ -245,7 +245,7 @@ class BoundRecord:
         snapshot.data = {**(born.data or {}), **(data or {})}
         return snapshot, born
 
-    def _accept(self, sent: Sent, decision: Transition) -> None:
+    def _accept(self, sent: SentEvent, decision: Transition) -> None:
         """Change the record, all of its fields or none of them."""
         record, fields = self.record, self._fields
         before = self._snapshot(0)[0].state

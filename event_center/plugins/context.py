@@ -63,6 +63,7 @@ class Context:
         "_event_copy",
         "_log",
         "_sent",
+        "_seq",
         "_topics",
         "attempt",
         "deadline_ms",
@@ -87,6 +88,7 @@ class Context:
         self.workflow_id = snapshot.workflow_id
         self.machine = snapshot.machine
         self.state = snapshot.state
+        self._seq = snapshot.seq
         # What the engine keeps for the next attempt; nothing of it is handed out.
         self._event = event
         self._event_copy: Event | None = None
@@ -138,12 +140,13 @@ class Context:
 
     @property
     def log(self) -> FilteringBoundLogger:
-        """A structlog logger that knows this workflow, its state, the event and the attempt."""
+        """A structlog logger that knows this workflow, its state and seq, the event and the attempt."""
         if self._log is None:
             self._log = structlog.get_logger().bind(
                 machine=self.machine,
                 workflow_id=self.workflow_id,
                 state=self.state,
+                seq=self._seq,
                 event_name=self._event.name,
                 attempt=self.attempt,
             )

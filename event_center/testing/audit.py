@@ -54,8 +54,7 @@ def find_violations(
     if started is not None:
         starts = Starts(started)
         lives = [life for shard in whole for life in (*shard.past, *shard.lives.values())]
-        for life in lives:
-            violations += starts.of_life(life)
+        violations += starts.of_lives(lives)
         if len(whole) == len(shards):
             violations += starts.phantoms(lives, events, known)
     return violations

@@ -9,14 +9,14 @@ understood; a topic with rules of its own needs a reader, which whoever asks for
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from event_center.model import Event, Position, Record
 from event_center.testing.audit_evidence import Evidence, Place
 
 
-class Written(NamedTuple):
+class WrittenEvent(NamedTuple):
     """An event as its publisher wrote it."""
 
     workflow_id: str
@@ -25,11 +25,11 @@ class Written(NamedTuple):
     id: str | None
 
 
-ReadEvent = Callable[[Record], Written | None]
+ReadEvent = Callable[[Record], WrittenEvent | None]
 """A record to its event; None if it carries none that a center could decide."""
 
 
-def read_plain(record: Record) -> Written | None:
+def read_plain(record: Record) -> WrittenEvent | None:
     """A plain JSON object, or a CloudEvent."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     try:
@@ -49,11 +49,11 @@ def read_plain(record: Record) -> Written | None:
     return _written(key if subject is None else subject, name, payload, body.get("id"))
 
 
-def _written(workflow_id: Any, name: Any, payload: Any, event_id: Any) -> Written | None:
+def _written(workflow_id: Any, name: Any, payload: Any, event_id: Any) -> WrittenEvent | None:
     texts = [str(one) if type(one) is int else one for one in (workflow_id, name, event_id)]
     if not all(isinstance(one, str) and one for one in texts[:2]):
         return None
-    return Written(texts[0], texts[1], payload, texts[2])
+    return WrittenEvent(texts[0], texts[1], payload, texts[2])
 
 
 class Events:
@@ -61,8 +61,8 @@ class Events:
 
     def __init__(self, evidence: Evidence, readers: Mapping[str, ReadEvent]) -> None:
         self._evidence = evidence
-        self._written: dict[Position, Written | None] = {}
-        self._orders: dict[tuple[str, Place], list[int]] = {}
+        self._written: dict[Position, WrittenEvent | None] = {}
+        self._orders: dict[str, dict[Place, list[int]]] = {}
         for place, records in evidence.records.items():
             topic, partition = place
             if topic not in evidence.consumed or topic == evidence.commands:
@@ -72,10 +72,10 @@ class Events:
                 written = read(record)
                 self._written[Position(topic, partition, record.offset)] = written
                 if written is not None:
-                    key = written.workflow_id, place
-                    self._orders.setdefault(key, []).append(record.offset)
+                    places = self._orders.setdefault(written.workflow_id, {})
+                    places.setdefault(place, []).append(record.offset)
 
-    def written(self, position: Position) -> Written | None:
+    def written(self, position: Position) -> WrittenEvent | None:
         """The event at this position; None if there is none that can be read."""
         return self._written.get(position)
 
@@ -89,7 +89,11 @@ class Events:
 
     def order(self, workflow_id: str, place: Place) -> list[int]:
         """The offsets of all events of a workflow in one partition."""
-        return self._orders.get((workflow_id, place), [])
+        return self._orders.get(workflow_id, {}).get(place, [])
+
+    def places(self, workflow_id: str) -> Iterable[Place]:
+        """Where events of a workflow lie."""
+        return self._orders.get(workflow_id, ())
 
     def replayed(self, origin: str) -> Event | None:
         """The event of a replayed letter, out of the command that asked for it; None if it is none."""

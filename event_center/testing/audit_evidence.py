@@ -102,6 +102,9 @@ class Evidence:
     idle_ms: int = 0
     """When the center was found idle at the end; 0 where nobody looked: P8 is not checked then."""
 
+    set_back_ms: int = 0
+    """How far clocks were set back in all: so much before its due time a timer may seem to fire."""
+
     @property
     def history(self) -> str:
         """The topic that tells what happened."""

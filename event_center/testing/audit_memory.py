@@ -21,6 +21,7 @@ def read_memory(
     consumed: Sequence[str],
     every_outcome: bool = True,
     idle_ms: int = 0,
+    set_back_ms: int = 0,
 ) -> Evidence:
     """
     Everything that an audit looks at.
@@ -31,6 +32,7 @@ def read_memory(
         consumed: the topics that the center reads.
         every_outcome: the center ran with `history = "all"`.
         idle_ms: when the center was found idle; 0: P8 is not checked.
+        set_back_ms: how far the clocks of its processes were set back in all.
     """
     sizes = {name: info.partitions for name, info in broker.infos.items()}
     shards = sizes.get(f"{app}.history", 1)
@@ -55,4 +57,5 @@ def read_memory(
         entries={shard: dict(broker.store(Shard(shard))) for shard in range(shards)},
         every_outcome=every_outcome,
         idle_ms=idle_ms,
+        set_back_ms=set_back_ms,
     )

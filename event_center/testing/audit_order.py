@@ -50,6 +50,10 @@ class Order:
                 self._aside.add(offset)
             self._next += 1
 
+    def set_aside(self, offset: int) -> bool:
+        """Whether the machine has set this event aside, so that others may be decided before it."""
+        return offset in self._aside
+
     def take(
         self, position: Position, told: Told, may: Callable[[int], bool]
     ) -> Iterator[Complaint]:

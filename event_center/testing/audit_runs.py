@@ -8,7 +8,7 @@ after the shards were replayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from event_center.machine import Machine
 from event_center.model import Position
@@ -27,12 +27,21 @@ class Starts:
         for one in started:
             self._by_key.setdefault(one.key, []).append(one)
 
-    def of_life(self, life: Life) -> Iterator[Violation]:
-        """What one workflow owed, and who ran it."""
+    def of_lives(self, lives: Sequence[Life]) -> Iterator[Violation]:
+        """What the workflows owed, and who ran it; one that was removed may have been made anew."""
+        owed_ms: dict[str, int] = {}
+        for life in lives:
+            for (name, seq), debt in life.debts.items():
+                key = f"{life.snapshot.workflow_id}/{seq}/{name}"
+                owed_ms[key] = min(debt.at_ms, owed_ms.get(key, debt.at_ms))
+        for life in lives:
+            yield from self._of_life(life, owed_ms)
+
+    def _of_life(self, life: Life, owed_ms: Mapping[str, int]) -> Iterator[Violation]:
         workflow_id = life.snapshot.workflow_id
         for (name, seq), debt in life.debts.items():
             key = f"{workflow_id}/{seq}/{name}"
-            story = self._broken(key, debt)
+            story = self._broken(key, debt, owed_ms[key])
             if story:
                 yield Violation(Promise.CALLBACKS, workflow_id, story)
         for key in life.decided:
@@ -40,14 +49,14 @@ class Starts:
                 story = f"its event was accepted, and {key} was never started"
                 yield Violation(Promise.CALLBACKS, workflow_id, story)
 
-    def _broken(self, key: str, debt: Debt) -> str:
+    def _broken(self, key: str, debt: Debt, owed_ms: int) -> str:
         starts = self._by_key.get(key, [])
         if debt.ended == "done" and not starts:
             return f"{key} is done on record, and was never started"
         for one in starts:
-            early = one.time_ns and one.time_ns // NS_PER_MS < debt.at_ms
+            early = one.time_ns and one.time_ns // NS_PER_MS < owed_ms
             if early and not debt.eager:
-                before_ms = debt.at_ms - one.time_ns // NS_PER_MS
+                before_ms = owed_ms - one.time_ns // NS_PER_MS
                 return f"{key} was started {before_ms} ms before the cut that owes it was durable"
         return ""
 

@@ -98,6 +98,7 @@ class ShardAudit:
         workflow_id = told.workflow_id
         life = self.lives.get(workflow_id)
         position = told.position
+        aside = self._set_aside(position)
         if position is not None and self._outcome(cut, told, position):
             self._hear(workflow_id, cut, self._ordered(told, position, life))
         if told.kind == "created":
@@ -119,12 +120,12 @@ class ShardAudit:
             self._hear(workflow_id, cut, life.upgrade(newer, told))
             return
         life.cut_at_ms = cut.at_ms
+        self._pass_over(life, told)
         if position is None:
             event = self._events.replayed(told.origin)
-            self._pass_over(life, told)
         else:
             event = self._events.event(position)
-        self._hear(workflow_id, cut, life.take(told, event))
+        self._hear(workflow_id, cut, life.take(told, event, aside=aside))
         number = written.numbers.get(str(position)) if told.kind == "dead_lettered" else None
         if number is not None and position is not None:
             self._hear(workflow_id, cut, life.letter(number, position))
@@ -139,7 +140,9 @@ class ShardAudit:
             self._complain(workflow_id, f"{story}, which the audit was not given", Promise.ONCE)
         else:
             event = self._events.event(formats.position_of(str(told.get("origin"))))
-            self.lives[workflow_id] = Life(machine, told, cut.at_ms, event)
+            back_ms = self._evidence.set_back_ms
+            life = Life(machine, told, cut.at_ms, event, set_back_ms=back_ms)
+            self.lives[workflow_id] = life
             self._hold(machine, told)
 
     def _hold(self, machine: Machine, told: Told) -> None:
@@ -188,6 +191,13 @@ class ShardAudit:
             order = self._orders[key] = Order(offsets)
         return order
 
+    def _set_aside(self, position: Position | None) -> bool:
+        written = None if position is None else self._events.written(position)
+        if position is None or written is None:
+            return False
+        topic, partition, offset = position
+        return self._order(written.workflow_id, topic, partition).set_aside(offset)
+
     def _ordered(self, told: Told, position: Position, life: Life | None) -> Iterator[Complaint]:
         written = self._events.written(position)
         if written is None:
@@ -210,20 +220,22 @@ class ShardAudit:
         return life.sets_aside(event, told.at_ms)
 
     def _pass_over(self, life: Life, told: Told) -> None:
-        """Before a timer or a result moves the workflow: what it has set aside by then."""
-        for workflow_id, topic, partition in list(self._orders):
-            if workflow_id == told.workflow_id:
-                order = self._orders[workflow_id, topic, partition]
+        """Before it is moved by something else than the next event: what it has set aside by then."""
+        here = None if told.position is None else told.position[:2]
+        for topic, partition in self._events.places(told.workflow_id):
+            if (topic, partition) == here:
+                continue
 
-                def may(offset: int, at: tuple[str, int] = (topic, partition)) -> bool:
-                    return self._may(life, told, Position(*at, offset))
+            def may(offset: int, at: tuple[str, int] = (topic, partition)) -> bool:
+                return self._may(life, told, Position(*at, offset))
 
-                order.pass_over(may)
+            self._order(told.workflow_id, topic, partition).pass_over(may)
 
     # -- entries -------------------------------------------------------------------------------
 
     def _keep(self, cut: KeptCut) -> None:
         """Put and remove what the cut puts and removes; what left must have its outcome."""
+        gone: list[tuple[str, Position]] = []
         for key, value in cut.entries:
             held = self.entries.get(key)
             where = f"{cut}, key {key!r}"
@@ -245,6 +257,9 @@ class ShardAudit:
             kept.pop(number, None)
             left = None if held is None else formats.read_waiting(held, where).position
             if left is not None and left not in self.outcomes:
+                gone.append((workflow_id, left))
+        for workflow_id, left in gone:  # or it waits on behind others, under another number
+            if left not in {entry.position for entry in self.waiting[workflow_id].values()}:
                 story = f"{left} waits no more and has no outcome ({cut})"
                 self._complain(workflow_id, story, Promise.ONE_OUTCOME)
 

@@ -9,6 +9,7 @@ as a story. `simulation_world` says what a world is, `simulation_schedule` what 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -29,6 +30,7 @@ from event_center.testing.simulation_calls import Called, Calls
 from event_center.testing.simulation_loop import SimulationLoop
 from event_center.testing.simulation_schedule import Schedule
 from event_center.testing.simulation_world import Scenery, World
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Played:
@@ -87,7 +89,7 @@ def play(
     stage = _Stage(seed, scenery, spared)
     loop.set_exception_handler(stage.unheard)
     try:
-        with _silence():
+        with _undisturbed():
             loop.run_until_complete(stage.run(loop, planned))
     except Standstill as error:
         stage.end(loop, 0)
@@ -112,14 +114,21 @@ def play(
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """A world says nothing to the log of this process: what happens in it is not real."""
+def _undisturbed() -> Iterator[None]:
+    """
+    A world says nothing to the log of this process, for what happens in it is not real; nor is it
+    disturbed by the garbage collector, whose moment no seed decides.
+    """
+    collects = gc.isenabled()
+    gc.disable()
     former = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         yield
     finally:
         structlog.configure(**former)
+        if collects:
+            gc.enable()
 
 
 class _Stage:
@@ -152,7 +161,11 @@ class _Stage:
         world = self.world
         self.violations += world.violations
         self.evidence = read_memory(
-            world.broker, app=world.plan.app, consumed=world.plan.consumed(), idle_ms=idle_ms
+            world.broker,
+            app=world.plan.app,
+            consumed=world.plan.consumed(),
+            idle_ms=idle_ms,
+            set_back_ms=world.set_back_ms,
         )
         self.violations += find_violations(
             self.evidence, self._scenery.machines, self.calls.started, self._scenery.readers

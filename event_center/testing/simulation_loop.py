@@ -94,8 +94,8 @@ class SimulationLoop(VirtualLoop):
 
     def _set_aside(self) -> None:
         still = self._still
-        if any(_whose(handle) in still for handle in self._ready):
-            handles = list(self._ready)
+        handles = list(self._ready)
+        if any(_whose(handle) in still for handle in handles):
             self._ready.clear()
             self._ready.extend(self._kept(handles))
         if any(_whose(handle) in still for handle in self._scheduled):

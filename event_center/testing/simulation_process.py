@@ -45,7 +45,7 @@ class Process:
         self._failed = failed
         self.log = MemoryLog(broker, clock=calls.tick)
         self.plan = replace(plan, clock=self.clock)
-        self.member = Member(self.log, self.plan)
+        self.member = Member(self.log, self.plan, watches=False)
 
     @property
     def lives(self) -> bool:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from functools import partial
 from random import Random
 from typing import Any, Protocol
 
-import anyio
 import anyio.abc
 
 from event_center.engine.plan import Plan
@@ -89,6 +89,8 @@ class World:
         """What went wrong in memory; the audit says what went wrong in the log."""
         self.lines: list[str] = []
         """What happened, as it came about."""
+        self.set_back_ms = 0
+        """How far clocks were set back in all."""
         self.calm = False
         """Nothing goes wrong any more."""
         self.cuts = 0
@@ -98,8 +100,11 @@ class World:
         self._chance = chance
         self._tasks = tasks
         self._version = 0
+        self._ahead_ms = 0
+        """How far the clocks of new processes are ahead: at first they are right."""
         self._started = 0
         self._commands = 0
+        self._context = copy_context()
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulationLoop)  # noqa: S101 - `simulation` runs worlds on one
         self._loop = loop
@@ -136,7 +141,7 @@ class World:
         self._mend()
         await self._rest()
         await self._release()
-        return self._calls.tick() + max(process.ahead_ms for process in self.processes)
+        return self._calls.tick() + self._ahead_ms
 
     def _happen(self, one: Happening) -> None:
         self.lines.append(str(one))
@@ -159,9 +164,18 @@ class World:
         process = Process(
             self._started, self.plan, self.broker, self._calls, failed=self._process_failed
         )
+        process.ahead_ms = self._ahead_ms
         self.processes.append(process)
         self._note(f"process {process.number} starts")
-        self._tasks.start_soon(process.run)
+        self._tasks.start_soon(self._live, process)
+
+    async def _live(self, process: Process) -> None:
+        await process.run()
+        self._later(AGAIN_S, self._somebody)
+
+    def _later(self, seconds: float, what: Callable[..., None], *args: Any) -> None:
+        """Of the world, whoever asks: it happens also while that process stands still."""
+        self._loop.call_later(seconds, what, *args, context=self._context)
 
     def _somebody(self) -> None:
         """Whoever runs the processes starts one when there is none."""
@@ -177,7 +191,6 @@ class World:
         self._note(story)
         self.violations.append(Violation(Promise.QUIET, "", story))
         process.log.crash()
-        self._loop.call_later(AGAIN_S, self._somebody)
 
     # -- what happens --------------------------------------------------------------------------
 
@@ -200,13 +213,12 @@ class World:
         self._note(f"process {victim.number} is dead")
         victim.dead = True
         victim.log.crash()
-        self._loop.call_later(AGAIN_S, self._somebody)
+        self._later(AGAIN_S, self._somebody)
 
     def _stop(self, process: int) -> None:
         leaving = self._one(process)
         if leaving is not None:
             self._tasks.start_soon(leaving.stop)
-            self._loop.call_later(AGAIN_S, self._somebody)
 
     def _stall(self, process: int, seconds: float, session_s: float) -> None:
         stalled = self._one(process)
@@ -215,8 +227,8 @@ class World:
         self._loop.stop_still(stalled)
         stalled.still = True
         if session_s < seconds:
-            self._loop.call_later(session_s, self._throw_out, stalled)
-        self._loop.call_later(seconds, self._wake, stalled)
+            self._later(session_s, self._throw_out, stalled)
+        self._later(seconds, self._wake, stalled)
 
     def _wake(self, stalled: Process) -> None:
         if stalled.still and stalled.lives:
@@ -240,7 +252,7 @@ class World:
         expelled = self._one(process)
         if expelled is not None and not expelled.still:
             self._throw_out(expelled)
-            self._loop.call_later(seconds, self._readmit, expelled)
+            self._later(seconds, self._readmit, expelled)
 
     def _commit(self, ending: str, after: int) -> None:
         self.broker.faults.commits.extend([*[None] * after, Ending(ending)])
@@ -254,7 +266,7 @@ class World:
 
     def _slow(self, delay_s: float, seconds: float) -> None:
         self.broker.faults.fetch_delay_s = delay_s
-        self._loop.call_later(seconds, self._quick)
+        self._later(seconds, self._quick)
 
     def _quick(self) -> None:
         self.broker.faults.fetch_delay_s = 0.0
@@ -263,6 +275,7 @@ class World:
         stepped = self._one(process)
         if stepped is not None:
             stepped.ahead_ms += round(seconds * 1000)
+            self.set_back_ms += max(0, round(-seconds * 1000))
 
     def _upgrade(self) -> None:
         self._version = min(self._version + 1, len(self._scenery.plans) - 1)
@@ -273,7 +286,7 @@ class World:
                     self._died(process)
             else:
                 self._tasks.start_soon(process.stop)
-        self._loop.call_later(AGAIN_S, self._start)
+        self._later(AGAIN_S, self._start)
 
     async def _at(self, place: str) -> None:
         """Wherever the log could let others come between, it does so now and then."""
@@ -295,11 +308,11 @@ class World:
         faults.on_await, faults.repeats, faults.fetch_delay_s = None, 0, 0.0
         faults.commits.clear()
         faults.troubles.clear()
-        latest_ms = max(process.ahead_ms for process in self.processes)
+        self._ahead_ms = max(process.ahead_ms for process in self.processes)
         for process in self._living():
             self._wake(process)
             self._readmit(process)
-            process.ahead_ms = latest_ms
+            process.ahead_ms = self._ahead_ms
         self._somebody()
 
     async def _rest(self) -> None:
@@ -368,7 +381,9 @@ class World:
             return
         store = self.broker.store(cut.shard)
         fresh = restored(parts, process.plan, store, self.broker.infos)
-        found = differences(parts, fresh) + stuck(parts) + kept_otherwise(parts, store)
+        found = differences(parts, fresh) + kept_otherwise(parts, store)
+        if not parts.workflows.closed:
+            found += stuck(parts)
         self.cuts += 1
         self.violations += [
             Violation(Promise.WHOLE_CUTS, "", f"at cut {cut.number}, {story}") for story in found

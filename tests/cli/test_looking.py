@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import pytest
 
-from tests.cli.center import Project
+from tests.cli.center import Project, answered
 
 
 def test_list(decided: Project) -> None:
@@ -127,3 +129,17 @@ def test_what_others_wrote_can_not_move_the_cursor(project: Project) -> None:
     out = project.done("history", "t-1").out
     assert "\x1b" not in out
     assert "\\x1b[31mbegin" in out
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("command", [["list"], ["history", "t-2"], ["show", "t-2"], ["stats"]])
+def test_what_is_printed_fits_the_screen(
+    decided: Project, columns: int, command: list[str]
+) -> None:
+    """No line is longer than the screen, no time is folded, and what has no room stands below."""
+    answer = answered(decided.root / "event-center.toml", *command, columns=columns)
+    assert max(map(len, answer.out.splitlines())) <= columns
+    begun, whole = r"\d{4}-\d\d-\d\dT", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z"
+    assert len(re.findall(begun, answer.out)) == len(re.findall(whole, answer.out))
+    wanted = {"list": "success", "history": "finished", "show": "finished", "stats": "rejected"}
+    assert wanted[command[0]] in answer.out

@@ -11,7 +11,7 @@ import fastjsonschema
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from event_center.errors import DefinitionError
+from event_center.errors import DefinitionError, ExchangeError
 from event_center.machine import Machine, load, parse
 from event_center.machine.exchange_asyncapi import asyncapi_of
 from event_center.machine.exchange_import import yaml_from_xstate
@@ -296,3 +296,18 @@ def test_a_schema_is_that_of_the_message() -> None:
 
     assert payload("{type: string}") == {"type": "object", "properties": {"n": {"type": "string"}}}
     assert payload("{$ref: '#'}")["properties"] == {"to": {}}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"states": {"a": 5}}, "states.a must be object"),
+        ({"states": {"a": {"on": [1]}}}, "states.a.on must be object or null"),
+        ({"states": {"a": {"entry": ["x", 5]}}}, "states.a.entry.1 must be string or object"),
+        ({"states": {"a": {"always": {"guard": {"type": "and"}}}}}, "must contain ['params']"),
+    ],
+)
+def test_what_has_another_shape(config: dict[str, Any], said: str) -> None:
+    """What is no configuration is refused in a sentence that says where, and not by accident."""
+    with pytest.raises(ExchangeError, match=re.escape(said)):
+        yaml_from_xstate(config)

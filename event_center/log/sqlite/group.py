@@ -32,7 +32,7 @@ from event_center.log.sqlite import assignment
 from event_center.log.sqlite.assignment import View, Wish
 from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.presence import Presence, forget, is_alive
-from event_center.log.sqlite.reader import EVENTS, PIECE_BYTES, Reader
+from event_center.log.sqlite.reader import EVENTS, PIECE_BYTES, FileReader
 from event_center.log.sqlite.transaction import Transaction
 from event_center.log.sqlite.writer import Writer
 from event_center.model import Shard, Token
@@ -53,7 +53,7 @@ class OpenFile:
     """What the groups of one open log share."""
 
     path: str
-    reader: Reader
+    reader: FileReader
     writer: Writer
     handover_timeout_s: float
     watermarks: dict[Place, int] = field(default_factory=dict)

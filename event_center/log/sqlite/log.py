@@ -23,7 +23,7 @@ from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Entry, TopicInfo
 from event_center.log.sqlite.group import OpenFile, SqliteGroup
 from event_center.log.sqlite.presence import Presence, is_alive
-from event_center.log.sqlite.reader import Reader
+from event_center.log.sqlite.reader import FileReader
 from event_center.log.sqlite.retention import Retention, Sweep
 from event_center.log.sqlite.schema import connect_reader, connect_writer
 from event_center.log.sqlite.transaction import Transaction
@@ -69,7 +69,7 @@ async def open_sqlite(
     writer = Writer(str(file), connect, opened.saw, chore)
     await writer.ready
     try:
-        reader = Reader(str(file), functools.partial(connect_reader, file, busy_timeout_s))
+        reader = FileReader(str(file), functools.partial(connect_reader, file, busy_timeout_s))
     except LogError:
         await writer.stop()
         raise

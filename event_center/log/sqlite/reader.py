@@ -56,7 +56,7 @@ class Seen(NamedTuple):
     generation: int
 
 
-class Reader:
+class FileReader:
     """One connection for short reads, and one more for each read that must be of one moment."""
 
     def __init__(self, path: str, connect: Callable[[], sqlite3.Connection]) -> None:
