@@ -19,11 +19,11 @@ from event_center.machine.drawing_layout import (
     LINE,
     PAD,
     Line,
-    Point,
     Spot,
     laid_out,
     smooth,
 )
+from event_center.machine.layering import Point
 
 MARGIN, TITLE = 20.0, 28.0
 
