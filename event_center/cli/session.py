@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import typer
+
 from event_center.app.settings import Settings, load_settings
 from event_center.app.sources import DEFAULT_FILES
 from event_center.app.wiring import app_of, open_log
@@ -122,3 +124,14 @@ async def not_found(output: Output, workflow_id: str, session: Session) -> Exit:
         f"there is no workflow {workflow_id!r}{guess or ';'} `event-center list` shows those there are"
     )
     return Exit.NOT_FOUND
+
+
+def said_yes(output: Output, question: str) -> bool:
+    """Ask before much is done; where there is nobody to ask, the answer is no, and it is said so."""
+    try:
+        if not output.as_json and typer.confirm(question, err=True):
+            return True
+    except typer.Abort:
+        output.note("")  # ends the line of the question
+    output.error("nothing was sent; --yes says yes beforehand")
+    return False
