@@ -50,7 +50,7 @@ PUBLIC = [
 ]
 
 TESTING = [
-    "Call",
+    "Called",
     "Decided",
     "Driver",
     "Evidence",

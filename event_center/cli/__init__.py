@@ -18,6 +18,7 @@ from event_center.cli import (
     casework,
     checking,
     comparing,
+    doctor,
     drawing,
     exchanging,
     explaining,
@@ -28,7 +29,9 @@ from event_center.cli import (
     probing,
     publishing,
     repairing,
+    replaying,
     running,
+    starting,
     stubbing,
     topics,
     watching,
@@ -68,6 +71,8 @@ def _about(
 
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 DESIGN = "Design"
+app.command("init", rich_help_panel=RUN)(starting.init)
+app.command("doctor", rich_help_panel=RUN)(doctor.doctor)
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
@@ -78,7 +83,7 @@ app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
 app.command("diff", rich_help_panel=RUN)(comparing.diff)
 app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
-app.command("list", rich_help_panel=LOOK)(looking.list_)
+app.command("list", rich_help_panel=LOOK)(command(looking.list_))
 app.command("show", rich_help_panel=LOOK)(looking.show)
 app.command("why", rich_help_panel=LOOK)(command(explaining.why))
 app.command("history", rich_help_panel=LOOK)(looking.history)
@@ -92,7 +97,15 @@ app.command("skip", rich_help_panel=REPAIR)(repairing.skip)
 app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
 app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
 app.command("forget", rich_help_panel=REPAIR)(repairing.forget)
-app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
+dead_letters = typer.Typer(
+    no_args_is_help=True,
+    help="Look at events that could not be dealt with, and send them on their way again.",
+)
+dead_letters.command("list")(command(letters.list_))
+dead_letters.command("show")(command(letters.show))
+dead_letters.command("replay")(command(replaying.replay))
+dead_letters.command("discard")(command(replaying.discard))
+app.add_typer(dead_letters, name="dead-letters", rich_help_panel=REPAIR)
 app.command("backup", rich_help_panel=ARRANGE)(keeping.backup)
 app.command("restore", rich_help_panel=ARRANGE)(keeping.restore)
 app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)

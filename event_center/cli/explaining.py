@@ -133,7 +133,7 @@ def _print(output: Output, told: Told, wrong: str | None) -> None:
     for title, columns, rows in _tables(told):
         if rows:
             output.say(f"\n{title}", style="bold")
-            output.table(columns, rows)
+            output.table(columns, rows, below=("ERROR", "DETAIL", "MESSAGE"))
     output.say("\nwhat would help", style="bold")
     output.pairs((one["command"], one["when"]) for one in told["helps"])
     shard, as_of = told["shard"], told["as_of"]

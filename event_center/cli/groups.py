@@ -11,11 +11,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from event_center.cli.options import AsJson, Config, LogPath
+import typer
+
+from event_center.app.wiring import wall_clock_ms
+from event_center.cli.options import AsJson, Config, LogPath, duration
 from event_center.cli.output import Output
 from event_center.cli.session import Where
+from event_center.client.workflows import Wanted
+from event_center.model import Status
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +40,44 @@ class Asked:
     def output(self) -> Output:
         """Where the answer goes."""
         return Output(as_json=self.as_json)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Which:
+    """Which workflows, by what they have in common."""
+
+    machine: Annotated[str | None, typer.Option(help="Those of this machine.")] = None
+    state: Annotated[str | None, typer.Option(help="Those in this state.")] = None
+    status: Annotated[Status | None, typer.Option(help="Those of this status.")] = None
+    error: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Those that failed with this in the error's name or text."
+        ),
+    ] = None
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration, metavar="DURATION", help="Those in their state for longer, as 2h."
+        ),
+    ] = None
+
+    @property
+    def wanted(self) -> Wanted:
+        """The same for the client."""
+        aged = self.older_than
+        return Wanted(
+            machine=self.machine,
+            state=self.state,
+            status=self.status,
+            error=self.error,
+            entered_before_ms=None if aged is None else wall_clock_ms() - int(aged * 1_000),
+        )
+
+    @property
+    def given(self) -> bool:
+        """Whether anything was asked for."""
+        return any(getattr(self, one.name) is not None for one in fields(self))
 
 
 def command(work: Callable[..., None]) -> Callable[..., None]:

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from event_center.app.health import daemon_of
-from event_center.app.wiring import wall_clock_ms
 from event_center.cli.exits import Exit
-from event_center.cli.options import AsJson, Config, Id, LogPath, duration
+from event_center.cli.groups import Asked, Which
+from event_center.cli.options import AsJson, Config, Id, LogPath
 from event_center.cli.output import Output, plain
 from event_center.cli.session import Session, Where, ask, not_found
 from event_center.client.history import history as history_of
@@ -42,25 +42,12 @@ _ROW = {
 
 def list_(
     *,
-    machine: Annotated[str | None, typer.Option(help="Only workflows of this machine.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only workflows in this state.")] = None,
-    status: Annotated[Status | None, typer.Option(help="Only workflows of this status.")] = None,
-    older_than: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration, metavar="DURATION", help="Only those in their state for longer, as 2h."
-        ),
-    ] = None,
+    which: Which,
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 100,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
+    asked: Asked,
 ) -> None:
     """List workflows with their state and status."""
-    before = None if older_than is None else wall_clock_ms() - int(older_than * 1_000)
-    wanted = Wanted(machine=machine, state=state, status=status, entered_before_ms=before)
-    output = Output(as_json=as_json)
-    ask(output, Where(config, log), partial(_list, output, wanted, limit))
+    ask(asked.output, asked.where, partial(_list, asked.output, which.wanted, limit))
 
 
 async def _list(output: Output, wanted: Wanted, limit: int, session: Session) -> Exit:

@@ -49,6 +49,22 @@ class Wanted:
     """None asks for workflows, and not for those that events are held for."""
     entered_before_ms: int | None = None
     """Only those that have been in their state since before this time."""
+    error: str | None = None
+    """Only those whose callback failed with this in the error's class or message."""
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether more than a first line has to be looked at."""
+        return self.entered_before_ms is not None or self.error is not None
+
+    def fits_whole(self, snapshot: Snapshot) -> bool:
+        """Whether the rest of a snapshot fits, whose first line does."""
+        before, failure = self.entered_before_ms, snapshot.failure
+        if before is not None and snapshot.entered_at_ms >= before:
+            return False
+        if self.error is None:
+            return True
+        return failure is not None and self.error in f"{failure.type}: {failure.message}"
 
     def fits(self, head: Snapshotted) -> bool:
         """Whether a snapshot's first line fits."""
@@ -83,14 +99,13 @@ def _wanted(entry: Entry, wanted: Wanted, full: bool) -> Snapshot | Snapshotted 
         head = wire.peek(value)
         if not wanted.fits(head):
             return None
-        if full and wanted.entered_before_ms is None:
+        if full and not wanted.reads_all:
             return head
         snapshot = wire.decode(workflow_id, value)
     except FormatError:
         unreadable = Snapshotted(0, "", 0, "", UNREADABLE, 0, "")
         return unreadable if wanted.fits(unreadable) else None
-    before = wanted.entered_before_ms
-    return snapshot if before is None or snapshot.entered_at_ms < before else None
+    return snapshot if wanted.fits_whole(snapshot) else None
 
 
 def _row(workflow_id: str, snapshot: Snapshot | Snapshotted) -> Row:

@@ -21,6 +21,7 @@ import anyio.abc
 
 from event_center.engine.plan import Plan
 from event_center.engine.shard import Owner
+from event_center.engine.timekeeping import GLANCE_S
 from event_center.errors import Fenced, LogUnavailable
 from event_center.failpoint import Step
 from event_center.log.memory import Ending, MemoryBroker
@@ -141,6 +142,8 @@ class World:
         self._mend()
         await self._rest()
         await self._release()
+        await asyncio.sleep(2 * GLANCE_S)  # clocks that were set on have been looked at by then
+        await self._rest()
         return self._calls.tick() + self._ahead_ms
 
     def _happen(self, one: Happening) -> None:

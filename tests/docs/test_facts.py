@@ -228,7 +228,6 @@ TWICE = {
     "Job": "as it is written in Python, and as it is read",
     "Guard": "as it is written in Python, and as it is asked",
     "Callback": "as a machine in Python names it, and as it was found in a plugin",
-    "Reason": "the words for it, and the option by which an operator gives one",
 }
 """What several modules call a class, or a type by a word of the glossary, and why that is so."""
 

@@ -49,11 +49,14 @@ class MemoryLease:
         self._ended = ended
         self._unheard = False
         """A cut was written, but its caller was cancelled before it heard of it."""
+        self.mark: int | None = None
+        """How many cuts there were after this lease's last one, if they are kept."""
 
     async def restore(self, kept: Kept | None = None) -> AsyncIterator[list[Entry]]:
         """Batches of exactly the last committed entries."""
         self._check()
         entries = list(self._entries(kept).items())
+        self._remember()
         for start in range(0, len(entries), BATCH):
             await self._faults.at("restore")
             await asyncio.sleep(0)
@@ -62,10 +65,9 @@ class MemoryLease:
         await self._faults.at("restored")
         self._check()
 
-    @property
-    def mark(self) -> object | None:
-        """How many cuts were made, if they are kept."""
-        return len(self._broker.cuts) if self._broker.keeps_cuts else None
+    def _remember(self) -> None:
+        if self._broker.keeps_cuts:
+            self.mark = len(self._broker.cuts)
 
     def _entries(self, kept: Kept | None) -> Mapping[bytes, bytes]:
         """As a log does that reads only what was written since."""
@@ -121,6 +123,7 @@ class MemoryLease:
     def _apply(self, cut: Cut) -> None:
         try:
             self._broker.apply(self.shard, self.epoch, cut, self._clock())
+            self._remember()
         except Fenced:
             self._end(Right.FENCED)
             raise
