@@ -65,6 +65,7 @@ SLEEPS = {
     "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
     "tests/crash/deadly/deadly.py": "a callback that goes on after a cut, in a real process",
     "tests/crash/machines/parcel.py": "callbacks that take their time, in a real process",
+    "tests/formats/make.py": "what the last events have begun, in a real center",
     "tests/bench/waiting.py": "callbacks that wait are what is measured",
     "tests/bench/kafka.py": "callbacks that wait, and a system that is idle between two events",
     "tests/bench/members.py": "a member that is killed, in real time",
