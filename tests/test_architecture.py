@@ -48,6 +48,7 @@ SLEEPS = {
     "tests/engine/test_effects.py": "a callback under virtual time",
     "tests/engine/test_failed_runs.py": "a callback under virtual time",
     "tests/engine/test_storm.py": "callbacks under virtual time",
+    "tests/simulation/workload.py": "a callback under virtual time",
     "tests/engine/test_watchdog.py": "a callback that blocks the event loop, in real time",
     "tests/kafka/test_faults.py": "brokers and daemons that stand still for a while, in real time",
     "tests/kafka/test_group.py": "cuts at a pace, beside a rebalance on a real broker",

@@ -33,6 +33,7 @@ from event_center.machine import parse
 from event_center.model import Headers, Outgoing, Position, Record, Shard, Snapshot
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.registry import Bound, resolve
+from event_center.testing.simulation_mirror import differences, kept_otherwise, restored, stuck
 from event_center.wire import letter
 from event_center.wire import snapshot as wire
 from event_center.wire.command import Command, Verb
@@ -40,7 +41,6 @@ from event_center.wire.entries import SHARD_KEY, ShardEntry, is_waiting, snapsho
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 from event_center.wire.letter import Letter
 from tests.engine.audit import audit, history_of
-from event_center.testing.simulation_mirror import differences, kept_otherwise, restored, stuck
 
 NOW = 1_767_225_600_000
 """The first moment of 2026, when every world begins."""
