@@ -49,6 +49,7 @@ SLEEPS = {
     "tests/engine/test_effects.py": "a callback under virtual time",
     "tests/engine/test_failed_runs.py": "a callback under virtual time",
     "tests/engine/test_storm.py": "callbacks under virtual time",
+    "tests/simulation/workload.py": "a callback under virtual time",
     "tests/engine/test_watchdog.py": "a callback that blocks the event loop, in real time",
     "tests/chaos/faults.py": "brokers and daemons that stand still for a while, in real time",
     "tests/chaos/proxy.py": "a network that is slow",
