@@ -31,11 +31,8 @@ from event_center.cli import (
     repairing,
     replaying,
     running,
-<<<<<<< HEAD
-    starting,
-=======
     simulating,
->>>>>>> sim
+    starting,
     stubbing,
     topics,
     watching,

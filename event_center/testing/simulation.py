@@ -32,7 +32,6 @@ from event_center.testing.simulation_schedule import Schedule
 from event_center.testing.simulation_world import World
 
 
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Played:
     """One world, when all is over."""
