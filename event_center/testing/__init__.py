@@ -13,11 +13,11 @@ from event_center.testing.audit_evidence import Evidence, KeptCut, Promise, Star
 from event_center.testing.audit_sqlite import read_sqlite
 from event_center.testing.center import TestCenter
 from event_center.testing.driving import Decided, Driver, drive
-from event_center.testing.fakes import Called
+from event_center.testing.fakes import Call
 from event_center.testing.looking import Sent
 
 __all__ = [
-    "Called",
+    "Call",
     "Decided",
     "Driver",
     "Evidence",
