@@ -50,7 +50,7 @@ PUBLIC = [
 ]
 
 TESTING = [
-    "Called",
+    "Call",
     "Decided",
     "Driver",
     "Evidence",

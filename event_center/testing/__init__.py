@@ -13,14 +13,14 @@ from event_center.testing.audit_evidence import Evidence, KeptCut, Promise, Star
 from event_center.testing.audit_sqlite import read_sqlite
 from event_center.testing.center import TestCenter
 from event_center.testing.driving import Decided, Driver, drive
-from event_center.testing.fakes import Called
+from event_center.testing.fakes import Call
 from event_center.testing.looking import Sent
 from event_center.testing.simulating import Finding, Report, simulate
 from event_center.testing.simulation_calls import happened
 from event_center.testing.simulation_findings import Sort
 
 __all__ = [
-    "Called",
+    "Call",
     "Decided",
     "Driver",
     "Evidence",
