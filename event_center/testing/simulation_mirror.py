@@ -83,6 +83,8 @@ def kept_otherwise(parts: Parts, store: Mapping[bytes, bytes]) -> list[str]:
 
 def stuck(parts: Parts) -> list[str]:
     """What waits in memory without anything that would wake it."""
+    if not parts.resumed:
+        return []
     found = []
     workflows = parts.workflows
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}

@@ -47,6 +47,8 @@ class Mutation(NamedTuple):
     promises: frozenset[Promise]
     """A violation of one of these is asked for."""
     apply: Callable[[Patch], None]
+    first: int
+    """The seed that is played first; most are found at once, some need a rare meeting of faults."""
 
     @contextmanager
     def made(self) -> Iterator[None]:
@@ -59,11 +61,13 @@ class Mutation(NamedTuple):
 MUTATIONS: list[Mutation] = []
 
 
-def breaks(*promises: Promise) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
-    """Note a mutation, and what it breaks."""
+def breaks(
+    *promises: Promise, first: int = 0
+) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+    """Note a mutation, what it breaks, and from which seed on it is looked for."""
 
     def note(apply: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        MUTATIONS.append(Mutation(apply.__name__, frozenset(promises), apply))
+        MUTATIONS.append(Mutation(apply.__name__, frozenset(promises), apply, first))
         return apply
 
     return note
@@ -84,7 +88,7 @@ def torn_cut(patch: Patch) -> None:
     patch.setattr(MemoryLease, "commit", in_pieces)
 
 
-@breaks(Promise.NEVER_BACK, Promise.WHOLE_CUTS)
+@breaks(Promise.NEVER_BACK, Promise.WHOLE_CUTS, first=30)
 def fencing_off(patch: Patch) -> None:
     """Whoever once had a lease can write for ever."""
     patch.setattr(MemoryBroker, "check", lambda self, shard, epoch: None)
@@ -113,7 +117,7 @@ def restore_before_fencing(patch: Patch) -> None:
     patch.setattr(MemoryLease, "_entries", entries)
 
 
-@breaks(Promise.WHOLE_CUTS)
+@breaks(Promise.WHOLE_CUTS, first=476)
 def found_mark_of_now(patch: Patch) -> None:
     """A lease that was lost says that it knows what its successors wrote."""
     patch.setattr(
@@ -136,7 +140,7 @@ def unknown_is_success(patch: Patch) -> None:
     patch.setattr(MemoryLease, "_fail", quietly)
 
 
-@breaks(Promise.WHOLE_CUTS)
+@breaks(Promise.WHOLE_CUTS, first=3)
 def unknown_is_failure(patch: Patch) -> None:
     """A cut that may have been written is tried again."""
     fail = MemoryLease._fail
@@ -150,7 +154,7 @@ def unknown_is_failure(patch: Patch) -> None:
     patch.setattr(MemoryLease, "_fail", again)
 
 
-@breaks(Promise.WHOLE_CUTS)
+@breaks(Promise.WHOLE_CUTS, first=3)
 def failure_is_success(patch: Patch) -> None:
     """A cut that was certainly not committed is forgotten."""
     commit = MemoryLease.commit
@@ -167,7 +171,7 @@ def failure_is_success(patch: Patch) -> None:
 # -- what is read ------------------------------------------------------------------------------
 
 
-@breaks(Promise.ONCE)
+@breaks(Promise.ONCE, first=6)
 def dedupe_off(patch: Patch) -> None:
     """The ids of events are not looked at."""
     patch.setattr(Intake, "_duplicate", lambda self, snapshot, event: False)
@@ -183,7 +187,7 @@ def offsets_not_in_the_entry(patch: Patch) -> None:
         now = dict(self.entry.offsets)
         self.entry.offsets = former.get(self, dict(now))
         cut = build(self)
-        self.entry.offsets = former[self] = now
+        self.entry.offsets, former[self] = now, dict(now)
         return cut
 
     patch.setattr(Ledger, "build", stale)
@@ -217,7 +221,7 @@ def records_read_twice(patch: Patch) -> None:
     patch.setattr(Parts, "_without_repeated", lambda self, batch, following: batch)
 
 
-@breaks(Promise.WHOLE_CUTS)
+@breaks(Promise.WHOLE_CUTS, first=3)
 def found_held_and_forgotten(patch: Patch) -> None:
     """What a workflow that is only expected has seen is in no cut."""
     expected = Intake._expected
@@ -261,7 +265,7 @@ def newest_first(patch: Patch) -> None:
     patch.setattr(WaitingRoom, "next", last)
 
 
-@breaks(Promise.ORDER)
+@breaks(Promise.ORDER, first=32)
 def parked_overtaken(patch: Patch) -> None:
     """The event that parked its workflow is put behind all others."""
     park = Turn.park
@@ -402,7 +406,7 @@ def done_without_a_start(patch: Patch) -> None:
     patch.setattr(Effects, "_submit", skip)
 
 
-@breaks(Promise.CALLBACKS)
+@breaks(Promise.CALLBACKS, first=205)
 def found_left_job_begins_again(patch: Patch) -> None:
     """A job that is left before it began is begun again by its own end, and counted as done."""
     ended = Jobs.ended
@@ -510,7 +514,7 @@ def found_time_goes_on_in_a_step(patch: Patch) -> None:
 # -- rest --------------------------------------------------------------------------------------
 
 
-@breaks(Promise.QUIET)
+@breaks(Promise.QUIET, first=6)
 def retry_never_comes(patch: Patch) -> None:
     """What waits for its next attempt is not woken."""
     patch.setattr(Parts, "_retry", lambda self, workflow_id, now_ms: None)
