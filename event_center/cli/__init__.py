@@ -31,7 +31,11 @@ from event_center.cli import (
     repairing,
     replaying,
     running,
+<<<<<<< HEAD
     starting,
+=======
+    simulating,
+>>>>>>> sim
     stubbing,
     topics,
     watching,
@@ -77,6 +81,7 @@ app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
 app.command("cases", rich_help_panel=DESIGN)(casework.cases)
+app.command("simulate", rich_help_panel=DESIGN)(simulating.simulate_)
 app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)

@@ -244,7 +244,13 @@ class Intake:
         """An event for a workflow that others are held for: it makes it, or is held too, or neither."""
         workflow_id = snapshot.workflow_id
         assert item.record is not None  # noqa: S101 - it was just read
+<<<<<<< HEAD
         self._ledger.changed(snapshot)  # what it has seen, whatever becomes of the event
+=======
+        self._ledger.dirty[workflow_id] = (
+            snapshot  # what it has seen, whatever becomes of the event
+        )
+>>>>>>> sim
         name = snapshot.machine if machine is None else machine
         definition = self._definition(workflow_id, name, item.record, event)
         if definition is None:
