@@ -58,6 +58,7 @@ SLEEPS = {
     "tests/kafka/test_rolling.py": "events at a pace, which a restart must not stop",
     "tests/engine/test_threads.py": "a plain function that takes its time: threads have no other",
     "tests/client/test_commands.py": "a daemon under virtual time",
+    "tests/client/test_reaching.py": "a daemon under virtual time",
     "tests/crash/twins.py": "a slow disk, in a real process",
     "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
     "tests/crash/deadly/deadly.py": "a callback that goes on after a cut, in a real process",
