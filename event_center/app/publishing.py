@@ -22,7 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from event_center.app.settings import Settings, load_settings
 from event_center.app.wiring import app_of, max_event_bytes, open_log, wall_clock_ms
 from event_center.client.publisher import EventPublisher, event_record
-from event_center.client.reaching import Goal, Reached, wait_for
+from event_center.client.reaching import Awaited, Goal, wait_for
 from event_center.errors import UnknownTopic
 from event_center.log.port import Log
 from event_center.machine.spelling import hint
@@ -137,7 +137,7 @@ class Publisher:
 
     async def wait_for(
         self, workflow_id: str, *, state: str | None = None, timeout_s: float | None = None
-    ) -> Reached:
+    ) -> Awaited:
         """
         Wait until a workflow has ended, or has been in a state: the reply to what was published.
 
@@ -218,7 +218,7 @@ class SyncPublisher:
 
     def wait_for(
         self, workflow_id: str, *, state: str | None = None, timeout_s: float | None = None
-    ) -> Reached:
+    ) -> Awaited:
         """Wait until a workflow has ended, or has been in a state: `Publisher.wait_for`."""
         wait = partial(self._publisher.wait_for, workflow_id, state=state, timeout_s=timeout_s)
         return self._portal.call(wait)

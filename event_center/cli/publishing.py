@@ -10,6 +10,7 @@ number and stops the command, or is passed over if that was asked for.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from event_center.app.wiring import max_event_bytes, wall_clock_ms
 from event_center.cli.awaiting import event_outcome
 from event_center.cli.event_lines import STDIN, Line, line_record, read_lines
 from event_center.cli.exits import Exit, perform
+from event_center.cli.groups import Asked
 from event_center.cli.options import AsJson, Config, Id, LogPath, duration, json_value
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
@@ -70,6 +72,35 @@ class Lines(NamedTuple):
     id_from: IdFrom | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FromFile:
+    """A file of events, in the options."""
+
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            allow_dash=True,
+            metavar="FILE",
+            help="Publish the lines of a file, each a JSON object; .gz too, and - for stdin.",
+        ),
+    ] = None
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, metavar="N", help="With --file: at most so many events a second."),
+    ] = None
+    on_error: Annotated[
+        OnError, typer.Option(help="With --file: what to do at a line that can not be read.")
+    ] = OnError.STOP
+    id_from: Annotated[
+        IdFrom | None,
+        typer.Option(
+            help="With --file: events without an id get one of the file's name and the line's "
+            "number, so that the same file can be published again without harm."
+        ),
+    ] = None
+
+
 def publish(
     topic: Annotated[
         str, typer.Argument(metavar="TOPIC", help="A topic of the settings.", show_default=False)
@@ -86,29 +117,7 @@ def publish(
         str | None,
         typer.Option("--id", metavar="ID", help="The event's id: sent twice, it counts once."),
     ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            allow_dash=True,
-            metavar="FILE",
-            help="Publish the lines of a file, each a JSON object; .gz too, and - for stdin.",
-        ),
-    ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(min=0.01, metavar="N", help="With --file: at most so many events a second."),
-    ] = None,
-    on_error: Annotated[
-        OnError, typer.Option(help="With --file: what to do at a line that can not be read.")
-    ] = OnError.STOP,
-    id_from: Annotated[
-        IdFrom | None,
-        typer.Option(
-            help="With --file: events without an id get one of the file's name and the line's "
-            "number, so that the same file can be published again without harm."
-        ),
-    ] = None,
+    from_file: FromFile,
     wait: Annotated[
         float | None,
         typer.Option(
@@ -117,9 +126,7 @@ def publish(
             help="Wait so long for what becomes of the event, and say it.",
         ),
     ] = None,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
+    asked: Asked,
 ) -> None:
     """
     Publish one event, or a file of them, durably. No daemon has to run.
@@ -128,7 +135,7 @@ def publish(
 
     event-center publish orders --file events.jsonl
     """
-    output, where = Output(as_json=as_json), Where(config, log)
+    output, where = asked.output, asked.where
     single = {
         "--workflow-id": workflow_id,
         "--event": event,
@@ -136,9 +143,10 @@ def publish(
         "--id": event_id,
         "--wait": wait,
     }
-    if file is not None:
+    if from_file.file is not None:
+        file, id_from = from_file.file, from_file.id_from
         _check_file(file, id_from, [name for name, value in single.items() if value is not None])
-        lines = Lines(topic, file, rate, on_error, id_from)
+        lines = Lines(topic, file, from_file.rate, from_file.on_error, id_from)
         perform(output, partial(_publish_lines, output, where, lines))
         return
     if workflow_id is None or event is None:

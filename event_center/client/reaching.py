@@ -42,7 +42,7 @@ class Goal(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reached:
+class Awaited:
     """A workflow that has reached what was waited for."""
 
     workflow_id: str
@@ -56,7 +56,7 @@ class Reached:
 
 async def wait_for(
     log: Log, app: App, workflow_id: str, goal: Goal, *, within_s: float | None
-) -> Reached:
+) -> Awaited:
     """
     Wait until a workflow has reached something; it does not have to be there yet.
 
@@ -86,7 +86,7 @@ async def wait_for(
         )
     result = None if snapshot is None else snapshot.result
     data = {} if snapshot is None else snapshot.data
-    return Reached(workflow_id=workflow_id, state=state, result=result, data=data)
+    return Awaited(workflow_id=workflow_id, state=state, result=result, data=data)
 
 
 def _reached(snapshot: Snapshot | None, goal: Goal) -> str | None:

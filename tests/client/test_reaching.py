@@ -7,16 +7,21 @@ from typing import Any
 import anyio
 import pytest
 
-from event_center.client.reaching import Goal, Reached, outcome_of, wait_for
+from event_center.client.reaching import Awaited, Goal, outcome_of, wait_for
 from event_center.errors import NeverReached, NotReached
 from event_center.model import Position, Status
 from tests.client.shelf import Shelf
 
 pytestmark = pytest.mark.looptime
-ENDED: dict[str, Any] = {"status": Status.FINAL, "result": "success", "state": "done", "data": {"n": 1}}
+ENDED: dict[str, Any] = {
+    "status": Status.FINAL,
+    "result": "success",
+    "state": "done",
+    "data": {"n": 1},
+}
 
 
-async def _wait(shelf: Shelf, state: str | None = None) -> Reached:
+async def _wait(shelf: Shelf, state: str | None = None) -> Awaited:
     return await wait_for(shelf.log, shelf.app, "o-1", Goal(state), within_s=5)
 
 
