@@ -62,6 +62,7 @@ SLEEPS = {
     "tests/soak/daemon.py": "it tells how it is, once a second",
     "tests/soak/machines/life.py": "a callback that takes a moment",
     "tests/soak/soaking.py": "events at a steady pace, for as long as one likes",
+    "tests/client/test_reaching.py": "a daemon under virtual time",
     "tests/crash/twins.py": "a slow disk, in a real process",
     "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
     "tests/crash/deadly/deadly.py": "a callback that goes on after a cut, in a real process",

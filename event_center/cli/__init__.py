@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from event_center.cli import (
+    awaiting,
     casework,
     checking,
     comparing,
@@ -83,11 +84,12 @@ app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
 app.command("diff", rich_help_panel=RUN)(comparing.diff)
-app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
+app.command("publish", rich_help_panel=PUBLISH)(command(publishing.publish))
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(command(looking.list_))
 app.command("show", rich_help_panel=LOOK)(looking.show)
 app.command("why", rich_help_panel=LOOK)(command(explaining.why))
+app.command("wait", rich_help_panel=LOOK)(command(awaiting.wait))
 app.command("history", rich_help_panel=LOOK)(looking.history)
 app.command("health", rich_help_panel=LOOK)(probing.health)
 app.command("stats", rich_help_panel=LOOK)(looking.stats)

@@ -1,5 +1,5 @@
 """
-The public test kit: `drive` for machines, `TestCenter` for plugins, `simulate` for faults, the audit for logs.
+The public test kit: `drive` for machines, `TestCenter` for plugins, `simulate` for faults, and the audit.
 
 `drive` moves one workflow by pure steps; a `TestCenter` is the real engine in memory, under virtual
 time; the audit finds out whether a log kept the promises. What is listed in `__all__` is the public
