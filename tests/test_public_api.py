@@ -51,12 +51,17 @@ PUBLIC = [
 
 TESTING = [
     "Evidence",
+    "Finding",
     "KeptCut",
     "Promise",
+    "Report",
+    "Sort",
     "Started",
     "Violation",
     "find_violations",
+    "happened",
     "read_sqlite",
+    "simulate",
 ]
 
 
