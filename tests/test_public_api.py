@@ -56,15 +56,20 @@ TESTING = [
     "Decided",
     "Driver",
     "Evidence",
+    "Finding",
     "KeptCut",
     "Promise",
+    "Report",
     "Sent",
+    "Sort",
     "Started",
     "TestCenter",
     "Violation",
     "drive",
     "find_violations",
+    "happened",
     "read_sqlite",
+    "simulate",
 ]
 
 

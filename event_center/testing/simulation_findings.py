@@ -10,7 +10,6 @@ without faults. A timer races with an event that came after it and that the stat
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -83,7 +82,9 @@ def _stranded(played: Played, scenery: Scenery) -> Iterator[Found]:
     stuck = dict(_stuck(played, scenery))
     if not stuck:
         return
-    lives = tuple(one for one in played.schedule if one.what in {What.PUBLISH, What.CLOCK})
+    heard = {one.told.get("value") for one in played.schedule if one.what is What.PUBLISH}
+    heard.add(None)
+    lives = tuple(one for one in scenery.undisturbed(played.seed) if one.told.get("value") in heard)
     undisturbed = dict(_stuck(play(played.seed, scenery, lives, calm=True), scenery))
     for workflow_id, (where, why) in stuck.items():
         if workflow_id not in undisturbed:
@@ -145,8 +146,3 @@ def _history(played: Played) -> Iterator[Told]:
             record = evidence.record(position)
             if position.topic == evidence.history and record is not None:
                 yield formats.read_history(record, str(position))
-
-
-def plain(one: Found) -> dict[str, str]:
-    """As JSON."""
-    return json.loads(json.dumps(one._asdict()))

@@ -61,6 +61,7 @@ def scenery_of(settings: Settings) -> Scenery:
         machines=[bound.machine for bound in bounds],
         sizes=partitions_wanted(settings),
         schedule=lives.schedule,
+        undisturbed=lives.undisturbed,
         readers={topic: _reader(plan, topic) for topic in settings.topics},
         gently=True,
         begin=kept.put_back,
@@ -139,19 +140,29 @@ class _Lives:
 
     def schedule(self, seed: int) -> Schedule:
         """What happens under a seed."""
-        chance = chance_of(seed)
-        happenings: list[Happening] = []
-        for number in range(WORKFLOWS if self._machines else 0):
-            happenings += self._life(chance, f"w{number}")
+        happenings = self._lives(seed, disturbed=True)
         span_ms = max((one.at_ms for one in happenings), default=0) + AFTERWARDS_MS
-        happenings += faults(chance, span_ms)
+        happenings += faults(chance_of(seed, "faults"), span_ms)
         return tuple(sorted(happenings, key=lambda one: one.at_ms))
 
-    def _life(self, chance: Random, workflow_id: str) -> list[Happening]:
+    def undisturbed(self, seed: int) -> Schedule:
+        """The same lives in their order, nothing twice, and no faults."""
+        return tuple(sorted(self._lives(seed, disturbed=False), key=lambda one: one.at_ms))
+
+    def _lives(self, seed: int, *, disturbed: bool) -> list[Happening]:
+        happenings: list[Happening] = []
+        for number in range(WORKFLOWS if self._machines else 0):
+            name = f"w{number}"
+            happenings += self._life(chance_of(seed, name), name, disturbed=disturbed)
+        return happenings
+
+    def _life(self, chance: Random, workflow_id: str, *, disturbed: bool) -> list[Happening]:
         machine = chance.choice(self._machines)
         at_ms = chance.choice(GAPS_MS)
         told: list[Happening] = []
-        for number, step in enumerate(chance.choice(self._cases[machine]).steps):
+        steps = chance.choice(self._cases[machine]).steps
+        gaps_ms = [chance.choice(GAPS_MS) for _ in steps]
+        for number, step in enumerate(steps):
             if step.kind == "after":
                 seconds = step.delay_ms / 1000
                 told += [
@@ -162,10 +173,11 @@ class _Lives:
                 body = {"workflow_id": workflow_id, "event": step.what, "payload": step.payload}
                 body |= {"id": f"{workflow_id}-{number}", "machine": machine}
                 value = orjson.dumps(body).decode()
-                late_ms = chance.choice(GAPS_MS) + 1 if chance.random() < SWAPPED else 0
-                told.append(published(at_ms + late_ms, self._inbox, value, key=workflow_id))
-                if chance.random() < TWICE:
-                    again_ms = at_ms + chance.choice(GAPS_MS)
+                late_ms, again_ms = chance.choice(GAPS_MS) + 1, at_ms + chance.choice(GAPS_MS)
+                swapped = disturbed and chance.random() < SWAPPED
+                first_ms = at_ms + late_ms if swapped else at_ms
+                told.append(published(first_ms, self._inbox, value, key=workflow_id))
+                if disturbed and chance.random() < TWICE:
                     told.append(published(again_ms, self._inbox, value, key=workflow_id))
-            at_ms += chance.choice(GAPS_MS)
+            at_ms += gaps_ms[number]
         return told

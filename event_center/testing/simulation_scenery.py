@@ -31,6 +31,8 @@ class Scenery:
     """What happens under a seed."""
     readers: Mapping[str, ReadEvent] = field(default_factory=dict)
     """How the audit reads topics whose records are not plain JSON or CloudEvents."""
+    undisturbed: Callable[[int], Schedule] = lambda _: ()
+    """The same lives without anything that goes wrong: in their order, and nothing twice."""
     gently: bool = False
     """Each call of a callback fails at most once, and never for good; what it does is looked at."""
     begin: Callable[[], None] = lambda: None
