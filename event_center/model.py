@@ -332,7 +332,7 @@ class Snapshot:
         # Takeovers that found the callbacks of the event at the head without an end.
         self.deciding_starts = 0
         self.parked: str | None = None
-        """Why it is parked: failed, crashed, loop, no_place."""
+        """Why it is parked: failed, crashed, loop, no_place, cut_failed."""
         self.failure: Failure | None = None
         self.loop = 0
         """Transitions since the last record from outside, those of timers left out (1,000 park it)."""

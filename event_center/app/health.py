@@ -71,7 +71,9 @@ def health_of(
         max_lag: how many records may be unread; None: any number.
     """
     if holder is None:
-        reasons = [] if members else ["no daemon is in the group: start one"]
+        reasons = (
+            [] if members else ["no daemon is in the group: start one with `event-center run`"]
+        )
     else:
         reasons = list(_of_daemon(holder, max_silence_s))
     if max_lag is not None and counted["lag"] > max_lag:

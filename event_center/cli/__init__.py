@@ -19,6 +19,7 @@ from event_center.cli import (
     casework,
     checking,
     comparing,
+    doctor,
     drawing,
     exchanging,
     explaining,
@@ -31,6 +32,8 @@ from event_center.cli import (
     repairing,
     replaying,
     running,
+    simulating,
+    starting,
     stubbing,
     topics,
     watching,
@@ -70,10 +73,13 @@ def _about(
 
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 DESIGN = "Design"
+app.command("init", rich_help_panel=RUN)(starting.init)
+app.command("doctor", rich_help_panel=RUN)(doctor.doctor)
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
 app.command("cases", rich_help_panel=DESIGN)(casework.cases)
+app.command("simulate", rich_help_panel=DESIGN)(simulating.simulate_)
 app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)

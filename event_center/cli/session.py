@@ -16,6 +16,7 @@ from typing import NamedTuple
 import typer
 
 from event_center.app.settings import Settings, load_settings
+from event_center.app.sources import DEFAULT_FILES
 from event_center.app.wiring import app_of, open_log
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
@@ -67,10 +68,18 @@ def require_log(settings: Settings) -> None:
     """
     path = settings.under_root(settings.log.path)
     if settings.log.kind == "sqlite" and not path.is_file():
-        raise LogUnavailable(
-            f"there is no log at {path}; the first `publish` or `run` makes it, or name another one "
-            "with --log or --config"
+        raise LogUnavailable(f"there is no log at {path}; {_where_then(settings)}")
+
+
+def _where_then(settings: Settings) -> str:
+    """What to do about a log that is not there: most often somebody stands in another folder."""
+    if settings.file is None:
+        places = " and ".join(str(file) for file in DEFAULT_FILES)
+        return (
+            f"nor is there a settings file ({places}): go to the project's folder, or name one with "
+            "--config"
         )
+    return "the first `publish` or `run` makes it, or name another one with --log or --config"
 
 
 @asynccontextmanager

@@ -15,21 +15,20 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from event_center.app.settings import Settings
-from event_center.app.wiring import partitions_wanted, reach_log, sizes_of, uses
+from event_center.app.topic_flaws import FOREIGN, flaws_of
+from event_center.app.wiring import partitions_wanted, reach_log, uses
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.options import AsJson, Config, DryRun, LogPath
 from event_center.cli.output import Output
 from event_center.cli.session import WAIT_S, Where, require_log
-from event_center.errors import ConfigurationError
-from event_center.log.detail import Flaw, TopicDetail, Use
-from event_center.log.port import Log, TopicInfo
+from event_center.log.detail import TopicDetail, Use
+from event_center.log.port import Log
 
 topics = typer.Typer(no_args_is_help=True, help="Make, check and describe the topics of this app.")
 Events = Annotated[
     bool, typer.Option("--events", help="Also the topics of events and those published to.")
 ]
-FOREIGN = frozenset({Use.EVENTS, Use.PUBLISHED})
 SHOWN = ("cleanup.policy", "retention.ms", "max.message.bytes", "min.insync.replicas")
 """The settings that a table has room for; --json has all."""
 
@@ -90,7 +89,7 @@ def check(
 
 async def _check(output: Output, asked: AskedTopics) -> Exit:
     details = {detail.name: detail for detail in await asked.log.describe()}
-    flaws = [flaw for name, use in asked.uses.items() for flaw in _flaws(asked, details, name, use)]
+    flaws = flaws_of(asked.settings, asked.log, details, asked.uses)
     grave = any(flaw.grave for flaw in flaws)
     if output.as_json:
         output.json({"ok": not grave, "flaws": [flaw._asdict() for flaw in flaws]})
@@ -102,24 +101,6 @@ async def _check(output: Output, asked: AskedTopics) -> Exit:
         if not flaws:
             output.say(f"ok: {len(asked.uses)} topics")
     return Exit.NOTHING if grave else Exit.OK
-
-
-def _flaws(asked: AskedTopics, details: dict[str, TopicDetail], name: str, use: Use) -> list[Flaw]:
-    detail = details.get(name)
-    if detail is None:
-        events = " --events" if use in FOREIGN else ""
-        risk = f"nothing can be written or read; `event-center topics create{events}` makes it"
-        return [Flaw(name, "topic", "missing", "there", risk, grave=True)]
-    found = asked.log.flaws(detail, use)
-    count, wanted = len(detail.partitions), asked.settings.log.partitions
-    if use is Use.SNAPSHOTS and count != wanted:
-        risk = "workflows live where the number of partitions puts them, and would not be found"
-        found.append(Flaw(name, "partitions", str(count), str(wanted), risk, grave=True))
-    try:
-        sizes_of(asked.settings).check({name: TopicInfo(name, count, "")})
-    except ConfigurationError as error:
-        found.append(Flaw(name, "partitions", str(count), str(wanted), str(error), grave=True))
-    return found
 
 
 @topics.command()

@@ -65,6 +65,7 @@ def _of_parked(told: Told) -> Iterator[tuple[str, str]]:
         "crashed": "once its callback is mended",
         "loop": "once the machine is mended: it went in a circle",
         "no_place": "once a version of its machine is loaded that has its state",
+        "cut_failed": "once the event that waits first does something else, or the log takes it",
     }
     yield f"retry {name}", again.get(told["parked"], "once the cause is mended")
     if told["parked"] in {"failed", "crashed"}:

@@ -43,7 +43,7 @@ class Watch:
         self._dwells = Dwells()
         self._before: deque[tuple[float, dict[str, int]]] = deque(maxlen=LOOKS)
         self._errors: dict[_Error, Row] = {}
-        """Newest last."""
+        """Those that were heard of last stand last."""
         self._newest: str | None = None
 
     async def look(self, now_s: float) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Watch:
             "counted": counted,
             "per_second": self._rates(now_s, counted),
             "states": _states(entries.values(), self._dwells.by_state()),
-            "errors": list(reversed(self._errors.values())),
+            "errors": sorted(self._errors.values(), key=lambda one: one["at"], reverse=True),
             "newest": self._newest,
             "passed_over": self._tail.passed_over,
         }

@@ -199,6 +199,7 @@ def _parked(told: Told) -> str:
         "crashed": f"the process ended while {what} ran, at ten takeovers in a row",
         "loop": "it made more than 1,000 transitions without an event from outside",
         "no_place": "no loaded version of its machine has its state and its callbacks",
+        "cut_failed": "the log did not answer to three cuts with it alone, and took others",
     }.get(told["parked"], "it is parked")
 
 

@@ -55,6 +55,10 @@ class Deciding:
 
     def begin(self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition) -> None:
         """Await them; the decider hears of the end. At once, if the transition only emits."""
+        closed = self._outbox.closed((one.topic or "" for one in decision.emits), "emit")
+        if closed is not None:
+            self._failing.postponed(snapshot, event, item, closed.failure, due_ms=closed.due_ms)
+            return
         try:
             records = self._outbox.declared(snapshot, event, decision.emits)
         except PluginError as error:
@@ -115,6 +119,14 @@ class Deciding:
 
     def _heard(self, hearing: Hearing, run: Run, value: Any, error: BaseException | None) -> None:
         snapshot = hearing.snapshot
+        closed = None if error is not None else self._outbox.published(run)
+        if closed is not None:
+            self._workflows.mailbox(snapshot.workflow_id).deciding = None
+            event, item = hearing.event, hearing.item
+            self._failing.postponed(snapshot, event, item, closed.failure, due_ms=closed.due_ms)
+            self._decider.go_on(snapshot)
+            self._ledger.wake()
+            return
         returned = None if error is not None else self._outbox.returned(run, value)
         if isinstance(returned, PluginError):
             returned, error = None, returned

@@ -20,7 +20,7 @@ from event_center.engine.failing import error_event, say_failed, say_parked, say
 from event_center.engine.freedom import Freedom
 from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
-from event_center.engine.outbox import Outbox
+from event_center.engine.outbox import Outbox, Postponed
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, Run, unsure
 from event_center.engine.timers import Timers
@@ -187,9 +187,14 @@ class Effects:
     def _decided(self, run: EffectRun, value: Any, error: BaseException | None) -> None:
         """Decide the result of a run."""
         ledger, snapshot = self._ledger, run.snapshot
+        context = run.context
+        if context.published is not None and error is None:
+            closed = self._outbox.published(run)
+            if closed is not None:
+                self._postponed(run, closed)
+                return
         ledger.ran(snapshot)
         returned: Event | None = None
-        context = run.context
         if error is None and (
             value is not None or context.emitted is not None or context.published is not None
         ):
@@ -278,6 +283,20 @@ class Effects:
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         self._ledger.status(snapshot, Status.RETRYING, mailbox)
         self._decider.timers_ahead(snapshot)
+
+    def _postponed(self, run: EffectRun, closed: Postponed) -> None:
+        """What it has published can not leave now: it is owed as before, and due when that may be over."""
+        snapshot, owed = run.snapshot, run.owed
+        failure = closed.failure._replace(attempt=owed.attempt)
+        say_failed(snapshot, failure, closed.due_ms - failure.at_ms, run.callback.file_line)
+        later = owed._replace(due_ms=closed.due_ms, starts=unsure(run))
+        snapshot.owed = (later, *snapshot.owed[1:])
+        snapshot.failure = failure
+        self._ledger.owes(snapshot)
+        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
+        self._ledger.status(snapshot, Status.RETRYING, mailbox)
+        self._decider.timers_ahead(snapshot)
+        self._ledger.wake()
 
     def _end_badly(self, run: EffectRun, failure: Failure) -> None:
         snapshot = run.snapshot

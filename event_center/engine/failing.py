@@ -97,6 +97,14 @@ class Failing:
             snapshot.deciding_starts = 0
             self.park(snapshot, event, item, failure, why="failed", where=line)
 
+    def postponed(
+        self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure, *, due_ms: int
+    ) -> None:
+        """What its transition sends can not leave now: it is decided anew when that may be over."""
+        failure = failure._replace(attempt=max(1, attempts(snapshot, event, item)))
+        say_failed(snapshot, failure, due_ms - failure.at_ms, "")
+        self._later(snapshot, event, item, failure, due_ms=due_ms)
+
     def park(
         self,
         snapshot: Snapshot,

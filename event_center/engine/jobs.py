@@ -203,6 +203,14 @@ class Jobs:
         if isinstance(error, Interrupted):
             return
         run.snapshot = snapshot
+        closed = None if error is not None else self._outbox.published(run)
+        if closed is not None:
+            failure = closed.failure._replace(attempt=run.owed.attempt)
+            say_failed(snapshot, failure, closed.due_ms - failure.at_ms, run.callback.file_line)
+            self._again_at(run, failure, closed.due_ms)
+            self._ledger.changed(snapshot)
+            self._ledger.owes(snapshot)
+            return
         if error is None:
             value = self._outbox.result(run, value)
             if isinstance(value, PluginError):

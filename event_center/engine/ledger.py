@@ -14,10 +14,10 @@ Numbered steps of a cut (3 to 5 are the log's):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from event_center.engine.workflow import Mailbox, Waiting, Workflows
+from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -38,8 +38,6 @@ from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 from event_center.wire.snapshot import STOPPED
 
-LARGE = 10_000
-"""Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
 
@@ -78,7 +76,7 @@ class Ledger:
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
         self.cut_bytes = 0
-        """What was added to the next cut that may be large; see `heavy`."""
+        """What was added since the last committed cut that may be large; see `heavy`."""
         self._workflows = workflows
         self._writer = writer
         self._letters = letters
@@ -88,7 +86,7 @@ class Ledger:
         self._unwritten: list[tuple[Snapshot, Waiting]] = []
         self._removed: list[bytes] = []
         self._touched = False
-        self._building = 0
+        self._building = self._building_bytes = 0
 
     def tick(self) -> int:
         """Look at the clock: once per batch, run or command, not once per record of history."""
@@ -127,6 +125,10 @@ class Ledger:
         entry.renewed[topic] = entry.renewed.get(topic, 0) + 1
         self._touched = True
 
+    def asked(self) -> None:
+        """A cut is wanted, if only of the shard entry."""
+        self._touched = True
+
     def restored(self, items: Iterable[Waiting]) -> None:
         """A takeover has found these waiting: the shard entry counts them already."""
         self.waiting_bytes += sum(item.weight for item in items)
@@ -151,11 +153,10 @@ class Ledger:
         """So many more jobs are owed, or fewer."""
         self.entry.jobs += more
 
-    def send(self, records: Iterable[Outgoing]) -> None:
+    def send(self, records: Sequence[Outgoing]) -> None:
         """These records leave with the next cut."""
-        sent = list(records)
-        self._records += sent
-        self.cut_bytes += sum(len(record.value or b"") for record in sent)
+        self._records += records
+        self.cut_bytes += sum(len(record.value or b"") for record in records)
 
     def outcome(
         self,
@@ -229,8 +230,7 @@ class Ledger:
     def letter(self, record: Record | None, origin: str, why: dict[str, str]) -> None:
         """A dead letter of this record."""
         if record is None:
-            msg = f"only a record can become a letter, {origin} is none"
-            raise InvariantError(msg)
+            raise InvariantError(f"only a record can become a letter, {origin} is none")
         topic, partition = self._letters
         self.cut_bytes += record.size
         self._records.append(letter.write(topic, partition, record, origin, why=why))
@@ -305,7 +305,7 @@ class Ledger:
 
     @property
     def heavy(self) -> int:
-        """What the next cut holds at most, beside history and what is below `LARGE`."""
+        """What is not durable yet has so many bytes at most, beside history and small snapshots."""
         return self.cut_bytes + self._workflows.woken_bytes
 
     @property
@@ -332,7 +332,8 @@ class Ledger:
         self.entry.cut += 1
         entries[SHARD_KEY] = self.entry.encode()
         self._building = self.taken
-        self.cut_bytes = self._workflows.woken_bytes = 0
+        self._building_bytes = self.cut_bytes = self.heavy
+        self._workflows.woken_bytes = 0
         self._dirty = {}
         self._records = []
         self._unwritten = []
@@ -344,7 +345,8 @@ class Ledger:
     def committed(self) -> list[Snapshot]:
         """The last cut is durable: returns the workflows whose runs may start now."""
         self.taken -= self._building
-        self._building = 0
+        self.cut_bytes -= self._building_bytes
+        self._building = self._building_bytes = 0
         durable, self._in_flight = self._in_flight, {}
         return list(durable.values())
 
@@ -381,7 +383,7 @@ class Ledger:
                 snapshot.counted = where
             entries[snapshot_key(workflow_id)] = value
             if not snapshot.owed and workflow_id not in mailboxes:
-                (warm if len(value) < LARGE else large)[workflow_id] = value
+                (warm if len(value) < LARGE_BYTES else large)[workflow_id] = value
         if large:
             workflows.cool_at_once(large)
         if len(warm) > self._warm:

@@ -171,8 +171,7 @@ class Member:
         if self._runners is None or self._job_runners is None:
             return []
         owners = list(self.owners.values())
-        limits = self._plan.limits
-        found = of_process(limits, self._waiting(), self._runners, self._job_runners)
+        found = of_process(self._plan, self._waiting(), self._runners, self._job_runners)
         return found + [one for owner in owners for one in owner.reached()]
 
     # -- the group -----------------------------------------------------------------------------

@@ -23,6 +23,7 @@ import structlog
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.cutting import Cutting
+from event_center.engine.isolation import Isolation
 from event_center.engine.kept import KeptShards
 from event_center.engine.limits import Reached, of_shard, untaken
 from event_center.engine.parts import Parts
@@ -93,7 +94,16 @@ class Owner:
         """Between takeovers; a settled cut makes it short again."""
         self._stop = Stop()
         self._keep = False
-        self._cutting = Cutting(log, self._stop, self._settled, on_cut)
+        self._isolation = Isolation(shard)
+        self._cutting = Cutting(
+            log,
+            self._stop,
+            plan=plan,
+            isolation=self._isolation,
+            on_settled=self._settled,
+            on_bare=self._resume,
+            on_cut=on_cut,
+        )
         self._timekeeper = Timekeeper(shard, group, plan, self._stop)
 
     # -- life ----------------------------------------------------------------------------------
@@ -210,10 +220,19 @@ class Owner:
         self._parts, self._trouble = parts, ""
         self._move(Tenure.SERVING)
         log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.by_id))
-        parts.resume(crashed=not self._served)
-        self._served = True
+        self._isolation.begun()
+        if self._isolation.most is None:
+            self._resume(parts)
+        else:
+            self._isolation.park(parts)
         self._stop.wake()
         self._on_room()
+
+    def _resume(self, parts: Parts) -> None:
+        """What was owed and what waits goes on."""
+        parts.resume(crashed=not self._served)
+        self._served = True
+        self._take_piece(parts)
 
     async def _restore(self, lease: Lease, parts: Parts) -> None:
         batches = lease.restore(self._kept.take(self.shard))
@@ -239,7 +258,8 @@ class Owner:
         """Whether only commands should be handed in until a cut or a callback has made room."""
         parts, limits = self._parts, self._plan.limits
         return parts is not None and (
-            parts.ledger.taken >= limits.cut_records
+            self._isolation.full
+            or parts.ledger.taken >= limits.cut_records
             or parts.ledger.heavy >= limits.cut_bytes
             or parts.ledger.waiting_bytes >= limits.waiting_bytes
         )
@@ -258,7 +278,9 @@ class Owner:
         """The limits of this shard that are reached now."""
         if self._parts is None:
             return [untaken(self.shard, self._trouble)] if self._trouble else []
-        return of_shard(self._plan.limits, self._parts, self._cutting.refused)
+        return of_shard(
+            self._plan.limits, self._parts, self._cutting.refused or self._isolation.why
+        )
 
     def totals(self) -> dict[str, int]:
         """Records by outcome, and `read` and `waiting`, as of now."""
@@ -269,8 +291,20 @@ class Owner:
         parts = self._parts
         if parts is None or batch.token != self.token or self.tenure is not Tenure.SERVING:
             return
-        parts.take(batch)
+        if self._isolation.most is None:
+            parts.take(batch)
+        else:
+            self._isolation.hold(batch)
+            if parts.ledger.clean and not self._cutting.under_way:
+                self._take_piece(parts)
         self._stop.wake()
+
+    def _take_piece(self, parts: Parts) -> None:
+        """Of a shard that is served in pieces: the next one."""
+        piece = self._isolation.piece()
+        if piece is not None:
+            parts.take(piece)
+            self._stop.wake()
 
     async def quiet(self, *, jobs: bool = True) -> bool:
         """
@@ -330,4 +364,6 @@ class Owner:
         self._takeovers.reset()
         if not parts.workflows.gone:
             parts.turn_again()
+            if self._served:  # else what goes on comes first
+                self._take_piece(parts)
             self._on_room()

@@ -19,11 +19,11 @@ from event_center.engine.ledger import Ledger
 from event_center.machine.decision import Refused, Transition
 from event_center.model import Event, Headers, Json, Reason, Record, Snapshot, Unhandled
 
-SMALL = 10_000
+SMALL_BYTES = 10_000
 """Bytes of a record whose event is not weighed as a cause: a workflow has as many as active states."""
 WRITTEN_ANEW = 6
-"""Bytes that JSON may take for one byte of a record: a control character, or `1e9` as a float."""
-BESIDE = 1_000
+"""How many times longer JSON may be than its record: `1e15` becomes a float of 18 digits."""
+BESIDE_BYTES = 1_000
 """Bytes of an event beside its payload, headers and name: numbers, brackets, the names of places."""
 
 
@@ -39,7 +39,7 @@ class SizeLimit:
     ) -> Refused | None:
         """What is said of a step that would make its workflow too large; None: it may happen."""
         added = 0
-        if record is None or len(record.value or b"") > SMALL or record.headers:
+        if record is None or len(record.value or b"") > SMALL_BYTES or record.headers:
             added = _most_of(event, record) if decision.owed or decision.jobs else 0
         elif decision.data is None:
             return None
@@ -65,13 +65,13 @@ class SizeLimit:
 def _most_of(event: Event, record: Record | None) -> int:
     """No fewer bytes than the event takes as the cause of a run."""
     if record is not None and not record.headers:
-        return BESIDE + WRITTEN_ANEW * len(record.value or b"")
+        return BESIDE_BYTES + WRITTEN_ANEW * len(record.value or b"")
     return _size_of(event)
 
 
 def _size_of(event: Event) -> int:
     """The bytes of an event as the cause of a run, and not many more."""
-    size = BESIDE + WRITTEN_ANEW * len(event.name)
+    size = BESIDE_BYTES + WRITTEN_ANEW * len(event.name)
     if event.payload is not None:
         size += _json(event.payload)
     return size + _headers(event.headers) if event.headers else size

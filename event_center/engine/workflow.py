@@ -18,6 +18,8 @@ from event_center.wire import snapshot as wire
 
 Workflow = bytes | Snapshot
 
+LARGE_BYTES = 10_000
+"""Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
 ENTRY_BYTES = 500
 """What a waiting record takes in memory beside its bytes: some objects, and the key of its entry."""
 

@@ -23,6 +23,7 @@ from event_center.testing import audit_formats as formats
 from event_center.testing.audit_events import Events
 from event_center.testing.audit_evidence import Complaint, Evidence, KeptCut, Promise, Violation
 from event_center.testing.audit_formats import ShardState, Shot, Told, WaitingEntry
+from event_center.testing.audit_ids import Ids
 from event_center.testing.audit_life import Life
 from event_center.testing.audit_order import Order
 from event_center.testing.audit_whole import Written, read_written, unwhole
@@ -50,6 +51,7 @@ class ShardAudit:
         self._events = events
         self._machines = machines
         self._orders: dict[tuple[str, str, int], Order] = {}
+        self._ids: dict[str, Ids] = {}
         self._broken_for: set[str] = set()
         self._epoch = 0
         self._jobs = 0
@@ -121,11 +123,10 @@ class ShardAudit:
             return
         life.cut_at_ms = cut.at_ms
         self._pass_over(life, told)
-        if position is None:
-            event = self._events.replayed(told.origin)
-        else:
-            event = self._events.event(position)
+        event = self._events.of(position, told.origin)
         self._hear(workflow_id, cut, life.take(told, event, aside=aside))
+        ids = self._ids.setdefault(workflow_id, Ids())
+        self._hear(workflow_id, cut, ids.take(told, event))
         number = written.numbers.get(str(position)) if told.kind == "dead_lettered" else None
         if number is not None and position is not None:
             self._hear(workflow_id, cut, life.letter(number, position))
@@ -160,6 +161,7 @@ class ShardAudit:
         """There is no such workflow any more: with nothing left to do, if nobody asked for it."""
         workflow_id = told.workflow_id
         life = self.lives.pop(workflow_id, None)
+        self._ids.pop(workflow_id, None)
         self._removed.add(workflow_id)
         if life is None:
             if workflow_id not in self.shots:

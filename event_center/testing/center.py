@@ -21,17 +21,14 @@ from math import ceil, inf
 from types import TracebackType
 from typing import Any, Self
 
-import anyio
 import orjson
 
-from event_center.app.center import first_of, plugins_open
 from event_center.app.publishing import check_topic, known_topics
 from event_center.app.settings import Settings
 from event_center.app.wiring import app_of, max_event_bytes, partitions_wanted
+from event_center.client.commands import make_command, send
 from event_center.client.publisher import EventPublisher
-from event_center.engine.member import Member
-from event_center.engine.plan import Plan
-from event_center.errors import UnknownTopic, Unsettled
+from event_center.errors import ConfigurationError, UnknownTopic, Unsettled
 from event_center.log.memory import MemoryBroker, MemoryLog
 from event_center.log.partitioner import PARTITIONERS
 from event_center.machine.duration import duration_ms
@@ -40,9 +37,11 @@ from event_center.machine.trial import START_MS
 from event_center.model import Json, Outgoing, Shard, Status
 from event_center.plugins.callbacks import Callbacks
 from event_center.testing.fakes import Call, Fake, note_calls
+from event_center.testing.lifetime import Lifetime
 from event_center.testing.looking import Looking
 from event_center.testing.project import Config, MachineLike, Project, plan_for
 from event_center.testing.virtual_time import VirtualTime
+from event_center.wire.command import Verb
 
 SETTLE_S = 7 * 86_400.0
 """How long, in virtual time, a center may take to come to rest: retries are meant to end by then."""
@@ -53,58 +52,13 @@ opened: deque[TestCenter] = deque(maxlen=LAST_OPENED)
 """The last centers of this process; the plugin of pytest looks here when a test has failed."""
 
 
-class _Process:
-    """One life of the engine, from a start to a stop or a crash."""
-
-    def __init__(self, log: MemoryLog, plan: Plan) -> None:
-        self.log = log
-        self.member = Member(log, plan)
-        self._plan = plan
-        self._stopping = asyncio.Event()
-        self._serving = asyncio.Event()
-        """It serves, or it has ended before it did."""
-        self.task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Start, and return when the member is in its group; raises what kept it from that."""
-        # A fixture is entered and left by different asyncio tasks, which no task group survives.
-        self.task = asyncio.get_running_loop().create_task(self._live(), name="test center")
-        self.task.add_done_callback(lambda _: self._serving.set())
-        await self._serving.wait()
-        self.check()
-
-    async def _live(self) -> None:
-        async with plugins_open(self._plan), anyio.create_task_group() as tasks:
-            await tasks.start(self.member.run, name="member")
-            self._serving.set()
-            await self._stopping.wait()
-            await self.member.stop()
-            tasks.cancel_scope.cancel()
-
-    def check(self) -> None:
-        """Raise what ended the engine, if an error did."""
-        task = self.task
-        if task is not None and task.done() and not task.cancelled():
-            error = task.exception()
-            if error is not None:
-                raise first_of(error)
-
-    async def stop(self) -> None:
-        """Stop as a daemon does that is asked to."""
-        self._stopping.set()
-        await self.ended()
-        self.check()
-
-    def crash(self) -> None:
-        """Die as after kill -9: nothing is released, nothing is cut."""
-        self.log.crash()
-        if self.task is not None:
-            self.task.cancel()
-
-    async def ended(self) -> None:
-        """Return when nothing of it is left."""
-        if self.task is not None:
-            await asyncio.wait({self.task})
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "a TestCenter runs on asyncio: run this test on anyio's backend asyncio, not on trio"
+        ) from None
 
 
 class TestCenter(Looking):
@@ -140,9 +94,9 @@ class TestCenter(Looking):
             fakes=fakes or {},
         )
         self._noted: list[Call] = []
-        self._lives: list[_Process] = []
+        self._lives: list[Lifetime] = []
         """One, or none: after a crash."""
-        self._dying: list[_Process] = []
+        self._dying: list[Lifetime] = []
         """Crashed, and perhaps not gone yet."""
         self._time: VirtualTime | None = None
         self._began = 0.0
@@ -160,9 +114,9 @@ class TestCenter(Looking):
         for bound in [*self._plan.bound.values(), *self._plan.older.values()]:
             note_calls(bound, self._noted, self._clock)
         self._open(self._settings)
-        self._time = VirtualTime(asyncio.get_running_loop())
-        self._began = self._time.time()
+        self._time = VirtualTime(_running_loop())
         self._time.begin()
+        self._began = self._time.time()
         opened.append(self)
         try:
             await self.start()
@@ -176,8 +130,8 @@ class TestCenter(Looking):
         self._broker = MemoryBroker(partitioner=partitioner)
         self._broker.create(partitions_wanted(settings))
         self._app = app_of(settings)
-        client = MemoryLog(self._broker, clock=self._clock)
-        self._publisher = EventPublisher(client, self._clock, max_event_bytes(settings))
+        self._client = MemoryLog(self._broker, clock=self._clock)
+        self._publisher = EventPublisher(self._client, self._clock, max_event_bytes(settings))
 
     async def __aexit__(
         self,
@@ -206,7 +160,7 @@ class TestCenter(Looking):
             raise Unsettled("the center runs; `crash` ends it before it can start again")
         await self._gone()
         log = MemoryLog(self._broker, clock=self._clock, fetch_wait_s=inf)
-        life = _Process(log, self._plan)
+        life = Lifetime(log, self._plan)
         self._lives.append(life)
         try:
             await life.start()
@@ -279,7 +233,7 @@ class TestCenter(Looking):
             raise ValueError(f"time does not go back: {duration!r}; advance by 0 or more")
         time = self._times
         # The engine's clock has whole milliseconds: up to the end of the one that is meant.
-        await time.until(ceil((time.time() + seconds) * 1000) / 1000)
+        await time.until(ceil(round((time.time() + seconds) * 1000, 3)) / 1000)
         self._check()
 
     def _check(self) -> None:
@@ -366,6 +320,30 @@ class TestCenter(Looking):
         record = Outgoing(self._topic(topic), None if key is None else key.encode(), value, named)
         await self._publisher.append([record])
         await self._settle(settle)
+
+    async def command(
+        self, verb: str, workflow_id: str, *, reason: str = "", **args: Json
+    ) -> dict[str, Any] | None:
+        """
+        Ask something of a workflow as an operator does, and settle.
+
+        Args:
+            verb: pause, resume, retry, skip, cancel, set-state, discard, replay, forget.
+            workflow_id: of whom.
+            reason: for the history.
+            args: of the verb, as `state` of set-state.
+
+        Returns:
+            What became of it, as the history has it; None: no center runs that could have answered.
+
+        Raises:
+            ValueError: there is no such verb.
+        """
+        command = make_command(Verb(verb), workflow_id, reason=reason, args=args)
+        await send(self._client, self._app, command)
+        await self.settle()
+        told = self.history(workflow_id)
+        return next((one for one in told if one.get("command_id") == command.id), None)
 
     async def _settle(self, wanted: bool) -> None:
         if wanted:

@@ -10,7 +10,7 @@ what happened in each `TestCenter` that it opened.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.fixture
 def project_center(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., TestCenter]:
+) -> type[TestCenter]:
     """
     Make a center of the project's own settings, wherever pytest was started: `TestCenter` to be entered.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from math import inf
+from math import ceil, inf, ulp
 from typing import Any
 
 from event_center.errors import ConfigurationError, Standstill
@@ -54,6 +54,7 @@ class VirtualTime:
         self._poll = selector.select
         self._real = loop.time
         self._now = loop.time()
+        self._resolution: float = vars(loop)["_clock_resolution"]
         self._ahead = 0.0
         self._sockets = 0
         self._before: frozenset[int | None] = frozenset()
@@ -61,7 +62,8 @@ class VirtualTime:
 
     def begin(self) -> None:
         """From now on time is virtual."""
-        self._now = self._loop.time()
+        # Whole, as the milliseconds of the engine are.
+        self._go_to(float(ceil(self._loop.time())))
         self._sockets = len(self._selector.get_map())
         self._before = frozenset(thread.ident for thread in threading.enumerate())
         self._loop.time = self.time
@@ -72,6 +74,7 @@ class VirtualTime:
         self._ahead = self._now - self._real()
         self._selector.select = self._poll
         self._loop.time = self._real_again
+        self._loop._clock_resolution = self._resolution  # noqa: SLF001 - asyncio's own
 
     def _real_again(self) -> float:
         return self._real() + self._ahead
@@ -82,7 +85,12 @@ class VirtualTime:
 
     def skip(self, seconds: float) -> None:
         """Time goes on, and nothing else does."""
-        self._now += seconds
+        self._go_to(self._now + seconds)
+
+    def _go_to(self, now: float) -> None:
+        """It is now; asyncio runs what is due within its resolution, which is to be no moment earlier."""
+        self._now = now
+        self._loop._clock_resolution = ulp(now)  # noqa: SLF001 - asyncio's own
 
     async def until(self, moment: float) -> None:
         """Let time pass up to this moment; when this returns, all that happens by then has happened."""
@@ -113,7 +121,7 @@ class VirtualTime:
                 "every asyncio task waits, and no timer would wake one: this would hang for ever;"
                 " look at what is awaited"
             )
-        self._now = max(self._now, moment)
+        self._go_to(max(self._now, moment))
         if timer > moment:
             self._awaited.pop(0)[1].set_result(None)
         return []
@@ -134,7 +142,7 @@ class VirtualTime:
         """While a plain function runs, time passes as it does outside."""
         began = time.monotonic()
         ready = self._poll(timeout)
-        self._now += time.monotonic() - began
+        self._go_to(self._now + time.monotonic() - began)
         return ready
 
 

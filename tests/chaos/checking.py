@@ -42,7 +42,7 @@ def _events(
         (one.partition, one.offset): orjson.loads(one.value or b"")["id"]
         for one in evidence.topics["trips"]
     }
-    applied = Counter(marks[one["partition"], one["offset"]] for one in gone)
+    applied = Counter(marks.get((one["partition"], one["offset"]), "nothing") for one in gone)
     yield from (f"{mark} was published, and is not there" for mark in wanted.keys() - applied)
     yield from (f"{mark} was applied {n} times" for mark, n in applied.items() if n > 1)
 

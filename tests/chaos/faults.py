@@ -156,7 +156,7 @@ async def topic_deleted(site: Site, chance: Random) -> None:
     name = f"{site.project.prefix}postcards"
     async with KafkaHarness(site.project.bootstrap).admin() as admin:
         await admin.delete_topics([name])
-        await asyncio.sleep(chance.uniform(3.0, 8.0))
+        await asyncio.sleep(chance.uniform(PATIENCE_S, PATIENCE_S + 3))
         await admin.create_topics([NewTopic(name, SHARDS, 1)])
 
 

@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from scripts.broker import NoBroker
 from tests.chaos.checking import broken
 from tests.chaos.faults import ONE_NODE, THREE_NODES, Kind
 from tests.chaos.site import NotHealed, Site, opened
@@ -201,4 +202,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except NoBroker as error:
+        sys.exit(f"chaos: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

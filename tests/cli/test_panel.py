@@ -8,12 +8,14 @@ import pty
 import re
 import signal
 import subprocess
+import time
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from event_center.cli.panel import Alarm, lasting, panel
+from event_center.log.sqlite import DaemonLock
 from event_center.wire.history import rfc3339
 from tests.cli.center import Project
 from tests.docs.project import ROOT
@@ -157,6 +159,32 @@ def test_once(decided: Project) -> None:
         "done": 1,
         "new": 0,
     }
+
+
+def test_what_the_daemon_says_of_itself_stands_first(decided: Project) -> None:
+    """Limits that are reached, what kept the event loop, a log that takes no cut: alarms, once each."""
+    told = {
+        "monotonic_s": time.monotonic(),
+        "shards": 2,
+        "serving": 2,
+        "limits": [
+            {"limit": "callbacks", "shard": None, "meaning": "7 wait"},
+            {"limit": "log", "shard": 1, "meaning": "no room on the disk"},
+        ],
+        "blocked": [
+            {"plugin": "old", "blocked_s": 0.3, "where": "old.py:1", "at": "t"},
+            {"plugin": "slow", "blocked_s": 0.4, "where": "slow.py:7", "at": "t"},
+        ],
+    }
+    with DaemonLock(decided.root / "event-center.db") as lock:
+        lock.say(told)
+        answer = decided.done("top", "--json", "--interval", "100ms").json
+    assert answer["alarms"] == [
+        "shard 1: no room on the disk",
+        "at its limit callbacks: 7 wait",
+        "event loop kept for 0.4 s by slow, slow.py:7 (t)",
+    ]
+    assert "serves 2 of 2 shards" in answer["who"]
 
 
 @pytest.mark.parametrize(

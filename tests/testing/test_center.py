@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from event_center import Blueprint, Context, Event, State, callbacks
+from event_center import Context, Event, Notice, callbacks
 from event_center.errors import (
     ConfigurationError,
     NoSuchWorkflow,
@@ -176,19 +176,6 @@ async def test_the_settings_are_those_of_the_daemon() -> None:
             pass
 
 
-class Lamp(Blueprint, version=1):
-    """A machine as a class, with its callback."""
-
-    dark = State(initial=True)
-    light = State()
-    on = dark.to(light)
-
-    @light.entry
-    async def glow(self) -> str:
-        """Say that it glows."""
-        return "on"
-
-
 async def test_plugins_of_the_test_itself() -> None:
     """Callbacks of the test's own take the place of those beside the machine, with their lifespan."""
     said: list[str] = []
@@ -273,6 +260,80 @@ async def test_retries_without_end_are_told() -> None:
     async with TestCenter(machine, fakes={"ping": RuntimeError("no")}) as center:
         with pytest.raises(Unsettled, match="wait for an attempt: 'p'"):
             await center.publish("p", "begin")
+
+
+POLLING = """
+machine: polling
+version: 1
+initial: idle
+states:
+  idle: {on: {begin: busy}}
+  busy:
+    invoke: {do: poll, timeout: 1d, on_done: {target: over, assign: {said: =payload}}}
+    after: {1d: over}
+  over: {type: final, result: success}
+data: {said: null}
+"""
+
+
+async def test_jobs_need_their_time() -> None:
+    """A job that ends at once is settled; one that takes 20 hours has ended when these have passed."""
+    async with TestCenter(parse(POLLING), fakes={"poll": "ready"}) as center:
+        await center.publish("j", "begin")
+        assert center.workflow("j").data == {"said": "ready"}
+
+    async def poll() -> str:
+        await anyio.sleep(20 * 3_600)
+        return "late"
+
+    async with TestCenter(parse(POLLING), fakes={"poll": poll}) as center:
+        await center.publish("j", "begin")
+        assert center.workflow("j").state == "busy"
+        began = time.process_time()
+        await center.advance("19h")
+        assert center.workflow("j").state == "busy"
+        await center.advance("1h")
+        assert center.workflow("j").data == {"said": "late"}
+        assert time.process_time() - began < 5.0  # looked at every 50 ms, it were a minute
+
+
+async def test_operators_and_listeners() -> None:
+    """Commands are decided and answered; listeners of plugins hear of what happened."""
+    heard: list[str] = []
+    order = callbacks("order")
+
+    @order.on_final
+    async def on_final(notice: Notice) -> None:
+        heard.append(notice.workflow_id)
+
+    @order.entry("running")
+    async def start_processing() -> None: ...
+
+    async with TestCenter(ORDER, plugins=[order]) as center:
+        await center.publish("o", "flow_begin")
+        told = await center.command("cancel", "o", reason="by mistake")
+        assert told is not None
+        assert told["outcome"] == "applied"
+        assert center.workflow("o").result == "cancelled"
+        with pytest.raises(ValueError, match="cancle"):
+            await center.command("cancle", "o")
+        center.crash()
+        assert await center.command("forget", "o") is None
+    assert heard == ["o"]
+
+
+def test_other_loops_are_refused() -> None:
+    """uvloop, which has its clock elsewhere, and trio get a sentence."""
+
+    async def entered() -> None:
+        async with TestCenter(ORDER):
+            pass
+
+    uvloop = pytest.importorskip("uvloop")
+    with pytest.raises(ConfigurationError, match="leave uvloop out"):
+        uvloop.run(entered())
+    with pytest.raises(ConfigurationError, match="runs on asyncio"):
+        entered().send(None)
 
 
 @pytest.mark.anyio

@@ -49,11 +49,14 @@ class MemoryLease:
         self._ended = ended
         self._unheard = False
         """A cut was written, but its caller was cancelled before it heard of it."""
+        self.mark: int | None = None
+        """How many cuts there were after this lease's last one, if they are kept."""
 
     async def restore(self, kept: Kept | None = None) -> AsyncIterator[list[Entry]]:
         """Batches of exactly the last committed entries."""
         self._check()
         entries = list(self._entries(kept).items())
+        self._remember()
         for start in range(0, len(entries), BATCH):
             await self._faults.at("restore")
             await asyncio.sleep(0)
@@ -62,10 +65,9 @@ class MemoryLease:
         await self._faults.at("restored")
         self._check()
 
-    @property
-    def mark(self) -> object | None:
-        """How many cuts were made, if they are kept."""
-        return len(self._broker.cuts) if self._broker.keeps_cuts else None
+    def _remember(self) -> None:
+        if self._broker.keeps_cuts:
+            self.mark = len(self._broker.cuts)
 
     def _entries(self, kept: Kept | None) -> Mapping[bytes, bytes]:
         """As a log does that reads only what was written since."""
@@ -95,10 +97,15 @@ class MemoryLease:
         self._check()
         reach(Step.LOG_BEGUN)
         ending = self._faults.next_commit()
+        target = next((one.topic for one in cut.records if one.topic in self._faults.refusing), "")
+        if target:
+            ending = self._faults.refusing[target]
+        elif self._faults.spoiled is not None and self._faults.spoiled(cut):
+            ending = Ending.LOST
         if ending is None:
             self._apply(cut)
         else:
-            self._fail(cut, ending)
+            self._fail(cut, ending, target)
         reach(Step.LOG_WRITTEN)
         self._unheard = True
         await asyncio.sleep(0)
@@ -116,15 +123,17 @@ class MemoryLease:
     def _apply(self, cut: Cut) -> None:
         try:
             self._broker.apply(self.shard, self.epoch, cut, self._clock())
+            self._remember()
         except Fenced:
             self._end(Right.FENCED)
             raise
 
-    def _fail(self, cut: Cut, ending: Ending) -> None:
+    def _fail(self, cut: Cut, ending: Ending, target: str) -> None:
         if ending is Ending.NOT_COMMITTED:
             raise NotCommitted(
                 f"nothing of the cut of shard {self.shard} was written, as the faults of this log "
-                "in memory asked: try it again"
+                "in memory asked: try it again",
+                target=target,
             )
         if ending is Ending.WRITTEN:
             self._apply(cut)
@@ -133,7 +142,7 @@ class MemoryLease:
             flight = InFlight(cut, self.epoch, self._clock(), written)
             self._broker.leave_in_flight(self.shard, flight)
         self._end(Right.UNKNOWN)
-        raise unanswered(self.shard)
+        raise unanswered(self.shard, target=target)
 
     def _check(self) -> None:
         check(self.shard, self.right, unheard=self._unheard)

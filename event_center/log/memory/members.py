@@ -56,7 +56,7 @@ class Members:
 
     def join(self, member: Member) -> None:
         """
-        Let a member in; shards come to it from the others.
+        Let a member in; shards come to it from the others. One that is in stays as it is.
 
         Raises:
             LogInUse: the group has another number of shards.
@@ -67,8 +67,9 @@ class Members:
                     f"the group of this log in memory has {other.shards} shards, this member wants "
                     f"{member.shards}: stop the other members first, or ask for {other.shards}"
                 )
-        self._members.append(member)
-        self._share_out()
+        if member not in self._members:
+            self._members.append(member)
+            self._share_out()
 
     def leave(self, member: Member) -> None:
         """Let a member go, by its own will or because it crashed; it is told nothing."""

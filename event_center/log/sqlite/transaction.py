@@ -164,7 +164,7 @@ class Transaction:
             placed = self._place(cut.records)
         except UnknownTopic as error:
             raise NotCommitted(
-                f"nothing of the cut of shard {shard} was written: {error}"
+                f"nothing of the cut of shard {shard} was written: {error}", target=error.target
             ) from error
         self._put(shard, cut.entries)
         self._write(placed)
@@ -247,5 +247,6 @@ class Transaction:
             f"{name} ({parts} partitions)" for name, (_, parts) in self._topics.items()
         )
         return UnknownTopic(
-            f"the log has no {where}; create the topic first. It has: {there or 'no topics'}"
+            f"the log has no {where}; create the topic first. It has: {there or 'no topics'}",
+            target=topic,
         )
