@@ -31,7 +31,9 @@ PUBLIC = [
     "LogInUse",
     "LogUnavailable",
     "Machine",
+    "NeverReached",
     "NotCommitted",
+    "NotReached",
     "Notice",
     "Parallel",
     "PermanentError",
@@ -50,7 +52,7 @@ PUBLIC = [
 ]
 
 TESTING = [
-    "Called",
+    "Call",
     "Decided",
     "Driver",
     "Evidence",

@@ -61,7 +61,7 @@ class Parts:
         self._plan, self._runners, self._job_runners = plan, runners, job_runners
         self._watermarks: dict[str, int] = {}
         self.resumed = False
-        """What a takeover has found goes on: after the bare cut, if the shard is served in pieces."""
+        """What a takeover has found goes on: not before the bare cut of a shard served in pieces."""
         self.ledger = ledger = self._ledger(wake)
         self.freedom = freedom = Freedom(workflows, ledger)
         self.quarantine = Quarantine(workflows, ledger, freedom, runners=runners, jobs=job_runners)

@@ -34,7 +34,7 @@ def restored(
     parts: Parts, plan: Plan, store: Mapping[bytes, bytes], topics: Mapping[str, TopicInfo]
 ) -> Parts:
     """Fresh parts, filled from the entries without an event loop: nothing of it ever waits."""
-    runners = parts.effects._runners
+    runners = parts.effects._runners  # noqa: SLF001 - any will do: nothing is run here
     fresh = Parts(
         parts.shard, plan, runners, runners, where="", wake=lambda: None, earlier=lambda: None
     )
