@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 from event_center.log.memory import MemoryBroker, MemoryLog
 from event_center.log.port import Assigned, Cut
 from event_center.log.sqlite import open_sqlite
-from event_center.model import Snapshot, Timer
+from event_center.model import Shard, Snapshot, Timer
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key
 from event_center.wire.snapshot import encode
 from tests.bench.measure import Meter
@@ -41,6 +41,7 @@ from tests.bench.work import (
     silence,
     workflow_id,
 )
+from tests.waiting import until
 
 Result = TypeVar("Result")
 WORKFLOWS = 1_000_000
@@ -146,7 +147,7 @@ async def _held(path: Path, workflows: int, busy: int) -> Held:
     loop = asyncio.get_running_loop()
     started = loop.time()
     async with member_on(log, of) as member:
-        await member.until_idle()
+        await until(lambda: bool(member.owners) and member.owners[Shard(0)].ready)
         took = loop.time() - started
         grown = resident() - before
         await backlog(log, busy, workflows)
