@@ -9,6 +9,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── PluginError                 a callback module: import, signature, a name nobody implements
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
+    ├── UpgradeFailed               a function of `migrate` raised; names it and its line
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
     ├── ExchangeError               a file of another tool is not what it should be
     ├── MigrationError              a migration can not begin, or go on, or ended with other contents
@@ -27,9 +28,14 @@ Every error that this package raises, in one tree; the docstring says what it me
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
     ├── HeartbeatTimeout            a job was silent for longer than its `heartbeat`; a TimeoutError, too
+    ├── TargetClosed                a run has published to a topic that takes nothing at the moment
     ├── Crashed                     a run seems to end its process each time: kept as its failure
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
     ├── Standstill                  under virtual time nothing would ever happen again
+    ├── Unsettled                   the center of a test does not come to rest, or serves nothing
+    ├── NoSuchWorkflow              a test asks for a workflow that there is not; names those there are
+    ├── NotReached                  a workflow has not got where it was waited for in time; a TimeoutError
+    ├── NeverReached                a workflow has ended elsewhere than where it was waited for
     └── InvariantError              this package is wrong: the daemon stops, loudly
 """
 
@@ -113,6 +119,16 @@ class GuardFailed(EventCenterError):
         super().__init__(f"{file_line}: guard {name!r} failed")
 
 
+class UpgradeFailed(EventCenterError):
+    """A function that `migrate` names raised; `__cause__` is what it raised."""
+
+    def __init__(self, name: str, file_line: str) -> None:
+        self.name = name
+        """As the machine calls it."""
+        self.file_line = file_line
+        super().__init__(f"{file_line}: upgrade {name!r} failed")
+
+
 class FormatError(EventCenterError):
     """Bytes are not in a known format: damaged, or written by a newer release."""
 
@@ -135,7 +151,11 @@ class Undecodable(EventCenterError):
 
 
 class LogError(EventCenterError):
-    """The log failed."""
+    """The log failed; `target` is the topic that takes nothing more as it is, if that is why."""
+
+    def __init__(self, message: str = "", *, target: str = "") -> None:
+        self.target = target
+        super().__init__(message)
 
 
 class LogUnavailable(LogError):
@@ -215,12 +235,32 @@ class Interrupted(EventCenterError):
     """The run was ended by the center, not by its callback: the attempt does not count."""
 
 
+class TargetClosed(EventCenterError):
+    """A callback has published to a topic that takes nothing now: it runs again, and loses no attempt."""
+
+
 class Crashed(EventCenterError):
     """A run was begun at takeover after takeover, and its process ended each time before the run did."""
 
 
 class Standstill(EventCenterError):
     """Under virtual time every asyncio task waits, and no timer would wake one."""
+
+
+class Unsettled(EventCenterError):
+    """The center of a test does not come to rest, or is down; the message names what goes on."""
+
+
+class NoSuchWorkflow(EventCenterError, LookupError):
+    """The center of a test has no workflow of this id; the message names those that it has."""
+
+
+class NotReached(EventCenterError, TimeoutError):
+    """A workflow has not reached what was waited for in time; the message says where it is."""
+
+
+class NeverReached(EventCenterError):
+    """A workflow has ended, and not in the state that was waited for; the message says where."""
 
 
 class InvariantError(EventCenterError):

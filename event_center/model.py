@@ -59,6 +59,12 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers = ()
 
+    @property
+    def size(self) -> int:
+        """Its bytes, without what a log adds."""
+        size = len(self.value or b"") + len(self.key or b"")
+        return size + sum(len(name) + len(value) for name, value in self.headers)
+
 
 class Outgoing(NamedTuple):
     """One record on its way into a log. `partition=None`: the log's partitioner decides by the key."""
@@ -230,6 +236,8 @@ class Failure(NamedTuple):
     message: str
     at_ms: int
     attempt: int
+    traceback: str = ""
+    """Where it was raised, file by file, and what caused it; without values."""
 
 
 class Snapshot:
@@ -268,6 +276,7 @@ class Snapshot:
         "result",
         "seen",
         "seq",
+        "size",
         "state",
         "status",
         "timers",
@@ -323,12 +332,14 @@ class Snapshot:
         # Takeovers that found the callbacks of the event at the head without an end.
         self.deciding_starts = 0
         self.parked: str | None = None
-        """Why it is parked: failed, crashed, loop, no_place."""
+        """Why it is parked: failed, crashed, loop, no_place, cut_failed."""
         self.failure: Failure | None = None
         self.loop = 0
         """Transitions since the last record from outside, those of timers left out (1,000 park it)."""
+        # Where the shard's counts have this workflow now; not part of the bytes.
         self.counted: Any = None
-        """Where the shard's counts have this workflow now; not part of the bytes."""
+        # No fewer bytes than its data and the causes of its runs take; not part of the bytes either.
+        self.size = 0
 
 
 class Snapshotted(NamedTuple):

@@ -36,6 +36,7 @@ def pytest_configure() -> None:
 SLOW = (
     "app/test_supervisor.py",
     "bench/",
+    "chaos/",
     "cli/",
     "crash/",
     "docs/test_documents.py",
@@ -43,6 +44,7 @@ SLOW = (
     "log/test_sqlite_processes.py",
     "plugins/test_stubs.py::test_the_types_find_a_misspelt_event",
     "scenarios/",
+    "soak/",
     "testing/test_pytest_plugin.py",
 )
 """Where tests start processes and brokers."""

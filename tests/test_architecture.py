@@ -43,6 +43,7 @@ BROAD_EXCEPTS = {
 """The files that may catch everything, each with its reason."""
 
 SLEEPS = {
+    "tests/testing/test_center.py": "virtual time, and what it promises of a sleep",
     "tests/waiting.py": "the waiting room: what rings no bell is looked at",
     "tests/engine/world.py": "virtual time",
     "tests/engine/test_effects.py": "a callback under virtual time",
@@ -50,15 +51,23 @@ SLEEPS = {
     "tests/engine/test_storm.py": "callbacks under virtual time",
     "tests/simulation/workload.py": "a callback under virtual time",
     "tests/engine/test_watchdog.py": "a callback that blocks the event loop, in real time",
+    "tests/chaos/faults.py": "brokers and daemons that stand still for a while, in real time",
+    "tests/chaos/proxy.py": "a network that is slow",
+    "tests/chaos/site.py": "a cluster in trouble rings no bell, and may take longer than a test",
     "tests/kafka/test_faults.py": "brokers and daemons that stand still for a while, in real time",
     "tests/kafka/test_group.py": "cuts at a pace, beside a rebalance on a real broker",
     "tests/kafka/test_rolling.py": "events at a pace, which a restart must not stop",
     "tests/engine/test_threads.py": "a plain function that takes its time: threads have no other",
     "tests/client/test_commands.py": "a daemon under virtual time",
+    "tests/soak/daemon.py": "it tells how it is, once a second",
+    "tests/soak/machines/life.py": "a callback that takes a moment",
+    "tests/soak/soaking.py": "events at a steady pace, for as long as one likes",
+    "tests/client/test_reaching.py": "a daemon under virtual time",
     "tests/crash/twins.py": "a slow disk, in a real process",
     "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
     "tests/crash/deadly/deadly.py": "a callback that goes on after a cut, in a real process",
     "tests/crash/machines/parcel.py": "callbacks that take their time, in a real process",
+    "tests/formats/make.py": "what the last events have begun, in a real center",
     "tests/bench/waiting.py": "callbacks that wait are what is measured",
     "tests/bench/kafka.py": "callbacks that wait, and a system that is idle between two events",
     "tests/bench/members.py": "a member that is killed, in real time",
@@ -303,6 +312,38 @@ def test_types_are_ignored_seldom_and_with_a_reason() -> None:
     assert len(ignored) * 1000 <= len(lines)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert settings["tool"]["mypy"]["files"] == sorted({_name(path).split("/")[0] for path in OURS})
+
+
+def test_one_place_says_what_a_workflow_may_do() -> None:
+    """Who is stopped says `freedom`; only the ledger looks too: it counts what waits by its cause."""
+    engine = [path for path in MODULES if path.parent.name == "engine"]
+    found = {
+        path.name
+        for path in engine
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Name) and node.id == "STOPPED"
+    }
+    assert found == {"freedom.py", "ledger.py"}
+
+
+def _writes_the_entry(node: ast.AST) -> bool:
+    """Whether this changes something of a shard entry: `….entry.read += 1`, `entry.offsets[x] = 1`."""
+    match node:
+        case ast.Assign(targets=targets):
+            pass
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            targets = [target]
+        case _:
+            return False
+    return any(re.search(r"\bentry\.\w+", ast.unparse(target)) for target in targets)
+
+
+def test_only_the_ledger_writes_what_a_cut_will_hold() -> None:
+    """P1: what is counted is counted by a verb of the ledger; a takeover fills in what it has found."""
+    engine = [path for path in MODULES if path.parent.name == "engine"]
+    found = {path.name for path in engine if any(map(_writes_the_entry, ast.walk(_tree(path))))}
+    assert found == {"ledger.py", "restoring.py"}
+    assert _writes_the_entry(ast.parse("self._ledger.entry.runs += 1").body[0])
 
 
 def test_no_address_of_a_registry_or_of_one_machine() -> None:

@@ -76,11 +76,7 @@ class Center:
                 lock = stack.enter_context(DaemonLock(path, since=since))
             opened = await open_log(settings)
             stack.push_async_callback(opened.close)
-            for bound in plan.bound.values():
-                for warning in bound.warnings:
-                    log.warning("plugin.unused", what=warning)
-                for lifespan in bound.lifespans:
-                    await stack.enter_async_context(lifespan())
+            await stack.enter_async_context(plugins_open(plan))
             yield cls(settings, opened, plan, lock=lock)
 
     async def run(self, *, until_idle: bool = False) -> None:
@@ -99,7 +95,7 @@ class Center:
             with Systemd() as systemd:
                 await self._run(systemd, until_idle=until_idle)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_of(group) from group
         log.info("center.stopped", app=self._plan.app)
 
     async def _serve(
@@ -168,7 +164,19 @@ class Center:
         return totals
 
 
-def _first(error: BaseException) -> BaseException:
+@asynccontextmanager
+async def plugins_open(plan: Plan) -> AsyncIterator[None]:
+    """Hold the lifespans of all plugins open, and say what of them nobody uses."""
+    async with AsyncExitStack() as stack:
+        for bound in plan.bound.values():
+            for warning in bound.warnings:
+                log.warning("plugin.unused", what=warning)
+            for lifespan in bound.lifespans:
+                await stack.enter_async_context(lifespan())
+        yield
+
+
+def first_of(error: BaseException) -> BaseException:
     """The first error inside groups of errors: what a user can act on."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -71,7 +71,9 @@ def health_of(
         max_lag: how many records may be unread; None: any number.
     """
     if holder is None:
-        reasons = [] if members else ["no daemon is in the group: start one"]
+        reasons = (
+            [] if members else ["no daemon is in the group: start one with `event-center run`"]
+        )
     else:
         reasons = list(_of_daemon(holder, max_silence_s))
     if max_lag is not None and counted["lag"] > max_lag:
@@ -88,11 +90,12 @@ def _of_daemon(holder: Holder, max_silence_s: float) -> Iterator[str]:
     said = holder.said
     if not holder.alive:
         before = f"; the last was process {said.get('pid')} on {said.get('host')}" if said else ""
+        before += f", heard of at {said['at']}" if "at" in said else ""
         yield f"no daemon runs on this log{before}: start one with `event-center run`"
         return
     silent_s = silence_s(said)
     if silent_s > max_silence_s:
-        culprit = said.get("standing_still") or {}
+        culprit = said.get("kept_by") or {}
         why = f"; kept by {culprit['where']}" if culprit else ""
         yield (
             f"the daemon, process {said.get('pid')}, has not been heard of for {silent_s:.1f} s: its "

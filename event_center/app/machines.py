@@ -7,12 +7,14 @@ checks; `bind` of `wiring` gives the machines their callbacks next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from event_center.app.settings import Settings
 from event_center.app.sources import DEFAULT_FILES
 from event_center.errors import ConfigurationError, DefinitionError, Problem
 from event_center.machine import Machine, load
+from event_center.machine.spelling import hint
 from event_center.plugins.discovery import blueprints
 
 YAML = frozenset({".yaml", ".yml"})
@@ -113,3 +115,39 @@ def _twice(machine: Machine, other: Machine) -> str:
         f"{said}; rename one of them, or write `on_upgrade: pin` in version {other.version}, so that "
         f"workflows of version {machine.version} stay there"
     )
+
+
+def check_emits(settings: Settings, machines: Mapping[str, Machine]) -> None:
+    """
+    Is each topic that a machine emits to declared, as for callbacks?
+
+    Raises:
+        ConfigurationError: one is not.
+    """
+    declared = sorted(settings.publish.topics)
+    for machine in machines.values():
+        for emit in machine.definition.emits():
+            if emit.topic is not None and emit.topic not in declared:
+                msg = (
+                    f"{emit.where}: machine {machine.name!r} emits to the topic {emit.topic!r}, "
+                    "which is not declared; add it to `[publish] topics` of the settings"
+                    f"{hint(emit.topic, declared, 'topics')}"
+                )
+                raise ConfigurationError(msg)
+
+
+def check_topics(settings: Settings, machines: Iterable[str]) -> None:
+    """
+    Is each machine that a topic names there?
+
+    Raises:
+        ConfigurationError: one is not.
+    """
+    known = sorted(machines)
+    for name, topic in settings.topics.items():
+        if not topic.machine.startswith("=") and topic.machine not in known:
+            msg = (
+                f"[topics.{name}] machine {topic.machine!r} is not defined in any of the files that "
+                f"`machines` names{hint(topic.machine, known, 'machines')}"
+            )
+            raise ConfigurationError(msg)

@@ -15,14 +15,14 @@ from event_center.app.settings import Settings
 from event_center.app.wiring import app_of, open_log, reach_log, sizes_of, wall_clock_ms
 from event_center.client import migration
 from event_center.client.migration import Moved, Tell
-from event_center.client.survey import Kind, Side, Survey
+from event_center.client.survey import Cargo, Side, Survey
 from event_center.errors import ConfigurationError, LogUnavailable
 from event_center.log.port import Log
 from event_center.log.sqlite import DaemonLock
 from event_center.wire.history import rfc3339
 
 
-async def move(source: Settings, target: Settings, kinds: frozenset[Kind], tell: Tell) -> Moved:
+async def move(source: Settings, target: Settings, kinds: frozenset[Cargo], tell: Tell) -> Moved:
     """
     Move everything, or go on with a migration that was killed.
 
@@ -42,7 +42,7 @@ async def move(source: Settings, target: Settings, kinds: frozenset[Kind], tell:
         return await migration.migrate(there, here, kinds, tell)
 
 
-async def would_move(source: Settings, target: Settings, kinds: frozenset[Kind]) -> Survey:
+async def would_move(source: Settings, target: Settings, kinds: frozenset[Cargo]) -> Survey:
     """
     What `move` would do; it raises the same.
 

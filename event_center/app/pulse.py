@@ -82,7 +82,7 @@ class Pulse:
         """The loop stands still; the watchdog's thread says what keeps it, in place of the pulse."""
         if self._last:
             blocked = [_told(one) for one in list(self._member.blocks.last)]
-            self._write({**self._last, "blocked": blocked, "standing_still": _told(found)})
+            self._write({**self._last, "blocked": blocked, "kept_by": _told(found)})
 
     def _write(self, told: dict[str, Any]) -> None:
         if self._say is None:

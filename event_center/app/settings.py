@@ -133,6 +133,18 @@ class EngineSettings(Section):
         description="Records of one shard that are taken in and not yet durable before it takes in"
         " no more. It bounds what a crash makes the next owner do again.",
     )
+    cut_bytes: Bytes = Field(
+        default=64 * 1024**2,
+        description="What one cut of a shard may hold before it takes in no more: a size. It counts what"
+        " is not small: snapshots, letters, what callbacks send. It bounds memory, and the time of a"
+        " cut.",
+    )
+    snapshot_bytes: Bytes = Field(
+        default=16 * 1024**2,
+        description="What the data of one workflow, and the events that it still works on, may have: a"
+        " size. Each cut that changes it writes all of it again; an event that would add more is"
+        " rejected.",
+    )
     warm: Limit = Field(
         default=20_000,
         description="Workflows that this process keeps decoded after their last event, and up to as"

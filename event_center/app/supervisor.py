@@ -5,7 +5,7 @@ Promises: every process runs the same command anew (nothing is forked), in a ses
 that a signal of the terminal comes once, from here; one that dies is started again, later each time,
 and one that dies at once again and again ends them all with an error that names it; if the supervisor
 itself is gone, its processes stop. They share the work through the group of the log and know nothing of
-each other. The command `run` makes a supervisor; `progress.py` has what it asks its processes.
+each other. The command `run` makes a supervisor; `report.py` has what it asks its processes.
 
 When are all of them idle? Each answers for the shards that it owns. If all shards are quiet in two
 rounds of questions, one after the other, and no record was read from the first answer to the last, then
@@ -26,7 +26,7 @@ import anyio
 import anyio.abc
 import structlog
 
-from event_center.app.progress import Progress
+from event_center.app.report import Report
 from event_center.app.settings import Settings
 from event_center.errors import ConfigurationError, ProcessFailed
 
@@ -228,7 +228,7 @@ class Supervisor:
             with anyio.move_on_after(ASK_S):
                 await self._stopping.wait()
 
-    async def _round(self) -> Progress | None:
+    async def _round(self) -> Report | None:
         """All answers together; None if one of them does not come."""
         answers = []
         for child in list(self._children.values()):
@@ -238,7 +238,7 @@ class Supervisor:
             answers.append(answer)
         if len(answers) < self._count:
             return None
-        return Progress(
+        return Report(
             read=sum(one.read for one in answers),
             lag=sum(one.lag for one in answers),
             quiet=tuple({shard for one in answers for shard in one.quiet}),
@@ -258,13 +258,13 @@ class _Child:
         self._reader = reader
         self._writer = writer
 
-    async def ask(self) -> Progress | None:
+    async def ask(self) -> Report | None:
         """How far it is; None if it is gone."""
         with contextlib.suppress(ConnectionError):
             self._writer.write(b"\n")
             await self._writer.drain()
             line = await self._reader.readline()
-            return Progress.read_line(line) if line else None
+            return Report.read_line(line) if line else None
         return None
 
     async def ended(self) -> int:

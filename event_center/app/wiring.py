@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from event_center.app.kafka_access import access_of
-from event_center.app.machines import load_versions
+from event_center.app.machines import check_emits, check_topics, load_versions
 from event_center.app.settings import Settings
 from event_center.client.app import App
 from event_center.engine.home import Home
@@ -31,11 +32,10 @@ from event_center.log.partitioner import PARTITIONERS
 from event_center.log.port import Log
 from event_center.log.sqlite import Retention, Rule, open_sqlite
 from event_center.machine import Machine
-from event_center.machine.spelling import hint
 from event_center.plugins.callbacks import Callbacks
 from event_center.plugins.discovery import discover
 from event_center.plugins.listening import listeners_of
-from event_center.plugins.registry import Bound, resolve
+from event_center.plugins.registry import NOTHING, Bound, resolve
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
 
 
@@ -237,7 +237,10 @@ def plugins_of(settings: Settings, machines: Iterable[Machine]) -> list[Callback
 
 
 def bind(
-    machines: Mapping[str, Machine], found: Iterable[Callbacks], pinned: Iterable[Machine] = ()
+    machines: Mapping[str, Machine],
+    found: Iterable[Callbacks],
+    pinned: Iterable[Machine] = (),
+    instead: Mapping[str, Callable[..., Any]] = NOTHING,
 ) -> dict[str, Bound]:
     """
     Every machine with its callbacks.
@@ -248,7 +251,7 @@ def bind(
     found = list(found)
     pinned = list(pinned)
     return {
-        name: resolve(machine, found, _versions(machine, machines, pinned))
+        name: resolve(machine, found, _versions(machine, machines, pinned), instead)
         for name, machine in machines.items()
     }
 
@@ -316,11 +319,28 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
     """
     loaded, pinned = load_versions(settings)
     found = plugins_of(settings, [*loaded.values(), *pinned])
-    bound = bind(loaded, found, pinned)
-    older = [resolve(one, found, _versions(one, loaded, pinned)) for one in pinned]
+    return plan_of(settings, (loaded, pinned), found, clock=clock)
+
+
+def plan_of(
+    settings: Settings,
+    versions: tuple[Mapping[str, Machine], Sequence[Machine]],
+    found: Sequence[Callbacks],
+    *,
+    clock: Callable[[], int],
+    instead: Mapping[str, Callable[..., Any]] = NOTHING,
+) -> Plan:
+    """
+    The same of machines (the newest, and older ones) and callbacks that are loaded already.
+
+    Functions in `instead` stand in for callbacks and guards of these names. Raises as `make_plan`.
+    """
+    loaded, pinned = versions
+    bound = bind(loaded, found, pinned, instead)
+    older = [resolve(one, found, _versions(one, loaded, pinned), instead) for one in pinned]
     machines = {name: one.machine for name, one in bound.items()}
-    _check_topics(settings, machines)
-    _check_emits(settings, machines)
+    check_topics(settings, machines)
+    check_emits(settings, machines)
     kafka = settings.log.kind == "kafka"
     keep_s = settings.engine.keep_finished
     return Plan(
@@ -345,6 +365,8 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
             cut_records=settings.engine.cut_records,
+            cut_bytes=settings.engine.cut_bytes,
+            snapshot_bytes=settings.engine.snapshot_bytes,
             record_bytes=max_event_bytes(settings),
             warm=settings.engine.warm,
             kept_bytes=settings.engine.kept,
@@ -356,28 +378,3 @@ def make_plan(settings: Settings, clock: Callable[[], int] = wall_clock_ms) -> P
         listeners=listeners_of(found),
         every_outcome=settings.engine.history == "all",
     )
-
-
-def _check_emits(settings: Settings, machines: Mapping[str, Machine]) -> None:
-    """A topic that a machine emits to is declared, as for callbacks."""
-    declared = sorted(settings.publish.topics)
-    for machine in machines.values():
-        for emit in machine.definition.emits():
-            if emit.topic is not None and emit.topic not in declared:
-                msg = (
-                    f"{emit.where}: machine {machine.name!r} emits to the topic {emit.topic!r}, "
-                    "which is not declared; add it to `[publish] topics` of the settings"
-                    f"{hint(emit.topic, declared, 'topics')}"
-                )
-                raise ConfigurationError(msg)
-
-
-def _check_topics(settings: Settings, machines: Iterable[str]) -> None:
-    known = sorted(machines)
-    for name, topic in settings.topics.items():
-        if not topic.machine.startswith("=") and topic.machine not in known:
-            msg = (
-                f"[topics.{name}] machine {topic.machine!r} is not defined in any of the files that "
-                f"`machines` names{hint(topic.machine, known, 'machines')}"
-            )
-            raise ConfigurationError(msg)

@@ -15,11 +15,14 @@ from typing import Annotated
 import typer
 
 from event_center.cli import (
+    awaiting,
     casework,
     checking,
     comparing,
+    doctor,
     drawing,
     exchanging,
+    explaining,
     keeping,
     letters,
     looking,
@@ -27,12 +30,16 @@ from event_center.cli import (
     probing,
     publishing,
     repairing,
+    replaying,
     running,
     simulating,
+    starting,
     stubbing,
     topics,
+    watching,
 )
 from event_center.cli.exits import CODES, Exit
+from event_center.cli.groups import command
 
 __all__ = ["app", "main"]
 
@@ -66,6 +73,8 @@ def _about(
 
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 DESIGN = "Design"
+app.command("init", rich_help_panel=RUN)(starting.init)
+app.command("doctor", rich_help_panel=RUN)(doctor.doctor)
 app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
@@ -75,13 +84,16 @@ app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
 app.command("diff", rich_help_panel=RUN)(comparing.diff)
-app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
+app.command("publish", rich_help_panel=PUBLISH)(command(publishing.publish))
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
-app.command("list", rich_help_panel=LOOK)(looking.list_)
+app.command("list", rich_help_panel=LOOK)(command(looking.list_))
 app.command("show", rich_help_panel=LOOK)(looking.show)
+app.command("why", rich_help_panel=LOOK)(command(explaining.why))
+app.command("wait", rich_help_panel=LOOK)(command(awaiting.wait))
 app.command("history", rich_help_panel=LOOK)(looking.history)
 app.command("health", rich_help_panel=LOOK)(probing.health)
 app.command("stats", rich_help_panel=LOOK)(looking.stats)
+app.command("top", rich_help_panel=LOOK)(watching.top)
 app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
 app.command("resume", rich_help_panel=REPAIR)(repairing.resume)
 app.command("retry", rich_help_panel=REPAIR)(repairing.retry)
@@ -89,7 +101,15 @@ app.command("skip", rich_help_panel=REPAIR)(repairing.skip)
 app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
 app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
 app.command("forget", rich_help_panel=REPAIR)(repairing.forget)
-app.add_typer(letters.dead_letters, name="dead-letters", rich_help_panel=REPAIR)
+dead_letters = typer.Typer(
+    no_args_is_help=True,
+    help="Look at events that could not be dealt with, and send them on their way again.",
+)
+dead_letters.command("list")(command(letters.list_))
+dead_letters.command("show")(command(letters.show))
+dead_letters.command("replay")(command(replaying.replay))
+dead_letters.command("discard")(command(replaying.discard))
+app.add_typer(dead_letters, name="dead-letters", rich_help_panel=REPAIR)
 app.command("backup", rich_help_panel=ARRANGE)(keeping.backup)
 app.command("restore", rich_help_panel=ARRANGE)(keeping.restore)
 app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)

@@ -65,6 +65,12 @@ def _advice(before: Machine, after: Machine, lost: list[str], names: dict[str, s
     found = []
     if before.version == after.version:
         found.append(f"the version is still {after.version}; write version: {after.version + 1}")
+    if after.pins and before.version != after.version:
+        found.append(
+            f"workflows of version {before.version} stay there (`on_upgrade: pin`): keep its file beside "
+            "this one until they have ended"
+        )
+        return found
     for state in lost:
         guess = f", perhaps as {names[state]!r}" if state in names else ""
         found.append(

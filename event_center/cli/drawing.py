@@ -133,8 +133,8 @@ class _Graph(NamedTuple):
         elif workflow is not None:
             async with opened(self.where) as session:
                 found = await _trail(session, machine, workflow)
-            if found is None:
-                return not_found(self.output, workflow)
+                if found is None:
+                    return await not_found(self.output, workflow, session)
             trail = found
         else:
             trail = Trail()

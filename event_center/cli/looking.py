@@ -7,6 +7,7 @@ client room finds the answers; here they become tables or JSON.
 
 from __future__ import annotations
 
+import re
 import shlex
 from functools import partial
 from typing import Annotated, Any
@@ -14,9 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from event_center.app.health import daemon_of
-from event_center.app.wiring import wall_clock_ms
 from event_center.cli.exits import Exit
-from event_center.cli.options import AsJson, Config, Id, LogPath, duration
+from event_center.cli.groups import Asked, Which
+from event_center.cli.options import AsJson, Config, Id, LogPath
 from event_center.cli.output import Output, plain
 from event_center.cli.session import Session, Where, ask, not_found
 from event_center.client.history import history as history_of
@@ -24,8 +25,10 @@ from event_center.client.stats import Stats
 from event_center.client.stats import stats as stats_of
 from event_center.client.workflows import Wanted, list_workflows, snapshot_of
 from event_center.client.workflows import show as show_of
+from event_center.machine.spelling import hint, quoted
 from event_center.model import Status
 
+_PARTS = re.compile(r"(?<=T\d\d:\d\d:\d\d)\.\d{3}Z$")
 _ROW = {
     "WORKFLOW": "workflow_id",
     "MACHINE": "machine",
@@ -40,25 +43,12 @@ _ROW = {
 
 def list_(
     *,
-    machine: Annotated[str | None, typer.Option(help="Only workflows of this machine.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only workflows in this state.")] = None,
-    status: Annotated[Status | None, typer.Option(help="Only workflows of this status.")] = None,
-    older_than: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration, metavar="DURATION", help="Only those in their state for longer, as 2h."
-        ),
-    ] = None,
+    which: Which,
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 100,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
+    asked: Asked,
 ) -> None:
     """List workflows with their state and status."""
-    before = None if older_than is None else wall_clock_ms() - int(older_than * 1_000)
-    wanted = Wanted(machine=machine, state=state, status=status, entered_before_ms=before)
-    output = Output(as_json=as_json)
-    ask(output, Where(config, log), partial(_list, output, wanted, limit))
+    ask(asked.output, asked.where, partial(_list, asked.output, which.wanted, limit))
 
 
 async def _list(output: Output, wanted: Wanted, limit: int, session: Session) -> Exit:
@@ -67,17 +57,32 @@ async def _list(output: Output, wanted: Wanted, limit: int, session: Session) ->
         output.json(rows)
         return Exit.OK
     if not rows:
-        output.say("no workflows")
+        output.say(await _nobody(wanted, session))
         return Exit.OK
-    output.table(list(_ROW), ([_cell(row.get(name)) for name in _ROW.values()] for row in rows))
+    cells = ([_cell(row.get(name)) for name in _ROW.values()] for row in rows)
+    output.table(list(_ROW), cells, below=("SEQ", "RESULT", "WAITING"))
     if total > len(rows):
         output.note(f"{len(rows)} of {total} workflows; --limit shows more")
     return Exit.OK
 
 
+async def _nobody(wanted: Wanted, session: Session) -> str:
+    """That there are none, and whether a name is one that no workflow has."""
+    by_state = (await stats_of(session.log, session.app))["workflows"]["by_state"]
+    if wanted.machine is not None and wanted.machine not in by_state:
+        name = wanted.machine
+        return f"no workflows of a machine {quoted(name)}{hint(name, by_state, 'machines')}"
+    of_it = [states for name, states in by_state.items() if wanted.machine in {None, name}]
+    states = {state for found in of_it for one in found for state in (one, *one.split("|"))}
+    if wanted.state is not None and wanted.state not in states:
+        name = wanted.state
+        return f"no workflows in a state {quoted(name)}{hint(name, sorted(states), 'states')}"
+    return "no workflows"
+
+
 def _cell(value: object) -> object:
-    """Zeros only fill a list."""
-    return None if value == 0 else value
+    """Zeros only fill a list, and so do parts of seconds."""
+    return None if value == 0 else _PARTS.sub("Z", value) if isinstance(value, str) else value
 
 
 def show(
@@ -91,7 +96,7 @@ def show(
 async def _show(output: Output, workflow_id: str, session: Session) -> Exit:
     shown = await show_of(session.log, session.app, workflow_id)
     if shown is None:
-        return not_found(output, workflow_id)
+        return await not_found(output, workflow_id, session)
     if output.as_json:
         output.json(shown)
     else:
@@ -160,6 +165,7 @@ def _next_step(shown: dict[str, Any]) -> str:
         "crashed": "Mend its callback: the process ended while it ran, at takeover after takeover.",
         "no_place": "Load a version of its machine that has its state and its callbacks.",
         "loop": "Mend the machine: it went in a circle without an event from outside.",
+        "cut_failed": "Look at the event that waits first: no cut with this workflow goes through.",
     }.get(shown["parked"], "Mend the cause.")
     others = {
         "failed": f"If no attempt can succeed, as with wrong data: event-center skip {named}\n",
@@ -184,12 +190,12 @@ def history(
 async def _history(output: Output, workflow_id: str, session: Session) -> Exit:
     lines = await history_of(session.log, session.app, workflow_id)
     if not lines and await snapshot_of(session.log, session.app, workflow_id) is None:
-        return not_found(output, workflow_id)
+        return await not_found(output, workflow_id, session)
     if output.as_json:
         output.json(lines)
     elif lines:
         columns = ["SEQ", "AT", "KIND", "EVENT", "FROM", "TO", "OUTCOME", "WHY", "ORIGIN"]
-        output.table(columns, map(_history_row, lines))
+        output.table(columns, map(_history_row, lines), below=("WHY", "ORIGIN", "OUTCOME"))
     else:
         output.say("its history has left the log")
     return Exit.OK

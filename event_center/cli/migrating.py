@@ -22,7 +22,7 @@ from event_center.cli.log_lines import set_up_logging
 from event_center.cli.options import AsJson, DryRun
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
-from event_center.client.survey import Kind, Survey
+from event_center.client.survey import Cargo, Survey
 
 From = Annotated[
     Path | None,
@@ -55,7 +55,7 @@ def migrate(
 ) -> None:
     """Move the app to another log: workflows, what waits, dead letters. The old log stays as it is."""
     output = Output(as_json=as_json)
-    wanted = {Kind.BACKLOG: with_backlog, Kind.HISTORY: with_history}
+    wanted = {Cargo.BACKLOG: with_backlog, Cargo.HISTORY: with_history}
     kinds = frozenset(kind for kind, wants in wanted.items() if wants)
     perform(output, partial(_migrate, output, (from_, to), kinds, dry_run=dry_run))
 
@@ -63,7 +63,7 @@ def migrate(
 async def _migrate(
     output: Output,
     files: tuple[Path | None, Path],
-    kinds: frozenset[Kind],
+    kinds: frozenset[Cargo],
     *,
     dry_run: bool,
 ) -> Exit:

@@ -9,18 +9,29 @@ payloads, errors) can not move the cursor or colour anything; no colour where no
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import orjson
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from event_center.model import Json
 
+GAP = 2
+"""Blanks between two columns: one would be taken for part of a name."""
+INDENT = 5
+"""Of what stands below its row: it is seen to belong to it."""
+LEAST = 8
+"""Columns that a column keeps on a narrow screen: less could not be read at all."""
 WIDE = 240
 """Columns for output into files and pipes: lines of a table are not broken there."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def plain(value: object) -> str:
@@ -73,22 +84,43 @@ class Output:
         message = Text.assemble(("error: ", "bold red"), text)
         terminal(stderr=True).print(message, soft_wrap=True)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """A table on stdout; columns that are empty in every row are left out."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        below: Sequence[str] = (),
+    ) -> None:
+        """
+        A table on stdout; columns that are empty in every row are left out.
+
+        Args:
+            columns: their names.
+            rows: their cells.
+            below: columns that leave the table, in this order, while it is wider than the screen:
+                what they hold stands below its row.
+        """
         filled = [[plain(cell) for cell in row] for row in rows]
         shown = [at for at in range(len(columns)) if any(row[at] for row in filled)]
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for at in shown:
-            numbers = all(row[at].isdigit() or not row[at] for row in filled)
-            table.add_column(
-                columns[at],
-                overflow="fold",
-                no_wrap=columns[at] == "AT",  # a time that is folded can not be read
-                justify="right" if numbers else "left",
-            )
-        for row in filled:
-            table.add_row(*(Text(row[at], style=_style(row[at])) for at in shown))
-        terminal().print(table)
+        console = terminal()
+        every = [_Column(columns[at], [row[at] for row in filled]) for at in shown]
+        beside = every
+        for name in below:
+            if _width(beside) > console.width:
+                beside = [column for column in beside if column.name != name]
+        under = [column for column in every if column not in beside]
+        _fit(beside, console.width)
+        table = _begun(beside)
+        table.add_row(*(Text(column.name, style="bold") for column in beside))
+        for number in range(len(filled)):
+            cells = [column.cells[number] for column in beside]
+            table.add_row(*(Text(cell, style=_style(cell)) for cell in cells))
+            rest = "; ".join(filter(None, (column.told(number) for column in under)))
+            if rest:
+                console.print(table)
+                console.print(Padding(Text(rest, style="dim"), (0, 0, 0, INDENT), expand=False))
+                table = _begun(beside)
+        if table.row_count:
+            console.print(table)
 
     def pairs(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Names and values, a line each; values that are empty are left out."""
@@ -100,6 +132,46 @@ class Output:
             if text:
                 table.add_row(name, Text(text, style=_style(text)))
         terminal().print(table)
+
+
+class _Column:
+    """One column of a table that is about to be printed."""
+
+    def __init__(self, name: str, cells: list[str]) -> None:
+        self.name = name
+        self.cells = cells
+        self.width = max(map(cell_len, [name, *cells]))
+        self.numbers = all(cell.isdigit() or not cell for cell in cells)
+        self.times = all(_TIME.fullmatch(cell) or not cell for cell in cells)
+        """One that is folded could not be read."""
+
+    def told(self, number: int) -> str:
+        """A cell outside of its column; a number has its name before it."""
+        cell = self.cells[number]
+        return f"{self.name.lower()} {cell}" if cell and self.numbers else cell
+
+
+def _width(columns: list[_Column]) -> int:
+    return sum(column.width + GAP for column in columns) - GAP
+
+
+def _fit(columns: list[_Column], width: int) -> None:
+    """Take what the screen lacks from the widest columns, which will be folded."""
+    loose = [column for column in columns if not column.times]
+    while loose and _width(columns) > width:
+        widest = max(loose, key=lambda column: column.width)
+        if widest.width <= LEAST:
+            return
+        widest.width -= 1
+
+
+def _begun(columns: list[_Column]) -> Table:
+    """A table without rows, in the widths of these columns."""
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 0, 0))
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column.numbers else "left"
+        table.add_column(width=column.width, overflow="fold", justify=justify)
+    return table
 
 
 _STYLES = {

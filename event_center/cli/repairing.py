@@ -1,59 +1,90 @@
 """
-The commands that change one workflow: `pause`, `resume`, `retry`, `skip`, `cancel`, `set-state`, `forget`.
+The commands that change workflows: `pause`, `resume`, `retry`, `skip`, `cancel`, `set-state`, `forget`.
 
-Each is a record in the log with an id, who asked and why; the daemon decides it ahead of everything
-that waits, and its answer is read from the history. `client.commands` has the next step.
+Each names one workflow, or says which ones by what they have in common. A command is a record in the log
+with an id, who asked and why; the daemon decides it ahead of everything that waits, and its answer is
+read from the history. `client.commands` has the next step of one, `operating` that of many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from event_center.cli.exits import Exit
-from event_center.cli.options import AsJson, Config, DryRun, Id, LogPath, NoWait, Wait
+from event_center.cli.groups import Asked, Which, command
+from event_center.cli.operating import Orders, operate
+from event_center.cli.options import DryRun, NoWait, Wait
 from event_center.cli.output import Output
-from event_center.cli.session import Session, Where, ask, not_found
+from event_center.cli.session import Session, ask, not_found
 from event_center.client.commands import answer, make_command, send
 from event_center.client.workflows import snapshot_of
 from event_center.model import Snapshot
 from event_center.wire.command import Command, Verb
 
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: kept in the history.")]
 WAIT: Any = "5s"
 """How long to wait by default; typer's parser makes seconds of it, as of what a user writes."""
+NEEDS_REASON = frozenset({Verb.SET_STATE, Verb.FORGET})
+"""What nobody can make out later from the workflow itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Giving:
+    """How a command is given."""
+
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why: kept in the history.")
+    ] = ""
+    dry_run: DryRun = False
+    wait: Wait = field(default=WAIT)
+    no_wait: NoWait = False
+
+    @property
+    def within_s(self) -> float | None:
+        """Seconds to wait for an answer; None: only say what would be done."""
+        if self.dry_run:
+            return None
+        return 0.0 if self.no_wait else self.wait
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Many:
+    """How a command is given to many workflows."""
+
+    every: Annotated[bool, typer.Option("--all", help="All workflows there are.")] = False
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is sent to many.")] = (
+        False
+    )
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, metavar="N", help="To at most so many workflows a second."),
+    ] = None
+    operation: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Go on with what was cut short: it names its workflows."),
+    ] = None
 
 
 def _asking(verb: Verb, about: str) -> Callable[..., None]:
-    """The command that gives an operator's command to one workflow."""
+    """The command that gives an operator's command to one workflow, or to many."""
 
-    def give(
-        workflow_id: Id,
-        *,
-        reason: Reason = "",
-        dry_run: DryRun = False,
-        wait: Wait = WAIT,
-        no_wait: NoWait = False,
-        config: Config = None,
-        log: LogPath = None,
-        as_json: AsJson = False,
-    ) -> None:
-        output = Output(as_json=as_json)
-        command = make_command(verb, workflow_id, reason=reason)
-        within_s = patience(dry_run, no_wait, wait)
-        ask(output, Where(config, log), partial(_command, output, command, within_s))
+    def give(*, words: Any = None, which: Which, giving: Giving, many: Many, asked: Asked) -> None:
+        _give(verb, list(words or ()), which, giving, many=many, asked=asked)
 
+    state = verb is Verb.SET_STATE
+    what = "The workflow_id, unless options say which ones" + ("; and a state." if state else ".")
+    shown = typer.Argument(metavar="ID STATE" if state else "ID", help=what)
+    give.__annotations__["words"] = Annotated[list[str] | None, shown]
     give.__doc__ = about
-    return give
+    return command(give)
 
 
-pause = _asking(
-    Verb.PAUSE, "Stop one workflow: its events wait, its timers stay due, until `resume`."
-)
-resume = _asking(Verb.RESUME, "Let a paused workflow go on with what waited for it.")
+pause = _asking(Verb.PAUSE, "Stop workflows: their events wait, timers stay due, until `resume`.")
+resume = _asking(Verb.RESUME, "Let paused workflows go on with what waited for them.")
 retry = _asking(
     Verb.RETRY,
     "Try again what failed: a parked workflow begins its attempts anew, a waiting one at once.",
@@ -65,52 +96,61 @@ skip = _asking(
 )
 cancel = _asking(
     Verb.CANCEL,
-    "End one workflow where it is, as cancelled: what waits is refused, what it owes given up.",
+    "End workflows where they are, as cancelled: what waits is refused, what is owed given up.",
+)
+set_state = _asking(
+    Verb.SET_STATE,
+    "Put workflows into a state, as if a transition had led there: its entry and timers begin.",
+)
+forget = _asking(
+    Verb.FORGET,
+    "Remove workflows, whatever their state: what waits is discarded, what is owed given up.",
 )
 
 
-def set_state(
-    workflow_id: Id,
-    state: Annotated[str, typer.Argument(metavar="STATE", help="A state of its machine.")],
-    *,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: it must be told.")],
-    dry_run: DryRun = False,
-    wait: Wait = WAIT,
-    no_wait: NoWait = False,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
+def _give(
+    verb: Verb, words: list[str], which: Which, giving: Giving, *, many: Many, asked: Asked
 ) -> None:
-    """Put one workflow into a state, as if a transition had led there: its entry and timers begin."""
-    output = Output(as_json=as_json)
-    command = make_command(Verb.SET_STATE, workflow_id, reason=reason, args={"state": state})
-    within_s = patience(dry_run, no_wait, wait)
-    ask(output, Where(config, log), partial(_command, output, command, within_s))
+    args = {}
+    if verb is Verb.SET_STATE and many.operation is None:
+        if not words:
+            raise typer.BadParameter("name a STATE; before it the ID of a workflow, or options")
+        args = {"state": words.pop()}
+    if len(words) > 1:
+        raise typer.BadParameter(f"{words[1]!r} is one word too many; name one workflow, or none")
+    if verb in NEEDS_REASON and not giving.reason and many.operation is None:
+        raise typer.BadParameter(f"{verb} needs --reason: why, for the history")
+    _check(words, which, many)
+    output = asked.output
+    if words:
+        one = make_command(verb, words[0], reason=giving.reason, args=args)
+        ask(output, asked.where, partial(_command, output, one, giving.within_s))
+        return
+    orders = Orders(
+        verb=verb,
+        wanted=which.wanted,
+        reason=giving.reason,
+        args=args,
+        within_s=giving.within_s,
+        rate=many.rate,
+        yes=many.yes,
+        operation=many.operation,
+    )
+    operate(output, asked.where, orders)
 
 
-def forget(
-    workflow_id: Id,
-    *,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: it must be told.")],
-    dry_run: DryRun = False,
-    wait: Wait = WAIT,
-    no_wait: NoWait = False,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
-) -> None:
-    """Remove one workflow, whatever its state: what waits is discarded, what it owes given up."""
-    output = Output(as_json=as_json)
-    command = make_command(Verb.FORGET, workflow_id, reason=reason)
-    within_s = patience(dry_run, no_wait, wait)
-    ask(output, Where(config, log), partial(_command, output, command, within_s))
-
-
-def patience(dry_run: bool, no_wait: bool, wait_s: float) -> float | None:
-    """Seconds to wait for an answer; None: only say what would be done."""
-    if dry_run:
-        return None
-    return 0.0 if no_wait else wait_s
+def _check(words: list[str], which: Which, many: Many) -> None:
+    """Whether it is clear which workflows are meant."""
+    ways = [bool(words), which.given, many.every, many.operation is not None]
+    if not any(ways):
+        raise typer.BadParameter(
+            "name the ID of a workflow, or say which ones: --machine, --state, --status, --error, "
+            "--older-than, or --all"
+        )
+    if sum(ways) > 1:
+        raise typer.BadParameter(
+            "give one of these: an ID, options that say which, --all, --operation"
+        )
 
 
 async def _command(
@@ -118,7 +158,7 @@ async def _command(
 ) -> Exit:
     snapshot = await snapshot_of(session.log, session.app, command.workflow_id)
     if snapshot is None:
-        return not_found(output, command.workflow_id)
+        return await not_found(output, command.workflow_id, session)
     if within_s is None:
         return _would(output, command, snapshot)
     return await deliver(output, command, within_s, session)

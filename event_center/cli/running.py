@@ -22,7 +22,7 @@ import structlog
 import typer
 
 from event_center.app.center import Center
-from event_center.app.progress import answer_supervisor
+from event_center.app.report import answer_supervisor
 from event_center.app.settings import Settings
 from event_center.app.supervisor import Supervisor, Tempo, check_shareable
 from event_center.app.wiring import app_of

@@ -13,12 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import typer
+
 from event_center.app.settings import Settings, load_settings
+from event_center.app.sources import DEFAULT_FILES
 from event_center.app.wiring import app_of, open_log
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.output import Output
 from event_center.client.app import App
+from event_center.client.workflows import nearest_workflow
 from event_center.errors import LogUnavailable
 from event_center.log.port import Log
 
@@ -64,10 +68,18 @@ def require_log(settings: Settings) -> None:
     """
     path = settings.under_root(settings.log.path)
     if settings.log.kind == "sqlite" and not path.is_file():
-        raise LogUnavailable(
-            f"there is no log at {path}; the first `publish` or `run` makes it, or name another one "
-            "with --log or --config"
+        raise LogUnavailable(f"there is no log at {path}; {_where_then(settings)}")
+
+
+def _where_then(settings: Settings) -> str:
+    """What to do about a log that is not there: most often somebody stands in another folder."""
+    if settings.file is None:
+        places = " and ".join(str(file) for file in DEFAULT_FILES)
+        return (
+            f"nor is there a settings file ({places}): go to the project's folder, or name one with "
+            "--config"
         )
+    return "the first `publish` or `run` makes it, or name another one with --log or --config"
 
 
 @asynccontextmanager
@@ -104,7 +116,22 @@ async def _ask(where: Where, work: Callable[[Session], Awaitable[Exit]]) -> Exit
         return await work(session)
 
 
-def not_found(output: Output, workflow_id: str) -> Exit:
-    """Say that there is no such workflow."""
-    output.error(f"there is no workflow {workflow_id!r}; `event-center list` shows those there are")
+async def not_found(output: Output, workflow_id: str, session: Session) -> Exit:
+    """Say that there is no such workflow, and which one was probably meant."""
+    near = await nearest_workflow(session.log, session.app, workflow_id)
+    guess = "" if near is None else f"; did you mean {near!r}?"
+    output.error(
+        f"there is no workflow {workflow_id!r}{guess or ';'} `event-center list` shows those there are"
+    )
     return Exit.NOT_FOUND
+
+
+def said_yes(output: Output, question: str) -> bool:
+    """Ask before much is done; where there is nobody to ask, the answer is no, and it is said so."""
+    try:
+        if not output.as_json and typer.confirm(question, err=True):
+            return True
+    except typer.Abort:
+        output.note("")  # ends the line of the question
+    output.error("nothing was sent; --yes says yes beforehand")
+    return False

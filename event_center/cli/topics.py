@@ -15,26 +15,25 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from event_center.app.settings import Settings
-from event_center.app.wiring import partitions_wanted, reach_log, sizes_of, uses
+from event_center.app.topic_flaws import FOREIGN, flaws_of
+from event_center.app.wiring import partitions_wanted, reach_log, uses
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.options import AsJson, Config, DryRun, LogPath
 from event_center.cli.output import Output
 from event_center.cli.session import WAIT_S, Where, require_log
-from event_center.errors import ConfigurationError
-from event_center.log.detail import Flaw, TopicDetail, Use
-from event_center.log.port import Log, TopicInfo
+from event_center.log.detail import TopicDetail, Use
+from event_center.log.port import Log
 
 topics = typer.Typer(no_args_is_help=True, help="Make, check and describe the topics of this app.")
 Events = Annotated[
     bool, typer.Option("--events", help="Also the topics of events and those published to.")
 ]
-FOREIGN = frozenset({Use.EVENTS, Use.PUBLISHED})
 SHOWN = ("cleanup.policy", "retention.ms", "max.message.bytes", "min.insync.replicas")
 """The settings that a table has room for; --json has all."""
 
 
-class Asked(NamedTuple):
+class AskedTopics(NamedTuple):
     """The topics in question: their use, and how many partitions they are made with."""
 
     settings: Settings
@@ -59,7 +58,7 @@ def create(
     perform(output, partial(_answer, where, work, events=events, make=not dry_run))
 
 
-async def _create(output: Output, asked: Asked, *, dry_run: bool) -> Exit:
+async def _create(output: Output, asked: AskedTopics, *, dry_run: bool) -> Exit:
     there = {detail.name for detail in await asked.log.describe()}
     missing = {name: asked.partitions[name] for name in asked.uses if name not in there}
     if missing and not dry_run:
@@ -88,9 +87,9 @@ def check(
     _look(output, Where(config, log), partial(_check, output))
 
 
-async def _check(output: Output, asked: Asked) -> Exit:
+async def _check(output: Output, asked: AskedTopics) -> Exit:
     details = {detail.name: detail for detail in await asked.log.describe()}
-    flaws = [flaw for name, use in asked.uses.items() for flaw in _flaws(asked, details, name, use)]
+    flaws = flaws_of(asked.settings, asked.log, details, asked.uses)
     grave = any(flaw.grave for flaw in flaws)
     if output.as_json:
         output.json({"ok": not grave, "flaws": [flaw._asdict() for flaw in flaws]})
@@ -102,24 +101,6 @@ async def _check(output: Output, asked: Asked) -> Exit:
         if not flaws:
             output.say(f"ok: {len(asked.uses)} topics")
     return Exit.NOTHING if grave else Exit.OK
-
-
-def _flaws(asked: Asked, details: dict[str, TopicDetail], name: str, use: Use) -> list[Flaw]:
-    detail = details.get(name)
-    if detail is None:
-        events = " --events" if use in FOREIGN else ""
-        risk = f"nothing can be written or read; `event-center topics create{events}` makes it"
-        return [Flaw(name, "topic", "missing", "there", risk, grave=True)]
-    found = asked.log.flaws(detail, use)
-    count, wanted = len(detail.partitions), asked.settings.log.partitions
-    if use is Use.SNAPSHOTS and count != wanted:
-        risk = "workflows live where the number of partitions puts them, and would not be found"
-        found.append(Flaw(name, "partitions", str(count), str(wanted), risk, grave=True))
-    try:
-        sizes_of(asked.settings).check({name: TopicInfo(name, count, "")})
-    except ConfigurationError as error:
-        found.append(Flaw(name, "partitions", str(count), str(wanted), str(error), grave=True))
-    return found
 
 
 @topics.command()
@@ -134,7 +115,7 @@ def describe(
     _look(output, Where(config, log), partial(_describe, output))
 
 
-async def _describe(output: Output, asked: Asked) -> Exit:
+async def _describe(output: Output, asked: AskedTopics) -> Exit:
     found = [detail for detail in await asked.log.describe() if detail.name in asked.uses]
     if output.as_json:
         output.json([_as_json(detail, asked.uses[detail.name]) for detail in found])
@@ -163,14 +144,14 @@ def _as_json(detail: TopicDetail, use: Use) -> dict[str, Any]:
     return {**told, "settings": dict(detail.settings), "use": str(use)}
 
 
-def _look(output: Output, where: Where, work: Callable[[Asked], Awaitable[Exit]]) -> None:
+def _look(output: Output, where: Where, work: Callable[[AskedTopics], Awaitable[Exit]]) -> None:
     """Answer from a log that is there, about all topics."""
     perform(output, partial(_answer, where, work))
 
 
 async def _answer(
     where: Where,
-    work: Callable[[Asked], Awaitable[Exit]],
+    work: Callable[[AskedTopics], Awaitable[Exit]],
     *,
     events: bool = True,
     make: bool = False,
@@ -182,6 +163,6 @@ async def _answer(
     set_up_logging(settings.logging)
     log = await reach_log(settings, wait_s=WAIT_S)
     try:
-        return await work(Asked(settings, log, used, partitions_wanted(settings)))
+        return await work(AskedTopics(settings, log, used, partitions_wanted(settings)))
     finally:
         await log.close()

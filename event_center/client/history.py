@@ -28,12 +28,12 @@ async def history(log: Log, app: App, workflow_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     key = workflow_id.encode()
     async for batch in log.read(app.history, app.home(workflow_id)):
-        found += [_line(wire.read(r.value)) for r in batch if r.key == key and r.value is not None]
+        found += [line(wire.read(r.value)) for r in batch if r.key == key and r.value is not None]
     return found
 
 
-def _line(record: dict[str, Any]) -> dict[str, Any]:
-    """One record with the common fields first, and its origin in one word."""
+def line(record: dict[str, Any]) -> dict[str, Any]:
+    """One record of `wire.history`, with the common fields first, and its origin in one word."""
     del record["workflow_id"]
     line = {name: record.pop(name, None) for name in _FIRST} | record
     if "offset" in record:

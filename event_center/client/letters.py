@@ -1,40 +1,96 @@
 """
-Dead letters from the operator's side: look at them, and send their events on their way again.
+Dead letters as the log has them: which there are, and what was done about each.
 
-A letter with a number is one of its workflow's sequence, and a command replays or discards it, in
-order. Any other is published again. The CLI's `dead-letters` calls this; docs/cli.md says
-when to do which.
+Letters never leave the log. One with a number is of its workflow's sequence, whose snapshot says which are
+still open; of any other a closing says that it was replayed or discarded. The CLI's `dead-letters` prints
+them; `replaying` has what is sent about them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from event_center.client.app import App
-from event_center.client.commands import make_command
 from event_center.client.workflows import snapshot_of
-from event_center.errors import FormatError, Undecodable
+from event_center.errors import FormatError
 from event_center.log.port import Log
-from event_center.model import Event, Outgoing, Reason, Record
+from event_center.model import Shard
 from event_center.wire import letter as wire
-from event_center.wire.command import Command, Verb
-from event_center.wire.envelope import inbox_record
-from event_center.wire.letter import Letter
+from event_center.wire import snapshot as snapshot_wire
+from event_center.wire.entries import SNAPSHOTS, workflow_of
+from event_center.wire.letter import Closing, Letter
+
+FEW = 16
+"""Workflows whose snapshots are read one by one: of more, all snapshots are looked at once."""
 
 
-async def letters(log: Log, app: App) -> AsyncIterator[Letter]:
-    """Every dead letter of the app, partition by partition, oldest first."""
+class Sought(NamedTuple):
+    """Which letters; None does not ask."""
+
+    workflow_id: str | None = None
+    machine: str | None = None
+    error: str | None = None
+    """A text in the error's class or message."""
+    reason: str | None = None
+
+    def fits(self, letter: Letter) -> bool:
+        """Whether it is one of these."""
+        return (
+            self.workflow_id in {None, letter.workflow_id}
+            and self.machine in {None, letter.machine}
+            and self.reason in {None, letter.reason}
+            and (self.error is None or self.error in f"{letter.error}: {letter.message}")
+        )
+
+
+ALL = Sought()
+"""Every letter."""
+
+
+class Filed(NamedTuple):
+    """A letter, and what was done about it."""
+
+    letter: Letter
+    closing: Closing | None
+    open: bool | None
+    """Of a sequence: whether it is still open. None: it is in none."""
+
+    @property
+    def state(self) -> str:
+        """`open`: it holds later events up; `kept`: nobody did anything about it; else what was done."""
+        if self.open is not None:
+            return "open" if self.open else "closed"
+        return "kept" if self.closing is None else self.closing.how
+
+
+async def read_all(log: Log, app: App) -> AsyncIterator[Letter | Closing]:
+    """Every letter of the app and what was done about it, partition by partition, oldest first."""
     infos = await log.topics()
     for partition in range(infos[app.dead_letters].partitions):
         async for batch in log.read(app.dead_letters, partition):
             for record in batch:
-                yield wire.read(app.dead_letters, partition, record)
+                closing = wire.closing_of(partition, record)
+                yield closing or wire.read(app.dead_letters, partition, record)
+
+
+async def letters_of(log: Log, app: App, workflow_id: str) -> list[Letter]:
+    """The letters of one workflow, oldest first: all lie in the partition of its home."""
+    home = app.home(workflow_id)
+    found: list[Letter] = []
+    async for batch in log.read(app.dead_letters, home):
+        found += [
+            wire.read(app.dead_letters, home, record)
+            for record in batch
+            if wire.closing_of(home, record) is None
+        ]
+    return [letter for letter in found if letter.workflow_id == workflow_id]
 
 
 async def newest_letters(
-    log: Log, app: App, limit: int, workflow_id: str | None = None
-) -> tuple[list[Letter], int]:
+    log: Log, app: App, limit: int, sought: Sought = ALL
+) -> tuple[list[Filed], int]:
     """
     The newest letters, oldest first; and how many there are. No more than these are ever held.
 
@@ -42,30 +98,58 @@ async def newest_letters(
         log: where the app is.
         app: whose letters.
         limit: so many at most.
-        workflow_id: only letters of this workflow.
+        sought: only these.
     """
     newest: list[tuple[int, int, Letter]] = []
+    closings: dict[tuple[int, str], Closing] = {}
     count = 0
-    async for letter in letters(log, app):
-        if workflow_id in {None, letter.workflow_id}:
+    async for one in read_all(log, app):
+        if isinstance(one, Closing):
+            closings[one.partition, one.origin] = one
+        elif sought.fits(one):
+            closings.pop((one.position.partition, one.origin), None)  # it was of an older letter
             # The count keeps those of one moment in their order, and letters are never compared.
-            heappush(newest, (letter.at_ms, count, letter))
+            heappush(newest, (one.at_ms, count, one))
             count += 1
             if len(newest) > limit:
                 heappop(newest)
-    return [letter for *_, letter in sorted(newest)], count
+    found = [letter for *_, letter in sorted(newest)]
+    return await _filed(log, app, found, closings), count
 
 
-async def find_letter(log: Log, app: App, place: tuple[int, int]) -> Letter | None:
+async def _filed(
+    log: Log, app: App, found: list[Letter], closings: dict[tuple[int, str], Closing]
+) -> list[Filed]:
+    """What was done about each."""
+    numbered = {one.workflow_id or "" for one in found if one.number is not None}
+    numbers = await _open_numbers(log, app, numbered)
+    filed = []
+    for one in found:
+        if one.number is None:
+            closing = closings.get((one.position.partition, one.origin))
+            filed.append(Filed(one, closing, None))
+        else:
+            filed.append(Filed(one, None, one.number in numbers[one.workflow_id or ""]))
+    return filed
+
+
+async def find_letter(log: Log, app: App, place: tuple[int, int]) -> Filed | None:
     """The letter at this partition and offset, or None."""
     partition, offset = place
     if partition >= (await log.topics())[app.dead_letters].partitions:
         return None
     found: Letter | None = None
-    async for batch in log.read(app.dead_letters, partition, offset, offset + 1):
+    closings: dict[tuple[int, str], Closing] = {}
+    async for batch in log.read(app.dead_letters, partition, offset):
         for record in batch:
-            found = wire.read(app.dead_letters, partition, record)
-    return found
+            closing = wire.closing_of(partition, record)
+            if closing is not None:
+                closings.setdefault((partition, closing.origin), closing)
+            elif record.offset == offset:
+                found = wire.read(app.dead_letters, partition, record)
+        if found is None:
+            return None
+    return None if found is None else (await _filed(log, app, [found], closings))[0]
 
 
 async def open_numbers(log: Log, app: App, workflow_id: str) -> range:
@@ -81,80 +165,23 @@ async def open_numbers(log: Log, app: App, workflow_id: str) -> range:
     return range(snapshot.letters_next, snapshot.letters_last)
 
 
-def event_of(app: App, letter: Letter) -> tuple[str, str | None, Event]:
-    """
-    The workflow_id, machine and event in a letter, by the rules that its topic has today.
+async def _open_numbers(log: Log, app: App, wanted: Collection[str]) -> dict[str, range]:
+    """The same of many workflows."""
+    if len(wanted) <= FEW:
+        return {one: await open_numbers(log, app, one) for one in wanted}
+    found = dict.fromkeys(wanted, range(0))
+    for shard in map(Shard, range(app.shards)):
+        async for batch in log.entries(shard, SNAPSHOTS):
+            for key, value in batch:
+                name = workflow_of(key)
+                if name in found:
+                    found[name] = _range(name, value, f"shard {shard} of {log.where}")
+    return found
 
-    Raises:
-        Undecodable: the settings have no such topic any more, or its rules do not read the event.
-    """
-    topic, partition, offset = origin_of(letter)
-    envelope = app.envelopes.get(topic)
-    if envelope is None:
-        raise Undecodable(
-            Reason.UNDECODABLE,
-            f"the letter at {letter.position} came from topic {topic!r}, which the settings do not "
-            f"have; add [topics.{topic}], then replay it",
-        )
-    record = Record(offset, letter.at_ms, letter.key, letter.value, letter.headers)
+
+def _range(workflow_id: str, value: bytes, where: str) -> range:
     try:
-        return envelope.read(record, partition)
-    except Undecodable as error:
-        raise Undecodable(
-            error.reason, f"the letter at {letter.position} can not be read: {error}"
-        ) from error
-
-
-def origin_of(letter: Letter) -> tuple[str, int, int]:
-    """
-    Where the event lay: topic, partition and offset.
-
-    Raises:
-        FormatError: the letter does not say so.
-    """
-    topic, _, rest = letter.origin.rpartition("/")
-    topic, _, partition = topic.rpartition("/")
-    if not topic or not partition.isdigit() or not rest.isdigit():
-        raise FormatError(
-            f"the letter at {letter.position} has the origin {letter.origin!r}, which is no place "
-            "in a log; it can not be replayed"
-        )
-    return topic, int(partition), int(rest)
-
-
-def replay(app: App, letter: Letter) -> Command | Outgoing:
-    """
-    What to send so that the letter's event is decided again.
-
-    A letter of a sequence gets a command. Any other is published to its topic again with its own
-    bytes. But an event whose id its workflow has recorded would be a duplicate there: it goes by
-    the inbox, without the id.
-
-    Raises:
-        Undecodable: the event of the letter can not be read.
-        FormatError: the letter does not say where its event lay.
-    """
-    topic, partition, _ = origin_of(letter)
-    if letter.number is not None:
-        _, _, event = event_of(app, letter)
-        args = {"number": letter.number, "event": event.name, "payload": event.payload}
-        workflow_id = letter.workflow_id or ""
-        return make_command(Verb.REPLAY, workflow_id, args=args, reason=f"letter {letter.position}")
-    if letter.event is not None and letter.workflow_id is not None:
-        workflow_id, machine, event = event_of(app, letter)
-        if event.id is not None:
-            again = Event(event.name, event.payload, None, event.time_ms, letter.headers)
-            return inbox_record(app.inbox, app.home(workflow_id), workflow_id, machine, again)
-    # Without a key the partitioner would choose anyhow: what has none stays where it was, or with its
-    # shard, if the letter came from a log with more partitions.
-    place = partition % app.shards if letter.key is None else None
-    return Outgoing(topic, letter.key, letter.value, letter.headers, place)
-
-
-def discard(letter: Letter) -> Command | None:
-    """The command that drops a letter of a sequence; None: it is in none, and in nobody's way."""
-    if letter.number is None:
-        return None
-    args = {"number": letter.number}
-    reason = f"letter {letter.position}"
-    return make_command(Verb.DISCARD, letter.workflow_id or "", args=args, reason=reason)
+        snapshot = snapshot_wire.decode(workflow_id, value)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from error
+    return range(snapshot.letters_next, snapshot.letters_last)

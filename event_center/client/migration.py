@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from event_center.client.moving import Placing, TargetShard, stage_of, taken
-from event_center.client.survey import Kind, Side, Stretch, Survey, survey, unread, watermarks
+from event_center.client.survey import Cargo, Side, Stretch, Survey, survey, unread, watermarks
 from event_center.client.tally import Tally
 from event_center.errors import MigrationError
 from event_center.model import Outgoing, Shard
@@ -39,7 +39,7 @@ class Moved(NamedTuple):
     """It had ended before; nothing was written now."""
 
 
-async def plan(source: Side, target: Side | None, layout: Side, kinds: frozenset[Kind]) -> Survey:
+async def plan(source: Side, target: Side | None, layout: Side, kinds: frozenset[Cargo]) -> Survey:
     """
     What would move; nothing is written.
 
@@ -60,7 +60,7 @@ async def plan(source: Side, target: Side | None, layout: Side, kinds: frozenset
     return found
 
 
-async def migrate(source: Side, target: Side, kinds: frozenset[Kind], tell: Tell) -> Moved:
+async def migrate(source: Side, target: Side, kinds: frozenset[Cargo], tell: Tell) -> Moved:
     """
     Move everything, or go on with a migration that was killed.
 
@@ -94,8 +94,8 @@ async def _check_stopped(source: Side) -> None:
         )
 
 
-def _check_lag(source: Side, found: Survey, kinds: frozenset[Kind]) -> None:
-    if sum(found.lag.values()) and Kind.BACKLOG not in kinds:
+def _check_lag(source: Side, found: Survey, kinds: frozenset[Cargo]) -> None:
+    if sum(found.lag.values()) and Cargo.BACKLOG not in kinds:
         raise MigrationError(
             f"{source.log.where} has records that no daemon has read: {unread(found.lag)}; let one read "
             "them first (`event-center run --until-idle`), or copy them, --with-backlog"
@@ -143,9 +143,9 @@ async def _check_records(target: Side, found: Survey, shards: list[TargetShard])
     copied = {one.topic for one in found.stretches}
     ours = {topic for topic in copied if any(shard.copied_from(topic) for shard in shards)}
     full: dict[str, int] = {}
-    for (topic, _), mark in (await watermarks(target)).items():
-        if mark and topic in (own | copied) - ours:
-            full[topic] = full.get(topic, 0) + mark
+    for (topic, _), watermark in (await watermarks(target)).items():
+        if watermark and topic in (own | copied) - ours:
+            full[topic] = full.get(topic, 0) + watermark
     if full:
         raise MigrationError(
             f"the target, {target.log.where}, has records already: {unread(full)}; what is copied would "
@@ -163,7 +163,7 @@ class _Migration:
         target: Side,
         shards: dict[Shard, TargetShard],
         found: Survey,
-        kinds: frozenset[Kind],
+        kinds: frozenset[Cargo],
         tell: Tell,
     ) -> None:
         self._source = source

@@ -41,6 +41,18 @@ async def shard_entry(log: Log, shard: Shard) -> ShardEntry:
         raise FormatError(f"shard {shard} of {log.where}: {error}") from error
 
 
+async def shard_entries(log: Log, app: App) -> dict[Shard, ShardEntry]:
+    """
+    The entry of every shard's last cut.
+
+    Raises:
+        FormatError: one can not be read.
+    """
+    shards = [Shard(number) for number in range(app.shards)]
+    found = await _side_by_side([partial(shard_entry, log, shard) for shard in shards])
+    return dict(zip(shards, found, strict=True))
+
+
 async def stats(log: Log, app: App) -> Stats:
     """
     Counters, workflows and lag of the whole app.
@@ -48,9 +60,11 @@ async def stats(log: Log, app: App) -> Stats:
     Raises:
         FormatError: a shard entry can not be read.
     """
-    shards = [Shard(number) for number in range(app.shards)]
-    found = await _side_by_side([partial(shard_entry, log, shard) for shard in shards])
-    entries = dict(zip(shards, found, strict=True))
+    return await summed(log, app, await shard_entries(log, app))
+
+
+async def summed(log: Log, app: App, entries: dict[Shard, ShardEntry]) -> Stats:
+    """The answer of `stats`, of shard entries that were read before."""
     outcomes: Counter[str] = Counter(dict.fromkeys(map(str, Outcome), 0))
     waiting: Counter[str] = Counter(ShardEntry().waiting)
     for entry in entries.values():

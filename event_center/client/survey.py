@@ -40,7 +40,7 @@ SHOWN = 5
 """Problems that a message names one by one: who mends these has most likely mended all."""
 
 
-class Kind(StrEnum):
+class Cargo(StrEnum):
     """What can be copied besides the live state."""
 
     BACKLOG = "backlog"
@@ -97,7 +97,7 @@ class Survey:
         return sum(one.stop - one.start for one in self.stretches if one.topic == topic)
 
 
-async def survey(source: Side, target: Side, kinds: frozenset[Kind]) -> Survey:
+async def survey(source: Side, target: Side, kinds: frozenset[Cargo]) -> Survey:
     """
     Look at all of the source, as it will be in the target.
 
@@ -260,18 +260,18 @@ async def watermarks(side: Side) -> dict[tuple[str, int], int]:
 
 
 async def _look_at_records(
-    source: Side, entries: list[ShardEntry], found: Survey, kinds: frozenset[Kind]
+    source: Side, entries: list[ShardEntry], found: Survey, kinds: frozenset[Cargo]
 ) -> None:
     """Letters move always, history if it is asked for, and unread records too."""
     app = source.app
-    whole = {app.dead_letters} | ({app.history} if Kind.HISTORY in kinds else set())
+    whole = {app.dead_letters} | ({app.history} if Cargo.HISTORY in kinds else set())
     for (topic, partition), stop in (await watermarks(source)).items():
         if topic in whole and stop:
             found.stretches.append(Stretch(topic, partition, 0, stop))
         elif topic in app.consumed():
             start = _read_to(entries, app, topic, partition)
             found.lag[topic] = found.lag.get(topic, 0) + max(0, stop - start)
-            if stop > start and Kind.BACKLOG in kinds:
+            if stop > start and Cargo.BACKLOG in kinds:
                 found.stretches.append(Stretch(topic, partition, start, stop))
 
 

@@ -15,6 +15,7 @@ from event_center.client.app import App
 from event_center.client.stats import shard_entry
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import Entry, Log
+from event_center.machine.spelling import nearest
 from event_center.model import Event, Owed, Shard, Snapshot, Snapshotted, Status
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
@@ -29,6 +30,8 @@ from event_center.wire.history import rfc3339
 
 FIRST_WAITING = 10
 """Waiting events that `show` names; their number is always told."""
+COMPARED = 100_000
+"""Ids that are compared with one that nobody has: somebody waits for the answer."""
 UNREADABLE = "unreadable"
 """Stands for the status of a workflow whose snapshot this release can not read."""
 
@@ -46,6 +49,22 @@ class Wanted:
     """None asks for workflows, and not for those that events are held for."""
     entered_before_ms: int | None = None
     """Only those that have been in their state since before this time."""
+    error: str | None = None
+    """Only those whose callback failed with this in the error's class or message."""
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether more than a first line has to be looked at."""
+        return self.entered_before_ms is not None or self.error is not None
+
+    def fits_whole(self, snapshot: Snapshot) -> bool:
+        """Whether the rest of a snapshot fits, whose first line does."""
+        before, failure = self.entered_before_ms, snapshot.failure
+        if before is not None and snapshot.entered_at_ms >= before:
+            return False
+        if self.error is None:
+            return True
+        return failure is not None and self.error in f"{failure.type}: {failure.message}"
 
     def fits(self, head: Snapshotted) -> bool:
         """Whether a snapshot's first line fits."""
@@ -80,14 +99,13 @@ def _wanted(entry: Entry, wanted: Wanted, full: bool) -> Snapshot | Snapshotted 
         head = wire.peek(value)
         if not wanted.fits(head):
             return None
-        if full and wanted.entered_before_ms is None:
+        if full and not wanted.reads_all:
             return head
         snapshot = wire.decode(workflow_id, value)
     except FormatError:
         unreadable = Snapshotted(0, "", 0, "", UNREADABLE, 0, "")
         return unreadable if wanted.fits(unreadable) else None
-    before = wanted.entered_before_ms
-    return snapshot if before is None or snapshot.entered_at_ms < before else None
+    return snapshot if wanted.fits_whole(snapshot) else None
 
 
 def _row(workflow_id: str, snapshot: Snapshot | Snapshotted) -> Row:
@@ -106,6 +124,29 @@ def _row(workflow_id: str, snapshot: Snapshot | Snapshotted) -> Row:
             "result": snapshot.result,
         }
     return row
+
+
+async def nearest_workflow(log: Log, app: App, workflow_id: str) -> str | None:
+    """The workflow whose id is most like this one, among the first `COMPARED`; None: none is."""
+    alike: list[str] = []
+    seen = 0
+    for shard in map(Shard, range(app.shards)):
+        async for batch in log.entries(shard, SNAPSHOTS):
+            alike += [
+                name for name in (workflow_of(key) for key, _ in batch) if _alike(name, workflow_id)
+            ]
+            seen += len(batch)
+            if seen >= COMPARED:
+                return nearest(workflow_id, alike)
+    return nearest(workflow_id, alike)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether it is worth a closer look: the same length or nearly, and half of it the same."""
+    if abs(len(one) - len(other)) > 2:  # noqa: PLR2004 - a letter too many, or two
+        return False
+    pairs = zip(one.casefold(), other.casefold(), strict=False)
+    return 2 * sum(a == b for a, b in pairs) >= len(other)
 
 
 async def snapshot_of(log: Log, app: App, workflow_id: str) -> Snapshot | None:
@@ -188,6 +229,7 @@ def _condition(snapshot: Snapshot) -> dict[str, Any]:
             "message": failure.message,
             "at": _time(failure.at_ms),
             "attempt": failure.attempt,
+            "traceback": failure.traceback,
         },
         "refusals": [
             {"at": _time(one.at_ms), "event": one.event, "reason": one.reason, "detail": one.detail}

@@ -9,7 +9,12 @@ raise makes it fail.
 from __future__ import annotations
 
 import math
+import traceback
 import zlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
 
 from event_center.errors import PermanentError, RetryLater
 from event_center.machine.decision import Retry
@@ -23,8 +28,14 @@ LARGEST = 700.0
 """The logarithm of the largest growth of a delay that is worked out: soon after it floats end."""
 MAX_MESSAGE = 2_000
 """Characters of an error's message that are kept: it stands in the snapshot until the next event."""
+FRAMES = 8
+"""Calls of a traceback that are kept, the last ones: what is wrong is near the end."""
+CAUSES = 3
+"""Errors of a chain of causes of which the calls are kept: the first causes are seldom further away."""
 
 
+ROOT = str(Path(__file__).parents[1])
+"""Where the files of this package are."""
 CRASHED = 10
 """
 Takeovers that find a run without a result before its workflow is parked: what ended the process so often
@@ -48,7 +59,36 @@ def failure_of(callback: str, error: BaseException, at_ms: int, attempt: int) ->
         message = str.__str__(str(error))  # of a text of the user's own kind, the plain text
     except BaseException as raised:  # noqa: BLE001 - user code: an error that can not be printed
         message = f"its message can not be read: {type(raised).__name__}"
-    return Failure(callback, _held(type(error).__name__), _held(message), at_ms, attempt)
+    try:
+        where = _held("".join(_calls(error)))
+    except BaseException:  # noqa: BLE001 - user code: an error that does not tell of itself
+        where = ""
+    return Failure(callback, _held(type(error).__name__), _held(message), at_ms, attempt, where)
+
+
+def _calls(error: BaseException) -> Iterator[str]:
+    """The calls in which the error and its causes were raised, this package's own left out."""
+    for one in islice(_causes(error), CAUSES):
+        frames = traceback.extract_tb(_of_users(one.__traceback__), limit=-FRAMES)
+        if frames:
+            yield "" if one is error else f"because of {type(one).__name__}:\n"
+            for frame in frames:
+                yield f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}\n'
+                yield f"    {frame.line}\n"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+
+
+def _of_users(found: TracebackType | None) -> TracebackType | None:
+    """What a traceback holds from the first call on that is none of the engine's."""
+    while found is not None and found.tb_frame.f_code.co_filename.startswith(ROOT):
+        found = found.tb_next
+    return found
 
 
 def _held(text: str) -> str:

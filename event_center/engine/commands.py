@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from event_center.engine.attempt import anew
-from event_center.engine.effect import Effects
+from event_center.engine.freedom import Freedom
 from event_center.engine.intake import IDS, id_hash
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
@@ -21,14 +21,12 @@ from event_center.engine.removal import Removal
 from event_center.engine.run import Pool
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
-from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import (
-    STOPPED,
     Mailbox,
     Waiting,
     Workflows,
-    standing,
     undecided,
+    unstopped,
 )
 from event_center.errors import ExpressionError, FormatError, Interrupted
 from event_center.log.port import Batch
@@ -44,7 +42,6 @@ from event_center.model import (
     Status,
 )
 from event_center.wire import command as wire
-from event_center.wire import history
 from event_center.wire.command import Command, Verb
 
 Misfit = str
@@ -62,9 +59,8 @@ class Commands:
         *,
         letters: Letters,
         timers: Timers,
-        waiting: WaitingRoom,
+        freedom: Freedom,
         turn: Turn,
-        effects: Effects,
         runners: Pool,
         removal: Removal,
     ) -> None:
@@ -73,10 +69,9 @@ class Commands:
         self._ledger = ledger
         self._letters = letters
         self._timers = timers
-        self._waiting = waiting
+        self._freedom = freedom
         self._turn = turn
-        self._effects = effects
-        self._jobs = effects.jobs
+        self._effects, self._jobs = turn.effects, turn.jobs
         self._runners = runners
         self._removal = removal
         self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {
@@ -93,14 +88,12 @@ class Commands:
 
     def take(self, batch: Batch) -> None:
         """Decide a batch of records of the commands topic."""
-        entry = self._ledger.entry
         self._ledger.tick()
         for record in batch.records:
             position = Position(batch.topic, batch.partition, record.offset)
-            entry.read += 1
             self._one(record, position)
-        self._ledger.taken += len(batch.records)
-        entry.offsets[batch.topic] = batch.records[-1].offset + 1
+        following = batch.records[-1].offset + 1
+        self._ledger.took(batch.topic, len(batch.records), following)
 
     def _one(self, record: Record, position: Position) -> None:
         try:
@@ -140,8 +133,6 @@ class Commands:
         self, snapshot: Snapshot, command: Command, position: Position, misfit: Misfit
     ) -> None:
         outcome = Outcome.REJECTED if misfit else Outcome.APPLIED
-        self._ledger.entry.outcomes[outcome] += 1
-        self._ledger.dirty[snapshot.workflow_id] = snapshot
         about = {"machine": snapshot.machine, "version": snapshot.version, "seq": snapshot.seq}
         if snapshot.status is Status.EXPECTED:
             about = {}  # there is no workflow to tell of
@@ -158,7 +149,7 @@ class Commands:
         }
         if misfit:
             data |= {"reason": Reason.NOT_APPLICABLE, "detail": misfit}
-        self._ledger.tell(history.COMMAND, snapshot.workflow_id, str(position), data)
+        self._ledger.commanded(snapshot, outcome, position, data)
 
     # -- stopping and going on -----------------------------------------------------------------
 
@@ -182,7 +173,7 @@ class Commands:
         return ""
 
     def _retry(self, snapshot: Snapshot, _command: Command, _position: Position) -> Misfit:
-        failed = self._jobs.failed(snapshot)
+        failed = self._jobs.that_failed(snapshot)
         if snapshot.status not in {Status.PARKED, Status.RETRYING} and not failed:
             return f"nothing of it failed: it is {snapshot.status}"
         self._jobs.again(snapshot, failed)
@@ -200,10 +191,10 @@ class Commands:
         snapshot.parked = None
         snapshot.loop = 0
         self._jobs.again(snapshot, self._jobs.lost(snapshot))
-        self._ledger.status(snapshot, standing(snapshot), mailbox)
+        self._ledger.status(snapshot, unstopped(snapshot), mailbox)
         self._timers.arm(snapshot)
         if snapshot.deciding_due_ms:
-            self._timers.due(snapshot.workflow_id, snapshot.deciding_due_ms)
+            self._timers.look_at(snapshot.workflow_id, snapshot.deciding_due_ms)
         mailbox.finish()
 
     # -- giving up -----------------------------------------------------------------------------
@@ -213,7 +204,7 @@ class Commands:
         why = f"skipped by {command.by or 'an operator'}"
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         head = mailbox.deciding and mailbox.deciding.event
-        ending = self._jobs.tried(snapshot, head.name if head else snapshot.deciding_event)
+        ending = self._jobs.ending(snapshot, head.name if head else snapshot.deciding_event)
         if snapshot.owed:
             self._drop_run(snapshot)
             self._turn.give_up(snapshot, why)
@@ -221,10 +212,10 @@ class Commands:
             self._drop_run(snapshot)
             self._jobs.give_up(snapshot, why, ending or self._jobs.lost(snapshot) or None)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
-            tried = self._what_failed(snapshot, mailbox)
+            item = self._what_failed(snapshot, mailbox)
             self._drop_run(snapshot)
-            if tried is not None:
-                self._skip_event(snapshot, mailbox, tried, why)
+            if item is not None:
+                self._skip_event(snapshot, mailbox, item, why)
         else:
             return "it owes no run, has no job, and no event of it failed"
         undecided(snapshot)
@@ -245,13 +236,13 @@ class Commands:
             return head if snapshot.deciding_attempt and snapshot.deciding_event == name else None
         return head if head.record is not None or head.timer is not None else None
 
-    def _skip_event(self, snapshot: Snapshot, mailbox: Mailbox, tried: Waiting, why: str) -> None:
-        """Discard the event that was tried."""
-        mailbox.queue.remove(tried)
-        if tried.timer is not None:
-            self._turn.drop_timer(snapshot, tried.timer)
+    def _skip_event(self, snapshot: Snapshot, mailbox: Mailbox, item: Waiting, why: str) -> None:
+        """Discard the event that is decided, or could not be."""
+        mailbox.queue.remove(item)
+        if item.timer is not None:
+            self._turn.drop_timer(snapshot, item.timer)
             return
-        self._discard_event(snapshot, tried, why)
+        self._discard_event(snapshot, item, why)
 
     def _discard_event(self, snapshot: Snapshot, item: Waiting, why: str) -> None:
         """A waiting record is not decided any more."""
@@ -333,7 +324,7 @@ class Commands:
         snapshot.version = machine.version
         snapshot.parked = None
         undecided(snapshot)
-        if snapshot.status in STOPPED:
+        if self._freedom.stopped(snapshot):
             mailbox = self._workflows.mailbox(snapshot.workflow_id)
             self._ledger.status(snapshot, Status.ACTIVE, mailbox)
         self._turn.enter(snapshot, event, decision)
@@ -365,7 +356,7 @@ class Commands:
             misfit = "the replay names no event"
         if misfit:
             return misfit
-        if self._waiting.busy(snapshot):
+        if not self._freedom.decides(snapshot):
             return "a run of it is under way, or it is stopped: replay when it is idle"
         origin = f"letter/{snapshot.letters_next}/{position}"
         event = Event(str(name), command.args.get("payload"), None, self._ledger.now_ms, (), origin)

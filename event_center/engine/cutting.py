@@ -13,9 +13,11 @@ from collections.abc import Callable
 import anyio
 
 from event_center.engine.backoff import Backoff
+from event_center.engine.isolation import Isolation
 from event_center.engine.parts import Parts
+from event_center.engine.plan import Plan
 from event_center.engine.stopping import Stop
-from event_center.errors import NotCommitted
+from event_center.errors import LogError, NotCommitted, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut, Lease, Log
 
@@ -27,13 +29,21 @@ class Cutting:
         self,
         log: Log,
         stop: Stop,
+        *,
+        plan: Plan,
+        isolation: Isolation,
         on_settled: Callable[[Parts], None],
+        on_bare: Callable[[Parts], None],
         on_cut: Callable[[Cut], None] | None = None,
     ) -> None:
         self._log = log
         self._stop = stop
+        self._plan = plan
+        self._isolation = isolation
         self._on_settled = on_settled
         """Called when a cut is durable, and what it made so has been started."""
+        self._on_bare = on_bare
+        """Called when the bare cut of a shard that is served in pieces is durable."""
         self._on_cut = on_cut
         """Called with each cut that is durable; None: nobody listens."""
         self.under_way = False
@@ -45,6 +55,10 @@ class Cutting:
 
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
+        if self._isolation.most is not None:
+            parts.ledger.asked()  # the bare cut: does the log take any?
+            await self._cut(parts, lease)
+            self._on_bare(parts)
         while not self._finished(parts):
             await self._stop.something()
             if parts.workflows.gone:
@@ -82,8 +96,9 @@ class Cutting:
             self.under_way = False
         if self._on_cut is not None:
             self._on_cut(cut)
+        start = parts.effects.start
         for snapshot in ledger.committed():
-            parts.effects.start(snapshot)
+            start(snapshot)
         reach(Step.CUT_SETTLED)
         self._on_settled(parts)
 
@@ -93,16 +108,33 @@ class Cutting:
 
         Raises:
             NotCommitted: it was not, and the time for stopping is over: the next owner begins before it.
+            Unknown: the memory of the shard is of no use any more; also after a cut that certainly was
+                not committed, if a topic that callbacks publish to does not take what is in it.
         """
         backoff = Backoff()
         while True:
             try:
                 await lease.commit(cut)
+            except Unknown as error:
+                if not self._close(error):
+                    self._isolation.failed(cut, parts.ledger.taken)
+                raise
             except NotCommitted as error:
                 if self._stop.late:
                     raise
+                if self._close(error):
+                    raise Unknown(str(error), target=error.target) from error
                 self.refused = str(error)
                 await backoff.wait("cut.not_committed", error, shard=parts.shard)
             else:
                 self.refused = ""
+                self._plan.targets.written(cut)
+                self._isolation.settled(cut)
                 return
+
+    def _close(self, error: LogError) -> bool:
+        """Close the topic that a cut has failed on, if callbacks publish to it; whether that was why."""
+        if error.target not in self._plan.publishable:
+            return False
+        self._plan.targets.close(error.target, str(error), self._plan.clock())
+        return True

@@ -13,13 +13,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from event_center.engine.failing import Decider, Failing, say_unknown
+from event_center.engine.decider import Decider
+from event_center.engine.failing import Failing, say_unknown
+from event_center.engine.freedom import Freedom
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, Run
 from event_center.engine.waiting import attempts
-from event_center.engine.workflow import STOPPED, Waiting, Workflows
+from event_center.engine.workflow import Waiting, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Transition
@@ -37,6 +39,7 @@ class Deciding:
         ledger: Ledger,
         *,
         outbox: Outbox,
+        freedom: Freedom,
         runners: Pool,
         failing: Failing,
         decider: Decider,
@@ -45,12 +48,17 @@ class Deciding:
         self._workflows = workflows
         self._ledger = ledger
         self._outbox = outbox
+        self._freedom = freedom
         self._runners = runners
         self._failing = failing
         self._decider = decider
 
     def begin(self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition) -> None:
         """Await them; the decider hears of the end. At once, if the transition only emits."""
+        closed = self._outbox.closed((one.topic or "" for one in decision.emits), "emit")
+        if closed is not None:
+            self._failing.postponed(snapshot, event, item, closed.failure, due_ms=closed.due_ms)
+            return
         try:
             records = self._outbox.declared(snapshot, event, decision.emits)
         except PluginError as error:
@@ -58,7 +66,7 @@ class Deciding:
             return
         if not decision.decide:
             self._decider.accept(snapshot, event, item, decision)
-            self._ledger.records += records
+            self._ledger.send(records)
             return
         self._workflows.mailbox(snapshot.workflow_id).deciding = item
         hearing = Hearing(snapshot, event, item, decision)
@@ -71,12 +79,12 @@ class Deciding:
         if hearing.done == len(decision.decide):
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
             self._decider.accept(snapshot, event, hearing.item, decision)
-            self._ledger.records += hearing.records
+            self._ledger.send(hearing.records)
             for context in hearing.contexts:
                 self._outbox.send(context)
             self._decider.go_on(snapshot)
             return
-        if self._workflows.closed:
+        if not self._freedom.goes_on(snapshot):
             return  # the event waits on: the shard's next owner decides it anew
         action = decision.decide[hearing.done]
         context = Context(
@@ -104,13 +112,21 @@ class Deciding:
             return
         self._ledger.tick()  # after the checks: who drops a run is in the middle of a step
         decided = partial(self._heard, hearing, run, value, error)
-        if snapshot.status in STOPPED:
+        if self._freedom.stopped(snapshot):
             self._workflows.mailbox(snapshot.workflow_id).unfinished = decided
         else:
             decided()
 
     def _heard(self, hearing: Hearing, run: Run, value: Any, error: BaseException | None) -> None:
         snapshot = hearing.snapshot
+        closed = None if error is not None else self._outbox.published(run)
+        if closed is not None:
+            self._workflows.mailbox(snapshot.workflow_id).deciding = None
+            event, item = hearing.event, hearing.item
+            self._failing.postponed(snapshot, event, item, closed.failure, due_ms=closed.due_ms)
+            self._decider.go_on(snapshot)
+            self._ledger.wake()
+            return
         returned = None if error is not None else self._outbox.returned(run, value)
         if isinstance(returned, PluginError):
             returned, error = None, returned

@@ -5,7 +5,7 @@ A run starts once the cut that owes it is durable (an eager one with its accept)
 workflow. Its result is decided in the cut that marks it done, so that after a crash either both are
 there or the run happens again with the same key. Attempts are counted in the snapshot.
 
-`cutting` starts what a cut has made durable, `turn` the eager ones; `run` says how each ended.
+`cutting` starts what a cut has made durable, the turn the eager ones; `run` says how each ended.
 A run's numbered steps are those of `run`; its third, decided, is the end of `_decided` here.
 """
 
@@ -15,16 +15,17 @@ from functools import partial
 from typing import Any
 
 from event_center.engine.attempt import delay_ms, failure_of
+from event_center.engine.decider import Decider
 from event_center.engine.failing import error_event, say_failed, say_parked, say_unknown
+from event_center.engine.freedom import Freedom
 from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
-from event_center.engine.outbox import Outbox
+from event_center.engine.outbox import Outbox, Postponed
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, Run, unsure
 from event_center.engine.timers import Timers
-from event_center.engine.turn import Turn, done_event
 from event_center.engine.upgrading import machine_for
-from event_center.engine.workflow import STOPPED, Workflows
+from event_center.engine.workflow import Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Action
@@ -34,7 +35,7 @@ from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
 from event_center.wire import history
 
-DECIDED, RETRYING = Step.RUN_DECIDED, Status.RETRYING
+ACTIVE, DECIDED, RETRYING = Status.ACTIVE, Step.RUN_DECIDED, Status.RETRYING
 """Looked up once: to read a member of an enumeration costs as much as a call."""
 
 Known = tuple[Action, Callback, str | None]
@@ -52,21 +53,32 @@ class Effects:
         *,
         timers: Timers,
         outbox: Outbox,
-        turn: Turn,
-        jobs: Jobs,
+        freedom: Freedom,
         runners: Pool,
+        job_runners: Pool,
+        decider: Decider,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
-        self.jobs = jobs
+        self.jobs = Jobs(
+            plan,
+            workflows,
+            ledger,
+            timers=timers,
+            outbox=outbox,
+            freedom=freedom,
+            runners=job_runners,
+            decider=decider,
+        )
         self._timers = timers
         self._outbox = outbox
-        self._turn = turn
+        self._decider = decider
+        self._freedom = freedom
         self._runners = runners
         self._known: dict[tuple[str, int, str, str], Known] = {}
         """By machine, version, state and callback: looked up once."""
-        self._eager = frozenset(
+        self.eager = frozenset(
             name for name, machine in plan.machines.items() if machine.has_eager
         ) | frozenset(name for (name, _), one in plan.older.items() if one.machine.has_eager)
 
@@ -76,28 +88,21 @@ class Effects:
 
         Its jobs come after the last entry callback.
         """
-        workflow_id, workflows = snapshot.workflow_id, self._workflows
         if not snapshot.owed:
             if snapshot.jobs:
                 self.jobs.start(snapshot)
             return
-        if (
-            snapshot.status in STOPPED
-            or workflows.closed
-            or workflow_id in workflows.runs
-            or self._ledger.promised(workflow_id)
-            or (snapshot.deciding_attempt and workflows.pending(workflow_id))
-        ):
+        if not self._freedom.runs(snapshot):
             return
         owed = snapshot.owed[0]
         if owed.due_ms > self._ledger.now_ms:
-            self._timers.due(workflow_id, owed.due_ms)
+            self._timers.look_at(snapshot.workflow_id, owed.due_ms)
             return
         known = self._known.get((snapshot.machine, snapshot.version, snapshot.state, owed.name))
         if known is None:
             known = self._look_up(snapshot, owed)
         if known is None:
-            self._turn.park(snapshot, "no_place", None)
+            self._decider.park(snapshot, "no_place", None)
             say_parked(snapshot, owed.name, "")
             self._ledger.wake()
         else:
@@ -105,9 +110,7 @@ class Effects:
 
     def start_eager(self, snapshot: Snapshot) -> None:
         """A run that tolerates a phantom starts with the accept, before the transition is durable."""
-        if snapshot.machine not in self._eager or snapshot.status in STOPPED:
-            return
-        if self._workflows.closed:
+        if not self._freedom.goes_on(snapshot):
             return
         owed = snapshot.owed[0]
         known = self._look_up(snapshot, owed)
@@ -163,7 +166,7 @@ class Effects:
         del workflows.runs[workflow_id]
         if error is not None and isinstance(error, Interrupted):
             return
-        if run.snapshot.status in STOPPED:
+        if run.snapshot.status is not ACTIVE and self._freedom.stopped(run.snapshot):
             workflows.mailbox(workflow_id).unfinished = partial(self._decided, run, value, error)
         else:
             self._decided(run, value, error)
@@ -176,7 +179,7 @@ class Effects:
         del workflows.runs[snapshot.workflow_id]
         self._ledger.tick()
         known = self._look_up(snapshot, run.owed)
-        if known is None or workflows.closed or snapshot.status in STOPPED:
+        if known is None or not self._freedom.goes_on(snapshot):
             self._ledger.wake()  # it is asked again when the workflow goes on
         else:
             self._submit(snapshot, run.owed, known, asked=True)
@@ -184,10 +187,15 @@ class Effects:
     def _decided(self, run: EffectRun, value: Any, error: BaseException | None) -> None:
         """Decide the result of a run."""
         ledger, snapshot = self._ledger, run.snapshot
-        ledger.tick()
-        ledger.entry.runs += 1
-        returned: Event | None = None
         context = run.context
+        if context.published is not None and error is None:
+            closed = self._outbox.published(run)
+            if closed is not None:
+                self._postponed(run, closed)
+                return
+        ledger.tick()
+        ledger.ran(snapshot)
+        returned: Event | None = None
         if error is None and (
             value is not None or context.emitted is not None or context.published is not None
         ):
@@ -200,10 +208,8 @@ class Effects:
             self._done(run, returned)
         else:
             self._failed(run, error)
-        workflow_id = snapshot.workflow_id
-        ledger.dirty[workflow_id] = snapshot
-        if workflow_id in self._workflows.mailboxes:
-            self._turn.advance(snapshot)
+        if snapshot.workflow_id in self._workflows.mailboxes:
+            self._decider.advance(snapshot)
         ledger.wake()
         reach(DECIDED)
 
@@ -223,18 +229,18 @@ class Effects:
         elif run.done is not None:
             event = done_event(run.done, self._ledger.now_ms, owed.seq)
         if event is None:
-            self._mark_done(run, None)
+            self._end_well(run, None)
         else:
-            self._turn.internal(snapshot, event, partial(self._mark_done, run, returned))
+            self._decider.internal(snapshot, event, partial(self._end_well, run, returned))
         if snapshot.status is RETRYING:
-            self._turn.stand(snapshot)
+            self._decider.refresh_status(snapshot)
 
-    def _mark_done(self, run: EffectRun, returned: Event | None) -> None:
+    def _end_well(self, run: EffectRun, returned: Event | None) -> None:
         snapshot, context = run.snapshot, run.context
         snapshot.owed = snapshot.owed[1:]
         snapshot.failure = None
         if snapshot.owed:
-            self._ledger.owing[snapshot.workflow_id] = snapshot
+            self._ledger.owes(snapshot)
         else:
             snapshot.cause = None
             if snapshot.earlier is not None:  # they are those of its jobs
@@ -257,36 +263,50 @@ class Effects:
         machine = self._plan.running(snapshot)
         name = machine.error_event(snapshot.state, owed.name)
         if delay is None and machine.has(snapshot.state, name):
-            first = partial(self._mark_failed, run, failure)
+            first = partial(self._end_badly, run, failure)
             event = error_event(failure, f"{owed.seq}/{owed.name}", name)
-            self._turn.internal(snapshot, event, first)
-            self._turn.stand(snapshot)
+            self._decider.internal(snapshot, event, first)
+            self._decider.refresh_status(snapshot)
             return
         due = 0 if delay is None else now + delay
-        tried = owed._replace(attempt=attempt, due_ms=due, starts=unsure(run))
-        snapshot.owed = (tried, *snapshot.owed[1:])
+        again = owed._replace(attempt=attempt, due_ms=due, starts=unsure(run))
+        snapshot.owed = (again, *snapshot.owed[1:])
         snapshot.failure = failure
         more: dict[str, Any] = {"error": failure.type, "message": failure.message}
         if delay is None:
             self._tell(run, attempt, "failed", more)
-            self._turn.park(snapshot, "failed", None)
+            self._decider.park(snapshot, "failed", None)
             say_parked(snapshot, owed.name, run.callback.file_line)
             return
         self._tell(run, attempt, "failed", more | {"again_in_ms": delay})
         # The count of attempts has to be durable before the next one starts.
-        self._ledger.owing[snapshot.workflow_id] = snapshot
+        self._ledger.owes(snapshot)
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         self._ledger.status(snapshot, Status.RETRYING, mailbox)
-        self._turn.timers_ahead(snapshot)
+        self._decider.timers_ahead(snapshot)
 
-    def _mark_failed(self, run: EffectRun, failure: Failure) -> None:
+    def _postponed(self, run: EffectRun, closed: Postponed) -> None:
+        """What it has published can not leave now: it is owed as before, and due when that may be over."""
+        snapshot, owed = run.snapshot, run.owed
+        failure = closed.failure._replace(attempt=owed.attempt)
+        say_failed(snapshot, failure, closed.due_ms - failure.at_ms, run.callback.file_line)
+        later = owed._replace(due_ms=closed.due_ms, starts=unsure(run))
+        snapshot.owed = (later, *snapshot.owed[1:])
+        snapshot.failure = failure
+        self._ledger.owes(snapshot)
+        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
+        self._ledger.status(snapshot, Status.RETRYING, mailbox)
+        self._decider.timers_ahead(snapshot)
+        self._ledger.wake()
+
+    def _end_badly(self, run: EffectRun, failure: Failure) -> None:
         snapshot = run.snapshot
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
         snapshot.owed = snapshot.owed[1:]
         machine = self._plan.running(snapshot)
         beside = machine.same_state(snapshot.state, run.owed.name)
-        self._turn.give_up(snapshot, f"{run.owed.name} failed", beside)
+        self._decider.give_up(snapshot, f"{run.owed.name} failed", beside)
 
     def _tell(self, run: EffectRun, attempt: int, outcome: str, more: dict[str, Any]) -> None:
         """The history record of one attempt."""
@@ -305,6 +325,11 @@ class Effects:
             data |= more
         origin = f"run/{owed.seq}/{owed.name}/{attempt}"
         self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
+
+
+def done_event(name: str, at_ms: int, seq: int) -> Event:
+    """The event of a state whose entry runs are all done."""
+    return Event(name, None, None, at_ms, (), f"run/{seq}/{name}")
 
 
 class EffectRun(Run):

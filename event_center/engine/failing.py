@@ -9,11 +9,11 @@ and deciding call `failed`; the parts call `retry` when the wait between two att
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
 
 import structlog
 
 from event_center.engine.attempt import delay_ms, failure_of
+from event_center.engine.decider import Decider
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
@@ -21,39 +21,12 @@ from event_center.engine.timers import Timers
 from event_center.engine.waiting import attempts, unheld
 from event_center.engine.workflow import Waiting, Workflows, undecided
 from event_center.errors import ExpressionError, GuardFailed
-from event_center.machine.decision import ERROR, Action, Transition, accepted_text
+from event_center.machine.decision import ERROR, Action, accepted_text
 from event_center.machine.step import Machine
-from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status, Timer
+from event_center.model import Event, Failure, Outcome, Reason, Snapshot, Status
 from event_center.plugins.signatures import Callback
 
 log = structlog.get_logger()
-
-
-class Decider(Protocol):
-    """Who gets an event back: the turn. `Deciding` calls the first two, `Failing` all but the first."""
-
-    def accept(
-        self, snapshot: Snapshot, event: Event, item: Waiting | None, decision: Transition
-    ) -> None:
-        """Swap in what was decided."""
-
-    def go_on(self, snapshot: Snapshot) -> None:
-        """Take the next thing that waits, and what the state owes."""
-
-    def decide(self, snapshot: Snapshot, event: Event, item: Waiting | None = None) -> None:
-        """Decide one event."""
-
-    def waits_no_more(self, snapshot: Snapshot, item: Waiting | None) -> None:
-        """What waited waits no more."""
-
-    def drop_timer(self, snapshot: Snapshot, timer: Timer) -> None:
-        """A timer was dealt with and its workflow stays."""
-
-    def stand(self, snapshot: Snapshot) -> None:
-        """Give the workflow the status that it has when nobody stops it."""
-
-    def park(self, snapshot: Snapshot, why: str, item: Waiting | None) -> None:
-        """Stop the workflow."""
 
 
 class Failing:
@@ -105,8 +78,8 @@ class Failing:
             carrier = item if item.record is not None else Waiting(event)
             carrier.closes = partial(self._given_up, snapshot, event, item, failure)
             undecided(snapshot)
-            self._ledger.dirty[snapshot.workflow_id] = snapshot
-            self._decider.stand(snapshot)
+            self._ledger.changed(snapshot)
+            self._decider.refresh_status(snapshot)
             self._decider.decide(snapshot, error_event(failure, event.origin), carrier)
         elif (
             machine.on_failure == "dead_letter"
@@ -117,12 +90,20 @@ class Failing:
         ):
             item.closes = None
             self._decider.waits_no_more(snapshot, item)
-            self._letters.failed(snapshot, item.event or event, item, failure)
-            self._decider.stand(snapshot)
+            self._letters.write_open(snapshot, item.event or event, item, failure)
+            self._decider.refresh_status(snapshot)
             self._letters.follow_all(snapshot, self._workflows.mailboxes.get(snapshot.workflow_id))
         else:
             snapshot.deciding_starts = 0
             self.park(snapshot, event, item, failure, why="failed", where=line)
+
+    def postponed(
+        self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure, *, due_ms: int
+    ) -> None:
+        """What its transition sends can not leave now: it is decided anew when that may be over."""
+        failure = failure._replace(attempt=max(1, attempts(snapshot, event, item)))
+        say_failed(snapshot, failure, due_ms - failure.at_ms, "")
+        self._later(snapshot, event, item, failure, due_ms=due_ms)
 
     def park(
         self,
@@ -154,7 +135,7 @@ class Failing:
         self._put_back(snapshot, event, item)
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         self._ledger.status(snapshot, Status.RETRYING, mailbox)
-        self._timers.due(snapshot.workflow_id, due_ms)
+        self._timers.look_at(snapshot.workflow_id, due_ms)
 
     def _given_up(self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure) -> None:
         """The failed event gets its outcome, right before that of its `on_error`."""
@@ -182,8 +163,8 @@ class Failing:
     def retry(self, snapshot: Snapshot) -> None:
         """The wait between two attempts is over."""
         snapshot.deciding_due_ms = 0
-        self._ledger.dirty[snapshot.workflow_id] = snapshot
-        self._decider.stand(snapshot)
+        self._ledger.changed(snapshot)
+        self._decider.refresh_status(snapshot)
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         finished = mailbox is not None and mailbox.finish()
         if (
@@ -203,6 +184,7 @@ def say_failed(snapshot: Snapshot, failure: Failure, delay: int | None, where: s
         "run.failed",
         workflow_id=snapshot.workflow_id,
         machine=snapshot.machine,
+        seq=snapshot.seq,
         callback=failure.callback,
         attempt=failure.attempt,
         error=failure.type,
@@ -231,6 +213,7 @@ def say_parked(snapshot: Snapshot, callback: str, where: str) -> None:
         "workflow.parked",
         workflow_id=snapshot.workflow_id,
         machine=snapshot.machine,
+        seq=snapshot.seq,
         state=snapshot.state,
         why=snapshot.parked,
         callback=callback,

@@ -82,7 +82,7 @@ class Holds:
     def _arm(self, snapshot: Snapshot, queue: deque[Waiting]) -> None:
         snapshot.timers = (Timer(HOLD, 0, min(item.due_ms for item in queue)),)
         self._timers.arm(snapshot)
-        self._ledger.dirty[snapshot.workflow_id] = snapshot
+        self._ledger.changed(snapshot)
 
     def _end(self, snapshot: Snapshot, item: Waiting, event: Event, reason: Reason) -> None:
         """The event has its outcome without a workflow: a letter, unless its machine wants none."""

@@ -14,13 +14,13 @@ from hashlib import blake2b
 import structlog
 
 from event_center.engine.attempt import failure_of
+from event_center.engine.freedom import Freedom
 from event_center.engine.holds import Holds
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.turn import STEP_FAILED, Turn
-from event_center.engine.waiting import WaitingRoom
 from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import TOO_LARGE, Batch
@@ -75,7 +75,7 @@ class Intake:
         shard: Shard,
         letters: Letters,
         outbox: Outbox,
-        waiting: WaitingRoom,
+        freedom: Freedom,
         holds: Holds,
         turn: Turn,
     ) -> None:
@@ -85,7 +85,7 @@ class Intake:
         self._ledger = ledger
         self._letters = letters
         self._outbox = outbox
-        self._waiting = waiting
+        self._freedom = freedom
         self._holds = holds
         self._turn = turn
 
@@ -94,8 +94,8 @@ class Intake:
         topic, partition = batch.topic, batch.partition
         source = topic if partition == self._shard else f"{topic}/{partition}"
         read = self._plan.envelopes[topic].read
-        workflows, entry = self._workflows, self._ledger.entry
-        renewed = entry.renewed.get(topic)
+        workflows = self._workflows
+        renewed = self._ledger.entry.renewed.get(topic)
         # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
         seen_of = source if renewed is None else f"{source}~{renewed}"
         workflow_of, mailboxes, decide = workflows.by_id.get, workflows.mailboxes, self._turn.decide
@@ -131,11 +131,11 @@ class Intake:
                 self._queue(snapshot, event, record, machine)
             else:
                 decide(snapshot, event, None, record)
-        entry.read += len(batch.records) - redelivered
-        self._ledger.taken += len(batch.records)
-        entry.offsets[source] = batch.records[-1].offset + 1
+        following, count = batch.records[-1].offset + 1, len(batch.records)
+        self._ledger.took(source, count, following, redelivered=redelivered)
         if redelivered:
-            self._redelivered(source, redelivered)
+            # With atomic cuts this never happens: the log has delivered records that a cut covers.
+            log.error("intake.redelivered", shard=self._shard, source=source, records=redelivered)
 
     def _unread(self, record: Record, position: Position, error: Undecodable) -> None:
         """A record without an event becomes a letter, unless the log could not hold that."""
@@ -156,13 +156,11 @@ class Intake:
 
     def _misnamed(self, record: Record, position: Position) -> None:
         """An event whose name is too long to be told of becomes a letter."""
-        message = f"an event's name has up to {MAX_NAME} characters"
+        message = (
+            f"an event's name has up to {MAX_NAME} characters: publish a short one, or let `event` of "
+            f"[topics.{position.topic}] find another"
+        )
         self._letters.stray(record, position, Reason.UNDECODABLE, message)
-
-    def _redelivered(self, source: str, count: int) -> None:
-        """With atomic cuts this never happens: the log has delivered records that a cut covers."""
-        self._ledger.entry.redelivered += count
-        log.error("intake.redelivered", shard=self._shard, source=source, records=count)
 
     def _wake(
         self, workflow_id: str, workflow: Workflow, record: Record, event: Event
@@ -210,7 +208,7 @@ class Intake:
             return
         self._ledger.wait(snapshot, item)
         mailbox.queue.append(item)
-        if not self._waiting.busy(snapshot):
+        if self._freedom.decides(snapshot):
             self._turn.advance(snapshot)
 
     # -- workflows that the shard does not hold ------------------------------------------------
@@ -221,7 +219,10 @@ class Intake:
         """A workflow for this event; None if there is none, and the record has its outcome."""
         position = Position(event.topic, event.partition, event.offset)
         if not is_workflow_id(workflow_id):
-            message = f"a workflow_id has up to {MAX_ID_BYTES} bytes and no control characters"
+            message = (
+                f"a workflow_id has up to {MAX_ID_BYTES} bytes and no control characters: publish "
+                f"another, or let `workflow_id` of [topics.{event.topic}] find another"
+            )
             self._letters.stray(record, position, Reason.BAD_WORKFLOW_ID, message)
             return None
         if self._plan.home.of(workflow_id) != self._shard:
@@ -243,9 +244,7 @@ class Intake:
         """An event for a workflow that others are held for: it makes it, or is held too, or neither."""
         workflow_id = snapshot.workflow_id
         assert item.record is not None  # noqa: S101 - it was just read
-        self._ledger.dirty[workflow_id] = (
-            snapshot  # what it has seen, whatever becomes of the event
-        )
+        self._ledger.changed(snapshot)  # what it has seen, whatever becomes of the event
         name = snapshot.machine if machine is None else machine
         definition = self._definition(workflow_id, name, item.record, event)
         if definition is None:
@@ -256,7 +255,7 @@ class Intake:
             snapshot, definition, item.record, event
         ):
             self._holds.created(snapshot, item)
-            if not self._waiting.busy(snapshot):
+            if self._freedom.decides(snapshot):
                 self._turn.advance(snapshot)
 
     def _definition(
@@ -267,10 +266,16 @@ class Intake:
         definition = self._plan.machines.get(machine) if machine is not None else None
         if definition is None:
             if machine is None:
-                detail = "there is none, and its topic names no machine that could make one"
+                detail = (
+                    "there is none, and its topic names no machine that could make one: publish first "
+                    f"what makes it, or write `machine` into [topics.{event.topic}]"
+                )
                 self._missing(workflow_id, position, event, detail)
             else:
-                message = f"no machine {machine!r} is loaded"
+                message = (
+                    f"no machine {machine!r} is loaded: add it to `machines` in the configuration, "
+                    "start again, and publish this event anew"
+                )
                 self._letters.stray(
                     record, position, Reason.UNKNOWN_MACHINE, message, workflow_id=workflow_id
                 )
@@ -293,6 +298,12 @@ class Intake:
         except STEP_FAILED as error:
             self._unborn(workflow_id, record, event, error)
             return False
+        if not definition.begins_at_rest or birth.owed or birth.jobs:
+            refused = self._turn.sizes.refused(snapshot, event, birth, record)
+            if refused is not None:
+                position = Position(event.topic, event.partition, event.offset)
+                self._missing(workflow_id, position, event, refused.detail, reason=refused.reason)
+                return False
         if snapshot.status is Status.EXPECTED:
             self._ledger.status(snapshot, Status.ACTIVE, self._workflows.mailbox(workflow_id))
         self._workflows.by_id[workflow_id] = snapshot
@@ -326,7 +337,7 @@ class Intake:
         log.error("intake.unborn", workflow_id=workflow_id, event_name=event.name, error=message)
 
     def _born(self, snapshot: Snapshot, event: Event) -> None:
-        self._ledger.dirty[snapshot.workflow_id] = snapshot
+        self._ledger.changed(snapshot)
         data = {
             "machine": snapshot.machine,
             "version": snapshot.version,
@@ -356,14 +367,20 @@ class Intake:
         position = Position(event.topic, event.partition, event.offset)
         if event.topic in self._plan.dead_letter_strays:
             home = self._plan.home.of(workflow_id)
-            message = f"this workflow's home is partition {home}"
+            message = (
+                f"this workflow's home is partition {home}: publish with the workflow_id as the key, "
+                'or write wrong_partition = "forward"'
+            )
             self._letters.stray(
                 record, position, Reason.WRONG_PARTITION, message, workflow_id=workflow_id
             )
             return
         told = {"workflow_id": workflow_id, "event": event.name}
         if not self._outbox.forward(workflow_id, machine, event):
-            detail = "written anew for its home, it is larger than this log can hold"
+            detail = (
+                "written anew for its home, it is larger than this log can hold: publish it with the "
+                "workflow_id as its key, or smaller"
+            )
             told |= {"reason": Reason.TOO_LARGE, "detail": detail}
             self._ledger.stray(Outcome.REJECTED, position, told)
             return

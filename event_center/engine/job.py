@@ -83,7 +83,7 @@ class JobRun(Run):
         """When it began, by the same clock, known once its first limit is over."""
 
     @property
-    def place(self) -> JobKey:
+    def job_key(self) -> JobKey:
         """Whose job it is, and which."""
         return self.context.workflow_id, self.owed.name
 

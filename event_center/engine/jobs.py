@@ -7,7 +7,7 @@ then, on record. Its end takes its turn like an event that came at that moment, 
 that marks the job done; so after a crash it runs again, with the same key. Heartbeats are in memory.
 
 The turn calls `entered`, effects and the parts `start`, commands the rest. A job's numbered steps are
-those of `run`; its third, decided, is where its end has found its place in the mailbox.
+those of `run`; its third, decided, is where its end has taken its turn.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from functools import partial
 from typing import Any
 
 from event_center.engine.attempt import CRASHED, anew, delay_ms, failure_of, has_failed
+from event_center.engine.decider import Decider
 from event_center.engine.failing import error_event, say_failed, say_parked
+from event_center.engine.freedom import Freedom
 from event_center.engine.job import AskingJobRun, JobKey, JobRun
 from event_center.engine.ledger import Ledger
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, unsure
 from event_center.engine.timers import Timers
-from event_center.engine.turn import Turn
 from event_center.engine.upgrading import machine_for
-from event_center.engine.workflow import STOPPED, Waiting, Workflows, forget
+from event_center.engine.workflow import Waiting, Workflows, forget
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import DONE, ERROR, Transition
@@ -49,15 +50,17 @@ class Jobs:
         *,
         timers: Timers,
         outbox: Outbox,
-        turn: Turn,
+        freedom: Freedom,
         runners: Pool,
+        decider: Decider,
     ) -> None:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
         self._timers = timers
         self._outbox = outbox
-        self._turn = turn
+        self._decider = decider
+        self._freedom = freedom
         self._runners = runners
         self._ended: dict[JobKey, JobRun] = {}
         """Those whose end waits for its turn."""
@@ -74,8 +77,8 @@ class Jobs:
             seq = snapshot.seq
             snapshot.jobs += tuple(Owed(name, seq) for name in decision.jobs)
             snapshot.earlier = {**(snapshot.earlier or {}), seq: event}
-            self._ledger.owing[snapshot.workflow_id] = snapshot
-            self._ledger.entry.jobs += len(decision.jobs)
+            self._ledger.owes(snapshot)
+            self._ledger.count_jobs(len(decision.jobs))
 
     def give_up(self, snapshot: Snapshot, why: str, left: frozenset[str] | None = None) -> None:
         """End these jobs, or all: they are asked to, and whatever they return counts for nothing."""
@@ -88,14 +91,14 @@ class Jobs:
             data = {"callback": owed.name, "attempt": owed.attempt, "seq": owed.seq, "job": True}
             data |= {"outcome": "given_up", "reason": why, "state": snapshot.state}
             self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
-            self._ledger.entry.jobs -= 1
+            self._ledger.count_jobs(-1)
             self._leave((snapshot.workflow_id, owed.name))
         snapshot.jobs = kept
         forget(snapshot)
 
-    def _leave(self, place: JobKey) -> None:
-        self.waiting.discard(place)
-        ended, run = self._ended.pop(place, None), self._workflows.jobs.get(place)
+    def _leave(self, job_key: JobKey) -> None:
+        self.waiting.discard(job_key)
+        ended, run = self._ended.pop(job_key, None), self._workflows.jobs.get(job_key)
         if ended is not None:
             ended.left = True
             self.drop(ended, ended.value)
@@ -107,24 +110,24 @@ class Jobs:
         """The last entry callback is done, and there may be jobs: they start after this cut."""
         forget(snapshot)
         if snapshot.jobs:
-            self._ledger.owing[snapshot.workflow_id] = snapshot
+            self._ledger.owes(snapshot)
 
     # -- starting --------------------------------------------------------------------------------
 
     def start(self, snapshot: Snapshot) -> None:
         """Start the jobs of a workflow that are durable, due and not under way."""
         workflow_id, workflows = snapshot.workflow_id, self._workflows
-        if snapshot.status in STOPPED or workflows.closed or self._ledger.promised(workflow_id):
+        if not self._freedom.works(snapshot):
             return
         for owed in snapshot.jobs:
-            place = workflow_id, owed.name
-            if place in workflows.jobs or place in self._ended:
+            job_key = workflow_id, owed.name
+            if job_key in workflows.jobs or job_key in self._ended:
                 continue  # also while one of an earlier entry is ending: never two of one name at once
             if has_failed(owed):
                 continue
             if owed.due_ms > self._ledger.now_ms:
-                self.waiting.add(place)
-                self._timers.due(workflow_id, owed.due_ms)
+                self.waiting.add(job_key)
+                self._timers.look_at(workflow_id, owed.due_ms)
                 continue
             if not self._submit(snapshot, owed, asked=False):
                 return
@@ -137,11 +140,11 @@ class Jobs:
         except KeyError:
             job = None
         if job is None:
-            self._turn.park(snapshot, "no_place", None)
+            self._decider.park(snapshot, "no_place", None)
             say_parked(snapshot, owed.name, "")
             self._ledger.wake()
             return False
-        place = snapshot.workflow_id, owed.name
+        job_key = snapshot.workflow_id, owed.name
         context = JobContext(
             snapshot,
             (snapshot.earlier or {}).get(owed.seq) or Event(""),
@@ -157,23 +160,23 @@ class Jobs:
             run = JobRun(callback, context, job)
         run.jobs, run.owed = self, owed
         run.submitted_ms = self._ledger.now_ms
-        self.waiting.discard(place)
-        self._workflows.jobs[place] = run
+        self.waiting.discard(job_key)
+        self._workflows.jobs[job_key] = run
         self._runners.submit(run)
         return True
 
     def not_done(self, run: JobRun) -> None:
         """`reconcile` knows of no attempt: the job itself begins."""
-        workflows, place = self._workflows, run.place
-        if workflows.gone or workflows.jobs.get(place) is not run:
+        workflows, job_key = self._workflows, run.job_key
+        if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
         if run.left:
             self.ended(run, None, None)
             return
-        del workflows.jobs[place]
-        snapshot = workflows.live(place[0])
+        del workflows.jobs[job_key]
+        snapshot = workflows.live(job_key[0])
         self._ledger.tick()
-        if snapshot is None or workflows.closed or snapshot.status in STOPPED:
+        if snapshot is None or not self._freedom.goes_on(snapshot):
             self._ledger.wake()  # it is asked again when the workflow goes on
         else:
             self._submit(snapshot, run.owed, asked=True)
@@ -182,12 +185,12 @@ class Jobs:
 
     def ended(self, run: JobRun, value: Any, error: BaseException | None) -> None:
         """A job has returned or raised, or is not waited for any longer."""
-        workflows, place = self._workflows, run.place
-        if workflows.gone or workflows.jobs.get(place) is not run:
+        workflows, job_key = self._workflows, run.job_key
+        if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
-        del workflows.jobs[place]
+        del workflows.jobs[job_key]
         self._ledger.wake()  # a shard that is to stop waits for this
-        snapshot = workflows.live(place[0])
+        snapshot = workflows.live(job_key[0])
         if snapshot is None:
             return
         if run.left and run.task is None:
@@ -200,6 +203,14 @@ class Jobs:
         if isinstance(error, Interrupted):
             return
         run.snapshot = snapshot
+        closed = None if error is not None else self._outbox.published(run)
+        if closed is not None:
+            failure = closed.failure._replace(attempt=run.owed.attempt)
+            say_failed(snapshot, failure, closed.due_ms - failure.at_ms, run.callback.file_line)
+            self._again_at(run, failure, closed.due_ms)
+            self._ledger.changed(snapshot)
+            self._ledger.owes(snapshot)
+            return
         if error is None:
             value = self._outbox.result(run, value)
             if isinstance(value, PluginError):
@@ -209,7 +220,7 @@ class Jobs:
             now = self._ledger.now_ms
             event = Event(job_event(DONE, run.job), value, None, now, (), origin)
             run.value = value
-            self._takes_its_turn(run, event, partial(self._mark_done, run))
+            self._takes_its_turn(run, event, partial(self._end_well, run))
         else:
             self._failed(run, error)
         reach(Step.RUN_DECIDED)
@@ -219,9 +230,9 @@ class Jobs:
         item = Waiting(event)
         item.asks = partial(self._asked, run, event)
         item.closes = closes
-        self._ended[run.place] = run
-        self._workflows.mailbox(run.place[0]).queue.append(item)
-        self._turn.advance(run.snapshot)
+        self._ended[run.job_key] = run
+        self._workflows.mailbox(run.job_key[0]).queue.append(item)
+        self._decider.advance(run.snapshot)
 
     def _asked(self, run: JobRun, event: Event, snapshot: Snapshot) -> bool:
         """Its turn has come: whether its event is to be decided; else all of it is dealt with here."""
@@ -232,12 +243,12 @@ class Jobs:
         if self._plan.running(snapshot).has(snapshot.state, event.name):
             return True
         if run.failure is None:
-            self._mark_done(run)
+            self._end_well(run)
         else:
             self._park(run, run.failure)
         return False
 
-    def _mark_done(self, run: JobRun) -> None:
+    def _end_well(self, run: JobRun) -> None:
         self._over(run)
         self._outbox.send(run.context)
         self._tell(run, run.owed.attempt + 1, "done", {"reconciled": True} if run.asks else {})
@@ -245,9 +256,9 @@ class Jobs:
     def _over(self, run: JobRun) -> None:
         """The workflow owes this job no longer."""
         snapshot = run.snapshot
-        self._ended.pop(run.place, None)
+        self._ended.pop(run.job_key, None)
         snapshot.jobs = tuple(owed for owed in snapshot.jobs if owed != run.owed)
-        self._ledger.entry.jobs -= 1
+        self._ledger.count_jobs(-1)
         forget(snapshot)
 
     def _failed(self, run: JobRun, error: BaseException) -> None:
@@ -260,39 +271,39 @@ class Jobs:
         if delay is None:
             run.failure = failure
             event = error_event(failure, f"{owed.seq}/{owed.name}", job_event(ERROR, run.job))
-            self._takes_its_turn(run, event, partial(self._mark_failed, run, failure))
+            self._takes_its_turn(run, event, partial(self._end_badly, run, failure))
             return
         self._again_at(run, failure, failure.at_ms + delay)
         more = {"error": failure.type, "message": failure.message, "again_in_ms": delay}
         self._tell(run, attempt, "failed", more)
         # The count of attempts has to be durable before the next one starts.
-        self._ledger.owing[snapshot.workflow_id] = snapshot
+        self._ledger.owes(snapshot)
 
     def _again_at(self, run: JobRun, failure: Failure, due_ms: int) -> None:
         snapshot = run.snapshot
-        tried = run.owed._replace(attempt=failure.attempt, due_ms=due_ms, starts=unsure(run))
-        snapshot.jobs = tuple(tried if owed == run.owed else owed for owed in snapshot.jobs)
+        again = run.owed._replace(attempt=failure.attempt, due_ms=due_ms, starts=unsure(run))
+        snapshot.jobs = tuple(again if owed == run.owed else owed for owed in snapshot.jobs)
         snapshot.failure = failure
 
-    def _mark_failed(self, run: JobRun, failure: Failure) -> None:
+    def _end_badly(self, run: JobRun, failure: Failure) -> None:
         self._over(run)
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
 
     def _park(self, run: JobRun, failure: Failure) -> None:
         """Nobody hears of the failure: the workflow stands still, and owes the job still."""
-        self._ended.pop(run.place, None)
+        self._ended.pop(run.job_key, None)
         self._again_at(run, failure, 0)
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)
-        self._turn.park(run.snapshot, "failed", None)
+        self._decider.park(run.snapshot, "failed", None)
         say_parked(run.snapshot, run.owed.name, run.callback.file_line)
 
     def drop(self, run: JobRun, value: Any) -> None:
         """What came too late counts for nothing: history says so."""
         snapshot = None
         if value is not None and not self._workflows.gone:
-            snapshot = self._workflows.live(run.place[0])
+            snapshot = self._workflows.live(run.job_key[0])
         if snapshot is not None:
             run.snapshot = snapshot
             self._tell(run, run.owed.attempt + 1, "dropped", {})
@@ -315,20 +326,20 @@ class Jobs:
         }
         if outcome == "dropped":
             origin = f"run/{owed.seq}/{owed.name}/dropped"
+            ledger.changed(run.snapshot)
         else:
             origin = f"run/{owed.seq}/{owed.name}/{attempt}"
-            ledger.entry.runs += 1
-        ledger.dirty[context.workflow_id] = run.snapshot
+            ledger.ran(run.snapshot)
         ledger.tell(history.RUN, context.workflow_id, origin, data)
 
     # -- what operators ask for ------------------------------------------------------------------
 
-    def failed(self, snapshot: Snapshot) -> frozenset[str]:
+    def that_failed(self, snapshot: Snapshot) -> frozenset[str]:
         """The jobs that have failed: for good, or until their next attempt."""
-        tried = {owed.name for owed in snapshot.jobs if owed.attempt}
+        failed = {owed.name for owed in snapshot.jobs if owed.attempt}
         id_ = snapshot.workflow_id
-        busy = {name for name in tried if (id_, name) in self._workflows.jobs}
-        return frozenset(tried - busy - {name for name in tried if (id_, name) in self._ended})
+        busy = {name for name in failed if (id_, name) in self._workflows.jobs}
+        return frozenset(failed - busy - {name for name in failed if (id_, name) in self._ended})
 
     @staticmethod
     def lost(snapshot: Snapshot) -> frozenset[str]:
@@ -343,7 +354,7 @@ class Jobs:
         snapshot.jobs = tuple(anew(owed) if owed.name in names else owed for owed in snapshot.jobs)
 
     @staticmethod
-    def tried(snapshot: Snapshot, event_name: str) -> frozenset[str]:
+    def ending(snapshot: Snapshot, event_name: str) -> frozenset[str]:
         """The job whose end this event is, if it is one's."""
         return frozenset(
             owed.name for owed in snapshot.jobs if event_name.endswith(f"/@{owed.name}")

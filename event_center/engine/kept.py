@@ -1,5 +1,5 @@
 """
-What released shards held, kept for the case that they come back: then only the tail has to be read.
+What released shards held, kept for the case that they come back: then only what came after has to be read.
 
 A shard is kept as the entries of its last cut, with the log's mark of that cut; the next lease of it
 reads what came after, and hands out the same as if it had read everything. Promises: never more bytes

@@ -1,9 +1,9 @@
 """
 The ledger of one shard: all that its next cut will make durable, and the counters that must add up.
 
-Intake, turn and effect note here what they did; nothing leaves the process by another way. A cut holds
-every record taken in so far: decided, or put as a waiting entry. So its offsets are the intake's
-positions, and no callback holds them.
+Whoever did something calls the verb for it here; nothing leaves the process by another way, and nobody
+else writes what a cut will hold. A cut holds every record taken in so far: decided, or put as a waiting
+entry. So its offsets are the intake's positions, and no callback holds them.
 
 Numbered steps of a cut (3 to 5 are the log's):
     1. taken in: waiting events that no cut has written yet get their entries
@@ -14,10 +14,10 @@ Numbered steps of a cut (3 to 5 are the log's):
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows
+from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -36,9 +36,8 @@ from event_center.wire import history, letter
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
+from event_center.wire.snapshot import STOPPED
 
-ENTRY_BYTES = 500
-"""What a waiting record takes in memory beside its value: some objects, and its key."""
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
 
@@ -61,9 +60,10 @@ class Ledger:
         self.clock = clock
         self.now_ms = clock()
         """The time at which what is being decided counts as decided; see `tick`."""
-        self.dirty: dict[str, Snapshot] = {}
-        self.records: list[Outgoing] = []
-        self.owing: dict[str, Snapshot] = {}
+        self._dirty: dict[str, Snapshot] = {}
+        """Workflows that changed since the last cut."""
+        self._records: list[Outgoing] = []
+        self._owing: dict[str, Snapshot] = {}
         """Workflows whose owed runs become durable with the next cut."""
         self._in_flight: dict[str, Snapshot] = {}
         """The same of the cut that is being committed."""
@@ -75,6 +75,8 @@ class Ledger:
         """What the records that wait weigh; all of them are in memory."""
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
+        self.cut_bytes = 0
+        """What was added since the last committed cut that may be large; see `heavy`."""
         self._workflows = workflows
         self._writer = writer
         self._letters = letters
@@ -84,14 +86,76 @@ class Ledger:
         self._unwritten: list[tuple[Snapshot, Waiting]] = []
         self._removed: list[bytes] = []
         self._touched = False
-        self._building = 0
+        self._building = self._building_bytes = 0
 
     def tick(self) -> int:
         """Look at the clock: once per batch, run or command, not once per record of history."""
         self.now_ms = now = self.clock()
         return now
 
+    # -- what was read -------------------------------------------------------------------------
+
+    def took(self, source: str, records: int, following: int, *, redelivered: int = 0) -> None:
+        """So many records of a source were taken in: each has its outcome, or waits."""
+        entry = self.entry
+        entry.read += records - redelivered
+        entry.redelivered += redelivered
+        entry.offsets[source] = following
+        self.taken += records
+
+    def repeated(self, records: int) -> None:
+        """Records came that a cut covers already: they were not taken in."""
+        self.entry.redelivered += records
+        self._touched = True
+
+    def passed_over(self, source: str, following: int, lost: int) -> None:
+        """The log has removed what was to be read next; `lost` of it should have been read."""
+        entry = self.entry
+        if lost:
+            entry.lost[source] = entry.lost.get(source, 0) + lost
+        entry.offsets[source] = following
+        self._touched = True
+
+    def made_anew(self, topic: str, topic_id: str, sources: Iterable[str]) -> None:
+        """A topic counts its offsets from the start again, in all these sources."""
+        entry = self.entry
+        for source in sources:
+            del entry.offsets[source]
+        entry.topic_ids[topic] = topic_id
+        entry.renewed[topic] = entry.renewed.get(topic, 0) + 1
+        self._touched = True
+
+    def asked(self) -> None:
+        """A cut is wanted, if only of the shard entry."""
+        self._touched = True
+
+    def restored(self, items: Iterable[Waiting]) -> None:
+        """A takeover has found these waiting: the shard entry counts them already."""
+        self.waiting_bytes += sum(item.weight for item in items)
+
     # -- what happened -------------------------------------------------------------------------
+
+    def changed(self, snapshot: Snapshot) -> None:
+        """The workflow is not as its snapshot in the log says: the next cut has it anew."""
+        self._dirty[snapshot.workflow_id] = snapshot
+
+    def owes(self, snapshot: Snapshot) -> None:
+        """What the workflow owes now is durable with the next cut, and starts after it."""
+        self._owing[snapshot.workflow_id] = snapshot
+
+    def ran(self, snapshot: Snapshot) -> None:
+        """An attempt at a run of the workflow has ended; in the middle of a step time stands still."""
+        self.entry.runs += 1
+        self._dirty[snapshot.workflow_id] = snapshot
+
+    def count_jobs(self, more: int) -> None:
+        """So many more jobs are owed, or fewer."""
+        self.entry.jobs += more
+
+    def send(self, records: Sequence[Outgoing]) -> None:
+        """These records leave with the next cut."""
+        self._records += records
+        self.cut_bytes += sum(len(record.value or b"") for record in records)
 
     def outcome(
         self,
@@ -104,7 +168,7 @@ class Ledger:
     ) -> None:
         """An event that did not move its workflow got its outcome; a record is counted."""
         if snapshot.status is Status.EXPECTED:  # it was held: there is no workflow to tell of
-            self.dirty[snapshot.workflow_id] = snapshot
+            self._dirty[snapshot.workflow_id] = snapshot
             told = {"workflow_id": snapshot.workflow_id, "event": event.name, "reason": reason}
             position = Position(event.topic, event.partition, event.offset)
             self.stray(outcome, position, told | ({"detail": detail} if detail else {}))
@@ -114,9 +178,9 @@ class Ledger:
         if outcome is Outcome.REJECTED:
             refusal = Refusal(self.now_ms, event.name, str(reason), detail)
             snapshot.refusals = (*snapshot.refusals[1 - REFUSALS :], refusal)
-        self.dirty[snapshot.workflow_id] = snapshot
+        self._dirty[snapshot.workflow_id] = snapshot
         if self._everything:
-            data = self._about(snapshot, event)
+            data = history.about(snapshot, event)
             data["outcome"] = outcome
             data["reason"] = reason
             if detail:
@@ -127,37 +191,30 @@ class Ledger:
         """An event moved its workflow, which is already as it is afterwards."""
         entry = self.entry
         entry.transitions += 1
-        self.dirty[snapshot.workflow_id] = snapshot
+        self._dirty[snapshot.workflow_id] = snapshot
         if event.offset >= 0:
             entry.outcomes["applied"] += 1
-            self.records.append(self._writer.applied(snapshot, event, before, self.now_ms))
+            self._records.append(self._writer.applied(snapshot, event, before, self.now_ms))
             return
-        data = self._about(snapshot, event)
+        if kind == history.TIMER:
+            entry.timers += 1
+        data = history.about(snapshot, event)
         data |= {"from": before, "to": snapshot.state, "outcome": "applied"}
         if snapshot.result is not None:
             data["result"] = snapshot.result
         self.tell(kind, snapshot.workflow_id, event.topic, data)
 
-    def _about(self, snapshot: Snapshot, event: Event) -> dict[str, Any]:
-        data: dict[str, Any] = {
-            "machine": snapshot.machine,
-            "version": snapshot.version,
-            "seq": snapshot.seq,
-            "event": event.name,
-        }
-        if event.id is not None:
-            data["event_id"] = event.id
-        if event.offset >= 0:
-            data["topic"] = event.topic
-            data["partition"] = event.partition
-            data["offset"] = event.offset
-        else:
-            data["origin"] = event.topic
-        return data
-
     def tell(self, kind: str, workflow_id: str, origin: str, data: dict[str, Any]) -> None:
         """One history record."""
-        self.records.append(self._writer.record(kind, workflow_id, origin, self.now_ms, data))
+        self._records.append(self._writer.record(kind, workflow_id, origin, self.now_ms, data))
+
+    def commanded(
+        self, snapshot: Snapshot, outcome: Outcome, position: Position, data: dict[str, Any]
+    ) -> None:
+        """A command got its outcome from the workflow that it is for."""
+        self.entry.outcomes[outcome] += 1
+        self._dirty[snapshot.workflow_id] = snapshot
+        self.tell(history.COMMAND, snapshot.workflow_id, str(position), data)
 
     def stray(self, outcome: Outcome, position: Position, data: dict[str, Any]) -> None:
         """A record that reached no workflow of this shard got its outcome."""
@@ -172,10 +229,10 @@ class Ledger:
     def letter(self, record: Record | None, origin: str, why: dict[str, str]) -> None:
         """A dead letter of this record."""
         if record is None:
-            msg = f"only a record can become a letter, {origin} is none"
-            raise InvariantError(msg)
+            raise InvariantError(f"only a record can become a letter, {origin} is none")
         topic, partition = self._letters
-        self.records.append(letter.write(topic, partition, record, origin, why=why))
+        self.cut_bytes += record.size
+        self._records.append(letter.write(topic, partition, record, origin, why=why))
 
     def remove(self, snapshot: Snapshot) -> None:
         """There is no such workflow any more: its snapshot becomes a tombstone. Nothing of it waits."""
@@ -183,14 +240,10 @@ class Ledger:
         if snapshot.counted is not None:
             self.entry.counts[snapshot.counted] -= 1
             snapshot.counted = None
-        for noted in (self.dirty, self.owing, self._in_flight):
+        for noted in (self._dirty, self._owing, self._in_flight):
             noted.pop(workflow_id, None)
         self._removed.append(snapshot_key(workflow_id))
         self._workflows.remove(workflow_id)
-        self._touched = True
-
-    def touch(self) -> None:
-        """Something changed that only the shard entry shows."""
         self._touched = True
 
     # -- what waits ----------------------------------------------------------------------------
@@ -198,21 +251,22 @@ class Ledger:
     def wait(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits from now on; the next cut writes it if it still does."""
         self.entry.waiting[self._cause(snapshot, item)] += 1
-        self.waiting_bytes += weight(item)
+        self.waiting_bytes += item.weight
+        self.cut_bytes += item.weight
         self._unwritten.append((snapshot, item))
-        self.dirty[snapshot.workflow_id] = snapshot
+        self._dirty[snapshot.workflow_id] = snapshot
 
     def decided(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits no more: its outcome is counted next."""
         if item.record is None or item.gone:
             return
         self.entry.waiting[self._cause(snapshot, item)] -= 1
-        self.waiting_bytes -= weight(item)
+        self.waiting_bytes -= item.weight
         item.gone = True
         if item.number >= 0:
             self._removed.append(waiting_key(snapshot.workflow_id, item.number))
             snapshot.waiting -= 1
-        self.dirty[snapshot.workflow_id] = snapshot
+        self._dirty[snapshot.workflow_id] = snapshot
 
     def behind(self, snapshot: Snapshot, item: Waiting) -> Waiting:
         """A waiting record waits on, behind what came later: it has a new entry from the next cut on."""
@@ -227,7 +281,7 @@ class Ledger:
         item.deferred = True
         self.entry.waiting[self._cause(snapshot, item)] += 1
         self._unwritten.append((snapshot, item))
-        self.dirty[snapshot.workflow_id] = snapshot
+        self._dirty[snapshot.workflow_id] = snapshot
 
     def status(self, snapshot: Snapshot, status: Status, mailbox: Mailbox | None) -> None:
         """Change the status; what waits for the workflow is counted under its new cause."""
@@ -238,7 +292,7 @@ class Ledger:
         snapshot.status = status
         for item in records:
             self.entry.waiting[self._cause(snapshot, item)] += 1
-        self.dirty[snapshot.workflow_id] = snapshot
+        self._dirty[snapshot.workflow_id] = snapshot
 
     @staticmethod
     def _cause(snapshot: Snapshot, item: Waiting) -> str:
@@ -249,15 +303,20 @@ class Ledger:
     # -- the cut -------------------------------------------------------------------------------
 
     @property
+    def heavy(self) -> int:
+        """What is not durable yet has so many bytes at most, beside history and small snapshots."""
+        return self.cut_bytes + self._workflows.woken_bytes
+
+    @property
     def clean(self) -> bool:
         """Nothing happened since the last cut."""
-        return not (self.dirty or self.records or self.taken - self._building or self._touched)
+        return not (self._dirty or self._records or self.taken - self._building or self._touched)
 
     def build(self) -> Cut:
         """Everything since the last cut, to be committed as it is; the next cut starts empty."""
         self._write_waiting()
         reach(Step.CUT_TAKEN_IN)
-        cut = Cut(records=self.records, offsets=dict(self.entry.offsets))
+        cut = Cut(records=self._records, offsets=dict(self.entry.offsets))
         entries = cut.entries
         for key in self._removed:
             entries[key] = None
@@ -268,12 +327,14 @@ class Ledger:
                 )
                 entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(kept)
         self._dump(entries)
-        self._check()
+        self.entry.check()
         self.entry.cut += 1
         entries[SHARD_KEY] = self.entry.encode()
         self._building = self.taken
-        self.dirty = {}
-        self.records = []
+        self._building_bytes = self.cut_bytes = self.heavy
+        self._workflows.woken_bytes = 0
+        self._dirty = {}
+        self._records = []
         self._unwritten = []
         self._removed = []
         self._touched = False
@@ -283,13 +344,14 @@ class Ledger:
     def committed(self) -> list[Snapshot]:
         """The last cut is durable: returns the workflows whose runs may start now."""
         self.taken -= self._building
-        self._building = 0
+        self.cut_bytes -= self._building_bytes
+        self._building = self._building_bytes = 0
         durable, self._in_flight = self._in_flight, {}
         return list(durable.values())
 
     def promised(self, workflow_id: str) -> bool:
         """Whether what the workflow owes is not durable yet: its runs may not start."""
-        return workflow_id in self.owing or workflow_id in self._in_flight
+        return workflow_id in self._owing or workflow_id in self._in_flight
 
     def _write_waiting(self) -> None:
         """Number the waiting events that have no entry yet, in the order in which they came."""
@@ -307,7 +369,8 @@ class Ledger:
         warm, mailboxes = workflows.warm, workflows.mailboxes
         counts = self.entry.counts
         encode = wire.encode
-        for workflow_id, snapshot in self.dirty.items():
+        large: dict[str, bytes] = {}
+        for workflow_id, snapshot in self._dirty.items():
             if snapshot.result is not None:
                 self._end(snapshot)
             value, where = encode(snapshot)
@@ -319,10 +382,12 @@ class Ledger:
                 snapshot.counted = where
             entries[snapshot_key(workflow_id)] = value
             if not snapshot.owed and workflow_id not in mailboxes:
-                warm[workflow_id] = value
+                (warm if len(value) < LARGE_BYTES else large)[workflow_id] = value
+        if large:
+            workflows.cool_at_once(large)
         if len(warm) > self._warm:
             workflows.cool()
-        self._in_flight, self.owing = self.owing, {}
+        self._in_flight, self._owing = self._owing, {}
 
     def _end(self, snapshot: Snapshot) -> None:
         """Note since when all of a finished workflow is over, as it is once this cut is made."""
@@ -332,19 +397,3 @@ class Ledger:
         elif not snapshot.over_ms:
             snapshot.over_ms = self.now_ms
             self.on_end(snapshot)
-
-    def _check(self) -> None:
-        """Promise P1: every record that was read is somewhere."""
-        entry = self.entry
-        outcomes, waiting = sum(entry.outcomes.values()), sum(entry.waiting.values())
-        if entry.read != outcomes + waiting:
-            msg = (
-                f"records do not add up: read {entry.read}, outcomes {entry.outcomes}, "
-                f"waiting {entry.waiting}"
-            )
-            raise InvariantError(msg)
-
-
-def weight(item: Waiting) -> int:
-    """The bytes of a waiting record, and something for being one."""
-    return 0 if item.record is None else len(item.record.value or b"") + ENTRY_BYTES

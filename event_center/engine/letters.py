@@ -58,7 +58,7 @@ class Letters:
         self._write(snapshot, event, item, why)
         self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, reason, detail=detail)
 
-    def failed(self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure) -> None:
+    def write_open(self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure) -> None:
         """The event could not be decided: its letter is open until an operator deals with it."""
         why = {
             "reason": str(Reason.FAILED),
@@ -67,6 +67,8 @@ class Letters:
             "attempts": str(failure.attempt),
             "callback": failure.callback,
         }
+        if failure.traceback:
+            why["exception.stacktrace"] = failure.traceback
         self._in_sequence(snapshot, event, item, why)
         detail = f"{failure.type}: {failure.message}"
         self._ledger.outcome(snapshot, event, Outcome.DEAD_LETTERED, Reason.FAILED, detail=detail)

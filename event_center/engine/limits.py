@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from event_center.engine.parts import Parts
-from event_center.engine.plan import EngineLimits
+from event_center.engine.plan import EngineLimits, Plan
 from event_center.engine.run import Runners
 from event_center.model import Shard, Snapshot, Status
 
@@ -21,27 +21,28 @@ class Reached(NamedTuple):
     """A limit that is reached now."""
 
     limit: str
-    """The name of its setting in `[engine]`; `log` if the log takes no cuts, or no takeover."""
+    """The name of its setting in `[engine]`; `log`: the log takes no cut, no takeover, or no records."""
     shard: int | None
     """None: it is one of the whole process."""
     meaning: str
     """What waits, or is refused, because of it."""
 
 
-def of_process(
-    limits: EngineLimits, waiting: int, runners: Runners, job_runners: Runners
-) -> list[Reached]:
+def of_process(plan: Plan, waiting: int, runners: Runners, job_runners: Runners) -> list[Reached]:
     """
     The limits of the process that are reached.
 
     Args:
-        limits: how many there may be of everything.
+        plan: how many there may be of everything, and which topics are closed.
         waiting: events that wait for their turn, and runs that wait for a runner.
         runners: of callbacks.
         job_runners: of jobs.
     """
-    found = []
-    if waiting >= limits.mailbox:
+    found = [
+        ("log", f"runs that publish to {one.topic!r} are tried again later: {one.why}")
+        for one in plan.targets
+    ]
+    if waiting >= plan.limits.mailbox:
         found.append(("mailbox", f"{waiting} events wait in memory: only commands are taken in"))
     if runners.full:
         found.append(("callbacks", f"{runners.queued} callbacks wait until another one ends"))
@@ -68,6 +69,9 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
     if parts.ledger.taken >= limits.cut_records:
         meaning = f"{parts.ledger.taken} records wait for a cut: only commands are taken in"
         found.append(("cut_records", meaning))
+    if parts.ledger.heavy >= limits.cut_bytes:
+        meaning = f"{parts.ledger.heavy} bytes wait for a cut: only commands are taken in"
+        found.append(("cut_bytes", meaning))
     if parts.ledger.waiting_bytes >= limits.waiting_bytes:
         meaning = f"events of {parts.ledger.waiting_bytes} bytes wait: only commands are taken in"
         found.append(("waiting_bytes", meaning))

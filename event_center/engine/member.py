@@ -81,6 +81,10 @@ class Member:
             return
         self._group = group
         try:
+            if self._stopping:  # asked to while the log was slow to let us in
+                if not self._late:
+                    task_status.started()
+                return
             watch = watched(self._log.session_timeout_s, self.blocks)
             with watch if self._watches else nullcontext():
                 await self._serve(group, task_status)
@@ -97,7 +101,8 @@ class Member:
             self._job_runners = Runners(tasks, plan.limits.jobs, threads=threads)
             tasks.start_soon(self._follow_changes, group, name="group changes")
             tasks.start_soon(self._take_in, group, name="intake")
-            tasks.start_soon(self._look_at_topics, group, name="topics")
+            if not plan.steady:
+                tasks.start_soon(self._look_at_topics, group, name="topics")
             if self._listening is not None:
                 tasks.start_soon(self._listening.run, name="listeners")
             if not self._late:
@@ -170,8 +175,7 @@ class Member:
         if self._runners is None or self._job_runners is None:
             return []
         owners = list(self.owners.values())
-        limits = self._plan.limits
-        found = of_process(limits, self._waiting(), self._runners, self._job_runners)
+        found = of_process(self._plan, self._waiting(), self._runners, self._job_runners)
         return found + [one for owner in owners for one in owner.reached()]
 
     # -- the group -----------------------------------------------------------------------------

@@ -8,7 +8,8 @@ nothing can fail any more: it leaves copies that no callback holds.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,15 +17,22 @@ from event_center.engine.attempt import failure_of
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run
-from event_center.errors import PluginError
+from event_center.errors import PluginError, TargetClosed
 from event_center.machine.decision import Emission
-from event_center.model import RESERVED, Event, Json, Outgoing, Snapshot
+from event_center.model import RESERVED, Event, Failure, Json, Outgoing, Snapshot
 from event_center.plugins.context import Context, Emitted
 from event_center.plugins.signatures import checked_result
 from event_center.wire.envelope import inbox_record
 
 WRONG = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 """What looking at a callback's result can raise: parts of it may be objects of the user's classes."""
+
+
+class Postponed(NamedTuple):
+    """Who has tried to send to a topic that is closed: why that is so, and when to try again."""
+
+    failure: Failure
+    due_ms: int
 
 
 class Outbox:
@@ -34,6 +42,7 @@ class Outbox:
         self._ledger = ledger
         self._inbox = plan.topics.inbox
         self._home = plan.home
+        self._targets = plan.targets
         self._max_bytes = plan.limits.record_bytes
         self._named = plan.at_least_once
         """Give every event an id: the log may hold it twice, and its workflow has to see that."""
@@ -64,6 +73,24 @@ class Outbox:
                 f"JSON: {why.message}; names and ids are texts, payloads what JSON can say"
             )
 
+    def closed(self, topics: Iterable[str], callback: str) -> Postponed | None:
+        """Why nothing can be sent to one of these topics now, as the failure of who has tried to."""
+        now = self._ledger.clock()
+        closed = self._targets.closed(topics, now)
+        if closed is None:
+            return None
+        again_s = (closed.until_ms - now) / 1000
+        error = TargetClosed(
+            f"nothing can be published to {closed.topic!r} now: {closed.why}; it is tried again in "
+            f"{again_s:g} s, and no attempt is lost"
+        )
+        return Postponed(failure_of(callback, error, now, 0), closed.until_ms)
+
+    def published(self, run: Run) -> Postponed | None:
+        """The same for what a callback has published."""
+        sent = run.context.published
+        return None if sent is None else self.closed((one.topic for one in sent), run.callback.name)
+
     def result(self, run: Run, value: Json) -> Json | PluginError:
         """What a job returned, as a restart would find it; an error if the log could not hold it."""
         context, callback = run.context, run.callback
@@ -87,15 +114,16 @@ class Outbox:
     def send(self, context: Context) -> None:
         """Everything that the callback emitted and published leaves with the next cut."""
         if context.emitted is not None:
+            events = []
             for number, emitted in enumerate(context.emitted):
                 event_id = emitted.id
                 if self._named and event_id is None:
                     event_id = f"{context.idempotency_key}/{number}"
                 event = Event(emitted.event, emitted.payload, event_id)
-                self._ledger.records.append(self._to(emitted.workflow_id, emitted.machine, event))
+                events.append(self._to(emitted.workflow_id, emitted.machine, event))
+            self._ledger.send(events)
         if context.published is not None:
-            for topic, key, value, headers in context.published:
-                self._ledger.records.append(Outgoing(topic, key, value, headers))
+            self._ledger.send([Outgoing(*published) for published in context.published])
 
     def declared(
         self, snapshot: Snapshot, event: Event, emits: tuple[Emission, ...]
@@ -128,7 +156,7 @@ class Outbox:
         record = self._to(workflow_id, machine, event)
         if record.value is not None and len(record.value) > self._max_bytes:
             return False
-        self._ledger.records.append(record)
+        self._ledger.send([record])
         return True
 
     def _to(self, workflow_id: str, machine: str | None, event: Event) -> Outgoing:

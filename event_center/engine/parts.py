@@ -12,10 +12,9 @@ from collections.abc import Callable
 import structlog
 
 from event_center.engine.commands import Commands
-from event_center.engine.effect import Effects
+from event_center.engine.freedom import Freedom
 from event_center.engine.holds import Holds
 from event_center.engine.intake import Intake
-from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.outbox import Outbox
@@ -27,7 +26,7 @@ from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import WaitingRoom
-from event_center.engine.workflow import STOPPED, Workflows
+from event_center.engine.workflow import Workflows
 from event_center.errors import FormatError, Interrupted
 from event_center.log.ownership import offset_key
 from event_center.log.port import Batch
@@ -42,8 +41,8 @@ class Parts:
     """
     Intake, turn, effects, jobs, timers, commands and ledger of one shard.
 
-    What the turn hands on comes back to it: deciding and failing (both know it as `Decider`) return an
-    event that was awaited or failed, effects and jobs the result of a run.
+    Each is made after those that it calls. Only the turn is called back: it makes those who do
+    (`decider` says who, and with what).
     """
 
     def __init__(
@@ -61,28 +60,29 @@ class Parts:
         self.workflows = workflows = Workflows(f"shard {shard} of {where}")
         self._plan, self._runners, self._job_runners = plan, runners, job_runners
         self._watermarks: dict[str, int] = {}
+        self.resumed = False
+        """What a takeover has found goes on: not before the bare cut of a shard served in pieces."""
         self.ledger = ledger = self._ledger(wake)
-        self.quarantine = quarantine = Quarantine(workflows, ledger, runners, job_runners)
+        self.freedom = freedom = Freedom(workflows, ledger)
+        self.quarantine = Quarantine(workflows, ledger, freedom, runners=runners, jobs=job_runners)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         self.removal = removal = Removal(plan, ledger, timers)
         letters, outbox = Letters(plan, ledger), Outbox(ledger, plan)
         self._holds = holds = Holds(plan, workflows, ledger, letters=letters, timers=timers)
-        waiting = WaitingRoom(plan, workflows, ledger)
         self.turn = turn = Turn(
             plan,
             workflows,
             ledger,
             letters=letters,
             timers=timers,
-            waiting=waiting,
+            freedom=freedom,
+            waiting=WaitingRoom(plan, workflows, ledger),
             outbox=outbox,
-            runners=quarantine.door,
+            runners=self.quarantine.door,
+            job_runners=self.quarantine.job_door,
         )
-        quarantine.turn = turn
-        self.effects = effects = self._effects(turn, outbox)
-        self.jobs = jobs = effects.jobs
-        turn.on_owed, turn.on_free, turn.on_jobs = effects.start_eager, effects.start, jobs.entered
+        self.effects, self.jobs = turn.effects, turn.jobs
         self._intake = Intake(
             plan,
             workflows,
@@ -90,7 +90,7 @@ class Parts:
             shard=shard,
             letters=letters,
             outbox=outbox,
-            waiting=waiting,
+            freedom=freedom,
             holds=holds,
             turn=turn,
         )
@@ -100,9 +100,8 @@ class Parts:
             ledger,
             letters=letters,
             timers=timers,
-            waiting=waiting,
+            freedom=freedom,
             turn=turn,
-            effects=effects,
             runners=runners,
             removal=removal,
         )
@@ -120,28 +119,6 @@ class Parts:
         )
         ledger.wake = wake
         return ledger
-
-    def _effects(self, turn: Turn, outbox: Outbox) -> Effects:
-        quarantine, timers = self.quarantine, self.timers
-        jobs = Jobs(
-            self._plan,
-            self.workflows,
-            self.ledger,
-            timers=timers,
-            outbox=outbox,
-            turn=turn,
-            runners=quarantine.job_door,
-        )
-        return Effects(
-            self._plan,
-            self.workflows,
-            self.ledger,
-            timers=timers,
-            outbox=outbox,
-            turn=turn,
-            jobs=jobs,
-            runners=quarantine.door,
-        )
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
@@ -173,8 +150,7 @@ class Parts:
         """With atomic cuts this never happens: the log delivers what this shard has read already."""
         new = [record for record in batch.records if record.offset >= following]
         repeated = len(batch.records) - len(new)
-        self.entry.redelivered += repeated
-        self.ledger.touch()
+        self.ledger.repeated(repeated)
         log.error("intake.redelivered", shard=self.shard, topic=batch.topic, records=repeated)
         return batch._replace(records=new)
 
@@ -199,6 +175,7 @@ class Parts:
 
     def resume(self, *, crashed: bool) -> None:
         """After a restore: what was under way goes on; `crashed`: not if it ends its process each time."""
+        self.resumed = True
         self.ledger.tick()
         self.quarantine.shut(crashed=crashed)
         for workflow_id in list(self.workflows.mailboxes):
@@ -209,10 +186,10 @@ class Parts:
         for workflow in list(self.workflows.by_id.values()):
             if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self.effects.start(workflow)
-        self.quarantine.begin()
+        self.quarantine.begin(self.turn)
 
     def turn_again(self) -> None:
-        """Go on with workflows that have more waiting events than one slice."""
+        """Go on with workflows that have more waiting events than are decided in a row."""
         if self.quarantine.active:
             self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
@@ -224,7 +201,7 @@ class Parts:
         if again:
             self.ledger.wake()
 
-    def due(self, now_ms: int) -> list[str]:
+    def start_due(self, now_ms: int) -> list[str]:
         """Start what waited for its retry; returns the workflows of which timers are due."""
         self.ledger.tick()
         timed: list[str] = []
@@ -233,7 +210,7 @@ class Parts:
             if snapshot is None:
                 continue
             self.timers.again(snapshot, now_ms)
-            if snapshot.status in STOPPED and snapshot.status is not Status.EXPECTED:
+            if not self.freedom.heeds_time(snapshot):
                 continue
             if snapshot.status is Status.RETRYING:
                 self._retry(workflow_id, now_ms)
@@ -241,7 +218,7 @@ class Parts:
                 self.effects.start(snapshot)
             if (
                 any(timer.due_ms <= now_ms for timer in snapshot.timers)
-                or self.removal.due(snapshot, now_ms)  # else it is armed for later already
+                or self.removal.outlived(snapshot, now_ms)  # else it is armed for later already
             ):
                 timed.append(workflow_id)
         return timed
@@ -274,27 +251,27 @@ class Parts:
             if snapshot.status is Status.EXPECTED:
                 self._holds.expire(snapshot, now)
                 continue
-            if self.removal.due(snapshot, now):
+            if self.removal.outlived(snapshot, now):
                 self.removal.remove(snapshot, "retention")
                 continue
             for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):
                 if timer.due_ms <= now and timer in snapshot.timers:
                     self.turn.fire(snapshot, timer)
 
-    def idle(self) -> bool:
-        """Nothing is under way, waits for its turn or is not durable yet."""
+    def idle(self, *, jobs: bool = True) -> bool:
+        """Nothing is under way, waits for its turn or is not durable yet; `jobs`: no job either."""
         workflows = self.workflows
         if workflows.runs or not self.ledger.clean or self.timers.behind or self.turn.again:
             return False
-        if self._retrying() or workflows.jobs:
+        if self._retrying() or (jobs and workflows.jobs):
             return False
-        for workflow_id, _ in self.jobs.waiting:
+        for workflow_id, _ in self.jobs.waiting if jobs else ():
             snapshot = self._readable(workflow_id)
-            if snapshot is not None and snapshot.status not in STOPPED:
+            if snapshot is not None and not self.freedom.stopped(snapshot):
                 return False
         for workflow_id, mailbox in workflows.mailboxes.items():
             snapshot = self._readable(workflow_id)
-            if snapshot is None or snapshot.status in STOPPED:
+            if snapshot is None or self.freedom.stopped(snapshot):
                 continue
             if mailbox.queue or snapshot.owed:
                 return False
@@ -319,5 +296,5 @@ class Parts:
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""
         offsets = self.entry.offsets
-        tails = self._watermarks.items()
-        return sum(max(0, tail - offsets.get(source, 0)) for source, tail in tails)
+        seen = self._watermarks.items()
+        return sum(max(0, watermark - offsets.get(source, 0)) for source, watermark in seen)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from event_center.engine.home import Home
+from event_center.engine.targets import Targets
 from event_center.engine.workflow import Waiting
 from event_center.errors import InvariantError, Undecodable
 from event_center.machine.step import Machine
@@ -52,6 +53,10 @@ class EngineLimits:
     """Events that wait in the memory of the process before the intake pauses."""
     cut_records: int = 20_000
     """Records that a shard may take in before a cut covers them."""
+    cut_bytes: int = 64 * 1024**2
+    """What one cut of a shard may hold beside small things: large snapshots, letters, what is sent."""
+    snapshot_bytes: int = 16 * 1024**2
+    """Data of one workflow and the events that it still works on; what would add more is rejected."""
     record_bytes: int = 64 * 1024**2
     """What the log can hold of one record that callbacks send, or that is forwarded."""
     warm: int = 20_000
@@ -92,6 +97,10 @@ class Plan:
     """Older versions, by name and version, of machines whose workflows stay where they are."""
     listeners: tuple[Listener, ...] = ()
     """Functions of plugins that hear what has happened."""
+    steady: bool = False
+    """Clock and topics change only as this process knows: nobody has to look whether they did."""
+    targets: Targets = field(default_factory=Targets)
+    """Topics that take nothing at the moment: the one thing in here that changes."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""
 

@@ -28,12 +28,13 @@ from event_center.engine.attempt import CRASHED, failure_of, has_failed
 from event_center.engine.deciding import DecideRun
 from event_center.engine.effect import EffectRun
 from event_center.engine.failing import say_parked
+from event_center.engine.freedom import Freedom
 from event_center.engine.job import JobRun
 from event_center.engine.ledger import Ledger
 from event_center.engine.run import Pool, Run
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import attempts
-from event_center.engine.workflow import STOPPED, Workflows
+from event_center.engine.workflow import Workflows
 from event_center.errors import Crashed, InvariantError
 from event_center.model import Owed, Snapshot
 from event_center.wire import history
@@ -66,12 +67,12 @@ class Door:
 class Quarantine:
     """Keeps the suspects of one shard apart after its takeover."""
 
-    turn: Turn
-    """Parks what has crashed; the parts put it there, because it has the doors before it is made."""
-
-    def __init__(self, workflows: Workflows, ledger: Ledger, runners: Pool, jobs: Pool) -> None:
+    def __init__(
+        self, workflows: Workflows, ledger: Ledger, freedom: Freedom, *, runners: Pool, jobs: Pool
+    ) -> None:
         self._workflows = workflows
         self._ledger = ledger
+        self._freedom = freedom
         self.door, self.job_door = Door(runners), Door(jobs)
         self._doors = self.door, self.job_door
         self._crashed = False
@@ -101,14 +102,14 @@ class Quarantine:
             if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self._note_stopped(workflow)
 
-    def begin(self) -> None:
-        """All that the takeover found is held: park what has crashed, and begin the rest in its order."""
+    def begin(self, turn: Turn) -> None:
+        """All that the takeover found is held: `turn` parks what has crashed, the rest begins in order."""
         found, self._found = self._found, []
         suspects: list[tuple[int, Door, Run]] = []
         for door, run in found:
             count = self._count_of(run)
             if count >= CRASHED:
-                self._park(run, count)
+                self._park(run, count, turn)
             elif count >= SUSPECT:
                 suspects.append((count, door, run))
             else:
@@ -128,7 +129,7 @@ class Quarantine:
         """What does not begin now may have been under way all the same: `reconcile` is asked of it."""
         now = self._ledger.now_ms
         owed, first = snapshot.owed, snapshot.owed[:1]
-        if snapshot.status in STOPPED:
+        if self._freedom.stopped(snapshot):
             owed = (*(_unsure(one, now) for one in first), *owed[1:])
             jobs = tuple(_unsure(job, now) for job in snapshot.jobs)
         elif first:  # jobs of states that stay wait for the entry callbacks of a new one
@@ -138,7 +139,7 @@ class Quarantine:
             return
         if (owed, jobs) != (snapshot.owed, snapshot.jobs):
             snapshot.owed, snapshot.jobs = owed, jobs
-            self._ledger.dirty[snapshot.workflow_id] = snapshot
+            self._ledger.changed(snapshot)
 
     def _count_of(self, run: Run) -> int:
         """How many takeovers have found this run, this one included if it counts."""
@@ -147,7 +148,7 @@ class Quarantine:
         )
         return known + 1 if self._crashed else max(known, 1)
 
-    def _park(self, run: Run, count: int) -> None:
+    def _park(self, run: Run, count: int, turn: Turn) -> None:
         """It has met so many takeovers that nobody begins it once more but an operator."""
         snapshot, name = self._snapshot(run), run.callback.name
         error = Crashed(
@@ -162,7 +163,7 @@ class Quarantine:
             snapshot.deciding_starts = count
             failure = failure_of(name, error, self._ledger.now_ms, attempt)
             where = run.callback.file_line
-            self.turn.failing.park(
+            turn.failing.park(
                 snapshot, hearing.event, hearing.item, failure, why="crashed", where=where
             )
             return
@@ -172,7 +173,7 @@ class Quarantine:
         failure = failure_of(name, error, self._ledger.now_ms, owed.attempt + 1)
         snapshot.failure = failure
         self._tell(run, failure.message)
-        self.turn.park(snapshot, "crashed", None)
+        turn.park(snapshot, "crashed", None)
         say_parked(snapshot, name, run.callback.file_line)
 
     def _tell(self, run: Run, message: str) -> None:
@@ -255,8 +256,8 @@ class Quarantine:
             counted = (snapshot.workflow_id, owed.name, owed.seq, owed.attempt)
         if self._crashed:
             self._counted[counted] = count
-        self._ledger.dirty[snapshot.workflow_id] = snapshot
-        self._ledger.owing[snapshot.workflow_id] = snapshot
+        self._ledger.changed(snapshot)
+        self._ledger.owes(snapshot)
         self._ledger.wake()
 
     def _wait(self, submitted: tuple[Door, Run]) -> None:
@@ -302,7 +303,7 @@ class Quarantine:
         """This object is not run; what it stands for may be."""
         run.over = True
         if isinstance(run, JobRun):
-            self._workflows.jobs.pop(run.place, None)
+            self._workflows.jobs.pop(run.job_key, None)
         else:
             self._workflows.runs.pop(run.context.workflow_id, None)
 
@@ -317,13 +318,13 @@ class Quarantine:
             if not name:
                 if snapshot.deciding_starts == count:
                     snapshot.deciding_starts -= 1
-                    self._ledger.dirty[workflow_id] = snapshot
+                    self._ledger.changed(snapshot)
                 continue
             was = (name, seq, attempt, count)
             for owed in (*snapshot.owed, *snapshot.jobs):
                 if (owed.name, owed.seq, owed.attempt, owed.starts) == was:
                     _put(snapshot, owed, owed._replace(starts=count - 1))
-                    self._ledger.dirty[workflow_id] = snapshot
+                    self._ledger.changed(snapshot)
 
 
 def _owed(run: Run) -> Owed:

@@ -32,9 +32,9 @@ class Removal:
     def restored(self, workflow_id: str, over_ms: int) -> None:
         """The same of one that a takeover found, whose bytes nobody has to decode for it."""
         if self._keep_ms is not None:
-            self._timers.due(workflow_id, over_ms + self._keep_ms)
+            self._timers.look_at(workflow_id, over_ms + self._keep_ms)
 
-    def due(self, snapshot: Snapshot, now_ms: int) -> bool:
+    def outlived(self, snapshot: Snapshot, now_ms: int) -> bool:
         """Whether this workflow has been kept for long enough."""
         if not snapshot.over_ms or self._keep_ms is None:
             return False

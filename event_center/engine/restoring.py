@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 
 import structlog
 
-from event_center.engine.ledger import weight
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.waiting import timer_item
@@ -28,7 +27,7 @@ from event_center.wire.migration import MIGRATION_KEY
 log = structlog.get_logger()
 
 _IDLE = b"\t"
-SLICE = 1_000
+LOOKS_IN_A_ROW = 1_000
 """Workflows looked at before others have a turn; each may take some 30 us."""
 
 
@@ -47,7 +46,7 @@ async def restore(
             this shard was cut, or a migration into the log has not ended.
         UnknownTopic, DataLost: a topic is not there any more, or was made anew.
         FormatError: the shard entry was written by a newer release, or it is damaged. A workflow of
-            which this is true stands still alone.
+            which this is true stops alone.
     """
     waiting: dict[str, list[tuple[int, bytes]]] = {}
     busy: list[str] = []
@@ -72,7 +71,7 @@ async def restore(
         yield count
     for number, workflow_id in enumerate(busy, 1):
         _look_at(workflow_id, parts, waiting.pop(workflow_id, []))
-        if number % SLICE == 0:
+        if number % LOOKS_IN_A_ROW == 0:
             yield 0
     _all_too_many(waiting, parts)
     _check_homes(parts.entry, plan)
@@ -107,26 +106,26 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
             parts.removal.restored(workflow_id, head.due_ms)
             return
         if head.needs == "t" and head.status != Status.RETRYING and not waiting:
-            parts.timers.due(workflow_id, head.due_ms)
+            parts.timers.look_at(workflow_id, head.due_ms)
             return
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting))
-        parts.ledger.waiting_bytes += sum(map(weight, items))
+        parts.ledger.restored(items)
     except FormatError as error:
         parts.workflows.by_id[workflow_id] = value
-        _stands_still(workflow_id, parts, error)
+        _unreadable(workflow_id, parts, error)
         return
     parts.timers.arm(snapshot)
     if snapshot.deciding_due_ms:
-        parts.timers.due(workflow_id, snapshot.deciding_due_ms)
+        parts.timers.look_at(workflow_id, snapshot.deciding_due_ms)
     if head.needs.lstrip("t") == "j" and not items and not snapshot.deciding_attempt:
         return  # nothing waits for its jobs
     mailbox = parts.workflows.mailbox(workflow_id)
     _fill(mailbox, items)
     if snapshot.deciding_attempt and not snapshot.owed:
         # A timer that is tried again has no entry. A replay has none either: its letter is still open.
-        tried = [timer for timer in snapshot.timers if timer.id == snapshot.deciding_event]
-        mailbox.queue.extendleft(map(timer_item, tried))
+        timers = [timer for timer in snapshot.timers if timer.id == snapshot.deciding_event]
+        mailbox.queue.extendleft(map(timer_item, timers))
 
 
 def _all_too_many(waiting: Mapping[str, list[tuple[int, bytes]]], parts: Parts) -> None:
@@ -141,10 +140,10 @@ def _too_many(workflow_id: str, parts: Parts, found: int) -> None:
     try:
         waiting_wire.check_count(workflow_id, found, 0 if value else None)
     except FormatError as error:
-        _stands_still(workflow_id, parts, error)
+        _unreadable(workflow_id, parts, error)
 
 
-def _stands_still(workflow_id: str, parts: Parts, error: FormatError) -> None:
+def _unreadable(workflow_id: str, parts: Parts, error: FormatError) -> None:
     """The workflow can not be read; the other ones of its shard go on."""
     if workflow_id in parts.workflows.unreadable:
         return  # its own snapshot has said so already

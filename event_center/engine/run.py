@@ -37,10 +37,10 @@ from event_center.plugins.signatures import Callback
 log = structlog.get_logger()
 
 SWEEP_S = 0.05
-"""How often callbacks under way are looked at: a timeout is late by at most twice this."""
+"""How long until callbacks that were started are looked at: a timeout is late by at most twice this."""
 ABANDON_S = 5.0
 """How long a cancelled callback may take to end before its workflow goes on: time to clear up."""
-SLICE = 256
+RUNS_IN_A_ROW = 256
 """Runs that one runner does before other asyncio tasks get their turn: a few milliseconds of short ones."""
 SPARE = 64
 """Idle runners that are kept: making one costs more than waking one."""
@@ -143,6 +143,9 @@ class Runners:
         self._closing = False
         self._under_way: dict[Run, None] = {}
         self._sweeping = False
+        """A sweep comes within `SWEEP_S`: what is started until then is seen by it."""
+        self._alarm: asyncio.TimerHandle | None = None
+        """The sweep at the earliest deadline that is known."""
         self._threads = Threads(min(limit, threads))
         self._loop = asyncio.get_running_loop()
 
@@ -179,6 +182,7 @@ class Runners:
         elif run.stop is None:
             run.stop = why
             run.deadline = self._loop.time() + run.grace_s
+            self._sweep_soon()
             run.task.cancel()
 
     def close(self) -> None:
@@ -254,8 +258,7 @@ class Runners:
             run.task = task
             under_way[run] = None
             if not self._sweeping:
-                self._sweeping = True
-                self._loop.call_later(SWEEP_S, self._sweep)
+                self._sweep_soon()
             try:
                 callback = run.callback
                 if callback.is_async:
@@ -275,7 +278,7 @@ class Runners:
             if copy_context() != context:
                 return
             done += 1
-            if done % SLICE == 0:
+            if done % RUNS_IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
     def _meant(self, run: Run, raised: BaseException) -> BaseException:
@@ -295,14 +298,22 @@ class Runners:
         await self._threads.slot()
         now = self._loop.time()
         run.deadline = now + run.timeout_s
+        self._sweep_soon()
         run.context.deadline_ms += round((now - submitted) * 1000)
         value, error = await self._threads.call(partial(_called, run))
         if error is not None:
             raise error
         return value
 
+    def _sweep_soon(self) -> None:
+        """A run was started, or has an earlier deadline."""
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(SWEEP_S, self._sweep)
+
     def _sweep(self) -> None:
         """Cancel what is past its deadline; abandon what was cancelled and did not end."""
+        self._sweeping = True
         now = self._loop.time()
         for run in list(self._under_way):
             if not run.deadline:
@@ -322,6 +333,11 @@ class Runners:
                     where=run.callback.file_line,
                 )
                 run.end(None, run.stop)
-        self._sweeping = bool(self._under_way)
-        if self._sweeping:
-            self._loop.call_later(SWEEP_S, self._sweep)
+        self._sweeping = False
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        # Nobody looks before: a job that lasts for days wakes nobody.
+        known = (run.deadline for run in self._under_way if not run.over)
+        if (earliest := min(known, default=math.inf)) < math.inf:
+            self._alarm = self._loop.call_at(max(earliest, now + SWEEP_S), self._sweep)

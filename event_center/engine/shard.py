@@ -23,14 +23,15 @@ import structlog
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.cutting import Cutting
+from event_center.engine.isolation import Isolation
 from event_center.engine.kept import KeptShards
 from event_center.engine.limits import Reached, of_shard, untaken
 from event_center.engine.parts import Parts
-from event_center.engine.phase import Phase
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.run import Runners
 from event_center.engine.stopping import Stop
+from event_center.engine.tenure import Tenure
 from event_center.engine.timekeeping import Timekeeper
 from event_center.errors import (
     Fenced,
@@ -68,7 +69,7 @@ class Owner:
     ) -> None:
         self.shard = shard
         self.token = token
-        self.phase = Phase.RESTORING
+        self.tenure = Tenure.RESTORING
         self.restored = 0
         """Workflows restored so far, for a progress bar."""
         self._log = log
@@ -93,8 +94,17 @@ class Owner:
         """Between takeovers; a settled cut makes it short again."""
         self._stop = Stop()
         self._keep = False
-        self._cutting = Cutting(log, self._stop, self._settled, on_cut)
-        self._timekeeper = Timekeeper(shard, group, plan.clock, self._stop)
+        self._isolation = Isolation(shard)
+        self._cutting = Cutting(
+            log,
+            self._stop,
+            plan=plan,
+            isolation=self._isolation,
+            on_settled=self._settled,
+            on_bare=self._resume,
+            on_cut=on_cut,
+        )
+        self._timekeeper = Timekeeper(shard, group, plan, self._stop)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -120,7 +130,7 @@ class Owner:
 
     def stop(self, grace_s: float, *, keep: bool = False) -> None:
         """Take no more, wait so long at most for what runs, cut, release (see `gone`), keep the rest."""
-        if self.phase in {Phase.DRAINING, Phase.GONE}:
+        if self.tenure in {Tenure.DRAINING, Tenure.GONE}:
             return
         self._keep = keep
         self._stop.within(grace_s)
@@ -128,8 +138,8 @@ class Owner:
         self._timekeeper.wake()
         if self._parts is not None:
             self._parts.close()
-        if self.phase is Phase.SERVING:
-            self._move(Phase.DRAINING)
+        if self.tenure is Tenure.SERVING:
+            self._move(Tenure.DRAINING)
 
     def abandon(self) -> None:
         """The shard is somebody else's already: forget it."""
@@ -150,15 +160,15 @@ class Owner:
     @property
     def _over(self) -> bool:
         """Whether the shard is not to be taken over again: stopped, or abandoned while we waited."""
-        return self._stop.asked or self.phase is Phase.GONE
+        return self._stop.asked or self.tenure is Tenure.GONE
 
-    def _move(self, phase: Phase) -> None:
-        self.phase = self.phase.to(phase, self.shard)
+    def _move(self, tenure: Tenure) -> None:
+        self.tenure = self.tenure.to(tenure, self.shard)
 
     def _end(self) -> None:
-        if self.phase is not Phase.GONE:
+        if self.tenure is not Tenure.GONE:
             self._discard()
-            self._move(Phase.GONE)
+            self._move(Tenure.GONE)
         self._gone.set()
 
     def _discard(self) -> None:
@@ -175,7 +185,7 @@ class Owner:
         self._trouble = str(error)
         self._discard()
         self._lost = None
-        self._move(Phase.RESTORING)
+        self._move(Tenure.RESTORING)
         await self._stop.asked_within(delay)
 
     async def _release(self, lease: Lease) -> None:
@@ -208,12 +218,21 @@ class Owner:
         if self._over:
             return
         self._parts, self._trouble = parts, ""
-        self._move(Phase.SERVING)
+        self._move(Tenure.SERVING)
         log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.by_id))
-        parts.resume(crashed=not self._served)
-        self._served = True
+        self._isolation.begun()
+        if self._isolation.most is None:
+            self._resume(parts)
+        else:
+            self._isolation.park(parts)
         self._stop.wake()
         self._on_room()
+
+    def _resume(self, parts: Parts) -> None:
+        """What was owed and what waits goes on."""
+        parts.resume(crashed=not self._served)
+        self._served = True
+        self._take_piece(parts)
 
     async def _restore(self, lease: Lease, parts: Parts) -> None:
         batches = lease.restore(self._kept.take(self.shard))
@@ -232,14 +251,16 @@ class Owner:
     @property
     def ready(self) -> bool:
         """Whether records can be handed in."""
-        return self.phase is Phase.SERVING
+        return self.tenure is Tenure.SERVING
 
     @property
     def full(self) -> bool:
         """Whether only commands should be handed in until a cut or a callback has made room."""
         parts, limits = self._parts, self._plan.limits
         return parts is not None and (
-            parts.ledger.taken >= limits.cut_records
+            self._isolation.full
+            or parts.ledger.taken >= limits.cut_records
+            or parts.ledger.heavy >= limits.cut_bytes
             or parts.ledger.waiting_bytes >= limits.waiting_bytes
         )
 
@@ -257,7 +278,9 @@ class Owner:
         """The limits of this shard that are reached now."""
         if self._parts is None:
             return [untaken(self.shard, self._trouble)] if self._trouble else []
-        return of_shard(self._plan.limits, self._parts, self._cutting.refused)
+        return of_shard(
+            self._plan.limits, self._parts, self._cutting.refused or self._isolation.why
+        )
 
     def totals(self) -> dict[str, int]:
         """Records by outcome, and `read` and `waiting`, as of now."""
@@ -266,26 +289,42 @@ class Owner:
     def take(self, batch: Batch) -> None:
         """Take a batch in; one of an older assignment is dropped."""
         parts = self._parts
-        if parts is None or batch.token != self.token or self.phase is not Phase.SERVING:
+        if parts is None or batch.token != self.token or self.tenure is not Tenure.SERVING:
             return
-        parts.take(batch)
+        if self._isolation.most is None:
+            parts.take(batch)
+        else:
+            self._isolation.hold(batch)
+            if parts.ledger.clean and not self._cutting.under_way:
+                self._take_piece(parts)
         self._stop.wake()
 
-    async def quiet(self) -> bool:
-        """Whether everything that the log holds is decided and durable, and no callback runs."""
+    def _take_piece(self, parts: Parts) -> None:
+        """Of a shard that is served in pieces: the next one."""
+        piece = self._isolation.piece()
+        if piece is not None:
+            parts.take(piece)
+            self._stop.wake()
+
+    async def quiet(self, *, jobs: bool = True) -> bool:
+        """
+        Whether everything that the log holds is decided and durable, and no callback runs.
+
+        Nor a job; if `jobs` is False, these may go on.
+        """
         parts = self._parts
-        if parts is None or self.phase is not Phase.SERVING or self._cutting.under_way:
+        if parts is None or self.tenure is not Tenure.SERVING or self._cutting.under_way:
             return False
-        if not parts.idle():
+        if not parts.idle(jobs=jobs):
             return False
         try:
             watermarks = await self._group.watermarks(self.shard)
         except (LogUnavailable, NotCommitted):
             return False
-        if self._cutting.under_way or not parts.idle():
+        if self._cutting.under_way or not parts.idle(jobs=jobs):
             return False
         offsets = parts.entry.offsets
-        return all(offsets.get(t, 0) >= tail for t, tail in watermarks.items())
+        return all(offsets.get(source, 0) >= end for source, end in watermarks.items())
 
     async def _serve(self) -> None:
         parts, lease = self._parts, self._lease
@@ -321,8 +360,10 @@ class Owner:
         return False
 
     def _settled(self, parts: Parts) -> None:
-        """A cut is durable: go on with what had more to do than one slice."""
+        """A cut is durable: go on with what had more to do than are decided in a row."""
         self._takeovers.reset()
         if not parts.workflows.gone:
             parts.turn_again()
+            if self._served:  # else what goes on comes first
+                self._take_piece(parts)
             self._on_room()

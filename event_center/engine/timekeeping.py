@@ -9,12 +9,14 @@ and P7). The owner (`shard`) runs it beside the cut loop; `parts` starts and fir
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from math import inf
 
 import anyio
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
+from event_center.engine.plan import Plan
 from event_center.engine.stopping import Stop
 from event_center.errors import LogUnavailable, NotCommitted
 from event_center.log.port import Group
@@ -27,10 +29,11 @@ GLANCE_S = 1.0
 class Timekeeper:
     """Keeps the time of one shard."""
 
-    def __init__(self, shard: Shard, group: Group, clock: Callable[[], int], stop: Stop) -> None:
+    def __init__(self, shard: Shard, group: Group, plan: Plan, stop: Stop) -> None:
         self._shard = shard
         self._group = group
-        self._clock = clock
+        self._clock = plan.clock
+        self._longest_s = inf if plan.steady else GLANCE_S
         self._stop = stop
         self._earlier = asyncio.Event()
 
@@ -45,11 +48,11 @@ class Timekeeper:
             next_ms = parts.timers.next_ms()
             now = self._clock()
             if next_ms is None or next_ms > now:
-                limit = None if next_ms is None else min((next_ms - now) / 1000, GLANCE_S)
+                limit = None if next_ms is None else min((next_ms - now) / 1000, self._longest_s)
                 with anyio.move_on_after(limit):
                     await self._earlier.wait()
                 continue
-            timed = parts.due(now)
+            timed = parts.start_due(now)
             if timed:
                 parts.timers.put_behind(timed, await self._watermarks())
                 if self._stop.asked:

@@ -35,8 +35,8 @@ class Timers:
         self._on_earlier = on_earlier
         """Called when something is due earlier than all that was known."""
 
-    def due(self, workflow_id: str, at_ms: int) -> None:
-        """The workflow wants to be looked at, at this time."""
+    def look_at(self, workflow_id: str, at_ms: int) -> None:
+        """The workflow is to be looked at, at this time."""
         earliest = self._earliest
         if at_ms >= earliest.get(workflow_id, at_ms + 1):
             return  # it is looked at before, and says then when it is due next
@@ -53,7 +53,7 @@ class Timers:
     def arm(self, snapshot: Snapshot) -> None:
         """The workflow has new timers."""
         for timer in snapshot.timers:
-            self.due(snapshot.workflow_id, timer.due_ms)
+            self.look_at(snapshot.workflow_id, timer.due_ms)
 
     def again(self, snapshot: Snapshot, now_ms: int) -> None:
         """The workflow was popped: what it has due later is known again."""
@@ -62,7 +62,7 @@ class Timers:
         later += [job.due_ms for job in snapshot.jobs]
         for due_ms in (*later, snapshot.deciding_due_ms, owed_ms):
             if due_ms > now_ms:
-                self.due(snapshot.workflow_id, due_ms)
+                self.look_at(snapshot.workflow_id, due_ms)
 
     def next_ms(self) -> int | None:
         """When something is due next; None if nothing is."""
@@ -88,7 +88,7 @@ class Timers:
         due: list[str] = []
         while self._behind:
             watermarks, workflow_ids = self._behind[0]
-            if any(offsets.get(topic, 0) < tail for topic, tail in watermarks.items()):
+            if any(offsets.get(source, 0) < end for source, end in watermarks.items()):
                 break
             due += workflow_ids
             self._behind.popleft()

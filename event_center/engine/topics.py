@@ -116,20 +116,18 @@ class Losses:
         Raises:
             DataLost: they were to be read, and the center is not to go on without.
         """
-        entry = self._ledger.entry
         source = offset_key(gap.topic, gap.partition, self._shard)
         count = gap.until - gap.since
-        if source in entry.offsets:
+        lost = count if source in self._ledger.entry.offsets else 0
+        if lost:
             if not self._goes_on:
                 raise DataLost(
                     f"{gap.topic}/{gap.partition}: {count} records from offset {gap.since} to before "
                     f"{gap.until} are gone from the log, and shard {self._shard} had not read them: "
                     f"retention was faster than the center. Nothing was skipped: {WAYS_OUT}"
                 )
-            entry.lost[source] = entry.lost.get(source, 0) + count
             self._tell(gap, count, "retention")
-        entry.offsets[source] = gap.until
-        self._ledger.touch()
+        self._ledger.passed_over(source, gap.until, lost)
         told = {"topic": gap.topic, "partition": gap.partition, "records": count}
         log.warning("intake.passed_over", shard=self._shard, **told)
 
@@ -159,12 +157,8 @@ class Losses:
                 "which means nothing in the new one. Nothing was skipped or read again: rename the "
                 'topic, or write on_data_loss = "continue" in [log] to read the new one from its start'
             )
-        for source in sources:
-            del entry.offsets[source]
-        entry.topic_ids[topic] = topic_id
-        entry.renewed[topic] = entry.renewed.get(topic, 0) + 1
+        self._ledger.made_anew(topic, topic_id, sources)
         self._tell(Gap(topic, self._shard, 0, 0), None, "made_anew")
-        self._ledger.touch()
         log.warning("intake.topic_made_anew", shard=self._shard, topic=topic, read=read)
 
     def _tell(self, gap: Gap, count: int | None, reason: str) -> None:

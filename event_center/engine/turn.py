@@ -9,12 +9,11 @@ that waits. The intake, `effect`, `timers` and `commands` call in here; the ledg
 What goes on, in this order:
     1. commands, when they are read (`commands`)
     2. what is unfinished (`Mailbox.unfinished`), once the workflow may go on
-    3. between two attempts of a run, timers that are due (`WaitingRoom.between_attempts`)
-    4. deferred events that the state accepts, then the queue (`WaitingRoom.next`), unless it is busy
-    5. the runs that it owes (`on_free`)
+    3. between two attempts of a run, timers that are due (`Freedom.timers_ahead`)
+    4. deferred events that the state accepts, then the queue: while `Freedom.decides` says so
+    5. the runs that it owes (`Effects.start`)
 
-Two parts know the turn as their `Decider`: `deciding` gets an event from `decide` and hands it back to
-`accept`; `failing` gets what could not be decided and hands back what follows, now or after a wait.
+What it hands on comes back: `deciding`, `failing`, `effect` and `jobs` know the turn as their `Decider`.
 """
 
 from __future__ import annotations
@@ -22,23 +21,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from event_center.engine.deciding import Deciding
+from event_center.engine.effect import Effects
 from event_center.engine.failing import Failing, say_parked
+from event_center.engine.freedom import Freedom
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool
+from event_center.engine.sizes import SizeLimit
 from event_center.engine.timers import Timers
 from event_center.engine.upgrading import machine_for
 from event_center.engine.waiting import WaitingRoom, with_record
-from event_center.engine.workflow import (
-    STOPPED,
-    Waiting,
-    Workflows,
-    forget,
-    standing,
-    undecided,
-)
+from event_center.engine.workflow import Waiting, Workflows, forget, undecided, unstopped
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
 from event_center.model import (
@@ -57,7 +52,7 @@ from event_center.wire import history
 _owed = tuple.__new__
 """Makes a named tuple of a tuple without the detour over its constructor: one is made per entry."""
 
-SLICE = 256
+EVENTS_IN_A_ROW = 256
 """Waiting events of one workflow that are decided in a row: some ms, then others get their turn."""
 ACTIVE = Status.ACTIVE
 """Looked up once: to read a member of an enumeration costs as much as a call."""
@@ -78,9 +73,11 @@ class Turn:
         *,
         letters: Letters,
         timers: Timers,
+        freedom: Freedom,
         waiting: WaitingRoom,
         outbox: Outbox,
         runners: Pool,
+        job_runners: Pool,
     ) -> None:
         self._plan = plan
         self._machines = plan.machines
@@ -88,7 +85,9 @@ class Turn:
         self._ledger = ledger
         self._letters = letters
         self._timers = timers
+        self._freedom = freedom
         self._waiting = waiting
+        self.sizes = SizeLimit(ledger, plan.limits.snapshot_bytes)
         self.failing = Failing(
             plan, workflows, ledger, letters=letters, timers=timers, decider=self
         )
@@ -97,18 +96,25 @@ class Turn:
             workflows,
             ledger,
             outbox=outbox,
+            freedom=freedom,
             runners=runners,
             failing=self.failing,
             decider=self,
         )
+        self.effects = Effects(
+            plan,
+            workflows,
+            ledger,
+            timers=timers,
+            outbox=outbox,
+            freedom=freedom,
+            runners=runners,
+            job_runners=job_runners,
+            decider=self,
+        )
+        self.jobs = self.effects.jobs
         self.again: list[Snapshot] = []
-        """Workflows with more waiting events than one slice: to be advanced after the next cut."""
-        self.on_owed: Callable[[Snapshot], None] = lambda _: None
-        """Called when a transition owes runs: the parts put there what starts the eager ones."""
-        self.on_jobs: Callable[[Snapshot, Event, Transition], None] = lambda *_: None
-        """Called when one whose machine has jobs enters a state: the parts put there what does them."""
-        self.on_free: Callable[[Snapshot], None] = lambda _: None
-        """Called when a workflow can go on: the parts put there what starts the runs that it owes."""
+        """Workflows with more waiting events than a row: to be advanced after the next cut."""
 
     # -- decide ----------------------------------------------------------------------------------
 
@@ -125,7 +131,8 @@ class Turn:
         When this returns, the event has its outcome, or it is waiting.
         """
         if snapshot.result is not None:
-            self._finished(snapshot, event, item)
+            self.waits_no_more(snapshot, item)
+            self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
             return
         if snapshot.letters_last and item is None and open_letters(snapshot) and event.offset >= 0:
             # What waits already (an item) came before the letters, and is decided as ever.
@@ -146,6 +153,12 @@ class Turn:
             queued = self._waiting.queued(snapshot, event, item, record)
             self.failing.failed(snapshot, event, queued, error)
             return
+        if isinstance(decision, Transition):
+            if decision.plain:
+                self.accept(snapshot, event, item, decision)
+                return
+            source = record if item is None else item.record
+            decision = self.sizes.refused(snapshot, event, decision, source) or decision
         if isinstance(decision, Refused):
             self._refuse(snapshot, event, item, refused=decision, record=record)
         elif decision.decide or decision.emits:
@@ -162,12 +175,8 @@ class Turn:
                 item.closes()
         if snapshot.deciding_attempt or snapshot.deciding_starts:
             undecided(snapshot)
-            self.stand(snapshot)
+            self.refresh_status(snapshot)
         snapshot.failure = None
-
-    def _finished(self, snapshot: Snapshot, event: Event, item: Waiting | None) -> None:
-        self.waits_no_more(snapshot, item)
-        self._ledger.outcome(snapshot, event, Outcome.REJECTED, Reason.FINISHED)
 
     def _refuse(
         self,
@@ -229,7 +238,6 @@ class Turn:
         kind = "applied"
         if item is not None and item.timer is not None:
             kind = history.TIMER
-            self._ledger.entry.timers += 1
         self._ledger.applied(snapshot, event, before, kind)
         if snapshot.loop > LOOP:
             self.park(snapshot, "loop", None)
@@ -257,11 +265,12 @@ class Turn:
             for name in more:
                 snapshot.owed += (Owed(name, seq),)
             snapshot.cause = event
-            self._ledger.owing[snapshot.workflow_id] = snapshot
-            if snapshot.owed[0].seq == seq:  # else one that stays is owed first
-                self.on_owed(snapshot)
+            self._ledger.owes(snapshot)
+            # Else one that stays is owed first.
+            if snapshot.machine in self.effects.eager and snapshot.owed[0].seq == seq:
+                self.effects.start_eager(snapshot)
         if decision.jobs is not None:
-            self.on_jobs(snapshot, event, decision)
+            self.jobs.entered(snapshot, event, decision)
         if decision.result is not None:
             snapshot.result = decision.result
             snapshot.closed_at_ms = snapshot.entered_at_ms
@@ -270,7 +279,7 @@ class Turn:
         if mailbox is not None:
             mailbox.recheck = True
         if decision.result is not None or snapshot.status is not ACTIVE:
-            self.stand(snapshot)
+            self.refresh_status(snapshot)
 
     def _leave(self, snapshot: Snapshot, event: Event, decision: Transition) -> None:
         """What is left owes nothing more; runs of states that stay keep the event that caused them."""
@@ -292,15 +301,15 @@ class Turn:
             self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
         snapshot.owed = kept
         if kept:
-            self._ledger.owing[snapshot.workflow_id] = snapshot
+            self._ledger.owes(snapshot)
         forget(snapshot)
 
-    # -- standing still --------------------------------------------------------------------------------
+    # -- stopping and going on -------------------------------------------------------------------
 
-    def stand(self, snapshot: Snapshot) -> None:
+    def refresh_status(self, snapshot: Snapshot) -> None:
         """Give the workflow the status that it has when nobody stops it; who is stopped stays so."""
-        status = standing(snapshot)
-        if snapshot.status != status and snapshot.status not in STOPPED:
+        status = unstopped(snapshot)
+        if snapshot.status != status and not self._freedom.stopped(snapshot):
             mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
             self._ledger.status(snapshot, status, mailbox)
 
@@ -314,10 +323,10 @@ class Turn:
 
     def go_on(self, snapshot: Snapshot) -> None:
         """Take the next thing that waits, and what the state owes."""
-        self.stand(snapshot)
+        self.refresh_status(snapshot)
         self.timers_ahead(snapshot)
         self.advance(snapshot)
-        self.on_free(snapshot)
+        self.effects.start(snapshot)
 
     # -- the next one ----------------------------------------------------------------------------
 
@@ -327,8 +336,8 @@ class Turn:
         mailbox = self._workflows.mailboxes.get(workflow_id)
         if mailbox is None:
             return
-        for _ in range(SLICE):
-            if self._waiting.busy(snapshot):
+        for _ in range(EVENTS_IN_A_ROW):
+            if not self._freedom.decides(snapshot):
                 return
             item = self._waiting.next(snapshot, mailbox)
             if item is None:
@@ -340,7 +349,7 @@ class Turn:
             return
         if not mailbox.deferred and mailbox.unfinished is None and mailbox.deciding is None:
             del self._workflows.mailboxes[workflow_id]
-            self._ledger.dirty[workflow_id] = snapshot
+            self._ledger.changed(snapshot)
 
     def _take(self, snapshot: Snapshot, item: Waiting) -> None:
         if item.timer is not None and item.timer not in snapshot.timers:
@@ -365,13 +374,13 @@ class Turn:
     # -- timers ----------------------------------------------------------------------------------
 
     def fire(self, snapshot: Snapshot, timer: Timer) -> None:
-        """A due timer takes its turn: between attempts ahead of the queue, else at its tail."""
+        """A due timer takes its turn: between attempts ahead of the queue, else behind it."""
         item = self._waiting.timer(snapshot, timer)
         if item is None:
             return
-        if self._waiting.between_attempts(snapshot):
+        if self._freedom.timers_ahead(snapshot):
             self._take(snapshot, item)
-            self.on_free(snapshot)
+            self.effects.start(snapshot)
         else:
             self._workflows.mailbox(snapshot.workflow_id).queue.append(item)
         self.advance(snapshot)
@@ -383,12 +392,7 @@ class Turn:
             return
         timers = [item for item in mailbox.queue if item.timer is not None]
         for item in timers:
-            if not self._waiting.between_attempts(snapshot):
+            if not self._freedom.timers_ahead(snapshot):
                 return
             mailbox.queue.remove(item)
             self._take(snapshot, item)
-
-
-def done_event(name: str, at_ms: int, seq: int) -> Event:
-    """The event of a state whose entry runs are all done."""
-    return Event(name, None, None, at_ms, (), f"run/{seq}/{name}")

@@ -14,7 +14,7 @@ from event_center.engine.attempt import failure_of
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.timers import Timers
-from event_center.errors import ExpressionError
+from event_center.errors import ExpressionError, UpgradeFailed
 from event_center.machine.step import Machine
 from event_center.model import Snapshot
 from event_center.wire import history
@@ -34,14 +34,19 @@ def _move(snapshot: Snapshot, machine: Machine, ledger: Ledger, timers: Timers) 
     """The workflow goes on under this version; false if it has no place there."""
     try:
         upgraded = machine.upgraded(snapshot, ledger.now_ms)
-    except ExpressionError as error:
-        snapshot.failure = failure_of("migrate", error, ledger.now_ms, 1)
+    except (ExpressionError, UpgradeFailed) as error:
+        failure, said = failure_of("migrate", error, ledger.now_ms, 1), str(error)
+        if isinstance(error, UpgradeFailed):
+            raised = error.__cause__ or error
+            failure = failure_of(f"upgrade {error.name}", raised, ledger.now_ms, 1)
+            said += f": {failure.type}: {failure.message}"
+        snapshot.failure = failure
         log.warning(
             "workflow.not_migrated",
             workflow_id=snapshot.workflow_id,
             machine=machine.name,
             version=snapshot.version,
-            error=str(error),
+            error=said,
         )
         return False
     if upgraded is None:
@@ -54,7 +59,7 @@ def _move(snapshot: Snapshot, machine: Machine, ledger: Ledger, timers: Timers) 
     if upgraded.timers != snapshot.timers:
         snapshot.timers = upgraded.timers
         timers.arm(snapshot)
-    ledger.dirty[snapshot.workflow_id] = snapshot
+    ledger.changed(snapshot)
     if upgraded.told:
         data = {
             "machine": machine.name,

@@ -2,21 +2,15 @@
 What waits for a workflow: events behind a run, events set aside, and who is next.
 
 The turn asks here who may go on and what comes next; the ledger writes what still waits into the next
-cut. Nothing is decided here.
-
-Who may go on, by what `free` says of the workflow, and by what it owes:
-    free, owes nothing               the next that waits (`busy` says no)
-    free, owes a run                 nothing that waits; the run is about to start (`Effects.start`)
-    free, a run is tried later       timers that are due (`between_attempts`); what waits stays
-    not free                         commands, and the end of what runs or is unfinished
+cut. Nothing is decided here; whether anything may be says `freedom`.
 """
 
 from __future__ import annotations
 
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
-from event_center.engine.workflow import STOPPED, Mailbox, Waiting, Workflows
-from event_center.model import Event, Record, Snapshot, Status, Timer
+from event_center.engine.workflow import Mailbox, Waiting, Workflows
+from event_center.model import Event, Record, Snapshot, Timer
 
 
 class WaitingRoom:
@@ -47,26 +41,6 @@ class WaitingRoom:
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         mailbox.deferred.insert(mailbox.looked_at, item)
         mailbox.looked_at += 1
-
-    def busy(self, snapshot: Snapshot) -> bool:
-        """Whether events have to wait: for an owed run, or until the workflow is free."""
-        return bool(snapshot.owed) or not self.free(snapshot)
-
-    def between_attempts(self, snapshot: Snapshot) -> bool:
-        """Whether due timers go ahead of what waits: a run is tried later, nothing is under way."""
-        retrying = bool(snapshot.owed) and snapshot.status is Status.RETRYING
-        return retrying and self.free(snapshot)
-
-    def free(self, snapshot: Snapshot) -> bool:
-        """Whether a turn may begin: nobody stopped it, nothing runs, is unfinished or is tried later."""
-        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
-        return not (
-            self._workflows.closed
-            or snapshot.status in STOPPED
-            or snapshot.deciding_due_ms > self._ledger.now_ms
-            or snapshot.workflow_id in self._workflows.runs
-            or (mailbox is not None and mailbox.unfinished is not None)
-        )
 
     def next(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
         """Who is next: a deferred event that the new state accepts, else the head of the queue."""
@@ -116,8 +90,8 @@ def timer_item(timer: Timer) -> Waiting:
 
 def attempts(snapshot: Snapshot, event: Event, item: Waiting) -> int:
     """How often this event could not be decided; attempts at another one do not count."""
-    tried = snapshot.deciding_event
-    return snapshot.deciding_attempt if tried == unheld(event, item) else 0
+    same = snapshot.deciding_event == unheld(event, item)
+    return snapshot.deciding_attempt if same else 0
 
 
 def unheld(event: Event, item: Waiting) -> str:

@@ -15,20 +15,13 @@ from event_center.engine.run import Run
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
-from event_center.wire.snapshot import STOPPED
-
-__all__ = [
-    "STOPPED",
-    "Mailbox",
-    "Waiting",
-    "Workflow",
-    "Workflows",
-    "forget",
-    "standing",
-    "undecided",
-]
 
 Workflow = bytes | Snapshot
+
+LARGE_BYTES = 10_000
+"""Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
+ENTRY_BYTES = 500
+"""What a waiting record takes in memory beside its bytes: some objects, and the key of its entry."""
 
 
 class Waiting:
@@ -76,6 +69,11 @@ class Waiting:
         """Until when it is held for a workflow that does not exist yet; 0: it is not."""
         self.gone = False
         """Decided: no cut needs to write it any more."""
+
+    @property
+    def weight(self) -> int:
+        """The bytes of a record, and something for waiting; nothing else is weighed."""
+        return 0 if self.record is None else self.record.size + ENTRY_BYTES
 
 
 class Mailbox:
@@ -127,6 +125,7 @@ class Workflows:
         "runs",
         "unreadable",
         "warm",
+        "woken_bytes",
     )
 
     def __init__(self, where: str) -> None:
@@ -146,6 +145,8 @@ class Workflows:
         """The shard was given up: whatever still ends here counts for nothing."""
         self.closed = False
         """The shard is drained or was given up: what runs may end, and nothing more begins."""
+        self.woken_bytes = 0
+        """What those had, as bytes, that became live since the last cut was built: it may hold them."""
         self.unreadable: dict[str, str] = {}
         """Workflows that can not be read, with the reason: their bytes stay as they are."""
 
@@ -171,6 +172,8 @@ class Workflows:
         except FormatError as error:
             raise self.damaged(workflow_id, error) from error
         self.by_id[workflow_id] = snapshot
+        snapshot.size = size = len(value)
+        self.woken_bytes += size
         return snapshot
 
     def remove(self, workflow_id: str) -> None:
@@ -188,8 +191,19 @@ class Workflows:
         The ledger calls it right after a dump, when no live workflow has changes that are not in its
         bytes: who was dumped meanwhile is in `warm` again, or is busy.
         """
+        self._rest(self._cooling)
+        self._cooling, self.warm = self.warm, {}
+
+    def cool_at_once(self, values: dict[str, bytes]) -> None:
+        """These are too large to stay warm: right after their dump, as in `cool`, they become bytes."""
+        for workflow_id in values:
+            self.warm.pop(workflow_id, None)
+            self._cooling.pop(workflow_id, None)
+        self._rest(values)
+
+    def _rest(self, values: dict[str, bytes]) -> None:
         by_id, warm, mailboxes, runs = self.by_id, self.warm, self.mailboxes, self.runs
-        for workflow_id, value in self._cooling.items():
+        for workflow_id, value in values.items():
             snapshot = by_id.get(workflow_id)
             if (
                 isinstance(snapshot, Snapshot)
@@ -199,17 +213,11 @@ class Workflows:
                 and workflow_id not in runs
             ):
                 by_id[workflow_id] = value
-        self._cooling, self.warm = warm, {}
 
     def damaged(self, workflow_id: str, error: FormatError) -> FormatError:
         """Note that a workflow can not be read, and why: it stands still, and nothing overtakes it."""
         self.unreadable[workflow_id] = told = f"{self._where}: {error}"
         return FormatError(told)
-
-    def pending(self, workflow_id: str) -> bool:
-        """Whether something is unfinished that goes on before all that waits."""
-        mailbox = self.mailboxes.get(workflow_id)
-        return mailbox is not None and mailbox.unfinished is not None
 
     def mailbox(self, workflow_id: str) -> Mailbox:
         """The workflow's mailbox, made if it has none."""
@@ -234,8 +242,8 @@ def undecided(snapshot: Snapshot) -> None:
     snapshot.deciding_attempt = snapshot.deciding_due_ms = snapshot.deciding_starts = 0
 
 
-def standing(snapshot: Snapshot) -> Status:
-    """The status that a workflow has when nobody stopped it."""
+def unstopped(snapshot: Snapshot) -> Status:
+    """The status that a workflow has when nobody has stopped it."""
     if snapshot.deciding_due_ms or (snapshot.owed and snapshot.owed[0].due_ms):
         return Status.RETRYING
     return Status.ACTIVE if snapshot.result is None else Status.FINAL

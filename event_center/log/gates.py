@@ -17,7 +17,7 @@ from event_center.model import Shard, Token
 
 Place = tuple[str, int]
 """Topic and partition."""
-Tail = Callable[[Place], int]
+Watermark = Callable[[Place], int]
 """The offset after the newest committed record of a place."""
 
 SIDE_BY_SIDE = 10
@@ -85,7 +85,7 @@ class Gates:
     def portions(
         self,
         ready: Mapping[Shard, Token],
-        tail: Tail,
+        watermark: Watermark,
         limit: int,
         paused: Collection[Shard] = (),
     ) -> list[tuple[Tap, int]]:
@@ -101,23 +101,27 @@ class Gates:
             if opened is None or opened[0] != token:
                 continue
             for tap in opened[1]:
-                if tap.next < tail(tap.place):
+                if tap.next < watermark(tap.place):
                     if tap.urgent:
                         urgent.append(tap)
                     elif shard not in paused:
                         waiting.append(tap)
         self._round += 1
-        portions = self._portions(urgent, tail, limit)
+        portions = self._portions(urgent, watermark, limit)
         left = limit - sum(count for _, count in portions)
-        return portions + self._portions(waiting, tail, left)
+        return portions + self._portions(waiting, watermark, left)
 
-    def _portions(self, waiting: list[Tap], tail: Tail, limit: int) -> list[tuple[Tap, int]]:
+    def _portions(
+        self, waiting: list[Tap], watermark: Watermark, limit: int
+    ) -> list[tuple[Tap, int]]:
         if not waiting or limit < 1:
             return []
         if len(waiting) > min(limit, SIDE_BY_SIDE):
-            waiting = self._next_in_turn(waiting, tail, limit)
+            waiting = self._next_in_turn(waiting, watermark, limit)
         # Shortest backlog first: what it leaves of its equal part goes to those behind it.
-        backlogs = sorted((tail(tap.place) - tap.next, rank) for rank, tap in enumerate(waiting))
+        backlogs = sorted(
+            (watermark(tap.place) - tap.next, rank) for rank, tap in enumerate(waiting)
+        )
         portions = []
         for done, (backlog, rank) in enumerate(backlogs):
             count = min(backlog, limit // (len(backlogs) - done))
@@ -127,13 +131,13 @@ class Gates:
         return portions
 
     @staticmethod
-    def _next_in_turn(waiting: list[Tap], tail: Tail, limit: int) -> list[Tap]:
+    def _next_in_turn(waiting: list[Tap], watermark: Watermark, limit: int) -> list[Tap]:
         """Those that waited longest, as many as fill a fetch with an equal part each."""
         part = max(1, limit // SIDE_BY_SIDE)
         chosen = []
         for tap in sorted(waiting, key=attrgetter("served")):
             chosen.append(tap)
-            limit -= min(part, tail(tap.place) - tap.next)
+            limit -= min(part, watermark(tap.place) - tap.next)
             if limit <= 0:
                 break
         return chosen

@@ -150,6 +150,8 @@ class Way:
     named: bool
     """Whether they were given, so that the attribute's name is not the event's."""
     branch: Mapping[str, object]
+    anywhere: bool
+    """It is written for every state at once."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -219,13 +221,24 @@ class Origin:
     ) -> Way:
         led = branch if target is None else {"target": target, **branch}
         place = here()[1]
-        way = Way(place=place, key=key, names=names, named=bool(names), branch=led)
+        way = Way(
+            place=place,
+            key=key,
+            names=names,
+            named=bool(names),
+            branch=led,
+            anywhere=isinstance(self, AnyState),
+        )
         self.__part__.ways.append(way)
         return way
 
 
 class AnyState(Origin):
-    """Every state that is not final; `after` counts from the birth of the workflow."""
+    """
+    Every state that is not final; `after` counts from the birth of the workflow.
+
+    It is kept as an attribute, unless the transition is one: `stop = AnyState().to(off)`.
+    """
 
     def __init__(self) -> None:
         file, place = here()

@@ -19,6 +19,7 @@ from event_center.machine.blueprint import (
     Nest,
     Part,
     State,
+    Transitions,
     Vertex,
     Way,
 )
@@ -57,6 +58,7 @@ class Built:
     callbacks: Functions = field(default_factory=dict)
     """Functions that stand in the class, by the names that the machine knows them by."""
     guards: Functions = field(default_factory=dict)
+    upgrades: Functions = field(default_factory=dict)
 
 
 def built(blueprint: type[Blueprint]) -> Built:
@@ -76,6 +78,7 @@ def built(blueprint: type[Blueprint]) -> Built:
         problems=builder.problems,
         callbacks=builder.callbacks,
         guards=builder.guards,
+        upgrades=builder.upgrades,
     )
 
 
@@ -86,13 +89,12 @@ class _Builder:
         self.problems = problems
         self.callbacks: Functions = {}
         self.guards: Functions = {}
+        self.upgrades: Functions = {}
 
     def machine(self, blueprint: type[Blueprint]) -> Node:
         part = blueprint.__part__
         pairs = self._options(part)
-        everywhere = [one for one in vars(blueprint).values() if isinstance(one, AnyState)]
-        ways = [way for one in everywhere for way in one.__part__.ways]
-        pairs += self._ways(part.place, ways, {"after": "timeout"})
+        pairs += self._ways(part.place, _anywhere(blueprint), {"after": "timeout"})
         return _mapping(part.place, pairs + self._inside(blueprint, part, "a machine"))
 
     def _inside(self, owner: type, part: Part, what: str) -> Pairs:
@@ -139,7 +141,8 @@ class _Builder:
                 message = f"{quoted(key)} is no keyword of {quoted(part.name)}; write {_DRAWN[key]}"
                 self.problems.add(part.place, Code.UNKNOWN_KEY, message)
             else:
-                pairs.append(_pair(part.place, key, self._node(value, part.place)))
+                functions = self.upgrades if key == "migrate" else None
+                pairs.append(_pair(part.place, key, self._node(value, part.place, functions)))
         return pairs
 
     def _ways(self, place: Place, ways: Iterable[Way], renamed: Mapping[str, str]) -> Pairs:
@@ -235,6 +238,19 @@ class _Builder:
             message = f"two functions are called {quoted(name)}; rename one of them"
             self.problems.add(place, Code.SAME_CALLBACK, message)
         return _scalar(place, name)
+
+
+def _anywhere(blueprint: type[Blueprint]) -> list[Way]:
+    """What is written for every state at once, whether its `AnyState` or the transition was kept."""
+    found: dict[int, Way] = {}
+    for one in vars(blueprint).values():
+        ways: Iterable[Way] = ()
+        if isinstance(one, AnyState):
+            ways = one.__part__.ways
+        elif isinstance(one, Transitions):
+            ways = (way for way in one.ways if way.anywhere)
+        found |= {id(way): way for way in ways}
+    return sorted(found.values(), key=lambda way: way.place)
 
 
 def _scalar(place: Place, value: str | float | bool | None) -> ScalarNode:

@@ -77,7 +77,7 @@ def content(definition: Definition) -> dict[str, Any]:
 
 
 def _upgrade(upgrade: Upgrade) -> dict[str, Any]:
-    data = {key: _value(value) for key, value in upgrade.data.items()}
+    data = upgrade.function or {key: _value(value) for key, value in upgrade.data.items()}
     return {"states": upgrade.states, "data": data, "drop": sorted(upgrade.drop)}
 
 

@@ -22,7 +22,7 @@ from event_center.machine.trial import Trial, answering
 from event_center.model import Event, Json, Snapshot
 
 
-class Known(NamedTuple):
+class KnownBranch(NamedTuple):
     """One branch, as a report names it."""
 
     place: Place
@@ -31,10 +31,10 @@ class Known(NamedTuple):
     target: str | None
 
 
-def branches_of(definition: Definition) -> list[Known]:
+def branches_of(definition: Definition) -> list[KnownBranch]:
     """All branches, in the order of the file."""
     found = [
-        Known(branch.place, way, branch.target)
+        KnownBranch(branch.place, way, branch.target)
         for way, on in definition.everything()
         for branch in on.branches
     ]

@@ -7,7 +7,7 @@ the engine's turn accepts a Transition after its decide callbacks, by swapping t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -33,6 +33,9 @@ LISTED = 16
 
 Guard = Callable[[Snapshot, Event, int], Any]
 """A guard as the table calls it: snapshot, event, now_ms → truth. It does no I/O and changes nothing."""
+
+Upgrader = Callable[[Mapping[str, Any]], dict[str, Json]]
+"""What makes new data of `data`, `state`, `workflow_id` and `now`. It does no I/O."""
 
 
 class Retry(NamedTuple):
@@ -80,6 +83,7 @@ class Transition:
         "left",
         "memory",
         "owed",
+        "plain",
         "result",
         "target",
         "timers",
@@ -121,6 +125,8 @@ class Transition:
         """Events that leave in the cut of the transition."""
         self.jobs = jobs
         """Names of the jobs that what is entered invokes; None: no state of this machine has any."""
+        self.plain = not (owed or decide or emits or jobs or data is not None)
+        """It only moves the workflow."""
 
 
 class Refused:

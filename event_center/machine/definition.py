@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from event_center.machine.cases import Case
-from event_center.machine.decision import ANY, Action
+from event_center.machine.decision import ANY, Action, Upgrader
 from event_center.machine.expression import Expression
 from event_center.machine.guard import Condition, Named, leaves
 from event_center.machine.problems import Place
@@ -277,6 +277,10 @@ class Upgrade:
     """New values, worked out from the old data."""
     drop: tuple[str, ...] = ()
     """Keys of data that are no more."""
+    function: str = ""
+    """What a plugin gives to make the new data, instead of `data` and `drop`; empty: those."""
+    given: Upgrader | None = None
+    """The function, once a plugin gave it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -370,13 +374,15 @@ class Definition:
 
     def place_of(self, kind: str, name: str) -> Place:
         """
-        Where a `callback` or `guard` is first named.
+        Where a `callback`, `guard` or `upgrade` is first named.
 
         Raises:
             KeyError: it is not.
         """
         if kind == "guard":
             places = [guard.place for guard in self.named() if guard.name == name]
+        elif kind == "upgrade":
+            places = [one.place for one in self.upgrades if one.function == name]
         else:
             places = [call.place for _, call in self.calls() if call.action.name == name]
         if not places:

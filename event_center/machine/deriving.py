@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 
 from event_center.errors import DefinitionError, ExpressionError
 from event_center.machine.cases import NOWHERE, Case, Expected, Step
-from event_center.machine.coverage import Known, Recorder, branches_of
-from event_center.machine.decision import ANY
+from event_center.machine.coverage import KnownBranch, Recorder, branches_of
+from event_center.machine.decision import ANY, ERROR
 from event_center.machine.definition import Definition, On
 from event_center.machine.duration import in_words
 from event_center.machine.expression import Expression
 from event_center.machine.guard import Computed, Raised, leaves
 from event_center.machine.problems import Place
 from event_center.machine.step import Machine
-from event_center.machine.trial import Trial, answering
+from event_center.machine.trial import Trial, answering, awaited
 from event_center.machine.value import expressions
 from event_center.model import Json
 
@@ -35,7 +35,8 @@ PAYLOADS = 32
 """Payloads that are tried for one event: their number multiplies with all else that is tried."""
 GUARDS = 4
 """Named guards whose answers are tried in all combinations: each doubles these."""
-_USUAL: tuple[Json, ...] = (None, True, False, 0, 1, "text")
+_USUAL: tuple[Json, ...] = (None, True, False, 0, 1, "text", "2026-01-02T00:00:00Z")
+"""One of each kind; the last is also a time, a day after trials begin."""
 _KEPT = "text"
 """The value of a key that is only kept."""
 _ERROR = "Exception"
@@ -45,7 +46,7 @@ class Derived(NamedTuple):
     """What was found."""
 
     cases: tuple[Case, ...]
-    missed: tuple[Known, ...]
+    missed: tuple[KnownBranch, ...]
     """Branches that nothing took that was tried."""
 
 
@@ -82,6 +83,7 @@ class _Search:
         }
         """What each job may return."""
         self._answers = _answers(machine)
+        self._decide: dict[str, tuple[str, ...]] = {}
         self._cases: list[Case] = []
         self._seen: dict[str, set[str]] = {}
         """The data with which each configuration was looked at."""
@@ -158,8 +160,20 @@ class _Search:
             for owed in (*trial.snapshot.owed, *trial.snapshot.jobs):
                 for payload in self._results.get(owed.name, [None]):
                     yield _step("done", owed.name, payload=payload, guards=answers)
-                for error in _errors(self._machine.definition):
-                    yield _step("error", owed.name, payload={"type": error}, guards=answers)
+                yield from self._failures(owed.name, answers)
+            for name in self._awaited(visit.state):
+                yield from self._failures(name, answers)
+
+    def _failures(self, name: str, answers: Mapping[str, bool]) -> Iterator[Step]:
+        for error in _errors(self._machine.definition):
+            yield _step("error", name, payload={"type": error}, guards=answers)
+
+    def _awaited(self, state: str) -> tuple[str, ...]:
+        """The callbacks of branches from here, if anything follows when they fail."""
+        if state not in self._decide:
+            heard = self._machine.has(state, ERROR)
+            self._decide[state] = awaited(self._machine, state) if heard else ()
+        return self._decide[state]
 
     def _refused(self, visit: _Visit) -> None:
         """One case with every event that is refused here whatever it carries."""
@@ -236,7 +250,8 @@ def _payloads(read: Iterable[tuple[str, Expression]], asked: frozenset[str]) -> 
         values |= dict.fromkeys(_compared(expression.text))
     if not keys:
         return [None, kept] if kept else [None]
-    pool = list(dict.fromkeys((*values, *_USUAL)))
+    # True and 1 are one key of a dict, and two values here.
+    pool = list({(type(one), one): one for one in (*values, *_USUAL)}.values())
     usual = [kept | dict.fromkeys(keys, value) for value in pool]
     mixed = (kept | dict(zip(keys, some, strict=True)) for some in product(pool, repeat=len(keys)))
     return [None, *usual, *islice(mixed, PAYLOADS)]
@@ -278,3 +293,7 @@ def _read(ways: Iterable[On | None]) -> Iterator[tuple[str, Expression]]:
                 yield "", leaf.expression
         for key, value in branch.assign.items():
             yield from ((key, expression) for expression in expressions(value))
+        sent = [one.payload for one in branch.raises]
+        sent += [value for one in branch.emits for value in (one.workflow_id, one.payload)]
+        for value in sent:
+            yield from (("", expression) for expression in expressions(value))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from event_center.machine.chart import Chart
 from event_center.machine.decision import AFTER, DONE, ERROR
-from event_center.machine.definition import Branch, Calls, Definition, Kind, On, State
+from event_center.machine.definition import Branch, Calls, Definition, Emit, Kind, On, State
 from event_center.machine.guard import text_of
 from event_center.machine.problems import Place
 from event_center.machine.spelling import hint, quoted
@@ -171,10 +171,8 @@ class _Pen:
     def _bring(self, state: State) -> None:
         lines = self._lines[state.name]
         lines += [f"entry / {names}" for names in [_names(state.entry)] if names]
-        jobs = ", ".join(job.action.name for job in state.invoke)
-        lines += [f"invoke / {jobs}" for _ in [0] if jobs]
-        lines += [f"exit / {names}" for names in [_names(state.exit)] if names]
         lines += [f"invoke / {job.action.name}" for job in state.invoke]
+        lines += [f"exit / {names}" for names in [_names(state.exit)] if names]
         lines += [f"defer {', '.join(state.defer)}" for _ in [0] if state.defer]
 
     def _way(self, source: str, name: str, on: On) -> None:
@@ -247,11 +245,17 @@ def label_of(name: str, branch: Branch) -> str:
     """What an arrow says: the event, its guard in brackets, and the callbacks on the way."""
     guard = "" if branch.guard is None else f"[{text_of(branch.guard)}]"
     sent = [f"raise {one.event}" for one in branch.raises]
-    sent += [f"emit {one.event}" for one in branch.emits]
+    sent += [_sent(one) for one in branch.emits]
     calls = [text for text in (_names(branch.before), _names(branch.actions), *sent) if text]
     named = "" if name == "always" else name
     parts = [named, guard, f"/ {', '.join(calls)}" if calls else ""]
     return " ".join(part for part in parts if part)
+
+
+def _sent(emit: Emit) -> str:
+    """An event for others, with the topic or the machine that hears of it, where one is named."""
+    to = emit.topic or emit.machine
+    return f"emit {emit.event} to {to}" if to else f"emit {emit.event}"
 
 
 def _names(calls: Calls) -> str:

@@ -1,10 +1,10 @@
 """
 Where the boxes and arrows of a drawing stand: positions in pixels, for `drawing_svg`.
 
-Layers from top to bottom, by Sugiyama's method (the library grandalf). It knows no boxes inside of
-boxes, so each state with states inside is laid out by itself first, and is one box of that size for
-what is around it; regions of a parallel state stand side by side. What an arrow says is a box of
-its own on the way, so that no text lies on another. Pure, and the same for the same machine.
+`layering` puts boxes into layers from top to bottom, and knows no boxes inside of boxes: so each state with
+states inside is laid out by itself first, and is one box of that size for what is around it; regions of a
+parallel state stand side by side. What an arrow says is a box of its own on the way, so that no text lies
+on another. Pure, and the same for the same machine.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from grandalf.graphs import Edge, Graph, Vertex
-from grandalf.layouts import SugiyamaLayout
-
 from event_center.machine.definition import Kind
 from event_center.machine.drawing import ANYWHERE, Arrow, Drawing
 from event_center.machine.drawing_table import wide
+from event_center.machine.layering import Edge, Point, layered
 
 CHAR, LINE = 7.4, 16.0
 """Width of a character and height of a line of the font that is drawn with."""
@@ -29,8 +27,6 @@ CORNER = 24.0
 """How far from a corner its rounding begins: shorter bends look like corners, longer ones like loops."""
 DOT = 12.0
 """Size of the dot that a beginning is drawn as: seen, and smaller than any state."""
-
-Point = tuple[float, float]
 
 
 @dataclass(slots=True)
@@ -80,26 +76,6 @@ def begin_of(name: str) -> str:
 def laid_out(drawing: Drawing) -> Layout:
     """The places of all boxes and arrows."""
     return _Table(drawing).layout()
-
-
-class _Seat:
-    """What grandalf wants of a vertex: its size, and room for the middle of its place."""
-
-    def __init__(self, spot: Spot) -> None:
-        self.spot = spot
-        self.w, self.h = spot.w, spot.h
-        self.xy: Point = (0.0, 0.0)
-
-
-class _Way:
-    """What grandalf wants of an edge: room for its points."""
-
-    def __init__(self) -> None:
-        self.points: list[Point] = []
-
-    def setpath(self, points: Iterable[Point]) -> None:
-        """Take the points; called by grandalf."""
-        self.points = list(points)
 
 
 class _Table:
@@ -175,39 +151,26 @@ class _Table:
     def _layered(
         self, level: str | None, spots: list[Spot], lines: list[Line], dots: dict[str, Spot]
     ) -> tuple[float, float]:
-        vertices = {id(spot): _vertex(spot) for spot in spots}
-        by_name = {spot.name: vertices[id(spot)] for spot in spots}
-        edges = []
-        ways: list[tuple[Line, _Way, _Way]] = []
-        everything = list(vertices.values())
-        for name, dot in dots.items():
-            everything.append(_vertex(dot))
-            edges.append(Edge(everything[-1], by_name[name]))
-        roots = everything[len(vertices) :]
-        for line in lines:
-            label = _vertex(line.label)
-            everything.append(label)
-            ends = (
-                by_name[self._child(line.source, level)],
-                by_name[self._child(line.target, level)],
-            )
-            pair = Edge(ends[0], label), Edge(label, ends[1])
-            for edge in pair:
-                edge.view = _Way()
-            edges += pair
-            ways.append((line, pair[0].view, pair[1].view))
-        width, height = _arranged(Graph(everything, edges), roots, everything)
-        left = top = 0.0
-        for line, first, second in ways:
-            shift = line.label.middle
-            drawn = first.points[-1]
-            dx, dy = shift[0] - drawn[0], shift[1] - drawn[1]
-            line.points = [(x + dx, y + dy) for x, y in (*first.points, *second.points[1:])]
-            across, down = zip(*line.points, strict=True)
-            left, width = min(left, *across), max(width, *across)
-            top, height = min(top, *down), max(height, *down)
+        everything = [*dots.values(), *spots, *(line.label for line in lines)]
+        number = {spot.name: at for at, spot in enumerate(everything) if spot.name}
+        edges: list[Edge] = [(number[dot.name], number[name]) for name, dot in dots.items()]
+        label = len(everything) - len(lines)
+        for at, line in enumerate(lines, label):
+            edges.append((number[self._child(line.source, level)], at))
+            edges.append((at, number[self._child(line.target, level)]))
+        middles, ways = layered([(spot.w, spot.h) for spot in everything], edges, GAP)
+        for spot, (x, y) in zip(everything, middles, strict=True):
+            spot.x, spot.y = x - spot.w / 2, y - spot.h / 2
+        halves = ways[len(dots) :]
+        for line, first, second in zip(lines, halves[::2], halves[1::2], strict=True):
+            line.points = [*first, *second[1:]]
+        points = [point for line in lines for point in line.points]
+        left = min((*(spot.x for spot in everything), *(x for x, _ in points)))
+        right = max((*(spot.x + spot.w for spot in everything), *(x for x, _ in points)))
+        top = min((*(spot.y for spot in everything), *(y for _, y in points)))
+        bottom = max((*(spot.y + spot.h for spot in everything), *(y for _, y in points)))
         self._shifted(level, -left, -top)
-        return width - left, height - top
+        return right - left, bottom - top
 
     # -- the whole -------------------------------------------------------------------------------
 
@@ -254,12 +217,6 @@ def _sized(name: str, texts: Sequence[str]) -> Spot:
     return Spot(name, max(width, 64.0), HEAD + LINE * (len(texts) - 1) + 8)
 
 
-def _vertex(spot: Spot) -> Vertex:
-    vertex = Vertex(spot.name)
-    vertex.view = _Seat(spot)
-    return vertex
-
-
 def _beside(spots: list[Spot]) -> tuple[float, float]:
     """Regions from left to right, all as high as the highest."""
     x = 0.0
@@ -268,27 +225,6 @@ def _beside(spots: list[Spot]) -> tuple[float, float]:
         spot.x, spot.y, spot.h = x, 0.0, height
         x += spot.w + PAD
     return x - PAD, height
-
-
-def _arranged(graph: Graph, roots: list[Vertex], vertices: list[Vertex]) -> tuple[float, float]:
-    """Lay out each connected part, one beside the other; returns the size of all."""
-    right, bottom = 0.0, 0.0
-    for part in graph.C:
-        own = [vertex for vertex in vertices if vertex in part.sV]
-        sugiyama = SugiyamaLayout(part)
-        sugiyama.xspace, sugiyama.yspace = GAP, GAP
-        sugiyama.init_all(roots=[one for one in own if one in roots] or own[:1])
-        sugiyama.draw(3)
-        spots = [vertex.view.spot for vertex in own]
-        for vertex in own:
-            (x, y), spot = vertex.view.xy, vertex.view.spot
-            spot.x, spot.y = x - spot.w / 2, y - spot.h / 2
-        left, top = min(spot.x for spot in spots), min(spot.y for spot in spots)
-        for spot in spots:
-            spot.x, spot.y = spot.x - left + right, spot.y - top
-        right = max(spot.x + spot.w for spot in spots) + GAP
-        bottom = max(bottom, *(spot.y + spot.h for spot in spots))
-    return right - GAP, bottom
 
 
 def _border(spot: Spot, towards: Point) -> Point:

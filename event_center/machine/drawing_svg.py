@@ -19,11 +19,11 @@ from event_center.machine.drawing_layout import (
     LINE,
     PAD,
     Line,
-    Point,
     Spot,
     laid_out,
     smooth,
 )
+from event_center.machine.layering import Point
 
 MARGIN, TITLE = 20.0, 28.0
 
@@ -86,15 +86,14 @@ def _anywhere(drawing: Drawing, spot: Spot) -> Iterator[str]:
 def _state(drawing: Drawing, box: Box, spot: Spot) -> Iterator[str]:
     state = box.state
     around = None if state.parent is None else drawing.boxes[state.parent].state.kind
-    marks = [
+    classes = [
         "state",
         str(state.kind) if not state.children else "compound",
         "region" if around is Kind.PARALLEL else "",
         state.result or "",
         "at" if box.at else "seen" if box.seen else "",
     ]
-    classes = " ".join(mark for mark in marks if mark)
-    yield f'<g class="{classes}" data-state={quoteattr(box.name)}>'
+    yield f'<g class="{" ".join(filter(None, classes))}" data-state={quoteattr(box.name)}>'
     yield f"<title>{escape(_told(box))}</title>"
     x, y = spot.middle
     if state.kind is Kind.HISTORY:

@@ -87,11 +87,11 @@ def _state(definition: Definition, box: Box) -> str:
     depth, around = 0, box.state.parent
     while around is not None:
         depth, around = depth + 1, definition.states[around].parent
-    marks = ["^"] if box.begins else []
-    marks += ["$"] if box.state.final else []
+    signs = ["^"] if box.begins else []
+    signs += ["$"] if box.state.final else []
     kind = "" if box.state.kind in {Kind.ATOMIC, Kind.FINAL} else f" ({box.state.kind})"
     shown = f"{'· ' * depth}{'@' if box.at else ''}{box.name}{kind}"
-    return shown + (f"[{''.join(marks)}]" if marks else "")
+    return shown + (f"[{''.join(signs)}]" if signs else "")
 
 
 def _cell(branches: tuple[Branch, ...], deferred: bool) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from event_center.machine.duration import duration_ms, in_words
+from event_center.machine.exchange_shape import check_shape
 from event_center.machine.exchange_xstate import ASSIGN, IN, NOT, OWN, RAISE, Plain, listed
 from event_center.machine.expression import is_expression
 from event_center.machine.spelling import quoted
@@ -47,12 +48,20 @@ _BRANCH = frozenset(
     ["target", "guard", "actions", "reenter", "description", "meta", "internal", "cond"]
 )
 _INVOKE = frozenset(["src", "onDone", "onError", "id", "input"])
+LONGEST_NUMBER = 15
+"""Digits of a version or of a delay in ms: 30,000 years."""
 _TYPES = frozenset({"atomic", "compound"})
 """Types that need not be said."""
 
 
 def yaml_from_xstate(config: Mapping[str, Json]) -> tuple[str, list[str]]:
-    """The machine's YAML, and what of the configuration is not in it."""
+    """
+    The machine's YAML, and what of the configuration is not in it.
+
+    Raises:
+        ExchangeError: it has not the shape of a configuration.
+    """
+    check_shape(config)
     importer = _Importer(config)
     return yaml_text(importer.machine()), importer.notes
 
@@ -142,7 +151,7 @@ class _Importer:
 
     def _version(self, version: Any) -> int:
         text = str(version or 1)
-        if text.isdigit() and int(text):
+        if _is_number(text) and int(text):
             return int(text)
         self.notes.append(f"version {text!r} is no whole number: the machine has version 1")
         return 1
@@ -249,14 +258,14 @@ class _Importer:
         made: Plain = {}
         for key, way in table.items():
             named = f"after {key} of {where}"
-            written = in_words(int(key)) if key.isdigit() else key
-            if not (key.isdigit() or is_expression(key) or _is_duration(key)):
+            written = in_words(int(key)) if _is_number(key) else key
+            if not (_is_number(key) or is_expression(key) or _is_duration(key)):
                 self._lost(f"the delay {key!r}, which is a name,", where)
                 continue
             for branch in listed(way):
-                own = branch.get("meta", {}).get(OWN, {}) if isinstance(branch, dict) else {}
+                own = _own(branch) if isinstance(branch, dict) else {}
                 read = self._branch(branch, path, named)
-                made.setdefault(own.get("after", written), []).append(read)
+                made.setdefault(str(own.get("after", written)), []).append(read)
         return {key: _short(branches) for key, branches in made.items()}
 
     def _branches(self, way: Any, path: tuple[str, ...], where: str) -> Any:
@@ -358,6 +367,11 @@ def _split(target: str) -> list[str]:
         else:
             parts.append("")
     return parts
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a whole number in plain digits, and not out of all proportion."""
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 
 def _is_duration(text: str) -> bool:

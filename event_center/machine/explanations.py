@@ -197,6 +197,18 @@ _TEXTS = {
         "  lit: {type: final}",
         "Declare the key with its default in `data`, or assign it somewhere.",
     ),
+    Code.CROSSING: (
+        "A branch into another region",
+        _HEAD.replace("off", "on") + "states:\n  on:\n    type: parallel\n    states:\n"
+        "      light: {initial: dark, states: {dark: {on: {press: loud}}}}\n"
+        "      sound: {initial: quiet, states: {quiet: {}, loud: {}}}\n    on: {unplug: out}\n"
+        "  out: {type: final}",
+        (
+            "Regions are active together, and each moves by itself: a branch from one into another would "
+            "leave all of them, and begin the own one anew. Let both regions hear the event, `raise` one "
+            "that the other region hears, or write the branch at the parallel state."
+        ),
+    ),
     Code.TEST: (
         "A test of the machine comes out otherwise",
         _HEAD + "states:\n  off: {on: {press: lit}}\n  lit: {type: final}\n"

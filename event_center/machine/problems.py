@@ -42,6 +42,7 @@ class Code(StrEnum):
     MISPLACED = "E211"
     NEVER_DONE = "E212"
     NEVER_HOLDS = "E213"
+    CROSSING = "E214"
     EXPRESSION = "E303"
     SCHEMA = "E304"
     UNKNOWN_RETRY = "E305"

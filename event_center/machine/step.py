@@ -175,6 +175,7 @@ class Machine:
             made = self._entered(taken, snapshot, event, now_ms, data)
         if move.emits:
             made.emits = tuple(move.emitted(snapshot, event, now_ms))
+            made.plain = False
         return made
 
     def _entered(  # noqa: PLR0917 - called per event
@@ -240,7 +241,7 @@ class Machine:
         A workflow of another version as it is under this one; None if its state has no place here.
 
         Raises:
-            ExpressionError: a value of `migrate` can not be worked out.
+            ExpressionError, UpgradeFailed: the new data can not be worked out.
         """
         return upgraded(self._table, snapshot, now_ms)
 
@@ -346,7 +347,7 @@ class Machine:
         return row.any is not None and event_name[:1] != RESERVED and event_name not in row.deferred
 
     def position(self, kind: str, name: str) -> str:
-        """Where a `callback` or `guard` is first named, as `file:line:column`; KeyError if nowhere."""
+        """Where a callback, guard or upgrade is first named, as `file:line:column`; KeyError if nowhere."""
         line, column = self.definition.place_of(kind, name)
         return f"{self.source}:{line}:{column}"
 

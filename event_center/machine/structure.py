@@ -146,6 +146,7 @@ def check_tree(definition: Definition, chart: Chart, problems: Problems) -> None
                 "inside"
             )
             problems.add(state.on_done.place, Code.NEVER_DONE, message)
+    _crossings(definition, chart, problems)
     _same_runs(chart, problems)
 
 
@@ -194,6 +195,31 @@ def _together(chart: Chart, one: str, other: str) -> bool:
         return True
     around = [name for name in chart.above[one] if name in chart.above[other]]
     return bool(around) and chart.states[around[0]].kind is Kind.PARALLEL
+
+
+def _crossings(definition: Definition, chart: Chart, problems: Problems) -> None:
+    """No branch leads from one region into another: it would leave all of them and begin them anew."""
+    for state in definition.states.values():
+        for name, on in state.ways():
+            for branch in on.branches:
+                target = branch.target
+                if target is None or not _beside(chart, state.name, target):
+                    continue
+                around = quoted(
+                    next(one for one in chart.above[target] if one in chart.above[state.name])
+                )
+                message = (
+                    f"{quoted(name)} in {quoted(state.name)} leads into another region of {around}, and "
+                    "so would begin all of its regions anew; `raise` an event that the other region "
+                    f"hears, or write the branch at {around}"
+                )
+                problems.add(branch.target_place, Code.CROSSING, message)
+
+
+def _beside(chart: Chart, one: str, other: str) -> bool:
+    """Whether two states stand in different regions of one parallel state."""
+    within = chart.within(one, other) or chart.within(other, one)
+    return one != other and not within and _together(chart, one, other)
 
 
 def _same_runs(chart: Chart, problems: Problems) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed, Problem
 from event_center.machine.cases import Case, Expected, Step
+from event_center.machine.chart import Chart
 from event_center.machine.decision import DONE, ERROR, Guard, Refused, Transition
 from event_center.machine.definition import Job
 from event_center.machine.microstep import job_event
@@ -129,18 +130,25 @@ class Trial:
 
     def error(self, name: str, payload: Json) -> Refused | None:
         """
-        An entry callback, or a job, failed for good; the payload may say how.
+        A callback failed for good; the payload may say how.
+
+        It is an owed entry callback, a job, or one that a branch from here awaits: that is not taken then.
 
         Raises:
-            KeyError: it is not owed.
+            KeyError: it is neither owed nor awaited.
         """
         failure = {"callback": name, "type": "Exception", "message": "it failed", "attempt": 1}
         said = failure | payload if isinstance(payload, dict) else failure
         job = self._ended(name)
         if job is not None:
             return self.send(job_event(ERROR, job), said)
-        self._owed(name)
-        return self.send(self.machine.error_event(self.snapshot.state, name), said)
+        state = self.snapshot.state
+        if name in {owed.name for owed in self.snapshot.owed}:
+            self._owed(name)
+            return self.send(self.machine.error_event(state, name), said)
+        if name not in awaited(self.machine, state):
+            raise KeyError(name)
+        return self.send(ERROR, said)
 
     def _ended(self, name: str) -> Job | None:
         """The job that ends, if one of this name is owed."""
@@ -177,6 +185,17 @@ class Trial:
             snapshot.memory = decision.memory
         self.actions = tuple(action.name for action in decision.decide)
         self.effects = decision.owed
+
+
+def awaited(machine: Machine, state: str) -> tuple[str, ...]:
+    """The callbacks that transitions out of a configuration, or inside of it, await before they happen."""
+    definition = machine.definition
+    active = [definition.states[name] for name in Chart(definition).active(state)]
+    ways = [on for one in active for _, on in one.ways()] + [on for _, on in definition.ways()]
+    calls = [call for one in active for call in one.exit]
+    for branch in (branch for on in ways for branch in on.branches):
+        calls += [*branch.before, *branch.actions]
+    return tuple(dict.fromkeys(call.action.name for call in calls))
 
 
 def failures(machine: Machine) -> list[Problem]:

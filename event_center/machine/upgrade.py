@@ -3,18 +3,22 @@ Workflows of older versions: what `migrate` makes of them, and where they go on 
 
 Each part of `migrate` is for the workflows of one older version, and leads to the next one. A state that
 it maps is renamed, not left: no exit, no entry, and what it owes stays owed. `read_upgrades` is called by
-`reading`; `upgraded` by `step`, when the engine decides something for a workflow of another version.
+`reading`; `with_upgraders` by the plugins' registry; `upgraded` by `step`, when the engine decides
+something for a workflow of another version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from event_center.errors import ExpressionError
+from event_center.machine.branches import read_identifier
 from event_center.machine.chart import BETWEEN, NOTHING, Chart
-from event_center.machine.decision import AFTER
+from event_center.machine.decision import AFTER, Upgrader
 from event_center.machine.definition import Definition, OnUpgrade, Upgrade
-from event_center.machine.document import MappingNode, Node, SequenceNode
+from event_center.machine.document import MappingNode, Node, ScalarNode, SequenceNode
 from event_center.machine.grammar import UPGRADE
 from event_center.machine.problems import Code, Problems
 from event_center.machine.reader import Reader, noun_of
@@ -61,16 +65,13 @@ def _upgrade(reader: Reader, node: Node) -> Upgrade | None:
         target = reader.name(value, "a state")
         if target is not None:
             states[name] = target
-    data: dict[str, object] = {}
-    if "data" in fields:
-        if isinstance(fields["data"], MappingNode):
-            data = reader.value(fields["data"], computed=True)
-        else:
-            what = noun_of(fields["data"])
-            reader.wrong(fields["data"], f"data maps keys to values; this is {what}")
+    data, function = _new_data(reader, fields["data"]) if "data" in fields else ({}, "")
     drop = fields.get("drop")
     dropped = () if drop is None else drop.items if isinstance(drop, SequenceNode) else (drop,)
     keys = [reader.text(item, "a key of data") for item in dropped]
+    if drop is not None and function:
+        message = f"what {quoted(function)} returns is all of the new data: it drops by leaving out"
+        reader.problems.add(drop.place, Code.MISPLACED, message)
     if version is None:
         return None
     return Upgrade(
@@ -79,7 +80,19 @@ def _upgrade(reader: Reader, node: Node) -> Upgrade | None:
         states=states,
         data=data,
         drop=tuple(key for key in keys if key is not None),
+        function=function,
     )
+
+
+def _new_data(reader: Reader, node: Node) -> tuple[dict[str, Any], str]:
+    """Values by their keys, or the name of a function."""
+    if isinstance(node, MappingNode):
+        return reader.value(node, computed=True), ""
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        return {}, read_identifier(reader, node, "function") or ""
+    message = f"data maps keys to values, or names a function; this is {noun_of(node)}"
+    reader.wrong(node, message)
+    return {}, ""
 
 
 # -- checking --------------------------------------------------------------------------------------
@@ -117,6 +130,12 @@ def check_upgrades(definition: Definition, problems: Problems) -> None:
                 problems.add(upgrade.place, Code.EXPRESSION, message)
 
 
+def with_upgraders(definition: Definition, given: Mapping[str, Upgrader]) -> Definition:
+    """The definition with the functions that its `migrate` names."""
+    parts = (replace(one, given=given.get(one.function)) for one in definition.upgrades)
+    return replace(definition, upgrades=tuple(parts))
+
+
 # -- upgrading -------------------------------------------------------------------------------------
 
 
@@ -125,7 +144,8 @@ def upgraded(table: Table, snapshot: Snapshot, now_ms: int) -> Upgraded | None:
     The workflow under this version of its machine; None if its state has no place here.
 
     Raises:
-        ExpressionError: a value of `migrate` can not be worked out.
+        ExpressionError: a value of `migrate` can not be worked out, or its function was not given.
+        UpgradeFailed: a function of a plugin raised; its cause is what it raised.
     """
     definition = table.definition
     state, data = snapshot.state, snapshot.data
@@ -133,8 +153,11 @@ def upgraded(table: Table, snapshot: Snapshot, now_ms: int) -> Upgraded | None:
     names: dict[str, str] = {}
     for upgrade in parts:
         values = {"data": data, "now": now_ms, "state": state, "workflow_id": snapshot.workflow_id}
-        made = {key: filled(value, values) for key, value in upgrade.data.items()}
-        data = {key: value for key, value in data.items() if key not in upgrade.drop} | made
+        if upgrade.function:
+            data = _converted(definition, upgrade, values)
+        else:
+            made = {key: filled(value, values) for key, value in upgrade.data.items()}
+            data = {key: value for key, value in data.items() if key not in upgrade.drop} | made
         state = _renamed(state, upgrade.states)
         names = {old: upgrade.states.get(new, new) for old, new in names.items()}
         names = {**upgrade.states, **names}
@@ -153,6 +176,18 @@ def upgraded(table: Table, snapshot: Snapshot, now_ms: int) -> Upgraded | None:
         memory=memory,
         told=bool(parts),
     )
+
+
+def _converted(
+    definition: Definition, upgrade: Upgrade, values: Mapping[str, Any]
+) -> dict[str, Json]:
+    """What the plugin's function makes of the data, of which it gets a copy."""
+    if upgrade.given is None:
+        line, column = upgrade.place
+        raise ExpressionError(
+            f"{definition.source}:{line}:{column}: no plugin gives the upgrade {upgrade.function!r}"
+        )
+    return upgrade.given({**values, "data": copied(values["data"])})
 
 
 def place(table: Table, snapshot: Snapshot) -> str | None:

@@ -198,7 +198,7 @@ def _tags(tags: Tags) -> object:
 
 
 def _upgrade(upgrade: Upgrade) -> Plain:
-    said = {"states": dict(upgrade.states), "data": _value(upgrade.data)}
+    said = {"states": dict(upgrade.states), "data": upgrade.function or _value(upgrade.data)}
     return {"from": upgrade.version} | _said(said | {"drop": list(upgrade.drop)})
 
 

@@ -34,9 +34,11 @@ class Fields(NamedTuple):
     state: str
     data: str | None
     """None: the machine has no data."""
+    memory: str | None
+    """None: the machine has no history states."""
 
 
-class Sent:
+class SentEvent:
     """What an event came to, and the entry callbacks that are owed because of it."""
 
     def __init__(self, machine: Machine, snapshot: Snapshot, event: Event) -> None:
@@ -53,7 +55,7 @@ class Sent:
         self.events: list[Event] = []
         """What callbacks returned, for the caller to send."""
         self.timers: tuple[Timer, ...] = ()
-        """When the state's timers are due; the caller sends them by their ids, or nobody does."""
+        """The timers that it set, and when they are due: the caller sends their ids, or nobody does."""
         self._machine = machine
         self._snapshot = snapshot
         self._event = event
@@ -164,7 +166,7 @@ class BoundRecord:
         """Whether the state has branches for an event, whatever their guards say."""
         return self._machine.has(self.state, name)
 
-    def send(self, name: str, payload: Json = None, *, now_ms: int | None = None) -> Sent:
+    def send(self, name: str, payload: Json = None, *, now_ms: int | None = None) -> SentEvent:
         """
         Decide an event, and change the record if it is accepted.
 
@@ -184,7 +186,7 @@ class BoundRecord:
 
     async def send_async(
         self, name: str, payload: Json = None, *, now_ms: int | None = None
-    ) -> Sent:
+    ) -> SentEvent:
         """
         As `send`; sync functions run where they are called, within the caller's transaction.
 
@@ -203,9 +205,9 @@ class BoundRecord:
             self._accept(sent, decision)
         return sent
 
-    def _decided(self, event: Event) -> tuple[Sent, Transition | None]:
+    def _decided(self, event: Event) -> tuple[SentEvent, Transition | None]:
         snapshot, born = self._snapshot(event.time_ms)
-        sent = Sent(self._machine, snapshot, event)
+        sent = SentEvent(self._machine, snapshot, event)
         sent.owes(() if born is None else born.owed, self._callbacks)
         if self._machine.result(snapshot.state) is not None:
             unhandled = self._machine.unhandled(snapshot.state)
@@ -230,6 +232,8 @@ class BoundRecord:
         if state is not None and state != "":
             snapshot = Snapshot(self._workflow_id, machine.name, machine.version, str(state))
             snapshot.data = {**machine.definition.data, **(data or {})}
+            if fields.memory is not None:
+                snapshot.memory = dict(getattr(self.record, fields.memory) or {})
             return snapshot, None
         if not machine.begins_at_rest:
             raise PluginError(
@@ -241,8 +245,8 @@ class BoundRecord:
         snapshot.data = {**(born.data or {}), **(data or {})}
         return snapshot, born
 
-    def _accept(self, sent: Sent, decision: Transition) -> None:
-        """Change the record, both fields or none of them."""
+    def _accept(self, sent: SentEvent, decision: Transition) -> None:
+        """Change the record, all of its fields or none of them."""
         record, fields = self.record, self._fields
         before = self._snapshot(0)[0].state
         if before != sent.state:
@@ -250,16 +254,22 @@ class BoundRecord:
                 f"the record was in state {sent.state!r} and is in {before!r} now: somebody else moved "
                 "it meanwhile; read it again, and send the event again"
             )
-        old = None if fields.data is None else getattr(record, fields.data)
         sent.move(decision)
+        new: dict[str, Any] = {}
+        if fields.data is not None:
+            new[fields.data] = sent.data
+        if fields.memory is not None and decision.memory is not None:
+            new[fields.memory] = decision.memory
+        new[fields.state] = decision.target
+        old: dict[str, Any] = {}
         try:
-            if fields.data is not None:
-                setattr(record, fields.data, sent.data)
-            setattr(record, fields.state, decision.target)
+            for name, value in new.items():
+                old[name] = getattr(record, name)
+                setattr(record, name, value)
         except BaseException:
-            # The record's class is the user's, and may raise anything: both fields are set, or none.
-            if fields.data is not None:
-                setattr(record, fields.data, old)
+            # The record's class is the user's, and may raise anything: all fields are set, or none.
+            for name in list(old)[:-1]:
+                setattr(record, name, old[name])
             raise
 
 
@@ -284,7 +294,7 @@ def check_bindable(definition: Definition, fields: Fields) -> None:
     Make sure that a record has room for what the machine remembers.
 
     Raises:
-        PluginError: it has no field for the machine's data, or the machine has history states.
+        PluginError: it has no field for the machine's data, or for what its history states bring back.
     """
     name = definition.name
     keys = {*definition.data}
@@ -296,10 +306,10 @@ def check_bindable(definition: Definition, fields: Fields) -> None:
             "name one: bind(record, state_field, data_field)"
         )
     for state in definition.states.values():
-        if state.kind is Kind.HISTORY:
+        if state.kind is Kind.HISTORY and fields.memory is None:
             raise PluginError(
-                f"machine {name!r} has the history state {state.name!r}, and a record has no room for "
-                "what it brings back; run this machine in a center"
+                f"machine {name!r} has the history state {state.name!r}, and the record no field for "
+                "what it brings back; name one that holds a dict: bind(..., memory_field=NAME)"
             )
 
 

@@ -27,6 +27,7 @@ class Role(StrEnum):
     ACTION = "action"
     GUARD = "guard"
     JOB = "job"
+    UPGRADE = "upgrade"
 
 
 class Answer(Enum):
@@ -116,6 +117,18 @@ class Callbacks:
     def guard(self, name: str | F) -> F | Callable[[F], F]:
         """Implement a guard by its name in the machine (by default the function's); not async."""
         return self._named(Role.GUARD, name)
+
+    @overload
+    def upgrade(self, name: F) -> F: ...
+    @overload
+    def upgrade(self, name: str) -> Callable[[F], F]: ...
+    def upgrade(self, name: str | F) -> F | Callable[[F], F]:
+        """
+        Make the data of workflows of an older version those of the next one, as `migrate` names it.
+
+        Returns all of the new data; takes any of `data`, `state`, `workflow_id` and `now`. Not async.
+        """
+        return self._named(Role.UPGRADE, name)
 
     def lifespan(self, function: F) -> F:
         """Hold what the plugin needs while the center runs: an async context manager function."""

@@ -15,11 +15,17 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from event_center.errors import PluginError
+from event_center.errors import PermanentError, PluginError
 from event_center.machine.value import copied
 from event_center.model import RESERVED, Event, Headers, Json, Snapshot
 
 NOT_RESERVED = "names that begin with @ are the center's own; give the event another name"
+
+
+SENDS = 10_000
+"""Events and records that one attempt may send: all of them are in memory, and leave in one cut."""
+SEND_BYTES = 64 * 1024**2
+"""What these may have together: as much as one event of an embedded log, and more than others need."""
 
 
 class Emitted(NamedTuple):
@@ -56,6 +62,8 @@ class Context:
         "_event",
         "_event_copy",
         "_log",
+        "_sent",
+        "_seq",
         "_topics",
         "attempt",
         "deadline_ms",
@@ -80,6 +88,7 @@ class Context:
         self.workflow_id = snapshot.workflow_id
         self.machine = snapshot.machine
         self.state = snapshot.state
+        self._seq = snapshot.seq
         # What the engine keeps for the next attempt; nothing of it is handed out.
         self._event = event
         self._event_copy: Event | None = None
@@ -97,6 +106,8 @@ class Context:
         self._data = snapshot.data
         self._data_copy: dict[str, Json] | None = None
         self._log: FilteringBoundLogger | None = None
+        self._sent: tuple[int, int] | None = None
+        """How many events and records were sent, and their bytes."""
 
     @property
     def event(self) -> Event:
@@ -129,12 +140,13 @@ class Context:
 
     @property
     def log(self) -> FilteringBoundLogger:
-        """A structlog logger that knows this workflow, its state, the event and the attempt."""
+        """A structlog logger that knows this workflow, its state and seq, the event and the attempt."""
         if self._log is None:
             self._log = structlog.get_logger().bind(
                 machine=self.machine,
                 workflow_id=self.workflow_id,
                 state=self.state,
+                seq=self._seq,
                 event_name=self._event.name,
                 attempt=self.attempt,
             )
@@ -163,6 +175,7 @@ class Context:
 
         Raises:
             PluginError: the event has no name or a reserved one, or a part of it is not JSON.
+            PermanentError: with it this attempt would send more than one may.
         """
         if isinstance(event, Event):
             name = event.name
@@ -184,7 +197,8 @@ class Context:
                 f"{type(machine).__name__}; both are texts or left out"
             )
         parts = (target, name, payload, id, machine)
-        sent = _encoded(parts, f"{self._where()}: what it emitted as {name!r}")
+        sent = encoded(parts, f"{self._where()}: what it emitted as {name!r}")
+        self._weigh(len(sent))
         if self.emitted is None:
             self.emitted = []
         # What the callback does to the payload from now on is no part of the event.
@@ -211,6 +225,7 @@ class Context:
         Raises:
             PluginError: the topic is not declared, the payload is not JSON, or key and headers are not
                 what a log can hold.
+            PermanentError: with it this attempt would send more than one may.
         """
         if topic not in self._topics:
             declared = ", ".join(sorted(self._topics)) or "none"
@@ -219,16 +234,28 @@ class Context:
                 f"to `[publish] topics` of the settings (declared: {declared})"
             )
         if not isinstance(payload, bytes):
-            payload = _encoded(payload, f"{self._where()}: what is published to {topic!r}")
+            payload = encoded(payload, f"{self._where()}: what is published to {topic!r}")
         where = f"{self._where()}: a header of what is published to {topic!r}"
         named = tuple(
             (_text(name, where), _raw(value, where)) for name, value in (headers or {}).items()
         )
         where = f"{self._where()}: the key of what is published to {topic!r}"
         sender = _raw(self.workflow_id if key is None else key, where)
+        self._weigh(len(payload) + len(sender))
         if self.published is None:
             self.published = []
         self.published.append(Published(topic, sender, payload, named))
+
+    def _weigh(self, size: int) -> None:
+        """What is sent has a limit in number and in bytes: once reached it will be so each time."""
+        sent, so_far = (0, 0) if self._sent is None else self._sent
+        if sent >= SENDS or so_far + size > SEND_BYTES:
+            raise PermanentError(
+                f"{self._where()} has sent {sent} events and records of {so_far} bytes, and one attempt "
+                f"may send {SENDS} and {SEND_BYTES} bytes: send them in portions, each from a run of "
+                "its own"
+            )
+        self._sent = sent + 1, so_far + size
 
     def _where(self) -> str:
         return f"a callback of machine {self.machine}, workflow {self.workflow_id}"
@@ -242,10 +269,16 @@ def checked_payload(payload: Json, where: str) -> None:
         PluginError: it can not; `where` begins the message.
     """
     if payload is not None:
-        _encoded(payload, where)
+        encoded(payload, where)
 
 
-def _encoded(payload: Json, where: str) -> bytes:
+def encoded(payload: Json, where: str) -> bytes:
+    """
+    What JSON makes of it.
+
+    Raises:
+        PluginError: it can not say it; `where` begins the message.
+    """
     try:
         return orjson.dumps(payload)
     except TypeError as error:

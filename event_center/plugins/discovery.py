@@ -54,7 +54,7 @@ def discover(
     Raises:
         PluginError: a plugin cannot be found or imported, or is named but defines no callbacks.
     """
-    search = _Search()
+    search = _Finder()
     for one in configured:
         if one.endswith(".py") or os.sep in one:
             search.named(search.file(root / one, NAMED), f"plugins = [{one!r}]")
@@ -79,7 +79,7 @@ def blueprints(path: Path) -> list[type[Blueprint]]:
     Raises:
         PluginError: the module cannot be imported, or defines none.
     """
-    module = _Search().file(path, MACHINE)
+    module = _Finder().file(path, MACHINE)
     found = _blueprints(module)
     if not found:
         raise PluginError(
@@ -102,7 +102,7 @@ def function_named(named: str, root: Path, source: str) -> Callable[[], Any]:
         PluginError: it can not be had.
     """
     where, _, name = named.rpartition(":")
-    search = _Search()
+    search = _Finder()
     why = f"or name another in {source}"
     module = search.file(root / where, why) if where.endswith(".py") else search.module(where)
     found = getattr(module, name, None)
@@ -111,7 +111,7 @@ def function_named(named: str, root: Path, source: str) -> Callable[[], Any]:
     return cast("Callable[[], Any]", found)
 
 
-class _Search:
+class _Finder:
     """What was found so far, and which files were loaded for it."""
 
     def __init__(self) -> None:
@@ -121,9 +121,7 @@ class _Search:
     def add(self, module: ModuleType) -> int:
         """Take in the callbacks of a module that are new; returns how many it has in all."""
         inside = [value for value in vars(module).values() if isinstance(value, Callbacks)]
-        inside += [
-            found for one in _blueprints(module) if (found := _in_class(one)).implementations
-        ]
+        inside += [found for one in _blueprints(module) if (found := in_class(one)).implementations]
         for callbacks in inside:
             if not any(callbacks is known for known in self.found):
                 self.found.append(callbacks)
@@ -192,11 +190,16 @@ def _blueprints(module: ModuleType) -> list[type[Blueprint]]:
     ]
 
 
-def _in_class(blueprint: type[Blueprint]) -> Callbacks:
+def in_class(blueprint: type[Blueprint]) -> Callbacks:
     """The functions that stand in a machine's class."""
     drawn = built(blueprint)
     found = Callbacks(drawn.name)
-    for role, functions in ((Role.ACTION, drawn.callbacks), (Role.GUARD, drawn.guards)):
+    kinds = (
+        (Role.ACTION, drawn.callbacks),
+        (Role.GUARD, drawn.guards),
+        (Role.UPGRADE, drawn.upgrades),
+    )
+    for role, functions in kinds:
         found.implementations += [Implementation(role, *one) for one in functions.items()]
     return found
 

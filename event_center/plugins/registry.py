@@ -11,18 +11,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from event_center.errors import PluginError
 from event_center.machine.definition import Phase
 from event_center.machine.spelling import hint, meant
-from event_center.machine.step import Machine
+from event_center.machine.step import Machine, build
+from event_center.machine.upgrade import with_upgraders
 from event_center.plugins.binding import BoundRecord, Fields
 from event_center.plugins.callbacks import EVERY, Callbacks, Implementation, Role
 from event_center.plugins.discovery import discover
-from event_center.plugins.signatures import Callback, Lifespan, file_line, guard, lifespan, place
+from event_center.plugins.signatures import (
+    Callback,
+    Lifespan,
+    file_line,
+    guard,
+    lifespan,
+    place,
+    upgrader,
+)
 
 T = TypeVar("T")
+
+NOTHING: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+"""Nothing stands in for what a plugin has."""
 
 
 class Bound:
@@ -54,6 +67,7 @@ class Bound:
         state_field: str,
         data_field: str | None = None,
         *,
+        memory_field: str | None = None,
         workflow_id: str = "",
         strict: bool = False,
     ) -> BoundRecord:
@@ -64,6 +78,7 @@ class Bound:
             record: any object, as a row of a database.
             state_field: the name of the attribute that holds the state, a text; empty or None is new.
             data_field: the name of the one that holds the machine's data, a dict of JSON.
+            memory_field: the name of the one that holds what history states bring back, a dict of texts.
             workflow_id: what callbacks are told as such.
             strict: raise `EventRefused` for an event that is refused, instead of saying so.
 
@@ -74,7 +89,7 @@ class Bound:
             self.machine,
             self.callbacks,
             record,
-            fields=Fields(state_field, data_field),
+            fields=Fields(state_field, data_field, memory_field),
             workflow_id=workflow_id,
             strict=strict,
         )
@@ -94,18 +109,28 @@ def with_callbacks(machine: Machine, *callbacks: Callbacks) -> Bound:
     return resolve(machine, callbacks or discover([Path(machine.source)]))
 
 
-def resolve(machine: Machine, found: Iterable[Callbacks], others: Iterable[Machine] = ()) -> Bound:
+def resolve(
+    machine: Machine,
+    found: Iterable[Callbacks],
+    others: Iterable[Machine] = (),
+    instead: Mapping[str, Callable[..., Any]] = NOTHING,
+) -> Bound:
     """
     Bind a machine to those of the found callbacks that are for it.
 
-    `others` are other versions of it that the same callbacks are for.
+    Args:
+        machine: the machine.
+        found: callbacks of this machine, and of others.
+        others: other versions of it that the same callbacks are for.
+        instead: functions that stand in for what was found, or was not, by the names that the
+            machine has for its callbacks and guards.
 
     Raises:
         PluginError: with a line for every name without an implementation, or with two, for every
             decorator that names an unknown state, and for every signature that is wrong.
     """
     mine = [one for one in found if one.machine == machine.name]
-    return _Resolution(machine, mine, tuple(others)).bound()
+    return _Resolution(machine, mine, tuple(others)).bound(instead)
 
 
 def unclaimed(found: Iterable[Callbacks], machines: Iterable[str]) -> list[str]:
@@ -136,15 +161,25 @@ class _Resolution:
         self.asked: dict[str, Callable[..., Any]] = {}
         """What is to be asked before a second attempt (`reconcile`), by the callback's name."""
         self.guard_functions: dict[str, Callable[..., Any]] = {}
+        upgrades = machine.definition.upgrades
+        self.upgrades = frozenset(one.function for one in upgrades if one.function)
+        self.upgrade_functions: dict[str, Callable[..., Any]] = {}
 
-    def bound(self) -> Bound:
+    def bound(self, instead: Mapping[str, Callable[..., Any]]) -> Bound:
         """Note every implementation, look for what is missing, then build what is there."""
         for callbacks in self.found:
             for implementation in callbacks.implementations:
                 self._note(implementation)
+        for name, function in instead.items():
+            if name in self.machine.callbacks:
+                self.functions[name] = function
+                self.asked.pop(name, None)
+            elif name in self.machine.guards:
+                self.guard_functions[name] = function
         self._missing("job", self.jobs, self.functions)
         self._missing("callback", self.machine.callbacks.keys() - self.jobs, self.functions)
         self._missing("guard", self.machine.guards, self.guard_functions)
+        self._missing("upgrade", self.upgrades, self.upgrade_functions)
         name = self.machine.name
         opening = [(name, function) for one in self.found for function in one.lifespans]
         made = self._made(self.functions.items(), partial(Callback, name))
@@ -152,10 +187,14 @@ class _Resolution:
         for callback_name, callback in made:
             callback.reconcile = asked.get(callback_name)
         guards = self._made(self.guard_functions.items(), guard)
+        upgraders = self._made(self.upgrade_functions.items(), upgrader)
         lifespans = self._made(opening, lifespan)
         if self.problems:
             raise PluginError("\n".join(self.problems))
         machine = self.machine.with_guards(dict(guards)) if guards else self.machine
+        if upgraders:
+            definition = with_upgraders(machine.definition, dict(upgraders))
+            machine = build(definition, machine.given)
         opened = tuple(one for _, one in lifespans)
         return Bound(machine, dict(made), opened, tuple(self.warnings))
 
@@ -183,6 +222,8 @@ class _Resolution:
                 self._implement(self.functions, name, one)
         elif one.role is Role.GUARD:
             self._note_named(one, self.machine.guards, self.guard_functions)
+        elif one.role is Role.UPGRADE:
+            self._note_named(one, self.upgrades, self.upgrade_functions)
         elif one.role is Role.JOB:
             self._note_named(one, self.jobs, self.functions)
         else:
@@ -247,7 +288,9 @@ class _Resolution:
     def _missing(
         self, kind: str, used: Iterable[str], functions: Mapping[str, Callable[..., Any]]
     ) -> None:
-        role = {"guard": Role.GUARD, "job": Role.JOB}.get(kind, Role.ACTION)
+        role = {"guard": Role.GUARD, "job": Role.JOB, "upgrade": Role.UPGRADE}.get(
+            kind, Role.ACTION
+        )
         spare = {
             one.name
             for callbacks in self.found

@@ -12,14 +12,17 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from event_center.errors import GuardFailed, PluginError
-from event_center.machine.decision import Guard
+import orjson
+
+from event_center.errors import GuardFailed, PluginError, UpgradeFailed
+from event_center.machine.decision import Guard, Upgrader
 from event_center.machine.spelling import meant
-from event_center.model import RESERVED, Event, Snapshot
-from event_center.plugins.context import NOT_RESERVED, Context, checked_payload
+from event_center.machine.value import copied
+from event_center.model import RESERVED, Event, Json, Snapshot
+from event_center.plugins.context import NOT_RESERVED, Context, checked_payload, encoded
 
 Call = Callable[[Context], Any]
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
@@ -51,6 +54,11 @@ OF_GUARDS: Mapping[str, GuardGetter] = {
 What a guard may take, and how it is read from the arguments of a step. These are the engine's own
 objects, for a guard is asked for every event: it looks at them and changes nothing.
 """
+
+OF_UPGRADES: Mapping[str, Getter] = {
+    name: itemgetter(name) for name in ("data", "state", "workflow_id", "now")
+}
+"""What a function of `migrate` may take; the data are a copy."""
 
 _SPREAD: Mapping[Any, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
@@ -96,6 +104,43 @@ def guard(name: str, function: Callable[..., Any]) -> Guard:
     return _with_truth(_reading(function, positional, named), name, function)
 
 
+def upgrader(name: str, function: Callable[..., Any]) -> Upgrader:
+    """
+    Make what a machine upgrades data with from a plugin's function; what it raises comes as UpgradeFailed.
+
+    Raises:
+        PluginError: it is async or yields, or its signature is wrong.
+    """
+    yields = inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
+    if yields or _is_async(function):
+        raise PluginError(
+            f"{place(function)} is async or yields, and an upgrade may not; it makes new data of the "
+            "old ones, and returns them"
+        )
+    positional, named = _parameters(function, OF_UPGRADES, "an upgrade")
+    where = file_line(function)
+
+    def upgrade(values: Mapping[str, Any]) -> dict[str, Json]:
+        try:
+            made = function(
+                *[values[key] for key in positional], **{key: values[key] for key in named}
+            )
+            return _data(made, function)
+        except BaseException as error:  # user code: whatever it raises is its failure, not ours
+            raise UpgradeFailed(name, where) from error
+
+    return upgrade
+
+
+def _data(made: object, function: Callable[..., Any]) -> dict[str, Json]:
+    """The new data as the log would give them back."""
+    if not isinstance(made, dict):
+        kind = type(made).__name__
+        raise PluginError(f"{place(function)} returned a {kind}; return the new data, a dict")
+    content: dict[str, Json] = orjson.loads(encoded(made, f"{place(function)}: what it returned"))
+    return {key: copied(value) for key, value in content.items()}
+
+
 def lifespan(machine: str, function: Callable[..., Any]) -> Lifespan:
     """
     Make what opens a plugin's lifespan, from a function that yields or returns a context manager.
@@ -137,7 +182,7 @@ def checked_result(callback: Callback, result: object) -> Event | None:
 def file_line(function: Callable[..., Any]) -> str:
     """Where a function is written, as `file:line`; relative if below the working directory."""
     inner = inspect.unwrap(function)
-    while hasattr(inner, "func"):  # functools.partial
+    while hasattr(inner, "func"):  # a partial has no place of its own
         inner = inner.func
     code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
     if code is None:

@@ -65,10 +65,13 @@ class _Module:
                 f"{where}:{error.lineno}: not Python: {error.msg}; mend it first"
             ) from None
         self._object = self._callbacks_object()
+        upgrades = machine.definition.upgrades
+        self._upgrades = sorted({one.function for one in upgrades if one.function})
 
     def stubbed(self) -> Stubbed:
         known = {(self._role(name), name) for name in self._machine.callbacks}
         known |= {(Role.GUARD, name) for name in self._machine.guards}
+        known |= {(Role.UPGRADE, name) for name in self._upgrades}
         there = set(self._implemented())
         missing = sorted(known - there, key=self._place)
         text = self._with_types()
@@ -84,7 +87,7 @@ class _Module:
 
     def _place(self, one: tuple[Role, str]) -> tuple[int, ...]:
         role, name = one
-        kind = "guard" if role is Role.GUARD else "callback"
+        kind = str(role) if role in {Role.GUARD, Role.UPGRADE} else "callback"
         line, column = self._machine.position(kind, name).rsplit(":", 2)[1:]
         return int(line), int(column)
 
@@ -119,8 +122,10 @@ class _Module:
                 argument = first.value
             decorator = decorator.func
         match decorator:
-            case ast.Attribute(value=ast.Name(id=name), attr="guard") if name == self._object:
-                yield Role.GUARD, argument
+            case ast.Attribute(value=ast.Name(id=name), attr="guard" | "upgrade" as role) if (
+                name == self._object
+            ):
+                yield Role(role), argument
             case ast.Attribute(value=ast.Name(id=name), attr="action" | "job") if (
                 name == self._object
             ):
@@ -185,18 +190,23 @@ class _Module:
             yield ""
             yield "    @property"
             yield f"    def {_identifier(name)}(self) -> {kind}: ..."
-        for name in sorted(self._machine.guards):
+        answers = dict.fromkeys(sorted(self._machine.guards), "bool")
+        answers |= dict.fromkeys(self._upgrades, "dict[str, object]")
+        for name, answer in answers.items():
             yield ""
             yield "    @property"
-            yield f"    def {_identifier(name)}(self) -> _Callable[..., bool]: ..."
+            yield f"    def {_identifier(name)}(self) -> _Callable[..., {answer}]: ..."
         yield ""
         yield ""
 
     def _function(self, role: Role, name: str) -> str:
         title, own = _title(self._machine.name), _identifier(name)
-        uses = "; ".join(_uses(self._machine.definition, role, name))
+        find = _upgraded if role is Role.UPGRADE else _uses
+        uses = "; ".join(find(self._machine.definition, role, name))
         if role is Role.GUARD:
             head = f"def {own}(payload: object, data: dict[str, object]) -> bool:"
+        elif role is Role.UPGRADE:
+            head = f"def {own}(data: dict[str, object]) -> dict[str, object]:"
         elif role is Role.JOB:
             head = f"async def {own}(ctx: _JobContext) -> object:"
         else:
@@ -243,6 +253,13 @@ def _uses(definition: Definition, role: Role, name: str) -> Iterator[str]:
             calls = (*branch.before, *branch.actions)
             if role is Role.ACTION and any(call.action.name == name for call in calls):
                 yield f"Awaited by {way}"
+
+
+def _upgraded(definition: Definition, _role: Role, name: str) -> Iterator[str]:
+    """Whose data a function of `migrate` makes anew, in words."""
+    for upgrade in definition.upgrades:
+        if upgrade.function == name:
+            yield f"New data for workflows of version {upgrade.version}"
 
 
 def _literal(name: str, values: Iterable[str]) -> Iterator[str]:

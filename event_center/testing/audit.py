@@ -32,7 +32,7 @@ def find_violations(
 
     Args:
         evidence: the log, with every cut since it was made.
-        machines: every version of every machine that ran, its named guards given.
+        machines: every version of every machine that ran, its guards and functions of `migrate` given.
         started: every start of a callback, as the callbacks wrote it down; None: nobody did.
         readers: how to read the topics whose records are not plain JSON or CloudEvents.
 

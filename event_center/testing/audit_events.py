@@ -16,7 +16,7 @@ from event_center.model import Event, Position, Record
 from event_center.testing.audit_evidence import Evidence, Place
 
 
-class Written(NamedTuple):
+class WrittenEvent(NamedTuple):
     """An event as its publisher wrote it."""
 
     workflow_id: str
@@ -25,11 +25,11 @@ class Written(NamedTuple):
     id: str | None
 
 
-ReadEvent = Callable[[Record], Written | None]
+ReadEvent = Callable[[Record], WrittenEvent | None]
 """A record to its event; None if it carries none that a center could decide."""
 
 
-def read_plain(record: Record) -> Written | None:
+def read_plain(record: Record) -> WrittenEvent | None:
     """A plain JSON object, or a CloudEvent."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     try:
@@ -49,11 +49,11 @@ def read_plain(record: Record) -> Written | None:
     return _written(key if subject is None else subject, name, payload, body.get("id"))
 
 
-def _written(workflow_id: Any, name: Any, payload: Any, event_id: Any) -> Written | None:
+def _written(workflow_id: Any, name: Any, payload: Any, event_id: Any) -> WrittenEvent | None:
     texts = [str(one) if type(one) is int else one for one in (workflow_id, name, event_id)]
     if not all(isinstance(one, str) and one for one in texts[:2]):
         return None
-    return Written(texts[0], texts[1], payload, texts[2])
+    return WrittenEvent(texts[0], texts[1], payload, texts[2])
 
 
 class Events:
@@ -61,7 +61,7 @@ class Events:
 
     def __init__(self, evidence: Evidence, readers: Mapping[str, ReadEvent]) -> None:
         self._evidence = evidence
-        self._written: dict[Position, Written | None] = {}
+        self._written: dict[Position, WrittenEvent | None] = {}
         self._orders: dict[str, dict[Place, list[int]]] = {}
         for place, records in evidence.records.items():
             topic, partition = place
@@ -75,7 +75,7 @@ class Events:
                     places = self._orders.setdefault(written.workflow_id, {})
                     places.setdefault(place, []).append(record.offset)
 
-    def written(self, position: Position) -> Written | None:
+    def written(self, position: Position) -> WrittenEvent | None:
         """The event at this position; None if there is none that can be read."""
         return self._written.get(position)
 

@@ -19,6 +19,7 @@ from event_center.model import Json, Position, Record, Timer
 SHARD_KEY = b"shard"
 TYPE = "event_center."
 LETTER = "__event_center.errors."
+CLOSING = "__event_center.closing."
 FORWARDED_FROM = "__event_center.forwarded.from"
 
 T = TypeVar("T")
@@ -224,6 +225,11 @@ class Lettered(NamedTuple):
     workflow_id: str
     number: int | None
     """Its place in its workflow's sequence; None if it is in none."""
+
+
+def is_closing(record: Record) -> bool:
+    """Whether an operator's program has appended it behind a letter: no cut writes these."""
+    return any(name.startswith(CLOSING) for name, _ in record.headers)
 
 
 def read_letter(record: Record, where: str) -> Lettered:

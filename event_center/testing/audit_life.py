@@ -305,9 +305,8 @@ class Life:
             return  # the end of an attempt that nobody waited for any more
         owed = [(one.name, one.seq) for one in snapshot.owed]
         jobs = [(one.name, one.seq) for one in snapshot.jobs]
-        first = outcome == "given_up" or owed[:1] == [
-            (name, seq)
-        ]  # entry callbacks keep their order
+        # Entry callbacks run in their order; all that are owed are given up at once.
+        first = outcome == "given_up" or owed[:1] == [(name, seq)]
         if (name, seq) not in jobs and not ((name, seq) in owed and first):
             yield Promise.CALLBACKS, f"{where} ended ({outcome}), which the workflow did not owe"
             return

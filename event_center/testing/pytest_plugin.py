@@ -1,15 +1,16 @@
 """
-The plugin of pytest: the `tests` of each machine that pytest is pointed at, one test a case.
+The plugin of pytest: tests of machines, the project's center for tests, and what failed tests tell.
 
 pytest finds it by itself where this package is installed. `pytest machines` collects the YAML files
-there that have a machine with tests; its guards are those of the plugin beside the file. What a case
-comes to is `machine.trial`'s affair.
+there that have a machine with tests, one test a case; its guards are those of the plugin beside the
+file. What a case comes to is `machine.trial`'s affair. The report of a failed test has a section with
+what happened in each `TestCenter` that it opened.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from event_center.machine.cases import Case
 from event_center.machine.trial import failed
 from event_center.plugins.discovery import discover
 from event_center.plugins.registry import resolve
+from event_center.testing.center import TestCenter, opened
 
 YAML = frozenset({".yaml", ".yml"})
 _TESTED = re.compile(rb"^machine:.*^tests:", re.MULTILINE | re.DOTALL)
@@ -32,6 +34,38 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     if file_path.suffix in YAML and _TESTED.search(file_path.read_bytes()):
         return _MachineFile.from_parent(parent, path=file_path)
     return None
+
+
+@pytest.fixture
+def project_center(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> type[TestCenter]:
+    """
+    Make a center of the project's own settings, wherever pytest was started: `TestCenter` to be entered.
+
+    It takes what `TestCenter` takes: `async with project_center(fakes={...}) as center: ...`.
+    """
+    monkeypatch.chdir(request.config.rootpath)
+    return TestCenter
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """No test tells of the centers of another; called by pytest around each test."""
+    opened.clear()
+    try:
+        return (yield)
+    finally:
+        opened.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a failed test tell what happened in its centers; called by pytest for each phase of a test."""
+    report = yield
+    if report.when == "call" and report.failed:
+        report.sections += [("event center", one.told()) for one in opened if one.told()]
+    return report
 
 
 class _MachineFile(pytest.File):

@@ -14,11 +14,15 @@ from event_center.engine.kept import entries_of
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
-from event_center.engine.workflow import STOPPED, Mailbox, Waiting
+from event_center.engine.workflow import Mailbox, Waiting
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Snapshot
 from event_center.wire import snapshot as wire
 from event_center.wire.entries import ShardEntry
+from event_center.wire.snapshot import STOPPED
+
+MEMORY = frozenset({"counted", "size"})
+"""What of a snapshot is not in its bytes."""
 
 
 async def stored(store: Mapping[bytes, bytes]) -> AsyncIterator[list[Entry]]:
@@ -79,6 +83,8 @@ def kept_otherwise(parts: Parts, store: Mapping[bytes, bytes]) -> list[str]:
 
 def stuck(parts: Parts) -> list[str]:
     """What waits in memory without anything that would wake it."""
+    if not parts.resumed:
+        return []
     found = []
     workflows = parts.workflows
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}
@@ -121,7 +127,7 @@ def _entry(entry: ShardEntry) -> dict[str, Any]:
 def _facts(workflow_id: str, workflow: bytes | Snapshot) -> dict[str, Any]:
     """All fields of a snapshot that its bytes have; what begins anew with the next entry or attempt not."""
     snapshot = wire.decode(workflow_id, workflow) if isinstance(workflow, bytes) else workflow
-    facts = {name: getattr(snapshot, name) for name in Snapshot.__slots__ if name != "counted"}
+    facts = {name: getattr(snapshot, name) for name in Snapshot.__slots__ if name not in MEMORY}
     if not snapshot.waiting:
         facts["waiting_next"] = 0
     if not snapshot.deciding_attempt:

@@ -23,7 +23,7 @@ from event_center.machine import Machine
 from event_center.machine.cases import Case
 from event_center.machine.deriving import derived
 from event_center.plugins.registry import Bound
-from event_center.testing.audit_events import Written
+from event_center.testing.audit_events import WrittenEvent
 from event_center.testing.simulation_calls import PLAIN, simulated
 from event_center.testing.simulation_scenery import Scenery, chance_of
 from event_center.testing.simulation_schedule import (
@@ -83,9 +83,9 @@ def _simulated(plan: Plan) -> Plan:
 def _reader(plan: Plan, topic: str) -> Any:
     envelope = plan.envelopes[topic]
 
-    def read(record: Any) -> Written | None:
+    def read(record: Any) -> WrittenEvent | None:
         workflow_id, _, event = envelope.read(record, 0)
-        return Written(workflow_id, event.name, event.payload, event.id)
+        return WrittenEvent(workflow_id, event.name, event.payload, event.id)
 
     return read
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from event_center.errors import FormatError
+from event_center.errors import FormatError, InvariantError
 from event_center.model import Outcome, Status
 
 SHARD_FORMAT = 1
@@ -134,6 +134,19 @@ class ShardEntry:
         self.counts: dict[Counted, int] = {}
         self.machines: dict[str, str] = {}
         """`name@version` → content hash of every machine version that ran in this shard."""
+
+    def check(self) -> None:
+        """
+        Promise P1: every record that was read is somewhere.
+
+        Raises:
+            InvariantError: one is not.
+        """
+        if self.read != sum(self.outcomes.values()) + sum(self.waiting.values()):
+            raise InvariantError(
+                f"records do not add up: read {self.read}, outcomes {self.outcomes}, "
+                f"waiting {self.waiting}"
+            )
 
     def encode(self) -> bytes:
         """The entry's value."""

@@ -45,6 +45,11 @@ def rfc3339(at_ms: int) -> str:
     return _stamp[1]
 
 
+def epoch_ms(text: str) -> int:
+    """The milliseconds of a time that `rfc3339` has written."""
+    return round(datetime.fromisoformat(text).timestamp() * 1_000)
+
+
 Shape = tuple[str, int, str, str, int, str, str]
 """Machine, version, event, topic, partition, from and to: what many records of a shard have in common."""
 
@@ -122,6 +127,25 @@ class HistoryWriter:
             f',"from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"',
         )
         return texts
+
+
+def about(snapshot: Snapshot, event: Event) -> dict[str, Any]:
+    """What the records of one event of a workflow have in common, whatever became of it."""
+    data: dict[str, Any] = {
+        "machine": snapshot.machine,
+        "version": snapshot.version,
+        "seq": snapshot.seq,
+        "event": event.name,
+    }
+    if event.id is not None:
+        data["event_id"] = event.id
+    if event.offset >= 0:
+        data["topic"] = event.topic
+        data["partition"] = event.partition
+        data["offset"] = event.offset
+    else:
+        data["origin"] = event.topic
+    return data
 
 
 def _quoted(text: str) -> str:

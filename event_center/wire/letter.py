@@ -2,7 +2,9 @@
 Dead letters: the original bytes and headers of an event that could not be dealt with, and why.
 
 The reasons stand in headers named after Kafka Connect's, so that a letter's value can be published again
-as it is. The engine writes letters; `dead-letters list|show|replay` reads them back.
+as it is. The engine writes letters; `dead-letters list|show|replay` reads them back. Behind a letter
+that is in no sequence an operator's program appends a *closing*, once it was replayed or discarded: no
+letter is ever removed.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from event_center.errors import FormatError
 from event_center.model import Headers, Outgoing, Position, Record
 
 PREFIX = "__event_center.errors."
+CLOSING = "__event_center.closing."
 
 
 class Letter(NamedTuple):
@@ -31,6 +34,7 @@ class Letter(NamedTuple):
     """Its place in the workflow's sequence of open letters; None if it is not in one."""
     error: str | None
     message: str | None
+    traceback: str | None
     callback: str | None
     """Which callback or guard failed, if one did."""
     attempts: int
@@ -83,9 +87,46 @@ def read(topic: str, partition: int, record: Record) -> Letter:
         number=number,
         error=why.get("exception.class.name"),
         message=why.get("exception.message"),
+        traceback=why.get("exception.stacktrace"),
         callback=why.get("callback"),
         attempts=attempts,
         key=record.key,
         value=record.value,
         headers=tuple(h for h in record.headers if not h[0].startswith(PREFIX)),
     )
+
+
+class Closing(NamedTuple):
+    """What an operator did about a letter that is in no sequence."""
+
+    partition: int
+    at_ms: int
+    origin: str
+    """The letter's: it closes the newest one before it in its partition."""
+    how: str
+    """`replayed` or `discarded`."""
+    by: str
+    reason: str
+
+
+def close(letter: Letter, how: str, by: str, reason: str) -> Outgoing:
+    """The record that says what was done about a letter, by whom and why."""
+    told = {"origin": letter.origin, "how": how, "by": by, "reason": reason}
+    headers = tuple(
+        (CLOSING + name, text.encode("utf-8", "replace")) for name, text in told.items()
+    )
+    topic, partition, _ = letter.position
+    return Outgoing(topic, letter.key, None, headers, partition)
+
+
+def closing_of(partition: int, record: Record) -> Closing | None:
+    """The closing that a record of the dead letters is; None: it is a letter."""
+    told = {
+        name.removeprefix(CLOSING): value.decode("utf-8", "replace")
+        for name, value in record.headers
+        if name.startswith(CLOSING)
+    }
+    if "origin" not in told:
+        return None
+    how, by, reason = (told.get(name, "") for name in ("how", "by", "reason"))
+    return Closing(partition, record.timestamp_ms, told["origin"], how, by, reason)

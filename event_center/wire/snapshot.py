@@ -136,7 +136,8 @@ def _rare(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tup
     if snapshot.parked is not None:
         body["parked"] = snapshot.parked
     if snapshot.failure is not None:
-        body["failure"] = tuple(snapshot.failure)
+        failure = tuple(snapshot.failure)
+        body["failure"] = failure if failure[-1] else failure[:-1]
     if snapshot.loop:
         body["loop"] = snapshot.loop
     if snapshot.memory:

@@ -89,10 +89,11 @@ class Answer:
         return f"exit {self.code}\n{self.out}\n{self.err}"
 
 
-def answered(settings: Path, *arguments: str) -> Answer:
+def answered(settings: Path, *arguments: str, columns: int = 200, typed: str = "") -> Answer:
     """Run a command in this process; what is no error of ours comes out."""
     config = ["--config", str(settings)]
-    result = CliRunner().invoke(app, [*arguments, *config], env={"COLUMNS": "200"})
+    environment = {"COLUMNS": str(columns), "XDG_STATE_HOME": str(settings.parent / "state")}
+    result = CliRunner().invoke(app, [*arguments, *config], env=environment, input=typed)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Answer(result.exit_code, result.stdout, result.stderr)
@@ -114,9 +115,9 @@ class Project:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
-    def run(self, *arguments: str) -> Answer:
+    def run(self, *arguments: str, typed: str = "") -> Answer:
         """Run a command in this process."""
-        return answered(self.root / "event-center.toml", *arguments)
+        return answered(self.root / "event-center.toml", *arguments, typed=typed)
 
     def done(self, *arguments: str) -> Answer:
         """Run a command that must succeed."""
@@ -128,6 +129,12 @@ class Project:
         """The command line of a process of its own."""
         return [sys.executable, "-m", "event_center", *arguments]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a process of its own."""
+        state = str(self.root / "state")
+        return os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "XDG_STATE_HOME": state}
+
     def process(self, *arguments: str, stdin: bytes = b"") -> Answer:
         """Run a command in a process of its own, in the project's directory."""
         done = subprocess.run(
@@ -137,7 +144,7 @@ class Project:
             capture_output=True,
             check=False,
             timeout=PATIENCE_S,
-            env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+            env=self.environment,
         )
         return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
 

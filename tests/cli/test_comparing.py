@@ -44,6 +44,15 @@ def test_what_changed_and_who_has_no_place(files: Project) -> None:
     assert (told["without_place"], told["renamed"]) == (["busy"], {"busy": "elsewhere"})
 
 
+def test_who_stays_needs_no_place(files: Project) -> None:
+    """With `on_upgrade: pin` nobody is to be mapped: the older file has to stay."""
+    pinned = MACHINE.replace("busy", "elsewhere").replace("version: 1", "version: 2")
+    files.write("new.yaml", "on_upgrade: pin\n" + pinned)
+    answer = diff("machines/task.yaml", "new.yaml")
+    assert "! workflows of version 1 stay there (`on_upgrade: pin`): keep its file" in answer.out
+    assert "have no place" not in answer.out
+
+
 def test_a_file_that_is_no_machine(files: Project) -> None:
     """What can not be compared is told in a sentence, with the exit code of wrong usage."""
     files.write("broken.yaml", "machine: x\n")

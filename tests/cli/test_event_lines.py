@@ -89,11 +89,14 @@ async def test_a_pipe_gives_its_lines_as_they_come(monkeypatch: pytest.MonkeyPat
         ending.join()
 
 
-@pytest.mark.parametrize("name", ["broken.jsonl.gz", "nowhere.jsonl"])
+@pytest.mark.parametrize("name", ["short.jsonl.gz", "damaged.jsonl.gz", "nowhere.jsonl"])
 async def test_a_file_that_can_not_be_read(tmp_path: Path, name: str) -> None:
     """The file is named, and what was published before stands."""
-    if name.startswith("broken"):
-        (tmp_path / name).write_bytes(gzip.compress(b"x\n" * 9_000)[:-12])
+    packed = gzip.compress(b"x\n" * 9_000)
+    if name.startswith("short"):
+        (tmp_path / name).write_bytes(packed[:-12])
+    if name.startswith("damaged"):
+        (tmp_path / name).write_bytes(packed[:10] + b"\xff" + packed[11:])
     with pytest.raises(ConfigurationError, match=rf"{name} can not be read: .* stands"):
         await _read(tmp_path / name)
 

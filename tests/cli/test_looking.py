@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import pytest
 
-from tests.cli.center import Project
+from tests.cli.center import Project, answered
+from tests.docs.project import ROOT
+
+CAPTURED = (80, 120)
 
 
 def test_list(decided: Project) -> None:
@@ -18,6 +23,8 @@ def test_list(decided: Project) -> None:
         decided.done("list", "--status", "final", "--machine", "task", "--json").json[0]["seq"] == 2
     )
     assert decided.done("list", "--older-than", "1h").out == "no workflows\n"
+    assert "did you mean 'task'?" in decided.done("list", "--machine", "tasks").out
+    assert "the states are 'busy', 'done'" in decided.done("list", "--state", "nowhere").out
     limited = decided.done("list", "--limit", "1")
     assert len(limited.out.splitlines()) == 2
     assert "1 of 2 workflows" in limited.err
@@ -99,6 +106,14 @@ def test_no_log(project: Project, command: list[str]) -> None:
     assert not (project.root / "event-center.db").exists()
 
 
+def test_the_wrong_folder(project: Project) -> None:
+    """Where there is neither a log nor a settings file, somebody most likely stands elsewhere."""
+    (project.root / "event-center.toml").unlink()
+    answer = project.process("stats")
+    assert answer.code == 3
+    assert "nor is there a settings file" in answer.err
+
+
 def test_another_log(decided: Project) -> None:
     """--log names the file of the log; a relative path is meant from where one stands."""
     (decided.root / "event-center.db").rename(decided.root / "other.db")
@@ -127,3 +142,28 @@ def test_what_others_wrote_can_not_move_the_cursor(project: Project) -> None:
     out = project.done("history", "t-1").out
     assert "\x1b" not in out
     assert "\\x1b[31mbegin" in out
+
+
+def test_what_is_printed_fits_the_screen(decided: Project) -> None:
+    """No line is longer than the screen, no time is folded, and docs/captures has what is printed."""
+    begun, whole = r"\d{4}-\d\d-\d\dT", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z"
+    commands = (["list"], ["show", "t-2"], ["history", "t-2"], ["stats"])
+    settings = decided.root / "event-center.toml"
+    for columns in (60, 80, 120):
+        printed = ""
+        for command in commands:
+            out = answered(settings, *command, columns=columns).out
+            assert max(map(len, out.splitlines())) <= columns
+            assert len(re.findall(begun, out)) == len(re.findall(whole, out))
+            if command != ["stats"]:  # cuts are made by the clock, so their number may differ
+                printed += f"$ event-center {' '.join(command)}\n{_even(out)}\n"
+        if columns in CAPTURED:
+            capture = ROOT / f"docs/captures/looking-{columns}.txt"
+            assert capture.read_text(encoding="utf-8") == printed
+
+
+def _even(out: str) -> str:
+    """The same text at any time."""
+    out = re.sub(r"(?<=\dT)[\d:]+", "05:00:00", re.sub(r"\d{4}-\d\d-\d\dT", "2026-11-23T", out))
+    out = re.sub(r"(?<=:\d\d)\.\d{3}Z", ".000Z", out)
+    return "".join(f"{line.rstrip()}\n" for line in out.splitlines())

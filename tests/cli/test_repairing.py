@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.center import MACHINE, Project
 
+WHY = ["--reason", "nobody wants it"]
 BEGIN = ["tasks", "--workflow-id", "t-1", "--event", "begin"]
 
 
@@ -113,7 +114,7 @@ def test_a_sequence_is_replayed_in_order(project: Project) -> None:
     _failing(project)
     places = [row["letter"] for row in project.done("dead-letters", "list", "--json").json]
     assert project.run("dead-letters", "replay", places[0], "--dry-run").code == 0
-    assert project.run("dead-letters", "discard", places[0], "--dry-run", "--json").code == 0
+    assert project.run("dead-letters", "discard", places[0], *WHY, "--dry-run", "--json").code == 0
     project.write("machines/mended", "")
     with project.daemon():
         answer = project.run("dead-letters", "replay", places[1])
@@ -123,7 +124,7 @@ def test_a_sequence_is_replayed_in_order(project: Project) -> None:
             "letter 0 is closed, 2 still open"
             in project.done("dead-letters", "replay", places[0]).out
         )
-        assert "applied" in project.done("dead-letters", "discard", places[1]).out
+        assert "applied" in project.done("dead-letters", "discard", places[1], *WHY).out
         project.done("dead-letters", "replay", places[2])
     assert project.done("show", "t-1", "--json").json["state"] == "done"
     rows = project.done("dead-letters", "list", "--json").json
@@ -137,12 +138,15 @@ def test_a_stray_letter_is_published_again(project: Project) -> None:
     project.done("run", "--until-idle")
     (row,) = project.done("dead-letters", "list", "--json").json
     assert row["open"] is None
-    assert project.run("dead-letters", "discard", row["letter"]).code == 1
+    assert project.run("dead-letters", "discard", row["letter"]).code == 2
     project.write("event-center.toml", '[topics.tasks]\nmachine = "task"\n')
     assert (
         "publish it to tasks again"
         in project.done("dead-letters", "replay", row["letter"], "--dry-run").out
     )
     project.done("dead-letters", "replay", row["letter"])
+    answer = project.run("dead-letters", "replay", row["letter"])
+    assert answer.code == 1
+    assert "is replayed already by" in answer.err
     project.done("run", "--until-idle")
     assert project.done("show", "t-1", "--json").json["state"] == "busy"

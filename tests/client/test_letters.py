@@ -9,37 +9,52 @@ import pytest
 
 from event_center.client.app import App
 from event_center.client.letters import (
-    discard,
+    Sought,
     find_letter,
-    letters,
     newest_letters,
     open_numbers,
-    replay,
+    read_all,
 )
+from event_center.client.replaying import Edited, discard, replay
 from event_center.errors import FormatError, Undecodable
 from event_center.log.port import Log
 from event_center.model import Outgoing, Record
 from event_center.wire import letter as letter_wire
 from event_center.wire.command import Command, Verb
-from event_center.wire.letter import Letter
+from event_center.wire.letter import Closing, Letter, close
 from tests.client.shelf import Shelf
 
 EVENT = b'{"workflow_id": "o-1", "event": "begin", "id": "e-1", "payload": {"n": 1}}'
 
 
 async def _only(shelf: Shelf) -> Letter:
-    (letter,) = [letter async for letter in letters(shelf.log, shelf.app)]
+    (letter,) = [one async for one in read_all(shelf.log, shelf.app)]
+    assert isinstance(letter, Letter)
     return letter
+
+
+def _published(sent: Command | list[Outgoing]) -> Outgoing:
+    """The event that is published, with a closing beside it."""
+    assert isinstance(sent, list)
+    event, closing = sent
+    assert closing.topic == "app.dead-letters"
+    return event
+
+
+async def _states(shelf: Shelf) -> list[str]:
+    filed, _ = await newest_letters(shelf.log, shelf.app, 100)
+    return [one.state for one in filed]
 
 
 async def test_letters_are_found(shelf: Shelf) -> None:
     """All letters are listed with their reasons, and one is found by its place."""
     await shelf.letter("o-1", EVENT, number="0", attempts="3")
     await shelf.letter("o-2", None)
-    found = [letter async for letter in letters(shelf.log, shelf.app)]
+    filed, _ = await newest_letters(shelf.log, shelf.app, 100)
+    found = [one.letter for one in filed]
     assert [letter.key for letter in found] == [b"o-1", b"o-2"]
     assert (found[0].reason, found[0].number, found[0].attempts) == ("failed", 0, 3)
-    assert await find_letter(shelf.log, shelf.app, (0, 1)) == found[1]
+    assert await find_letter(shelf.log, shelf.app, (0, 1)) == filed[1]
     assert await find_letter(shelf.log, shelf.app, (0, 2)) is None
     assert await find_letter(shelf.log, shelf.app, (9, 0)) is None
 
@@ -58,11 +73,11 @@ async def test_the_newest_letters(shelf: Shelf) -> None:
     _letters(shelf, 0, 1, 4, 5, 2)
     _letters(shelf, 1, 3, 5, 6)
     newest, count = await newest_letters(shelf.log, shelf.app, 4)
-    assert [letter.at_ms for letter in newest] == [4, 5, 5, 6]
-    assert [letter.position.partition for letter in newest] == [0, 0, 1, 1]
+    assert [one.letter.at_ms for one in newest] == [4, 5, 5, 6]
+    assert [one.letter.position.partition for one in newest] == [0, 0, 1, 1]
     assert count == 7
-    newest, count = await newest_letters(shelf.log, shelf.app, 2, "w1")
-    assert [letter.at_ms for letter in newest] == [4, 5]
+    newest, count = await newest_letters(shelf.log, shelf.app, 2, Sought("w1"))
+    assert [one.letter.at_ms for one in newest] == [4, 5]
     assert count == 3
     newest, count = await newest_letters(shelf.log, shelf.app, 9)
     assert len(newest) == count == 7
@@ -75,13 +90,13 @@ async def test_letters_that_are_not_shown_are_not_held(
     _letters(shelf, 0, *range(300))
     held = []
 
-    async def counted(log: Log, app: App) -> AsyncIterator[Letter]:
-        async for letter in letters(log, app):
-            if letter.position.offset in {150, 299}:
+    async def counted(log: Log, app: App) -> AsyncIterator[Letter | Closing]:
+        async for letter in read_all(log, app):
+            if isinstance(letter, Letter) and letter.position.offset in {150, 299}:
                 held.append(sum(type(one) is Letter for one in gc.get_objects()))
             yield letter
 
-    monkeypatch.setattr("event_center.client.letters.letters", counted)
+    monkeypatch.setattr("event_center.client.letters.read_all", counted)
     before = sum(type(one) is Letter for one in gc.get_objects())
     await newest_letters(shelf.log, shelf.app, 10)
     assert len(held) == 2
@@ -110,25 +125,38 @@ async def test_a_stray_letter_is_published_again(shelf: Shelf) -> None:
     """A letter that belongs to no workflow goes to its topic again, with its own bytes and headers."""
     await shelf.letter("o-1", b"not JSON", reason="undecodable")
     sent = replay(shelf.app, await _only(shelf))
-    assert sent == Outgoing("orders", b"o-1", b"not JSON", (("trace", b"1"),), None)
+    assert isinstance(sent, list)
+    assert sent[0] == Outgoing("orders", b"o-1", b"not JSON", (("trace", b"1"),), None)
+    with pytest.raises(Undecodable, match="can not be read"):
+        replay(shelf.app, await _only(shelf), Edited(payload={"n": 2}))
+    edited = replay(shelf.app, await _only(shelf), Edited(value=EVENT))
+    assert isinstance(edited, list)
+    assert edited[0].value == EVENT
 
 
 async def test_a_letter_without_a_key_stays_in_its_partition(shelf: Shelf) -> None:
     """Without a key nothing says where it belongs: it goes where it was."""
     await shelf.letter("o-1", EVENT, origin="orders/1/3")
-    sent = replay(shelf.app, (await _only(shelf))._replace(key=None))
-    assert isinstance(sent, Outgoing)
+    sent = _published(replay(shelf.app, (await _only(shelf))._replace(key=None)))
     assert (sent.topic, sent.partition, sent.value) == ("orders", 1, EVENT)
 
 
 async def test_a_recorded_id_is_left_out(shelf: Shelf) -> None:
     """An event whose id its workflow has recorded goes by the inbox, or it would be a duplicate."""
     await shelf.letter("o-1", EVENT, workflow_id="o-1", event="begin")
-    sent = replay(shelf.app, await _only(shelf))
-    assert isinstance(sent, Outgoing)
+    sent = _published(replay(shelf.app, await _only(shelf)))
     assert (sent.topic, sent.partition) == ("app.inbox", shelf.app.home("o-1"))
     assert b'"event":"begin"' in (sent.value or b"")
     assert b"e-1" not in (sent.value or b"")
+    assert b'"id":"replay/orders/0/7"' in (sent.value or b"")
+
+
+async def test_another_payload(shelf: Shelf) -> None:
+    """An event with another payload goes by the inbox, also if no workflow was known of it."""
+    await shelf.letter("o-1", EVENT, reason="unknown_machine")
+    sent = _published(replay(shelf.app, await _only(shelf), Edited(payload={"n": 2})))
+    assert sent.topic == "app.inbox"
+    assert b'"payload":{"n":2}' in (sent.value or b"")
 
 
 async def test_what_can_not_be_replayed_is_told(shelf: Shelf) -> None:
@@ -143,11 +171,61 @@ async def test_what_can_not_be_replayed_is_told(shelf: Shelf) -> None:
         replay(shelf.app, letter._replace(origin="timer"))
 
 
-async def test_only_letters_of_a_sequence_are_discarded(shelf: Shelf) -> None:
-    """A letter with a number is discarded by command; any other is in nobody's way."""
+async def test_letters_are_discarded_on_record(shelf: Shelf) -> None:
+    """A letter with a number is discarded by command; of any other a closing says why."""
     await shelf.letter("o-1", EVENT, number="4", workflow_id="o-1")
     letter = await _only(shelf)
-    command = discard(letter)
-    assert command is not None
+    command = discard(letter, "a test")
+    assert isinstance(command, Command)
     assert (command.verb, command.workflow_id, command.args) == (Verb.DISCARD, "o-1", {"number": 4})
-    assert discard(letter._replace(number=None)) is None
+    assert command.reason == "a test"
+    await shelf.letter("o-1", EVENT)
+    filed = await find_letter(shelf.log, shelf.app, (0, 1))
+    assert filed is not None
+    sent = discard(filed.letter, "nobody wants it")
+    assert isinstance(sent, list)
+    await shelf.log.publish(sent)
+    closed = await find_letter(shelf.log, shelf.app, (0, 1))
+    assert closed is not None
+    assert closed.closing is not None
+    assert (closed.state, closed.closing.reason) == ("discarded", "nobody wants it")
+    assert "@" in closed.closing.by
+    assert await find_letter(shelf.log, shelf.app, (0, 2)) is None, "a closing is no letter"
+
+
+async def test_what_was_done_about_letters(shelf: Shelf) -> None:
+    """A closing is of the newest letter before it from its place; the snapshot tells of numbers."""
+    shelf.workflow("o-1", letters_next=1, letters_last=2)
+    for number in (0, 1):
+        await shelf.letter("o-1", EVENT, number=str(number), workflow_id="o-1")
+    await shelf.letter("o-2", EVENT)
+    filed = await find_letter(shelf.log, shelf.app, (0, 2))
+    assert filed is not None
+    assert await _states(shelf) == ["closed", "open", "kept"]
+    await shelf.log.publish([close(filed.letter, "replayed", "ann", "")])
+    assert await _states(shelf) == ["closed", "open", "replayed"]
+    await shelf.letter("o-2", EVENT)
+    assert (await _states(shelf))[3] == "kept", "another letter than the one that was replayed"
+
+
+async def test_snapshots_are_looked_at_once_for_many(shelf: Shelf) -> None:
+    """Of more workflows than are read one by one, the open letters come out the same."""
+    for number in range(20):
+        shelf.workflow(f"o-{number}", letters_next=number % 2, letters_last=1)
+        await shelf.letter(f"o-{number}", EVENT, number="0", workflow_id=f"o-{number}")
+    assert await _states(shelf) == ["open", "closed"] * 10
+
+
+async def test_letters_are_sought(shelf: Shelf) -> None:
+    """By workflow, machine, reason, and a text in the error."""
+    why = {"exception.class.name": "OSError", "exception.message": "no room", "machine": "order"}
+    await shelf.letter("o-1", EVENT, reason="failed", workflow_id="o-1", **why)
+    for sought, count in (
+        (Sought("o-1"), 1),
+        (Sought("o-2"), 0),
+        (Sought(machine="order", error="OSError: no"), 1),
+        (Sought(error="KeyError"), 0),
+        (Sought(reason="failed"), 1),
+        (Sought(reason="expired"), 0),
+    ):
+        assert (await newest_letters(shelf.log, shelf.app, 9, sought))[1] == count

@@ -8,7 +8,7 @@ import pytest
 
 from event_center.client import moving
 from event_center.client.migration import plan
-from event_center.client.survey import Kind
+from event_center.client.survey import Cargo
 from event_center.errors import ConfigurationError, MigrationError
 from event_center.log.memory import Ending
 from event_center.model import Shard
@@ -103,7 +103,7 @@ async def test_records_arrive(source: HalfWay, shards: int) -> None:
 async def test_without_history(source: HalfWay) -> None:
     """History stays behind unless it is asked for."""
     target = Memory(2)
-    await moved(source, target, frozenset({Kind.BACKLOG}))
+    await moved(source, target, frozenset({Cargo.BACKLOG}))
     assert target.lines("app.history") == [[], []]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from event_center.client import moving
 from event_center.client.migration import plan
-from event_center.client.survey import Kind
+from event_center.client.survey import Cargo
 from event_center.errors import ConfigurationError, EventCenterError, MigrationError
 from event_center.model import Outgoing, Shard
 from event_center.wire import migration as note_wire
@@ -35,7 +35,7 @@ def _small_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _refused(
-    source: HalfWay, target: Memory, says: str, kinds: frozenset[Kind] = ALL
+    source: HalfWay, target: Memory, says: str, kinds: frozenset[Cargo] = ALL
 ) -> None:
     with pytest.raises(EventCenterError, match=says):
         await moved(source, target, kinds)
@@ -103,7 +103,7 @@ async def test_begun_with_more(source: HalfWay) -> None:
     """What was to be copied when it began has to be said again; more may be asked for."""
     target = Memory(2)
     assert await crashing(source, target, 40)
-    await _refused(source, target, "--with-history", frozenset({Kind.BACKLOG}))
+    await _refused(source, target, "--with-history", frozenset({Cargo.BACKLOG}))
     await moved(source, target)
 
 
@@ -199,5 +199,5 @@ async def test_another_partitioner(source: HalfWay) -> None:
     target = Memory(2)
     with pytest.raises(MigrationError, match="crc32"):
         await plan(
-            source.side._replace(partitioner="crc32"), None, target.side, frozenset({Kind.BACKLOG})
+            source.side._replace(partitioner="crc32"), None, target.side, frozenset({Cargo.BACKLOG})
         )

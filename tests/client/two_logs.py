@@ -6,7 +6,7 @@ from typing import Any
 
 from event_center.client.app import App
 from event_center.client.migration import Moved, Tell, migrate
-from event_center.client.survey import Kind, Side
+from event_center.client.survey import Cargo, Side
 from event_center.log.memory import MemoryBroker, MemoryLog
 from event_center.log.partitioner import murmur2
 from event_center.model import Event, Outgoing, Owed, Record, Shard, Snapshot, Status, Timer
@@ -27,7 +27,7 @@ from event_center.wire.history import HistoryWriter
 from tests.client.shelf import NOW_MS
 
 WORKFLOWS = 23
-ALL = frozenset(Kind)
+ALL = frozenset(Cargo)
 SOURCE_SHARDS = 3
 
 
@@ -185,7 +185,7 @@ def silent(_step: str, _done: int, _total: int) -> None:
 
 
 async def moved(
-    source: Memory, target: Memory, kinds: frozenset[Kind] = ALL, tell: Tell = silent
+    source: Memory, target: Memory, kinds: frozenset[Cargo] = ALL, tell: Tell = silent
 ) -> Moved:
     """Migrate."""
     return await migrate(source.side, target.side, kinds, tell)

@@ -204,6 +204,6 @@ TABLE = {
     + "; tests/log/test_sqlite_processes.py kills a publisher",
     "log/sqlite/log.py SqliteLog.read: asyncio.sleep(0)": OUTSIDE,
     "log/sqlite/log.py SqliteLog.close: group.leave()": "the member has left: a log that is closed",
-    "log/sqlite/reader.py Reader.entries: asyncio.sleep(0)": OUTSIDE,
+    "log/sqlite/reader.py FileReader.entries: asyncio.sleep(0)": OUTSIDE,
 }
 """Awaits at which no test of `test_awaits.py` dies, each with what covers it, or why nothing must."""

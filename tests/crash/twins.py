@@ -18,19 +18,20 @@ from typing import Any
 import pytest
 
 from event_center.engine import intake, jobs, quarantine, turn
-from event_center.engine.effect import Effects
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.parts import Parts
 from event_center.engine.quarantine import Quarantine
 from event_center.engine.shard import Owner
+from event_center.engine.turn import Turn
 from event_center.log.kafka import client
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.port import Batch, Cut, Lease
 from event_center.log.sqlite import DaemonLock, group
 from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.transaction import Transaction
-from event_center.model import Shard, Snapshot
+from event_center.machine.decision import Transition
+from event_center.model import Event, Shard, Snapshot
 
 LATE_S = 0.05
 FEW = 4
@@ -89,11 +90,13 @@ def unfenced() -> None:
 def early() -> None:
     """Runs start with the accept, before the transition that owes them is durable."""
     PATCH.setattr(Ledger, "promised", lambda self, workflow_id: False)
+    enter = Turn.enter
 
-    def start(self: Effects, snapshot: Snapshot) -> None:
-        self.start(snapshot)
+    def at_once(self: Turn, snapshot: Snapshot, event: Event, decision: Transition) -> None:
+        enter(self, snapshot, event, decision)
+        self.effects.start(snapshot)
 
-    PATCH.setattr(Effects, "start_eager", start)
+    PATCH.setattr(Turn, "enter", at_once)
 
 
 def unwaited() -> None:

@@ -134,6 +134,8 @@ class Running:
         self.command = command.rstrip("& ")
         self.lines: list[str] = []
         self.printed = threading.Condition()
+        self.silent = False
+        """It prints nothing more; what it printed before its end has been read."""
         self.process = subprocess.Popen(
             ["sh", "-c", self.command if "|" in self.command else f"exec {self.command}"],
             cwd=project.directory,
@@ -153,6 +155,7 @@ class Running:
                 self.lines.append(line)
                 self.printed.notify_all()
         with self.printed:
+            self.silent = True
             self.printed.notify_all()
 
     def _shows(self, expected: list[str]) -> bool:
@@ -161,9 +164,7 @@ class Running:
     def wait_for(self, expected: list[str]) -> None:
         """Wait until the command has printed what the document shows."""
         with self.printed:
-            shown = self.printed.wait_for(
-                lambda: self._shows(expected) or self.process.poll() is not None, PATIENCE_S
-            )
+            shown = self.printed.wait_for(lambda: self._shows(expected) or self.silent, PATIENCE_S)
         assert shown and self._shows(expected), self._told(expected)  # noqa: PT018 - one promise
 
     def check(self, expected: list[str]) -> None:

@@ -15,7 +15,7 @@ from event_center.engine.plan import Plan
 from event_center.log.memory import MemoryBroker
 from event_center.model import Position, Shard
 from event_center.wire import history, waiting
-from event_center.wire.entries import SHARD_KEY, ShardEntry, is_waiting
+from event_center.wire.entries import SHARD_KEY, ShardEntry, is_waiting, snapshot_key
 
 
 def history_of(broker: MemoryBroker, plan: Plan) -> list[dict[str, Any]]:
@@ -32,6 +32,19 @@ def audit(broker: MemoryBroker, plan: Plan) -> None:
         if value is not None:
             _audit_shard(broker, shard, ShardEntry.decode(value), told)
     _audit_steps(told)
+    _audit_cuts(broker, plan)
+
+
+def _audit_cuts(broker: MemoryBroker, plan: Plan) -> None:
+    """P5: what a cut tells of the runs of a workflow, its snapshot says in the same cut."""
+    for cut in broker.cuts:
+        for topic, partition, offset in cut.positions:
+            if topic != plan.topics.history:
+                continue
+            told = history.read(broker.line((topic, partition))[offset].value or b"")
+            if told["kind"] == history.RUN:
+                key = snapshot_key(told["workflow_id"])
+                assert key in cut.entries, f"a cut tells of {told} and has no snapshot of it"
 
 
 def _audit_shard(

@@ -172,7 +172,7 @@ async def test_a_zombie_that_commits_late_is_fenced() -> None:
         await world.served()
         parts = zombie.member.owners[world.home("w")]._parts
         assert parts is not None
-        parts.ledger.touch()
+        parts.ledger.repeated(0)
         parts.ledger.wake()
         world.send("w", "add")
         await world.rest(5)

@@ -9,8 +9,24 @@ from event_center.engine.ledger import Ledger
 from event_center.errors import RetryLater
 from event_center.failpoint import Step
 from event_center.log.memory import Ending
-from tests.engine.job_world import MACHINE, NAMES, jobs_world
+from tests.engine.job_world import MACHINE, NAMES, Stubborn, jobs_world
 from tests.engine.script import HOLD, Script
+
+
+async def test_the_end_of_a_former_job_begins_none_before_the_entry_callbacks() -> None:
+    """A state that is entered again has its entry callback first, whenever the job before it ends."""
+    prepare, after_it = Script(None, HOLD), Stubborn(0.5, None)
+    async with jobs_world(prepare=prepare, after_it=after_it) as world:
+        after_it.world = world
+        world.send("w", "first")
+        await world.rest(1)
+        world.send("w", "leave")
+        world.send("w", "first")
+        await world.rest(2)
+        assert (prepare.held, after_it.calls) == (1, 1)
+        prepare.let_go()
+        await world.rest(1)
+        assert after_it.calls == 2
 
 
 async def test_attempts_survive_a_crash() -> None:

@@ -216,7 +216,7 @@ states:
 
 
 async def test_a_new_workflow_is_not_advanced_as_the_forgotten_one() -> None:
-    """One with more events than a slice goes on after the cut: unless its id is another's by then."""
+    """One with more events than a row goes on after the cut: unless its id is another's by then."""
     work = Script(HOLD, HOLD)
     async with World((LONG, {"work": work})) as world:
 

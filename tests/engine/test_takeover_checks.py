@@ -88,9 +88,9 @@ async def test_a_takeover_refuses_what_is_not_as_it_was(
         await world.rest()
         world.crash()
         happened(world)
-        before = world.broker.tail((EVENTS, 0)), len(world.broker.cuts)
+        before = world.broker.watermark((EVENTS, 0)), len(world.broker.cuts)
         await refused(world, error, said)
-        assert (world.broker.tail((EVENTS, 0)), len(world.broker.cuts)) == before
+        assert (world.broker.watermark((EVENTS, 0)), len(world.broker.cuts)) == before
 
 
 async def test_a_workflow_that_lost_a_waiting_entry_stands_alone() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from event_center.machine import Machine, parse
+from event_center import Blueprint, State, with_callbacks
+from event_center.errors import DefinitionError, ExpressionError, PluginError
+from event_center.machine import Machine, load, parse
+from event_center.machine.builder import built
 from event_center.model import Snapshot, Timer
-from tests.engine.world import NOW, World
+from tests.engine.world import NOW, World, bind
 
 HOUR = 3_600_000
 OLD = """
@@ -135,6 +141,119 @@ async def test_data_that_can_not_be_worked_out_park_the_workflow() -> None:
         assert "* works on numbers, not on text" in snapshot.failure.message
 
 
+BY_FUNCTION = NEW.replace("data: {cents: =data.euros * 100}, drop: euros", "data: to_cents")
+
+
+def to_cents(data: dict[str, Any], state: str, workflow_id: str, now: int) -> dict[str, Any]:
+    """New data of the old; what it does to the old ones is its own affair."""
+    made = {"cents": data.pop("euros") * 100, "name": f"{workflow_id} in {state}"}
+    return made | {"late": now < NOW}
+
+
+async def test_a_function_of_the_plugin_makes_the_new_data() -> None:
+    """It returns all of them: other keys are gone, and those that are new in the machine have defaults."""
+    async with World((OLD, FUNCTIONS)) as world:
+        world.send("w", "begin")
+        await world.idle()
+        world.redefine((BY_FUNCTION, FUNCTIONS | {"to_cents": to_cents}))
+        await world.crash_and_recover()
+        world.send("w", "end")
+        await world.idle()
+        expected = {"cents": 500, "name": "w in working", "late": False, "tries": 1}
+        assert (world.state("w"), world.snapshot("w").data) == ("done", expected)
+
+
+def broken(data: dict[str, Any]) -> dict[str, Any]:
+    """It spoils what it gets, and then fails."""
+    data.clear()
+    raise LookupError("no rate for euros")
+
+
+def text_of(data: dict[str, Any]) -> Any:
+    """No data."""
+    return str(data)
+
+
+def unsayable(data: dict[str, Any]) -> dict[str, Any]:
+    """Data that no log can hold."""
+    return data | {"rates": {1, 2}}
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message"),
+    [
+        (broken, "LookupError", "no rate for euros"),
+        (text_of, "PluginError", "text_of() returned a str; return the new data, a dict"),
+        (unsayable, "PluginError", "unsayable(): what it returned is not JSON"),
+    ],
+)
+async def test_a_function_that_fails_parks_the_workflow(
+    function: Callable[..., Any], kind: str, message: str
+) -> None:
+    """Nothing of the workflow changed, it keeps what was raised, and `retry` with a better one helps."""
+    async with World((OLD, FUNCTIONS)) as world:
+        world.send("w", "begin")
+        await world.idle()
+        world.redefine((BY_FUNCTION, FUNCTIONS | {"to_cents": function}))
+        await world.crash_and_recover()
+        world.send("w", "end")
+        await world.idle()
+        snapshot = world.snapshot("w")
+        assert (snapshot.parked, snapshot.state, snapshot.version) == ("no_place", "doing", 1)
+        assert snapshot.data == {"euros": 5, "name": "a"}
+        failure = snapshot.failure
+        assert failure is not None
+        assert (failure.callback, failure.type) == ("upgrade to_cents", kind)
+        assert message in failure.message
+        world.redefine((BY_FUNCTION, FUNCTIONS | {"to_cents": to_cents}))
+        await world.crash_and_recover()
+        world.command("retry", "w")
+        await world.idle()
+        assert world.state("w") == "done"
+
+
+def test_a_function_of_migrate_is_looked_at_when_it_is_loaded() -> None:
+    """It is there, it is not async, it takes what there is; alone, a machine says that it has none."""
+    machine = parse(BY_FUNCTION, "job.yaml")
+    with pytest.raises(
+        ExpressionError, match=r"job.yaml:\d+:\d+: no plugin gives the upgrade 'to_cents'"
+    ):
+        machine.upgraded(old("prepared", 2), NOW)
+    with pytest.raises(PluginError, match="nobody implements the upgrade 'to_cents'"):
+        bind(BY_FUNCTION, FUNCTIONS)
+    with pytest.raises(PluginError, match="is async or yields, and an upgrade may not"):
+        bind(BY_FUNCTION, FUNCTIONS | {"to_cents": callback})
+    with pytest.raises(PluginError, match="an upgrade cannot take payload"):
+        bind(BY_FUNCTION, FUNCTIONS | {"to_cents": lambda payload: payload})
+    with pytest.raises(DefinitionError, match="it drops by leaving out"):
+        parse(BY_FUNCTION.replace("to_cents", "to_cents, drop: x"))
+    with pytest.raises(DefinitionError, match="names a function; this is a list"):
+        parse(BY_FUNCTION.replace("to_cents", "[a]"))
+
+
+PART = {"from": 1, "data": to_cents}
+
+
+class Till(Blueprint, version=2, data={"cents": 0}, migrate=PART, perpetual=True):
+    """A machine with the function itself in it."""
+
+    counting = State(initial=True)
+    again = counting.to(counting)
+
+
+def test_a_blueprint_names_the_function_itself() -> None:
+    """In Python the function stands where YAML has its name; the two are the same machine."""
+    same = parse(load(Till).to_yaml())
+    assert same.hash == load(Till).hash
+    [upgrade] = same.definition.upgrades
+    assert upgrade.function == "to_cents"
+    drawn = built(Till)
+    assert (drawn.upgrades, drawn.callbacks) == ({"to_cents": to_cents}, {})
+    given = with_callbacks(load(Till)).machine.upgraded(old("counting"), NOW)
+    assert given is not None
+    assert given.data["cents"] == 700
+
+
 def test_timers_of_a_renamed_state() -> None:
     """Those that stay keep their times, gone ones go, new ones count from the entry, if still to come."""
     snapshot = old()
@@ -205,6 +324,9 @@ def test_migrate_is_part_of_what_a_machine_does() -> None:
         "{from: 2, drop: euros}",
         "{from: 2, data: {cents: =data.euros * 10}, drop: euros}",
         "{from: 2, data: {cents: =data.euros * 100}, states: {a: new}, drop: euros}",
+        "{from: 2, data: to_cents}",
+        "{from: 2, data: to_euros}",
     ]
-    assert len({machine.hash, *(changed(other).hash for other in others)}) == 4
-    assert parse(machine.to_yaml()).hash == machine.hash
+    made = [machine, *map(changed, others)]
+    assert len({one.hash for one in made}) == 6
+    assert all(parse(one.to_yaml()).hash == one.hash for one in made)

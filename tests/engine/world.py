@@ -67,8 +67,10 @@ def bind(text: str, functions: Functions) -> Bound:
     """A machine of this YAML, with these functions as its callbacks and guards by their names."""
     machine = parse(dedent(text))
     found: Callbacks = callbacks(machine.name)
+    upgrades = {one.function for one in machine.definition.upgrades}
     for name, function in functions.items():
-        (found.guard if name in machine.guards else found.action)(name)(function)
+        role = found.upgrade if name in upgrades else found.action
+        (found.guard if name in machine.guards else role)(name)(function)
     return resolve(machine, [found])
 
 

@@ -67,7 +67,7 @@ TABLE = {
         "the group was asked before the cut: it is again only in a cut longer than a heartbeat"
     ),
     "delivery.py only_while_certain.in_time: client.ready(node)": RARE,
-    "group.py KafkaGroup._watermark: self._cluster.reading.tail(place, low=low, end=end)": RARE,
+    "group.py KafkaGroup._watermark: self._cluster.reading.watermark(place, low=low, end=end)": RARE,
     "group.py KafkaGroup._watermark: self._supply.reached(place)": RARE,
     "group.py KafkaGroup.lease: asyncio.wait([former.ending])": TROUBLE,
     "group.py KafkaGroup.lease: self._membership.at_rest(2 * self._options.heartbeat_s)": (
@@ -115,7 +115,7 @@ TABLE = {
     "log.py KafkaLog.read: reading.records(place, max(start, begin), last)": OUTSIDE,
     "log.py KafkaLog.read: self._catalog.check([place])": OUTSIDE,
     "log.py KafkaLog.watermark: self._catalog.check([(topic, partition)])": OUTSIDE,
-    "log.py KafkaLog.watermark: self._cluster.reading.tail((topic, partition))": OUTSIDE,
+    "log.py KafkaLog.watermark: self._cluster.reading.watermark((topic, partition))": OUTSIDE,
     "log.py open_kafka: clients.disposed()": TROUBLE,
     "log.py open_kafka: log.close()": TROUBLE,
     "membership.py Membership._renew: self._start()": TROUBLE,
@@ -139,9 +139,9 @@ TABLE = {
     "reading.py Reading.store: self.fill(store, place, (await self.begins([place]))[place], stop)": (
         OUTSIDE
     ),
-    "reading.py Reading.tail: self.begins([place])": RARE,
-    "reading.py Reading.tail: self.ends([place])": OUTSIDE,
-    "reading.py Reading.tail: self.records(place, start, stop)": RARE,
+    "reading.py Reading.watermark: self.begins([place])": RARE,
+    "reading.py Reading.watermark: self.ends([place])": OUTSIDE,
+    "reading.py Reading.watermark: self.records(place, start, stop)": RARE,
 }
 """Awaits at which no life here ends, each with what covers it, or why nothing must."""
 

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from event_center.log.kafka import KafkaLog, client
 from event_center.log.kafka.assignor import Claim, KeepPlace
 from event_center.log.kafka.client import Clients
-from event_center.log.kafka.fetching import Reader
+from event_center.log.kafka.fetching import KafkaReader
 from event_center.log.kafka.lease import KafkaLease
 from event_center.log.port import Cut
 from event_center.model import Outgoing, Shard
@@ -190,7 +190,7 @@ async def test_private_names_exist(kafka_harness: KafkaHarness, kafka_log: Kafka
         await clients.disposed()
 
 
-async def something_fetched(reader: Reader, log: KafkaLog, prefix: str) -> object:
+async def something_fetched(reader: KafkaReader, log: KafkaLog, prefix: str) -> object:
     """What a reader has of a partition before anybody asks for it."""
     await log.publish([Outgoing("orders", b"k", b"v", partition=0)])
     place = TopicPartition(prefix + "orders", 0)

@@ -82,7 +82,7 @@ class GatesBesideLists(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.gates = Gates([("urgent", 2), ("t", 3)], 2, {"urgent"})
-        self.tails = dict.fromkeys(self.PLACES, 0)
+        self.watermarks = dict.fromkeys(self.PLACES, 0)
         self.opened: dict[Shard, Token] = {}
         self.read: dict[tuple[str, int], int] = {}
         """The next offset of each place behind an open gate."""
@@ -92,7 +92,7 @@ class GatesBesideLists(RuleBasedStateMachine):
 
     @rule(place=st.sampled_from(PLACES), count=st.integers(1, 5))
     def grow(self, place: tuple[str, int], count: int) -> None:
-        self.tails[place] += count
+        self.watermarks[place] += count
 
     @rule(
         shard=st.sampled_from([Shard(0), Shard(1)]), token=st.integers(1, 3), at=st.integers(0, 3)
@@ -100,7 +100,7 @@ class GatesBesideLists(RuleBasedStateMachine):
     def open(self, shard: Shard, token: int, at: int) -> None:
         offsets = {}
         for topic, partition in self._places(shard):
-            start = min(at, self.tails[topic, partition])
+            start = min(at, self.watermarks[topic, partition])
             offsets[offset_key(topic, partition, shard)] = start
             self.read[topic, partition] = start
         self.gates.open(shard, Token(token), offsets)
@@ -118,13 +118,13 @@ class GatesBesideLists(RuleBasedStateMachine):
     )
     def fetch(self, ready: dict[Shard, Token], limit: int, paused: set[Shard]) -> None:
         allowed = {
-            place: self.tails[place] - self.read[place]
+            place: self.watermarks[place] - self.read[place]
             for shard, token in ready.items()
             if self.opened.get(shard) == token
             for place in self._places(shard)
             if place[0] == "urgent" or shard not in paused
         }
-        portions = self.gates.portions(ready, self.tails.__getitem__, limit, paused)
+        portions = self.gates.portions(ready, self.watermarks.__getitem__, limit, paused)
         counts: Counter[tuple[str, int]] = Counter()
         for tap, count in portions:
             assert tap.next == self.read[tap.place], "in order, and without gaps"
@@ -139,7 +139,7 @@ class GatesBesideLists(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_read_that_is_not_there(self) -> None:
-        assert all(following <= self.tails[place] for place, following in self.read.items())
+        assert all(following <= self.watermarks[place] for place, following in self.read.items())
 
 
 TestGates = GatesBesideLists.TestCase

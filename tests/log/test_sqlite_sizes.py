@@ -29,6 +29,27 @@ async def test_an_event_that_is_too_large_is_a_note_of_its_size(tmp_path: Path) 
     await harness.close()
 
 
+async def test_a_fetch_of_many_partitions_is_bounded_too(tmp_path: Path) -> None:
+    """However many partitions have large events: the others have their turn next, and none is lost."""
+    harness = SqliteHarness(tmp_path)
+    log = await harness.open()
+    await log.create({"orders": 12})
+    values = [b"x" * 4_000_000] * 12
+    records = [Outgoing("orders", b"k", value, partition=q) for q, value in enumerate(values)]
+    await log.publish(records)
+    async with await joined(log, ["orders"], 1) as member:
+        await member.has(0)
+        weights, places = [], []
+        while len(places) < 12:
+            batches = await member.group.fetch(member.tokens, 1_000)
+            found = [record for batch in batches for record in batch.records]
+            weights.append(sum(len(record.value or b"") for record in found))
+            places += [batch.partition for batch in batches]
+    assert sorted(places) == list(range(12))
+    assert max(weights) <= 2 * PIECE_BYTES
+    await harness.close()
+
+
 async def test_many_large_events_are_read_a_few_at_a_time(tmp_path: Path) -> None:
     """What one read brings into memory is bounded by bytes, however few rows that is."""
     harness = SqliteHarness(tmp_path)

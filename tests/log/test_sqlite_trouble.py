@@ -16,7 +16,7 @@ from event_center.errors import DataLost, LogUnavailable, NotCommitted
 from event_center.log.sqlite import Retention, Rule, SqliteLog, assignment, open_sqlite
 from event_center.log.sqlite import log as opening
 from event_center.log.sqlite.group import SqliteGroup
-from event_center.log.sqlite.reader import Reader
+from event_center.log.sqlite.reader import FileReader
 from event_center.log.sqlite.retention import Sweep
 from event_center.log.sqlite.schema import connect_reader, connect_writer
 from event_center.log.sqlite.transaction import Transaction
@@ -30,7 +30,7 @@ ASKED_FOR = "asked for by a test"
 class BrokenReader:
     """A reader whose file can not be looked at."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: FileReader) -> None:
         self._reader = reader
 
     def version(self) -> int:

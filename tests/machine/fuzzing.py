@@ -2,15 +2,13 @@
 Random expressions and mutated machines: whatever is read ends in a value, or in a problem with its place.
 And random machines beside another interpreter (`peer`): both are in the same states.
 
-`scripts/fuzz` runs it for as many inputs as one likes and prints what it found; the tests run some
-thousands. An input that breaks the rule is printed with its seed, so that it can be made again.
+`tests/fuzzing.py` (`scripts/fuzz`) runs it for as many inputs as one likes and prints what it found; the
+tests run some thousands. An input that breaks the rule is named by its seed, so that it can be made again.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -236,25 +234,3 @@ def fuzz(what: str, count: int, seed: int) -> Counter[str]:
             error.add_note(f"scripts/fuzz {what} 1 {number}")
             raise
     return found
-
-
-def main() -> None:
-    """Run it from the command line."""
-    parser = argparse.ArgumentParser(
-        description="Random expressions, mutated machines, statecharts."
-    )
-    parser.add_argument("what", choices=sorted(TRIES))
-    parser.add_argument("count", type=int)
-    parser.add_argument("seed", type=int, nargs="?", default=0)
-    asked = parser.parse_args()
-    began = time.monotonic()
-    found = fuzz(asked.what, asked.count, asked.seed)
-    print(
-        f"{asked.count:,} {asked.what} from seed {asked.seed} in {time.monotonic() - began:.0f} s"
-    )
-    for word, number in (*found.most_common(), *sorted(SEEN.items())):
-        print(f"  {number:>10,} {word}")
-
-
-if __name__ == "__main__":
-    main()

@@ -45,7 +45,7 @@ def test_every_yaml_example_has_its_twin() -> None:
     assert {load(twin).name for twin in TWINS} == {file.stem for file in MACHINES.glob("*.yaml")}
 
 
-@settings(suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.one_of(test_properties.documents(), test_nested_properties.documents()))
 def test_yaml_and_back(document: dict[str, Any]) -> None:
     """What a machine writes of itself is the same machine, and is written the same again."""
@@ -281,3 +281,21 @@ def test_a_module_is_imported_once_for_machine_and_callbacks(tmp_path: Path) -> 
     file.write_text("x = 1\n")
     with pytest.raises(PluginError, match="defines no machine"):
         blueprints(file)
+
+
+def test_a_transition_from_any_state_can_be_the_attribute() -> None:
+    """Whether `AnyState` is kept or the transition that it made, the machine has it, once."""
+
+    class Kept(Blueprint, version=1, machine="stop"):
+        running = State(initial=True)
+        off = State(final=True)
+        every = AnyState()
+        stop = every.to(off)
+
+    class Inline(Blueprint, version=1, machine="stop"):
+        running = State(initial=True)
+        off = State(final=True)
+        stop = AnyState().to(off)
+
+    assert load(Inline).hash == load(Kept).hash
+    assert len(load(Kept).definition.on["stop"].branches) == 1

@@ -231,3 +231,44 @@ def test_cases_are_derived_from_a_choice_at_the_beginning() -> None:
     found = derived(parse(CHOOSING))
     assert found.missed == ()
     assert all(case.steps[0].what in {"claim", "end"} for case in found.cases)
+
+
+def test_what_is_emitted_is_read_for_payloads() -> None:
+    """A branch that fails without a key of the payload, in what it sends, is taken with one."""
+    machine = parse("""
+        machine: m
+        version: 1
+        initial: a
+        states:
+          a: {on: {go: {target: b, emit: {event: e, workflow_id: "='x-' + payload.number"}}}}
+          b: {on: {go: {target: c, raise: {event: e, payload: =payload.depth + 1}}}}
+          c: {type: final}
+    """)
+    assert derived(machine).missed == ()
+
+
+def test_a_callback_that_is_awaited_can_fail() -> None:
+    """`error` is also for what a transition from here awaits: that is not taken, and `on_error` follows."""
+    text = (MACHINES / "showcase/migration.yaml").read_text("utf-8")
+    veto = """- name: no room
+  steps:
+  - {error: find_room, payload: {message: full}, state: ready, data: {refused: full, wanted: null}}
+"""
+    assert failures(parse(text + veto)) == []
+    [problem] = failures(parse(text + veto.replace("find_room", "copy_memory")))
+    assert "'copy_memory' is not owed; owed is nothing" in problem.message
+
+
+def test_numbers_are_tried_beside_truths() -> None:
+    """1 and true are two payloads, and a time is one more: what only these take is found."""
+    machine = parse("""
+        machine: m
+        version: 1
+        initial: a
+        data: {due: null}
+        states:
+          a: {on: {go: {target: b, guard: =payload.n + 1 > 0, assign: {due: =payload.due}}}}
+          b: {after: {=data.due: c}}
+          c: {type: final}
+    """)
+    assert derived(machine).missed == ()

@@ -223,4 +223,10 @@ def test_what_a_branch_sends_is_on_its_arrow() -> None:
         "  a: {on: {go: {actions: x, raise: y, emit: {event: z, topic: t}}}}\n"
     )
     [branch] = machine.definition.states["a"].on["go"].branches
-    assert label_of("go", branch) == "go / x, raise y, emit z"
+    assert label_of("go", branch) == "go / x, raise y, emit z to t"
+
+
+def test_a_job_is_told_once() -> None:
+    """A box has a line for each thing that its state does."""
+    volume = drawn(load(Path(__file__).parents[2] / "machines/volume.yaml").definition)
+    assert volume.boxes["creating"].lines == ("invoke / create_volume", "defer extend")

@@ -7,14 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import fastjsonschema
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from event_center.errors import DefinitionError
+from event_center.errors import DefinitionError, ExchangeError
 from event_center.machine import Machine, load, parse
 from event_center.machine.exchange_asyncapi import asyncapi_of
 from event_center.machine.exchange_import import yaml_from_xstate
 from event_center.machine.exchange_xstate import xstate_of
+from tests.machine.asyncapi import faults_of
 from tests.machine.test_drawing import PARCEL
 from tests.machine.test_nested_properties import documents
 
@@ -224,7 +226,7 @@ def test_an_import_that_leaves_something_out_says_so() -> None:
 
 
 def test_events_as_asyncapi() -> None:
-    """Each event is a message that every topic's channel has; references lead somewhere."""
+    """Each event is a message that every topic's channel has, with the keys that the machine reads."""
     document = asyncapi_of(load(ROOT / "machines/review.yaml").definition, ["reviews", "others"])
     assert document["asyncapi"] == "3.0.0"
     assert [one["address"] for one in document["channels"].values()] == ["reviews", "others"]
@@ -233,17 +235,50 @@ def test_events_as_asyncapi() -> None:
     payload = messages["SAVE"]["payload"]["properties"]["payload"]
     assert payload["properties"] == {"title": {}, "ends_at": {}}
     assert messages["SUBMIT"]["x-accepted-in"] == ["DRAFT", "PASSED"]
-
-    def led(value: Any) -> None:
-        for part in value.values() if isinstance(value, dict) else []:
-            if isinstance(part, str) and part.startswith("#/"):
-                at: Any = document
-                for key in part[2:].split("/"):
-                    at = at[key]
-            led(part)
-
-    led(document)
     assert asyncapi_of(parse(PARCEL).definition)["channels"]["channel1"]["address"] is None
+
+
+def test_each_machine_is_an_asyncapi_document() -> None:
+    """What AsyncAPI 3 asks of what we write holds for every example, with and without topics."""
+    for text in TEXTS.values():
+        for topics in ([], ["one", "with/two"]):
+            document = asyncapi_of(parse(text).definition, topics)
+            assert faults_of(json.loads(json.dumps(document))) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("asyncapi", "2.6.0"),
+        ("info/version", 1),
+        ("servers", {}),
+        ("channels/channel1/topic", "reviews"),
+        ("channels/channel1/messages/event1/$ref", "#/components/messages/event99"),
+        ("operations/receive1/action", "subscribe"),
+        ("operations/receive1/channel", "channel1"),
+        ("components/messages/event1/acceptedIn", []),
+        ("components/messages/event1/payload/type", "dict"),
+    ],
+)
+def test_a_document_that_is_not_asyncapi_is_found(path: str, value: Any) -> None:
+    """The twin: each rule of the check is broken once, and named."""
+    document: Any = asyncapi_of(parse(TEXTS["review"]).definition, ["reviews"])
+    *way, last = path.split("/")
+    at = document
+    for key in way:
+        at = at[key]
+    at[last] = value
+    assert len(faults_of(document)) == 1
+
+
+def test_events_that_are_published_fit_their_messages() -> None:
+    """Each line of the sample events is a record as the document describes it."""
+    for name in ("order", "review"):
+        document = asyncapi_of(parse(TEXTS[name]).definition)
+        messages = {one["name"]: one for one in document["components"]["messages"].values()}
+        for line in (ROOT / f"machines/events/{name}.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            fastjsonschema.validate(messages[record["event"]]["payload"], record)
 
 
 def test_a_schema_is_that_of_the_message() -> None:
@@ -261,3 +296,18 @@ def test_a_schema_is_that_of_the_message() -> None:
 
     assert payload("{type: string}") == {"type": "object", "properties": {"n": {"type": "string"}}}
     assert payload("{$ref: '#'}")["properties"] == {"to": {}}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"states": {"a": 5}}, "states.a must be object"),
+        ({"states": {"a": {"on": [1]}}}, "states.a.on must be object or null"),
+        ({"states": {"a": {"entry": ["x", 5]}}}, "states.a.entry.1 must be string or object"),
+        ({"states": {"a": {"always": {"guard": {"type": "and"}}}}}, "must contain ['params']"),
+    ],
+)
+def test_what_has_another_shape(config: dict[str, Any], said: str) -> None:
+    """What is no configuration is refused in a sentence that says where, and not by accident."""
+    with pytest.raises(ExchangeError, match=re.escape(said)):
+        yaml_from_xstate(config)

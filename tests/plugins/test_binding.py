@@ -21,6 +21,7 @@ from event_center import (
     parse,
     with_callbacks,
 )
+from event_center.plugins.binding import BoundRecord
 
 ORDER = """
 machine: order
@@ -213,7 +214,7 @@ async def test_a_record_that_was_moved_meanwhile() -> None:
 
 
 def test_a_record_needs_room() -> None:
-    """Data without a field, history states, and callbacks that send are refused in a sentence."""
+    """Data and history states without a field, and callbacks that send, are refused in a sentence."""
     with pytest.raises(PluginError, match=r"has data \(note, paid\)"):
         Shop().bound().bind(Row(), "state")
     text = (
@@ -233,6 +234,68 @@ def test_a_record_needs_room() -> None:
     with pytest.raises(PluginError, match="a bound record has no log"):
         with_callbacks(parse(ORDER), order).bind(row, "state", "data").send("pay", {"amount": 12})
     assert row.state == "new"
+
+
+DEVICE = """
+machine: device
+version: 1
+initial: working
+data: {faults: 0}
+states:
+  working:
+    initial: idle
+    on: {fault: {target: broken, assign: {faults: =data.faults + 1}}, scrap: scrapped}
+    states:
+      idle: {on: {begin: measuring}}
+      measuring: {initial: fast, states: {fast: {on: {slow: slowly}}, slowly: {}}}
+      as before: {type: history, history: deep}
+  broken: {on: {mended: as before, scrap: scrapped}}
+  scrapped: {type: final}
+"""
+
+
+class Device(Row):
+    """A record with room for the memory of history states."""
+
+    memory: dict[str, str] | None = None
+
+
+def test_history_states_have_a_field_of_their_own() -> None:
+    """What the machine was left in is in the record, and another `bind` brings it back from there."""
+    machine, device = with_callbacks(parse(DEVICE), callbacks("device")), Device()
+
+    def bound() -> BoundRecord:
+        return machine.bind(device, "state", "data", memory_field="memory")
+
+    for name, state, memory in [
+        ("begin", "fast", None),
+        ("slow", "slowly", None),
+        ("fault", "broken", {"as before": "slowly"}),
+        ("mended", "slowly", {"as before": "slowly"}),
+        ("fault", "broken", {"as before": "slowly"}),
+    ]:
+        assert bound().send(name).accepted
+        assert (device.state, device.memory) == (state, memory)
+    assert device.data == {"faults": 2}
+    device.memory = None
+    assert bound().send("mended").state == "idle"
+
+
+def test_memory_changes_with_the_state_or_not_at_all() -> None:
+    """A record that does not take its new state has memory and data again as they were."""
+
+    class Stiff(Device):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if value == "broken":
+                raise ValueError("this one never breaks")
+            super().__setattr__(name, value)
+
+    device = Stiff("idle", {"faults": 0})
+    stiff = with_callbacks(parse(DEVICE), callbacks("device"))
+    bound = stiff.bind(device, "state", "data", memory_field="memory")
+    with pytest.raises(ValueError, match="never breaks"):
+        bound.send("fault")
+    assert (device.state, device.data, device.memory) == ("idle", {"faults": 0}, None)
 
 
 def test_on_done_is_the_callers() -> None:

@@ -141,6 +141,7 @@ def test_the_log_knows_the_workflow() -> None:
             "machine": "order",
             "workflow_id": "o-1",
             "state": "running",
+            "seq": 0,
             "event_name": "flow_begin",
             "attempt": 1,
         }

@@ -49,6 +49,20 @@ def test_a_begun_module_fits_its_machine(tmp_path: Path) -> None:
     assert (bound.callback("glow").function.__doc__ or "") == "Entry of 'lit'."
 
 
+def test_a_function_of_migrate_is_begun_as_well() -> None:
+    """It has its own decorator and types, and says which version it is for."""
+    text = LAMP.replace("version: 1", "version: 2\nmigrate: {from: 1, data: brighten}")
+    found = stubbed(parse(text))
+    assert found.added[0] == "brighten"
+    assert stubbed(parse(text), found.text) == (found.text, (), ())
+    assert "def brighten(self) -> _Callable[..., dict[str, object]]: ..." in found.text
+    function = found.text[found.text.index("@night_lamp.upgrade") :]
+    assert function.startswith('''@night_lamp.upgrade("brighten")
+def brighten(data: dict[str, object]) -> dict[str, object]:
+    """New data for workflows of version 1."""
+''')
+
+
 def test_running_it_again_changes_nothing() -> None:
     """A module that is up to date stays as it is, to the last byte."""
     found = stubbed(parse(LAMP))

@@ -299,16 +299,3 @@ def test_the_audit_knows_nothing_of_the_engine() -> None:
     }
     assert len(AUDIT) > 5
     assert [name for name in imported if not (name or "").startswith(allowed)] == []
-
-
-def test_the_public_test_kit() -> None:
-    """What is public is listed, and nothing else."""
-    assert testing.__all__ == [
-        "Evidence",
-        "KeptCut",
-        "Promise",
-        "Started",
-        "Violation",
-        "find_violations",
-        "read_sqlite",
-    ]

@@ -31,7 +31,7 @@ UNREADABLE = (UnsupportedCodecError, CorruptRecordException)
 """What decoding a batch raises whose checksum is right: it would again."""
 
 
-class Reached(NamedTuple):
+class ReadSoFar(NamedTuple):
     """How far one partition was read."""
 
     position: int

@@ -115,7 +115,8 @@ class Catalog:
         place = topic if partition is None else f"{topic}/{partition}"
         return UnknownTopic(
             f"the Kafka cluster at {self.options.bootstrap} has no {place} for this log; create the "
-            f"topic first{hidden(self.real(topic), self.options)}. It has: {there or 'no topics'}"
+            f"topic first{hidden(self.real(topic), self.options)}. It has: {there or 'no topics'}",
+            target=topic,
         )
 
     async def create(self, topics: Mapping[str, int]) -> None:

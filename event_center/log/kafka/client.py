@@ -12,6 +12,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from traceback import walk_tb
 from typing import Any, TypeVar
 
 import structlog
@@ -21,7 +22,7 @@ from aiokafka.errors import IllegalOperation, KafkaError, for_code
 
 from event_center.errors import LogRefused, LogUnavailable
 from event_center.log.kafka.diagnosis import diagnosed
-from event_center.log.kafka.fetching import Reader
+from event_center.log.kafka.fetching import KafkaReader
 from event_center.log.kafka.options import MAX_BATCH_BYTES, KafkaOptions
 from event_center.log.kafka.permission import DENIED, refused
 
@@ -40,11 +41,10 @@ Between two questions to a cluster that is not ready to answer: it takes some te
 """
 LOOK_S = 1.0
 """Between two looks for a cluster that is not there yet: each writes a line that people read."""
-FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError, ValueError)
+FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError)
 """
-What a client of a cluster in trouble raises. The assertions are aiokafka's: "Did we not perform
-bootstrap?" and "Invalid state transition" are ordinary answers of a broker that has just come up, or
-of a producer that was fenced.
+What a client of a cluster in trouble raises; `bounded` makes one of these of what else it raises. Any
+other error is a mistake of ours, and ends the daemon.
 """
 
 Client = AIOKafkaClient | AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient
@@ -55,7 +55,9 @@ async def bounded(waited: Awaitable[ResultT], limit_s: float) -> ResultT:
     Await this for so long at most, else TimeoutError.
 
     A client may end what it was asked by a cancellation of its own. That is a failure: only who
-    awaits this here can be cancelled.
+    awaits this here can be cancelled. Its assertions are as well: "Did we not perform bootstrap?" and
+    "Invalid state transition" are ordinary answers of a broker that has just come up, or of a producer
+    that was fenced.
     """
     try:
         async with asyncio.timeout(limit_s):
@@ -65,6 +67,17 @@ async def bounded(waited: Awaitable[ResultT], limit_s: float) -> ResultT:
         if task is None or task.cancelling():
             raise
         raise KafkaError("the client has given up what it was asked") from error
+    except (AssertionError, ValueError) as error:
+        if not is_of_the_client(error):
+            raise
+        raise KafkaError(f"{type(error).__name__}: {error}") from error
+
+
+def is_of_the_client(error: BaseException) -> bool:
+    """Whether aiokafka raised it, or what that calls: not we, nor what it called of ours."""
+    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    rooms = [name.partition(".")[0] for name in names]
+    return [room for room in rooms if room in {"aiokafka", "event_center"}][-1:] == ["aiokafka"]
 
 
 class Clients:
@@ -99,7 +112,7 @@ class Clients:
     async def reader(self, *, committed: bool = True, wait_s: float = 0.02) -> Any:
         """Start a consumer without a group, whose partitions and positions we set ourselves."""
         options = self.options
-        made = Reader(
+        made = KafkaReader(
             **self._reach,
             client_id=options.group_id,
             isolation_level="read_committed" if committed else "read_uncommitted",
@@ -150,30 +163,27 @@ class Clients:
         """
         admin = await self.admin()
         try:
-            async with asyncio.timeout(self.options.call_s):
-                while True:
-                    described = await self._described(admin)
-                    if described is not None:
-                        break
-                    await asyncio.sleep(AGAIN_S)
+            described = await bounded(self._described(admin), self.options.call_s)
         except FAILURES as error:
             raise self.unavailable(error) from error
         finally:
             self.dispose(admin)
         return [f"{client} at {host.lstrip('/')}" for _, client, host, *_ in described]
 
-    async def _described(self, admin: Any) -> list[Any] | None:
-        """The members of the group; None while the cluster is not ready to tell, as a new one."""
-        try:
-            (answer,) = await admin.describe_consumer_groups([self.options.group_id])
-            ((code, _, _, _, _, members, *_),) = answer.groups
-            if code:
-                raise for_code(code)(f"group {self.options.group_id}")
-        except KafkaError as error:
-            if error.retriable:
-                return None
-            raise
-        return list(members)
+    async def _described(self, admin: Any) -> list[Any]:
+        """The members of the group, when the cluster is ready to tell: a new one is not at once."""
+        while True:
+            try:
+                (answer,) = await admin.describe_consumer_groups([self.options.group_id])
+                ((code, _, _, _, _, members, *_),) = answer.groups
+                if code:
+                    raise for_code(code)(f"group {self.options.group_id}")
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+            else:
+                return list(members)
+            await asyncio.sleep(AGAIN_S)
 
     async def plain(self) -> Any:
         """Start a client for requests that the others do not know."""

@@ -33,7 +33,7 @@ class Fetched(NamedTuple):
     """Where reading goes on: everything below was looked at, markers included."""
 
 
-class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
+class KafkaReader(AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
     """A consumer of partitions that are assigned by hand, without a group."""
 
     async def fetched(self, places: Collection[Any], wait_s: float) -> dict[Any, Fetched]:

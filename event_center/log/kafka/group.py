@@ -336,4 +336,4 @@ class KafkaGroup:
         if reached is not None and reached.position >= end:
             return reached.after
         low = 0 if reached is None else reached.after
-        return await self._cluster.reading.tail(place, low=low, end=end)
+        return await self._cluster.reading.watermark(place, low=low, end=end)

@@ -260,7 +260,7 @@ class KafkaLog:
     async def watermark(self, topic: str, partition: int) -> int:
         """The offset after the newest committed record of one partition."""
         await self._catalog.check([(topic, partition)])
-        return await self._cluster.reading.tail((topic, partition))
+        return await self._cluster.reading.watermark((topic, partition))
 
     async def close(self) -> None:
         """Leave every group and let go of every connection."""

@@ -3,7 +3,7 @@ Reading a partition on Kafka from one offset to another, outside any group, and 
 
 Promises: only committed records; a read sees every transaction whose commit had returned when it
 began, because it waits for the markers that follow a commit (a bounded time: somebody's stalled
-transaction does not stop readers for longer). `tail` is the offset after the newest committed
+transaction does not stop readers for longer). `watermark` is the offset after the newest committed
 *record*: markers, which take offsets too, do not count. The log, its groups and its leases call it.
 """
 
@@ -96,7 +96,7 @@ class Reading:
             raise self._clients.unavailable(error) from error
         return {named[one.topic, one.partition]: offset for one, offset in found.items()}
 
-    async def tail(self, place: Place, *, low: int = 0, end: int | None = None) -> int:
+    async def watermark(self, place: Place, *, low: int = 0, end: int | None = None) -> int:
         """
         The offset after the newest committed record.
 

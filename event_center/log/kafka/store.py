@@ -24,7 +24,7 @@ PART = "__event_center.part"
 """The header of a part: which value it is of, its number, and how many there are."""
 _LENGTHS = struct.Struct(">Iq")
 _REMOVED = -1
-Part = tuple[bytes, bytes | None, Headers]
+Piece = tuple[bytes, bytes | None, Headers]
 """Key, value and headers of one record of a value in parts."""
 
 
@@ -33,7 +33,7 @@ def part_key(key: bytes, number: int) -> bytes:
     return b"%b\x00part\x00%d" % (key, number)
 
 
-def parts_of(key: bytes, value: bytes) -> list[Part]:
+def parts_of(key: bytes, value: bytes) -> list[Piece]:
     """The records of a value that does not fit one, in the order to be written."""
     name = uuid.uuid4().hex.encode()
     pieces = [value[at : at + MAX_PART_BYTES] for at in range(0, len(value), MAX_PART_BYTES)]

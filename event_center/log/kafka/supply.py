@@ -22,7 +22,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from event_center.errors import LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place, Tap
-from event_center.log.kafka.ahead import Reached, ReadAhead, Stuck, packed, truncated
+from event_center.log.kafka.ahead import ReadAhead, ReadSoFar, Stuck, packed, truncated
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
 from event_center.log.kafka.fetching import Fetched
@@ -155,21 +155,21 @@ class Supply:
     ) -> list[Batch]:
         """What lies ready of these shards, in turns."""
         batches: list[Batch] = []
-        for tap, count in self.gates.portions(ready, self._tail, limit, paused):
+        for tap, count in self.gates.portions(ready, self._watermark, limit, paused):
             batch = self._batch(tap, count, ready[tap.shard])
             if batch is not None:
                 batches.append(batch)
         return batches
 
-    async def reached(self, place: Place) -> Reached | None:
+    async def reached(self, place: Place) -> ReadSoFar | None:
         """How far a partition was read; None if it is not being read."""
         line = self._reads.get(place)
         if line is None or self._consumer is None or self._stale or place in self._stuck:
             return None
         position = await bounded(self._consumer.position(self._named(place)), POLL_S)
-        return Reached(position, line.after)
+        return ReadSoFar(position, line.after)
 
-    def _tail(self, place: Place) -> int:
+    def _watermark(self, place: Place) -> int:
         line = self._reads[place]
         return line.given if line.unread else line.after + (line.gap > 0)
 

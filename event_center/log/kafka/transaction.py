@@ -18,7 +18,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
 
 from event_center.errors import Fenced, Unknown
 from event_center.failpoint import Step, reach
@@ -26,6 +32,8 @@ from event_center.log.gates import Place
 from event_center.log.kafka.client import FAILURES, bounded, look_at_end
 from event_center.log.kafka.packing import Parcel
 
+FOR_GOOD = (MessageSizeTooLargeError, TopicAuthorizationFailedError, InvalidTopicError)
+"""What a broker says of one topic, and will say again."""
 Landed = tuple[Place, int, int]
 """A place, the number of a batch's first record in its line, and that record's offset."""
 
@@ -49,6 +57,8 @@ async def transact(
         raise Fenced(
             "another producer of this name was started, or its transaction timed out"
         ) from error
+    except Unknown:
+        raise
     except Exception as error:  # whatever a client raises, nothing says that all of it was written
         raise Unknown(_said(error)) from error
     try:
@@ -62,7 +72,12 @@ async def transact(
 async def send(
     producer: Any, packed: Sequence[Parcel], prefix: str, limit_s: float
 ) -> list[Landed]:
-    """Send batches and wait until the brokers have taken all of them; raises what went wrong."""
+    """
+    Send batches and wait until the brokers have taken all of them; raises what went wrong.
+
+    Raises:
+        Unknown: one topic takes nothing of it for good; others may have taken theirs.
+    """
     futures: list[asyncio.Future[Any]] = []
     try:
         for parcel in packed:
@@ -83,6 +98,10 @@ async def send(
             first = future.exception() if future.done() and not future.cancelled() else None
             if isinstance(first, ProducerFenced):
                 raise first from error
+        for future, parcel in zip(futures, packed, strict=False):  # as many as were sent
+            first = future.exception() if future.done() and not future.cancelled() else None
+            if isinstance(first, FOR_GOOD):
+                raise Unknown(_said(first), target=parcel.place[0]) from first
         raise
     return [
         (parcel.place, parcel.first, answer.offset)

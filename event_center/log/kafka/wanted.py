@@ -21,7 +21,7 @@ DAY_MS = 24 * HOUR_MS
 MIB = 1_048_576
 
 
-class Rule(NamedTuple):
+class Demand(NamedTuple):
     """What one setting has to be like."""
 
     setting: str
@@ -48,14 +48,14 @@ def _keeps(value: str) -> bool:
 
 
 EVERYWHERE = (
-    Rule(
+    Demand(
         "unclean.leader.election.enable",
         _is("false"),
         "false",
         "a broker that lags behind may become leader: records that were confirmed are lost, and new "
         "ones get their offsets",
     ),
-    Rule(
+    Demand(
         "max.message.bytes",
         _at_least(MAX_BATCH_BYTES + 100_000),
         f"{DEFAULT_BYTES} or more",
@@ -63,40 +63,40 @@ EVERYWHERE = (
     ),
 )
 SNAPSHOTS = (
-    Rule(
+    Demand(
         "cleanup.policy",
         _is("compact"),
         "compact",
         "with delete, workflows that nothing happens to are forgotten when their age is over",
     ),
-    Rule(
+    Demand(
         "delete.retention.ms",
         _at_least(HOUR_MS),
         f"{HOUR_MS} or more",
         "a takeover that reads for longer than this can miss a removal, and see an old entry again",
     ),
-    Rule(
+    Demand(
         "min.compaction.lag.ms",
         _at_most(HOUR_MS),
         f"{HOUR_MS} or less",
         "old versions of snapshots stay so long, and every takeover reads them",
         grave=False,
     ),
-    Rule(
+    Demand(
         "max.compaction.lag.ms",
         _at_most(DAY_MS),
         f"{DAY_MS} or less",
         "the newest segment of a quiet partition is never compacted, and every takeover reads it",
         grave=False,
     ),
-    Rule(
+    Demand(
         "segment.bytes",
         _at_most(256 * MIB),
         f"{256 * MIB} or less",
         "the newest segment is not compacted: every takeover reads all of it",
         grave=False,
     ),
-    Rule(
+    Demand(
         "min.cleanable.dirty.ratio",
         _at_most(0.5),
         "0.5 or less",
@@ -105,7 +105,7 @@ SNAPSHOTS = (
     ),
 )
 KEPT = (
-    Rule(
+    Demand(
         "cleanup.policy",
         _keeps,
         "delete",
@@ -114,7 +114,7 @@ KEPT = (
 )
 READ = (
     *KEPT,
-    Rule(
+    Demand(
         "retention.ms",
         _at_least(DAY_MS),
         f"{DAY_MS} or more, or -1",
@@ -122,7 +122,7 @@ READ = (
         grave=False,
     ),
 )
-LARGE = Rule(
+LARGE = Demand(
     "max.message.bytes",
     _at_most(DEFAULT_BYTES),
     f"{DEFAULT_BYTES} or less",
@@ -131,8 +131,8 @@ LARGE = Rule(
 )
 LETTERS = (
     *KEPT,
-    Rule("retention.ms", _is("-1"), "-1", "letters that nobody has dealt with are lost"),
-    Rule("retention.bytes", _is("-1"), "-1", "letters that nobody has dealt with are lost"),
+    Demand("retention.ms", _is("-1"), "-1", "letters that nobody has dealt with are lost"),
+    Demand("retention.bytes", _is("-1"), "-1", "letters that nobody has dealt with are lost"),
 )
 RULES = {
     Use.EVENTS: (*READ, LARGE),

@@ -109,7 +109,7 @@ class MemoryBroker:
             del self._lines[topic, q]
             self._firsts.pop((topic, q), None)
 
-    def tail(self, place: Place) -> int:
+    def watermark(self, place: Place) -> int:
         """The offset after the newest committed record of a place."""
         return len(self._lines.get(place, ()))
 
@@ -126,7 +126,8 @@ class MemoryBroker:
         there = ", ".join(f"{t.name} ({t.partitions} partitions)" for t in self.infos.values())
         return UnknownTopic(
             f"the log in memory has no {place[0]}/{place[1]}; create the topic first. It has: "
-            f"{there or 'no topics'}"
+            f"{there or 'no topics'}",
+            target=place[0],
         )
 
     def append(self, records: Sequence[Outgoing], now_ms: int) -> list[tuple[str, int, int]]:
@@ -172,7 +173,7 @@ class MemoryBroker:
             placed = self.append(cut.records, now_ms)
         except UnknownTopic as error:
             raise NotCommitted(
-                f"nothing of the cut of shard {shard} was written: {error}"
+                f"nothing of the cut of shard {shard} was written: {error}", target=error.target
             ) from error
         store = self._stores.setdefault(shard, {})
         if None in cut.entries.values():

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from event_center.errors import LogError
+from event_center.log.port import Cut
 
 
 class Ending(StrEnum):
@@ -37,6 +38,10 @@ class Faults:
 
     commits: deque[Ending | None] = field(default_factory=deque)
     """The endings of the next commits of cuts, the next one first; None is well."""
+    refusing: dict[str, Ending] = field(default_factory=dict)
+    """By topic, how cuts that write to it end while it is named here: not_committed or lost."""
+    spoiled: Callable[[Cut], bool] | None = None
+    """Says of a cut whether something in it lets it end `lost`, each time."""
     publishes: deque[Ending] = field(default_factory=deque)
     """The endings of the next calls of publish: not_committed, written or lost."""
     repeats: int = 0

@@ -33,8 +33,10 @@ class MemoryGroup:
         urgent: Collection[str],
         clock: Callable[[], int],
         faults: Faults,
+        fetch_wait_s: float = FETCH_WAIT_S,
     ) -> None:
         self.shards = shards
+        self._fetch_wait_s = fetch_wait_s
         self._broker = broker
         self._clock = clock
         self._faults = faults
@@ -59,7 +61,7 @@ class MemoryGroup:
         await self._faults.at("fetch")
         changed = self._changed
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + FETCH_WAIT_S
+        deadline = loop.time() + self._fetch_wait_s
         while True:
             batches = self._repeated(ready, paused) or self._take(ready, limit, paused)
             if batches:
@@ -74,7 +76,7 @@ class MemoryGroup:
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
         batches = []
-        for tap, count in self._gates.portions(ready, self._broker.tail, limit, paused):
+        for tap, count in self._gates.portions(ready, self._broker.watermark, limit, paused):
             line = self._broker.line(tap.place)
             batch = Batch(tap.shard, ready[tap.shard], tap.topic, tap.partition, (), len(line))
             first = self._broker.first(tap.place)
@@ -121,7 +123,7 @@ class MemoryGroup:
         """The offset after the newest committed record of each topic of the shard."""
         await self._faults.at("watermarks")
         return {
-            name: self._broker.tail((topic, partition))
+            name: self._broker.watermark((topic, partition))
             for name, topic, partition in self._gates.topics_of(shard)
         }
 

@@ -14,7 +14,7 @@ from event_center.log.detail import Flaw, PartitionDetail, TopicDetail, Use
 from event_center.log.memory.broker import MemoryBroker
 from event_center.log.memory.faults import Ending, Faults
 from event_center.log.memory.group import MemoryGroup
-from event_center.log.port import Entry, TopicInfo
+from event_center.log.port import FETCH_WAIT_S, Entry, TopicInfo
 from event_center.model import Outgoing, Position, Record, Shard
 
 BATCH = 10_000
@@ -31,6 +31,7 @@ class MemoryLog:
         clock: Callable[[], int],
         faults: Faults | None = None,
         cut_distance_s: float = 0.0,
+        fetch_wait_s: float = FETCH_WAIT_S,
     ) -> None:
         self.where = "the log in memory"
         self.cut_distance_s = cut_distance_s
@@ -38,6 +39,7 @@ class MemoryLog:
         self.faults = faults if faults is not None else broker.faults
         self._broker = broker
         self._clock = clock
+        self._fetch_wait_s = fetch_wait_s
         self._groups: list[MemoryGroup] = []
 
     async def create(self, topics: Mapping[str, int]) -> None:
@@ -56,9 +58,9 @@ class MemoryLog:
         return [self._detail(info) for info in self._broker.infos.values()]
 
     def _detail(self, info: TopicInfo) -> TopicDetail:
-        tail, first = self._broker.tail, self._broker.first
+        watermark, first = self._broker.watermark, self._broker.first
         places = [(info.name, q) for q in range(info.partitions)]
-        parts = [PartitionDetail(place[1], first(place), tail(place)) for place in places]
+        parts = [PartitionDetail(place[1], first(place), watermark(place)) for place in places]
         return TopicDetail(info.name, tuple(parts), 1, 1, {})
 
     def flaws(self, detail: TopicDetail, use: Use) -> list[Flaw]:
@@ -74,7 +76,13 @@ class MemoryLog:
         for name in topics:
             self._broker.line((name, 0))
         group = MemoryGroup(
-            self._broker, topics, shards, urgent=urgent, clock=self._clock, faults=self.faults
+            self._broker,
+            topics,
+            shards,
+            urgent=urgent,
+            clock=self._clock,
+            faults=self.faults,
+            fetch_wait_s=self._fetch_wait_s,
         )
         self._broker.members.join(group)
         self._groups.append(group)

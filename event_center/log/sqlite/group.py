@@ -32,7 +32,7 @@ from event_center.log.sqlite import assignment
 from event_center.log.sqlite.assignment import View, Wish
 from event_center.log.sqlite.lease import SqliteLease
 from event_center.log.sqlite.presence import Presence, forget, is_alive
-from event_center.log.sqlite.reader import EVENTS, Reader
+from event_center.log.sqlite.reader import EVENTS, PIECE_BYTES, FileReader
 from event_center.log.sqlite.transaction import Transaction
 from event_center.log.sqlite.writer import Writer
 from event_center.model import Shard, Token
@@ -53,10 +53,10 @@ class OpenFile:
     """What the groups of one open log share."""
 
     path: str
-    reader: Reader
+    reader: FileReader
     writer: Writer
     handover_timeout_s: float
-    tails: dict[Place, int] = field(default_factory=dict)
+    watermarks: dict[Place, int] = field(default_factory=dict)
     trouble: LogError | None = None
     """The last look at the file has failed; fetches say so."""
 
@@ -123,19 +123,27 @@ class SqliteGroup:
     def _take(
         self, ready: Mapping[Shard, Token], limit: int, paused: Collection[Shard]
     ) -> list[Batch]:
-        tails = self._file.tails
-        portions = self._gates.portions(ready, lambda place: tails.get(place, 0), limit, paused)
+        watermarks = self._file.watermarks
+        portions = self._gates.portions(
+            ready, lambda place: watermarks.get(place, 0), limit, paused
+        )
         # All is read before anything moves on: a read that fails must not lose what came before it.
-        read = [
-            self._file.reader.records(
-                tap.place, tap.next, tails[tap.place], limit=count, rows=EVENTS
+        read = []
+        size = 0
+        for tap, count in portions:
+            if size > PIECE_BYTES:
+                tap.served = 0  # it waits, and is the first to have its turn
+                continue
+            place = tap.place
+            piece = self._file.reader.records(
+                place, tap.next, watermarks[place], limit=count, rows=EVENTS
             )
-            for tap, count in portions
-        ]
+            size += sum(len(record.value or b"") for record in piece[0])
+            read.append((tap, *piece))
         batches = []
-        for (tap, _), (records, after) in zip(portions, read, strict=True):
-            token, tail = ready[tap.shard], tails[tap.place]
-            batch = Batch(tap.shard, token, tap.topic, tap.partition, records, tail)
+        for tap, records, after in read:
+            token, watermark = ready[tap.shard], watermarks[tap.place]
+            batch = Batch(tap.shard, token, tap.topic, tap.partition, records, watermark)
             found = records[0].offset if records else after
             if found > tap.next:
                 # Retention has removed all up to there, and the shard has to know.
@@ -174,9 +182,9 @@ class SqliteGroup:
 
     async def watermarks(self, shard: Shard) -> Mapping[str, int]:
         """The offset after the newest committed record of each topic of the shard."""
-        tails = self._file.reader.look().tails
+        watermarks = self._file.reader.look().watermarks
         return {
-            name: tails.get((topic, partition), 0)
+            name: watermarks.get((topic, partition), 0)
             for name, topic, partition in self._gates.topics_of(shard)
         }
 

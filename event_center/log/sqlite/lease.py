@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from event_center.errors import Fenced, NotCommitted, Unknown
 from event_center.log.port import Cut, Entry, Kept
 from event_center.log.right import Right, check
-from event_center.log.sqlite.reader import Reader, following
+from event_center.log.sqlite.reader import FileReader, following
 from event_center.log.sqlite.transaction import Transaction
 from event_center.log.sqlite.writer import Writer
 from event_center.model import Shard, Token
@@ -26,7 +26,7 @@ class SqliteLease:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: FileReader,
         writer: Writer,
         *,
         shard: Shard,

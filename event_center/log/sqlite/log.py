@@ -23,7 +23,7 @@ from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Entry, TopicInfo
 from event_center.log.sqlite.group import OpenFile, SqliteGroup
 from event_center.log.sqlite.presence import Presence, is_alive
-from event_center.log.sqlite.reader import Reader
+from event_center.log.sqlite.reader import FileReader
 from event_center.log.sqlite.retention import Retention, Sweep
 from event_center.log.sqlite.schema import connect_reader, connect_writer
 from event_center.log.sqlite.transaction import Transaction
@@ -69,7 +69,7 @@ async def open_sqlite(
     writer = Writer(str(file), connect, opened.saw, chore)
     await writer.ready
     try:
-        reader = Reader(str(file), functools.partial(connect_reader, file, busy_timeout_s))
+        reader = FileReader(str(file), functools.partial(connect_reader, file, busy_timeout_s))
     except LogError:
         await writer.stop()
         raise
@@ -198,10 +198,10 @@ class SqliteLog:
             await self._file.writer.stop()
             self._file.reader.close()
 
-    def saw(self, tails: Mapping[Place, int]) -> None:
-        """Something was written: the new tails of its partitions. Tails never go back."""
-        known = self._file.tails
-        for place, offset in tails.items():
+    def saw(self, watermarks: Mapping[Place, int]) -> None:
+        """Something was written: the new watermarks of its partitions. They never go back."""
+        known = self._file.watermarks
+        for place, offset in watermarks.items():
             if offset > known.get(place, 0):
                 known[place] = offset
         for group in self._groups:
@@ -214,7 +214,7 @@ class SqliteLog:
             if version != self._version:
                 seen = self._file.reader.look()
                 self._version, self._generation = version, seen.generation
-                self.saw(seen.tails)
+                self.saw(seen.watermarks)
             self._check_place()
             self._file.trouble = None
         except LogError as error:

@@ -21,7 +21,7 @@ from event_center.log.detail import PartitionDetail, TopicDetail
 from event_center.log.gates import Place
 from event_center.log.port import TOO_LARGE, Entry, TopicInfo
 from event_center.log.sqlite.schema import explain
-from event_center.log.sqlite.transaction import DATA_VERSION, EPOCH, TAILS, parse_tails
+from event_center.log.sqlite.transaction import DATA_VERSION, EPOCH, EXTENTS, parse_extents
 from event_center.model import Headers, Record, Shard
 
 PIECE = 2_000
@@ -50,13 +50,13 @@ ENTRIES_BELOW = (
 
 
 class Seen(NamedTuple):
-    """What a look at the file has shown: the tails of all partitions, the group's generation."""
+    """What a look at the file has shown: the watermarks of all partitions, the group's generation."""
 
-    tails: dict[Place, int]
+    watermarks: dict[Place, int]
     generation: int
 
 
-class Reader:
+class FileReader:
     """One connection for short reads, and one more for each read that must be of one moment."""
 
     def __init__(self, path: str, connect: Callable[[], sqlite3.Connection]) -> None:
@@ -75,9 +75,9 @@ class Reader:
 
     def look(self) -> Seen:
         """See what is new."""
-        tails = parse_tails(self._one(TAILS)[0])
+        extents = parse_extents(self._one(EXTENTS)[0])
         generation = self._one("SELECT value FROM generation")[0]
-        return Seen({place: offset for place, (offset, _) in tails.items()}, generation)
+        return Seen({place: offset for place, (offset, _) in extents.items()}, generation)
 
     def topics(self) -> dict[str, TopicInfo]:
         """All topics by name."""

@@ -48,7 +48,7 @@ class Retention:
     """The time between two batches, which belongs to whoever else writes."""
 
 
-class Part(NamedTuple):
+class Expired(NamedTuple):
     """One partition with a rule: what of it may go."""
 
     topic: int
@@ -84,7 +84,7 @@ class Sweep:
     def _again(self, after_s: float) -> None:
         self.due_s = time.monotonic() + after_s
 
-    def _parts(self, transaction: Transaction) -> list[Part]:
+    def _parts(self, transaction: Transaction) -> list[Expired]:
         execute = transaction.connection.execute
         now_ms = self._clock()
         parts = []
@@ -102,10 +102,10 @@ class Sweep:
                 read = joined or name in self._retention.consumed
                 stop = min(upto, consumed.get(partition, 0)) if read else upto
                 if first < stop and (excess or max_age_s is not None):
-                    parts.append(Part(topic, partition, first, stop, excess, horizon_ms))
+                    parts.append(Expired(topic, partition, first, stop, excess, horizon_ms))
         return parts
 
-    def _remove(self, transaction: Transaction, part: Part) -> bool:
+    def _remove(self, transaction: Transaction, part: Expired) -> bool:
         execute = transaction.connection.execute
         rows = execute(
             "SELECT offset, timestamp, coalesce(length(key), 0) + coalesce(length(value), 0) "

@@ -57,7 +57,7 @@ PUT_RECORDS = Rows(
     7,
     {},
 )
-PUT_TAILS = Rows(
+PUT_EXTENTS = Rows(
     "INSERT INTO partitions SELECT column1, column2, 0, column3, column4 FROM (VALUES ",
     "(?,?,?,?)",
     ") WHERE column1 IS NOT NULL ON CONFLICT(topic, partition) "

@@ -4,7 +4,7 @@ shards.
 
 The steps of a transaction: (1) begin, which takes the file's write lock and looks whether another
 process wrote since; (2) each errand, which raises an error of ours only before its first write; (3)
-the tails of the partitions, once for all errands; (4) commit, which is last. Promises: what is
+the extents of the partitions, once for all errands; (4) commit, which is last. Promises: what is
 remembered between transactions is what the file says. Everything here runs on the writer's thread;
 `writer.py` calls it, `statements.py` has the next step.
 """
@@ -29,7 +29,7 @@ from event_center.model import Headers, Outgoing, Position, Shard
 
 DATA_VERSION = "PRAGMA data_version"
 TOPICS = "SELECT name, id, partitions FROM topics"
-TAILS = (
+EXTENTS = (
     "SELECT group_concat(t.name || '/' || p.partition || ' ' || p.next || ' ' || p.bytes, ';') "
     "FROM partitions p JOIN topics t ON t.id = p.topic"
 )
@@ -42,17 +42,17 @@ class Placed(NamedTuple):
 
     values: list[Any]
     positions: list[Position]
-    tails: dict[Place, tuple[int, int]]
+    extents: dict[Place, tuple[int, int]]
 
 
-def parse_tails(text: str | None) -> dict[Place, tuple[int, int]]:
-    """The answer to TAILS: next offset and bytes of every partition."""
-    tails = {}
+def parse_extents(text: str | None) -> dict[Place, tuple[int, int]]:
+    """The answer to EXTENTS: next offset and bytes of every partition."""
+    extents = {}
     for part in text.split(";") if text else ():
         name, offset, size = part.rsplit(" ", 2)
         topic, _, partition = name.rpartition("/")
-        tails[topic, int(partition)] = int(offset), int(size)
-    return tails
+        extents[topic, int(partition)] = int(offset), int(size)
+    return extents
 
 
 def encode_headers(headers: Headers) -> str | None:
@@ -80,7 +80,7 @@ class Transaction:
         self._keyless = 0
         self._version = -1
         self._topics: dict[str, tuple[int, int]] = {}
-        self._tails: dict[Place, tuple[int, int]] = {}
+        self._extents: dict[Place, tuple[int, int]] = {}
         self._written: dict[Place, tuple[int, int]] = {}
 
     def begin(self) -> None:
@@ -96,17 +96,17 @@ class Transaction:
         """Read what is remembered from the file again."""
         execute = self.connection.execute
         self._topics = {name: (id_, parts) for name, id_, parts in execute(TOPICS).fetchall()}
-        self._tails = parse_tails(execute(TAILS).fetchone()[0])
+        self._extents = parse_extents(execute(EXTENTS).fetchone()[0])
 
     def flush(self) -> None:
-        """Write the tails of the partitions that the errands have changed."""
+        """Write the extents of the partitions that the errands have changed."""
         values: list[int] = []
         for (topic, partition), (offset, size) in self._written.items():
             values += (self._topics[topic][0], partition, offset, size)
-        write(self.connection, statements.PUT_TAILS, values)
+        write(self.connection, statements.PUT_EXTENTS, values)
 
     def commit(self) -> dict[Place, int]:
-        """Make it durable; returns the tails that have changed."""
+        """Make it durable; returns the watermarks that have changed."""
         self.connection.execute("COMMIT")
         return {place: offset for place, (offset, _) in self._written.items()}
 
@@ -125,9 +125,9 @@ class Transaction:
             )
             id_ = made.lastrowid or 0
             values: list[Any] = [value for q in range(partitions) for value in (id_, q, 0, 0)]
-            write(self.connection, statements.PUT_TAILS, values)
+            write(self.connection, statements.PUT_EXTENTS, values)
             self._topics[name] = id_, partitions
-            self._tails.update({(name, q): (0, 0) for q in range(partitions)})
+            self._extents.update({(name, q): (0, 0) for q in range(partitions)})
 
     def topic_id(self, name: str) -> int:
         """
@@ -164,7 +164,7 @@ class Transaction:
             placed = self._place(cut.records)
         except UnknownTopic as error:
             raise NotCommitted(
-                f"nothing of the cut of shard {shard} was written: {error}"
+                f"nothing of the cut of shard {shard} was written: {error}", target=error.target
             ) from error
         self._put(shard, cut.entries)
         self._write(placed)
@@ -192,22 +192,22 @@ class Transaction:
         now_ms = self.clock()
         values: list[Any] = []
         positions: list[Position] = []
-        tails: dict[Place, tuple[int, int]] = {}
+        extents: dict[Place, tuple[int, int]] = {}
         for topic, key, value, headers, partition, stamp in records:
             if topic not in self._topics:
                 raise self._unknown(topic, partition)
             id_, partitions = self._topics[topic]
             home = self._home(key, partitions) if partition is None else partition
             place = (topic, home)
-            tail = tails.get(place) or self._tails.get(place)
-            if tail is None:
+            extent = extents.get(place) or self._extents.get(place)
+            if extent is None:
                 raise self._unknown(topic, home)
-            offset, size = tail
-            tails[place] = offset + 1, size + len(key or b"") + len(value or b"")
+            offset, size = extent
+            extents[place] = offset + 1, size + len(key or b"") + len(value or b"")
             positions.append(Position(topic, home, offset))
             packed = encode_headers(headers) if headers else None
             values += (id_, home, offset, stamp or now_ms, key, value, packed)
-        return Placed(values, positions, tails)
+        return Placed(values, positions, extents)
 
     def _home(self, key: bytes | None, partitions: int) -> int:
         if key is not None:
@@ -217,8 +217,8 @@ class Transaction:
 
     def _write(self, placed: Placed) -> None:
         write(self.connection, statements.PUT_RECORDS, placed.values)
-        self._tails.update(placed.tails)
-        self._written.update(placed.tails)
+        self._extents.update(placed.extents)
+        self._written.update(placed.extents)
 
     def _put(self, shard: Shard, entries: Mapping[bytes, bytes | None]) -> None:
         removed = [key for key, value in entries.items() if value is None]
@@ -247,5 +247,6 @@ class Transaction:
             f"{name} ({parts} partitions)" for name, (_, parts) in self._topics.items()
         )
         return UnknownTopic(
-            f"the log has no {where}; create the topic first. It has: {there or 'no topics'}"
+            f"the log has no {where}; create the topic first. It has: {there or 'no topics'}",
+            target=topic,
         )

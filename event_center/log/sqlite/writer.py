@@ -191,9 +191,9 @@ class Writer:
             taken = self._waiting(self._pause_s())
             self._taken = [errand for errand in taken if errand is not None]
             if self._taken:
-                ended, tails = self._transact(transaction, self._taken)
+                ended, watermarks = self._transact(transaction, self._taken)
                 self._taken = []
-                self._post(self._deliver, ended, tails)
+                self._post(self._deliver, ended, watermarks)
             if None in taken:
                 return
 
@@ -239,7 +239,7 @@ class Writer:
         if has_cut:
             reach(Step.LOG_WRITTEN)
         try:
-            tails = transaction.commit()
+            watermarks = transaction.commit()
         except sqlite3.Error as error:
             rolled_back = self._abandon(transaction)
             certain = _is_busy(error) or (rolled_back and _is_unwritten(error))
@@ -247,18 +247,18 @@ class Writer:
             return [Ended(one.errand, None, one.error or raised) for one in ended], {}
         if has_cut:
             reach(Step.LOG_COMMITTED)
-        return ended, tails
+        return ended, watermarks
 
     def _one_by_one(
         self, transaction: Transaction, errands: list[Errand]
     ) -> tuple[list[Ended], Mapping[Place, int]]:
         ended: list[Ended] = []
-        tails: dict[Place, int] = {}
+        watermarks: dict[Place, int] = {}
         for errand in errands:
             one, changed = self._transact(transaction, [errand])
             ended += one
-            tails.update(changed)
-        return ended, tails
+            watermarks.update(changed)
+        return ended, watermarks
 
     def _abandon(self, transaction: Transaction) -> bool:
         """Roll back; where SQLite can not even do that, a new connection does. Whether it could."""
@@ -287,11 +287,11 @@ class Writer:
         doubt.__cause__ = error
         return doubt
 
-    def _deliver(self, ended: list[Ended], tails: Mapping[Place, int]) -> None:
+    def _deliver(self, ended: list[Ended], watermarks: Mapping[Place, int]) -> None:
         """On the event loop: first the news, so that who is woken by a result sees them."""
         self._under_way -= len(ended)
-        if tails:
-            self._committed(tails)
+        if watermarks:
+            self._committed(watermarks)
         for errand, result, error in ended:
             if error is None:
                 _set(errand.future, result)

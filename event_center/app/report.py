@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
+class Report:
     """How far one center is."""
 
     read: int
@@ -34,13 +34,13 @@ class Progress:
     """Its shards of which all that the log holds is decided and durable, and no callback runs."""
 
     @classmethod
-    async def of(cls, center: Center) -> Progress:
+    async def of(cls, center: Center) -> Report:
         """Look at the center now."""
         quiet = tuple(map(int, await center.quiet()))
         return cls(read=center.totals["read"], lag=center.lag, quiet=quiet)
 
     @classmethod
-    def read_line(cls, line: bytes) -> Progress:
+    def read_line(cls, line: bytes) -> Report:
         """An answer as it came over the line."""
         told = orjson.loads(line)
         return cls(read=told["read"], lag=told["lag"], quiet=tuple(told["quiet"]))
@@ -56,7 +56,7 @@ async def answer_supervisor(center: Center) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=line)
     try:
         while await reader.readline():
-            writer.write((await Progress.of(center)).line())
+            writer.write((await Report.of(center)).line())
             await writer.drain()
     except ConnectionError as error:
         log.debug("run.line_broken", error=str(error))

@@ -12,7 +12,7 @@ from event_center.errors import InvariantError
 from event_center.model import Shard
 
 
-class Phase(StrEnum):
+class Tenure(StrEnum):
     """Where an ownership stands."""
 
     RESTORING = "restoring"
@@ -20,7 +20,7 @@ class Phase(StrEnum):
     DRAINING = "draining"
     GONE = "gone"
 
-    def to(self, following: Phase, shard: Shard) -> Phase:
+    def to(self, following: Tenure, shard: Shard) -> Tenure:
         """
         Move on.
 
@@ -33,8 +33,8 @@ class Phase(StrEnum):
 
 
 _MOVES = {
-    Phase.RESTORING: {Phase.RESTORING, Phase.SERVING, Phase.DRAINING, Phase.GONE},
-    Phase.SERVING: {Phase.RESTORING, Phase.DRAINING, Phase.GONE},
-    Phase.DRAINING: {Phase.GONE},
-    Phase.GONE: set[Phase](),
+    Tenure.RESTORING: {Tenure.RESTORING, Tenure.SERVING, Tenure.DRAINING, Tenure.GONE},
+    Tenure.SERVING: {Tenure.RESTORING, Tenure.DRAINING, Tenure.GONE},
+    Tenure.DRAINING: {Tenure.GONE},
+    Tenure.GONE: set[Tenure](),
 }

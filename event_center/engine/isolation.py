@@ -1,0 +1,125 @@
+"""
+Which workflow it is, if the cuts of a shard end Unknown again and again.
+
+A commit of unknown end is followed by a takeover and another try, which is all that an outage needs. But
+something in the cut may be why, and then no try ends well. So after `TIMES` in a row the shard is served
+in small pieces: each takeover begins with a bare cut, which shows whether the log takes any, and records
+are taken in a few at a time, fewer after each failure, down to one. If the cut of one workflow alone fails
+`TIMES` times, each time after a bare cut that did not, that workflow is parked (`cut_failed`); whatever
+settles makes the pieces larger again. In an outage no bare cut settles, so nobody is parked.
+
+The owner (`shard`) hands its batches in and takes pieces out; `cutting` says how each cut ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import structlog
+
+from event_center.engine.failing import say_parked
+from event_center.engine.parts import Parts
+from event_center.errors import FormatError
+from event_center.log.port import Batch, Cut
+from event_center.model import Failure, Shard
+from event_center.wire.entries import is_snapshot, snapshot_key, workflow_of
+
+log = structlog.get_logger()
+
+TIMES = 3
+"""Commits of unknown end in a row before one thinks of the cut: fewer happen to every log."""
+SMALLER = 8
+"""How many times smaller the next piece is: of 20,000 records five tries find the one."""
+
+
+class Isolation:
+    """The search for what spoils the cuts of one shard."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self.most: int | None = None
+        """Records that a cut may hold; None: as many as there are."""
+        self._row = 0
+        self._settled = False
+        """Whether a cut has settled since the takeover."""
+        self._alone: Counter[str] = Counter()
+        """How often the cut of one workflow alone has failed."""
+        self._held: deque[Batch] = deque()
+
+    @property
+    def full(self) -> bool:
+        """Whether there is enough to do without more records."""
+        return bool(self._held)
+
+    @property
+    def why(self) -> str:
+        """Why no cut is taken; empty: one has settled since the takeover."""
+        if self.most is None or self._settled:
+            return ""
+        return f"commits of unknown end, so cuts of up to {self.most} records are tried"
+
+    def begun(self) -> None:
+        """The shard was taken over: nothing of before is held, and no cut has settled."""
+        self._held.clear()
+        self._settled = False
+
+    def failed(self, cut: Cut, records: int) -> None:
+        """A cut with so many records ended Unknown, and no topic was to blame."""
+        self._row += 1
+        workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
+        if self.most is None:
+            if self._row >= TIMES:
+                self.most = max(1, records // SMALLER)
+        elif self._settled:  # else the log takes nothing at all
+            if len(workflows) == 1 and records <= 1:
+                self._alone[workflows[0]] += 1
+            self.most = max(1, self.most // SMALLER)
+        if self.most is not None:
+            log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
+
+    def settled(self, cut: Cut) -> None:
+        """This cut is durable: the next one may be larger, unless it was the bare one."""
+        for workflow_id in [one for one in self._alone if snapshot_key(one) in cut.entries]:
+            del self._alone[workflow_id]
+        if self.most is None:
+            self._row = 0
+        elif self._settled:
+            self.most *= 2
+            if not self._held:  # all that was in the cut that began this has got through
+                self.most, self._row = None, 0
+        self._settled = True
+
+    def hold(self, batch: Batch) -> None:
+        """Records wait until it is their turn."""
+        self._held.append(batch)
+
+    def piece(self) -> Batch | None:
+        """As many records of one batch as the next cut may hold."""
+        if not self._held:
+            return None
+        batch = self._held.popleft()
+        most = self.most or len(batch.records)
+        if len(batch.records) > most:
+            self._held.appendleft(batch._replace(records=batch.records[most:]))
+            batch = batch._replace(records=batch.records[:most])
+        return batch
+
+    def park(self, parts: Parts) -> None:
+        """Who has failed alone often enough stands still from now on; its events wait for it."""
+        for workflow_id in [one for one, times in self._alone.items() if times >= TIMES]:
+            del self._alone[workflow_id]
+            try:
+                snapshot = parts.workflows.live(workflow_id)
+            except FormatError:  # `live` has noted it: it stands still already
+                continue
+            if snapshot is None:
+                log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
+                continue
+            message = (
+                f"{TIMES} cuts with this workflow alone ended without an answer of the log, while others "
+                "went through: look at what its next event does, and skip or retry it"
+            )
+            at_ms = parts.ledger.tick()
+            snapshot.failure = Failure("cut", "Unknown", message, at_ms, TIMES)
+            parts.turn.park(snapshot, "cut_failed", None)
+            say_parked(snapshot, "cut", "")

@@ -1,0 +1,70 @@
+"""
+Topics that callbacks publish to and that take nothing at the moment: gone, forbidden, or too small.
+
+A cut is all or nothing, so that one such topic would stop its shard. A permanent error of a cut names its
+topic (`LogError.target`); if that is one that callbacks publish to, it is *closed* here, for all shards
+of the process, and the shard is taken over again without what was meant for it. A run that has published
+there is postponed, as after any failure of the infrastructure: no attempt is used. After a pause that
+grows the topic is tried again; the first cut that gets through opens it.
+
+The center's own topics are never closed: without history or letters a shard stands still and says so.
+Cutting closes and opens; the outbox asks for every run that has published; `limits` tells who is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import structlog
+
+from event_center.log.port import Cut
+
+log = structlog.get_logger()
+
+PAUSE_MS = 5_000
+"""How long a topic stays closed at first: what a shard does again because of it takes far less."""
+LONGEST_MS = 300_000
+"""How long at most: an operator who has mended the topic waits no longer."""
+
+
+class Closed(NamedTuple):
+    """A topic that is closed."""
+
+    topic: str
+    why: str
+    until_ms: int
+    """From then on the next run that publishes there tries it again."""
+    pause_ms: int
+
+
+class Targets:
+    """The topics of one process that are closed."""
+
+    def __init__(self) -> None:
+        self._closed: dict[str, Closed] = {}
+
+    def __iter__(self) -> Iterator[Closed]:
+        return iter([*self._closed.values()])
+
+    def close(self, topic: str, why: str, now_ms: int) -> None:
+        """Nothing is published to it for a while; twice as long as the time before."""
+        before = self._closed.get(topic)
+        pause = PAUSE_MS if before is None else min(2 * before.pause_ms, LONGEST_MS)
+        self._closed[topic] = Closed(topic, why, now_ms + pause, pause)
+        log.error("target.closed", topic=topic, error=why, again_in_s=pause / 1000)
+
+    def closed(self, topics: Iterable[str], now_ms: int) -> Closed | None:
+        """The first of these topics that is closed; a pause that is over counts no more."""
+        for topic in topics if self._closed else ():
+            found = self._closed.get(topic)
+            if found is not None and now_ms < found.until_ms:
+                return found
+        return None
+
+    def written(self, cut: Cut) -> None:
+        """This cut is durable: what it has written to is open."""
+        if self._closed:
+            for topic in {record.topic for record in cut.records} & self._closed.keys():
+                del self._closed[topic]
+                log.info("target.opened", topic=topic)

@@ -1,0 +1,102 @@
+"""A short chaos run, as each change has to pass it; `scripts/chaos --all` is the long one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.chaos.checking import broken
+from tests.chaos.faults import ONE_NODE
+from tests.chaos.running import Ended, Enough, Report, run
+from tests.kafka.audit import Read
+from tests.kafka.broker import bootstrap
+
+SHORT = (
+    "broker killed",
+    "center killed",
+    "center stopped",
+    "center terminated",
+    "commit unanswered",
+    "network deaf",
+    "network reset",
+)
+"""
+One of each family, about a minute together: what a change breaks shows here, or in the tests of each
+part; the rest is for the long run.
+"""
+SEED = 7
+
+
+async def test_a_short_run(tmp_path: Path) -> None:
+    """P1 to P8 hold over one fault of each family, every one with an effect; a twin of each check fails."""
+    bootstrap()
+    report = Report()
+    ended = await run(
+        report,
+        {name: ONE_NODE[name] for name in SHORT},
+        folder=tmp_path,
+        seed=SEED,
+        enough=Enough(faults=len(SHORT)),
+        console=Console(stderr=True),
+    )
+    assert report.violations == []
+    assert dict(report.vain) == {}
+    assert report.seen.keys() == set(SHORT)
+    for name, harm in TWINS.items():
+        found = broken(*harm(ended))
+        assert any(name in one for one in found), f"{name}: {found[:3]}"
+
+
+def lost(topic: str, ended: Ended, what: bytes = b"") -> Ended:
+    """A topic without its last record that has this in it."""
+    records = list(ended.evidence.topics[topic])
+    records.remove([one for one in records if what in (one.value or b"")][-1])
+    return _changed(topic, ended, records)
+
+
+def doubled(topic: str, ended: Ended) -> Ended:
+    """A topic with its last record twice."""
+    records = ended.evidence.topics[topic]
+    return _changed(topic, ended, [*records, records[-1]])
+
+
+def _changed(topic: str, ended: Ended, records: list[Read]) -> Ended:
+    topics = ended.evidence.topics | {topic: records}
+    return ended._replace(evidence=ended.evidence._replace(topics=topics))
+
+
+def more_wanted(ended: Ended) -> Ended:
+    """An event that nobody has published."""
+    return ended._replace(wanted={**ended.wanted, "go-x": "trip-1"})
+
+
+def one_more_call(ended: Ended) -> Ended:
+    """A callback that ran for a transition which was lost."""
+    calls = ended.calls.with_suffix(".more")
+    calls.write_text(ended.calls.read_text() + "trip-1/999999/call\n")
+    return ended._replace(calls=calls)
+
+
+def one_call_less(ended: Ended) -> Ended:
+    """A callback that never ran."""
+    calls = ended.calls.with_suffix(".less")
+    lines = ended.calls.read_text().splitlines()
+    calls.write_text("\n".join(line for line in lines if line != lines[0]))
+    return ended._replace(calls=calls)
+
+
+TWINS: dict[str, Callable[[Ended], Ended]] = {
+    "is not there": more_wanted,
+    "has counted": more_wanted,
+    "is not durable": one_more_call,
+    "never called": one_call_less,
+    "the mail": partial(lost, "mail"),
+    "is there 2 times": partial(doubled, "mail"),
+    "the event": partial(lost, "event-center.inbox"),
+    "has no outcome": partial(lost, "event-center.history", what=b'"event":"go"'),
+    "are not all": partial(lost, "trips"),
+}
+"""What the check has to say of a run to which something was done."""

@@ -1,0 +1,202 @@
+"""Why a workflow is where it is: every kind of standing still has its reason and its commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from event_center.client.why import Known, Told, why
+from event_center.machine import Machine, parse
+from event_center.model import Failure, Owed, Refusal, Status, Timer
+from event_center.wire.entries import ShardEntry
+from event_center.wire.history import HistoryWriter
+from tests.client.shelf import NOW_MS, Shelf
+
+ORDER = """
+machine: order
+version: 1
+initial: new
+states:
+  new: {on: {begin: running}}
+  running:
+    entry: {do: charge, retry: twice}
+    on:
+      paid: {target: done, guard: =payload.cents > 0}
+      note: {assign: {seen: true}}
+    after: {24h: done}
+    defer: [later]
+  done: {type: final}
+retries:
+  twice: {max_attempts: 2}
+"""
+FAILED = Failure("charge", "OSError", "the disk is full", NOW_MS, 2, "where")
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """The machine of the workflows."""
+    return parse(ORDER, "order.yaml")
+
+
+async def _told(shelf: Shelf, machine: Machine | None, **known: Any) -> Told:
+    told = await why(shelf.log, shelf.app, "o-1", Known(NOW_MS + 5_000, machine, **known))
+    assert told is not None
+    return told
+
+
+def _commands(told: Told) -> list[str]:
+    return [one["command"].removeprefix("event-center ").split()[0] for one in told["helps"]]
+
+
+Standing = tuple[dict[str, Any], str, list[str]]
+STANDING: list[Standing] = [
+    ({}, "nothing is wrong", ["send", "send", "history"]),
+    (
+        {"status": Status.PARKED, "parked": "failed", "failure": FAILED},
+        "charge failed and is not tried again: OSError: the disk is full",
+        ["retry", "skip", "cancel", "history"],
+    ),
+    (
+        {"status": Status.PARKED, "parked": "crashed", "failure": FAILED},
+        "the process ended while charge ran",
+        ["retry", "skip", "cancel", "history"],
+    ),
+    (
+        {"status": Status.PARKED, "parked": "loop"},
+        "more than 1,000 transitions",
+        ["retry", "set-state", "cancel", "history"],
+    ),
+    (
+        {"status": Status.PARKED, "parked": "no_place"},
+        "no loaded version",
+        ["retry", "set-state", "cancel", "history"],
+    ),
+    ({"status": Status.PAUSED}, "it was paused", ["resume", "history"]),
+    (
+        {
+            "status": Status.RETRYING,
+            "owed": (Owed("charge", 0, 1, NOW_MS + 60_000),),
+            "failure": FAILED,
+        },
+        "charge failed 1 times: OSError: the disk is full; tried again at",
+        ["retry", "skip", "history"],
+    ),
+    (
+        {"status": Status.RETRYING, "deciding_attempt": 1, "deciding_due_ms": NOW_MS + 1},
+        "an event could not be decided; tried again at",
+        ["retry", "skip", "history"],
+    ),
+    ({"owed": (Owed("charge", 0),)}, "charge has not ended yet", ["skip", "history"]),
+    (
+        {"status": Status.FINAL, "result": "success"},
+        "it ended as success",
+        ["set-state", "history"],
+    ),
+    (
+        {"status": Status.EXPECTED, "timers": (Timer("@hold", 0, NOW_MS + 60_000),)},
+        "there is no such workflow yet: 0 events are held for it until 2023-11-14T22:14:20.000Z",
+        ["forget", "history"],
+    ),
+]
+
+
+@pytest.mark.parametrize("standing", STANDING)
+async def test_each_way_to_stand_still(shelf: Shelf, machine: Machine, standing: Standing) -> None:
+    """The reason is that of the snapshot, and the commands are those that fit it."""
+    fields, reason, commands = standing
+    shelf.workflow("o-1", **fields)
+    told = await _told(shelf, machine, served=True)
+    assert reason in told["because"]
+    assert _commands(told) == commands
+
+
+async def test_what_would_move_it(shelf: Shelf, machine: Machine) -> None:
+    """Events, timers and ends of callbacks are named with their guards and where they lead."""
+    shelf.workflow("o-1", owed=(Owed("charge", 0, 1),))
+    told = await _told(shelf, machine, served=None)
+    ways = [(way["event"], way["guard"], way["target"], way["deferred"]) for way in told["moves"]]
+    assert ways == [
+        ("paid", "=payload.cents > 0", "done", False),
+        ("note", None, None, False),
+        ("later", None, None, True),
+        ("after 24h", None, "done", False),
+    ]
+    assert told["owed"][0]["max_attempts"] == 2
+    assert (await _told(shelf, None, served=None))["moves"] is None
+    shelf.workflow("o-1", state="gone")
+    assert (await _told(shelf, machine, served=None))["moves"] is None
+
+
+async def test_a_stay_is_compared_with_others(shelf: Shelf, machine: Machine) -> None:
+    """Of 4 stays that ended, 3 were shorter than this one of 5 s; older ones count for nothing."""
+    shelf.workflow("o-1")
+    for number, length_ms in enumerate((100, 200, 300, 60_000)):
+        await _stay(shelf, f"p-{number}", NOW_MS, length_ms)
+    await _stay(shelf, "p-9", NOW_MS - 30 * 86_400_000, 1)
+    stay = (await _told(shelf, machine, served=True))["stay"]
+    assert (stay["stays"], stay["longer_than_percent"], stay["complete"]) == (4, 75, True)
+    assert (stay["median_s"], stay["p95_s"]) == (0.2, 60.0)
+
+
+async def _stay(shelf: Shelf, workflow_id: str, at_ms: int, length_ms: int) -> None:
+    """A workflow of the machine that was in `running` for so long."""
+    home = shelf.app.home(workflow_id)
+    writer = HistoryWriter(shelf.app.history, home, "app")
+    about = {"machine": "order", "outcome": "applied"}
+    steps = ((at_ms, "new", "running"), (at_ms + length_ms, "running", "done"))
+    records = [
+        writer.record("applied", workflow_id, f"o/{at}", at, about | {"from": a, "to": b})
+        for at, a, b in steps
+    ]
+    await shelf.log.publish(records)
+
+
+async def test_what_came_in_vain(shelf: Shelf, machine: Machine) -> None:
+    """Refused and ignored events since it is there, its letters, and who paused it are told."""
+    refusal = Refusal(NOW_MS, "begin", "not_accepted", "state running accepts: paid")
+    shelf.workflow("o-1", status=Status.PAUSED, refusals=(refusal,), letters_last=1)
+    await shelf.told("rejected", "o-1", {"event": "begin", "outcome": "rejected"})
+    await shelf.told("ignored", "o-1", {"event": "x", "outcome": "ignored"})
+    await shelf.told(
+        "command", "o-1", {"command": "pause", "by": "ann", "why": "look", "outcome": "applied"}
+    )
+    told = await _told(shelf, machine, served=True)
+    assert told["came_in_vain"] == {"rejected": 1, "ignored": 1}
+    assert told["refusals"][0]["detail"] == "state running accepts: paid"
+    assert told["because"].startswith('it was paused by ann ("look")')
+
+
+async def test_its_shard_is_told_of(shelf: Shelf, machine: Machine) -> None:
+    """Who made the last cut, what is unread, and limits of its shard and of all stand beside it."""
+    shelf.workflow("o-1")
+    home = shelf.app.home("o-1")
+    entry = ShardEntry()
+    entry.owner = "host/7"
+    shelf.shard_entry(home, entry)
+    limits = tuple({"limit": "log", "shard": one, "meaning": str(one)} for one in (0, 1, None))
+    shard = (await _told(shelf, machine, served=False, limits=limits))["shard"]
+    assert (shard["owner"], shard["served"], shard["unread"]) == ("host/7", False, 0)
+    assert [one["meaning"] for one in shard["limits"]] == [str(home), "None"]
+    told = await _told(shelf, machine, served=False)
+    assert told["helps"][0]["command"] == "event-center run"
+
+
+async def test_open_letters_hold_it_up(shelf: Shelf, machine: Machine) -> None:
+    """Of open letters, the one that is to be replayed next is proposed."""
+    workflow_id = next(f"o-{n}" for n in range(9) if shelf.app.home(f"o-{n}") == 0)
+    shelf.workflow(workflow_id, letters_next=1, letters_last=2)
+    for number in (0, 1):
+        await shelf.letter(
+            workflow_id, b"{}", workflow_id=workflow_id, event="paid", number=str(number)
+        )
+    told = await why(shelf.log, shelf.app, workflow_id, Known(NOW_MS, machine, served=True))
+    assert told is not None
+    assert told["because"].startswith("1 of its dead letters are open")
+    assert told["dead_letters"]["count"] == 2
+    assert told["helps"][0]["command"] == "event-center dead-letters replay 0/1"
+
+
+async def test_nobody_is_there(shelf: Shelf, machine: Machine) -> None:
+    """Of a workflow that there is not, nothing is told."""
+    assert await why(shelf.log, shelf.app, "o-1", Known(NOW_MS, machine, served=True)) is None

@@ -1,0 +1,81 @@
+"""One workflow that no cut goes through with is found and parked; an outage parks nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from event_center.log.memory import Ending
+from event_center.log.port import Cut
+from event_center.wire.entries import is_snapshot
+from tests.engine.script import Script
+from tests.engine.world import World
+
+MACHINE = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+data: {note: null}
+states:
+  idle: {on: {note: {assign: {note: =payload}}, go: busy}}
+  busy: {entry: work, on: {noted: {target: idle, assign: {note: =payload}}}}
+"""
+
+
+def spoiled(cut: Cut) -> bool:
+    """Whether a snapshot in it has what no log takes."""
+    return any(
+        is_snapshot(key) and b"spoiled" in (value or b"") for key, value in cut.entries.items()
+    )
+
+
+@pytest.mark.parametrize("before", [0, 30])
+async def test_the_workflow_that_spoils_its_cuts_is_parked(before: int) -> None:
+    """Alone, with its event waiting for it; what came before, with and after it is decided."""
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", "well")
+        await world.idle()
+        world.faults.spoiled = spoiled
+        for number in range(before):
+            world.send(f"b{number}", "note", number)
+        world.send("w", "note", "spoiled")
+        for number in range(50):
+            world.send(f"a{number}", "note", number)
+        await world.rest(600)
+        assert world.snapshot("w").parked == "cut_failed"
+        assert world.snapshot("w").data == {"note": "well"}
+        assert world.entry().waiting["parked"] == 1
+        assert world.entry().outcomes["applied"] == 1 + before + 50
+        assert world.processes[0].member.reached() == []
+        world.faults.spoiled = None
+        world.command("retry", "w")
+        await world.idle()
+        assert world.snapshot("w").data == {"note": "spoiled"}
+
+
+@pytest.mark.parametrize("ending", [Ending.LOST, Ending.WRITTEN, Ending.NOT_COMMITTED])
+async def test_an_outage_parks_nobody(ending: Ending) -> None:
+    """However long the log does not answer, and whoever is alone in a cut: then nothing gets through."""
+    async with World((MACHINE, {"work": Script()})) as world:
+        await world.idle()
+        world.faults.commits.extend([ending] * 40)
+        world.send("w", "note", 1)
+        await world.rest(100)
+        for number in range(10):
+            world.send(f"w{number}", "note", number)
+        await world.rest(3_000)
+        assert world.entry().outcomes["applied"] == 11
+        assert world.entry().waiting["parked"] == 0
+        assert world.processes[0].member.reached() == []
+
+
+async def test_a_flapping_log_parks_nobody() -> None:
+    """Commits that end as they like, of pieces as well: who is alone in one that fails goes on."""
+    async with World((MACHINE, {"work": Script()})) as world:
+        await world.idle()
+        world.faults.commits.extend([*[Ending.LOST] * 4, None, Ending.LOST, None, None] * 6)
+        for number in range(40):
+            world.send(f"w{number}", "note", number)
+        await world.rest(1_000)
+        assert world.entry().outcomes["applied"] == 40
+        assert world.entry().waiting["parked"] == 0
