@@ -34,6 +34,8 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── Standstill                  under virtual time nothing would ever happen again
     ├── Unsettled                   the center of a test does not come to rest, or serves nothing
     ├── NoSuchWorkflow              a test asks for a workflow that there is not; names those there are
+    ├── NotReached                  a workflow has not got where it was waited for in time; a TimeoutError
+    ├── NeverReached                a workflow has ended elsewhere than where it was waited for
     └── InvariantError              this package is wrong: the daemon stops, loudly
 """
 
@@ -251,6 +253,14 @@ class Unsettled(EventCenterError):
 
 class NoSuchWorkflow(EventCenterError, LookupError):
     """The center of a test has no workflow of this id; the message names those that it has."""
+
+
+class NotReached(EventCenterError, TimeoutError):
+    """A workflow has not reached what was waited for in time; the message says where it is."""
+
+
+class NeverReached(EventCenterError):
+    """A workflow has ended, and not in the state that was waited for; the message says where."""
 
 
 class InvariantError(EventCenterError):

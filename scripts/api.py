@@ -9,6 +9,7 @@ Everything stands in the code; here is only which names belong together. `tests/
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -128,7 +129,8 @@ def _parameters(function: Any) -> str:
         for one in signature.parameters.values()
         if one.name not in {"self", "cls"}
     ]
-    return str(signature.replace(parameters=kept, return_annotation=inspect.Signature.empty))
+    told = str(signature.replace(parameters=kept, return_annotation=inspect.Signature.empty))
+    return re.sub(r"<.+? at 0x[0-9a-f]+>", "...", told)  # a default that has no text of its own
 
 
 def _said(thing: Any) -> str:

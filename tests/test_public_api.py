@@ -31,7 +31,9 @@ PUBLIC = [
     "LogInUse",
     "LogUnavailable",
     "Machine",
+    "NeverReached",
     "NotCommitted",
+    "NotReached",
     "Notice",
     "Parallel",
     "PermanentError",
@@ -50,19 +52,24 @@ PUBLIC = [
 ]
 
 TESTING = [
-    "Called",
+    "Call",
     "Decided",
     "Driver",
     "Evidence",
+    "Finding",
     "KeptCut",
     "Promise",
+    "Report",
     "Sent",
+    "Sort",
     "Started",
     "TestCenter",
     "Violation",
     "drive",
     "find_violations",
+    "happened",
     "read_sqlite",
+    "simulate",
 ]
 
 

@@ -170,8 +170,14 @@ async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
     used = uses(settings)
     details = {detail.name: detail for detail in await log.describe()}
     found = flaws_of(settings, log, details, used)
+    made = settings.log.kind == "sqlite" or settings.log.kafka.create_topics
+    later = [flaw.topic for flaw in found if made and flaw.setting == MISSING]
+    if later:
+        what = f"there is no topic {', '.join(later)} yet"
+        yield warning("log", what, "the first `run` makes what is missing")
     for flaw in found:
-        yield _of_flaw(settings, flaw)
+        if flaw.topic not in later:
+            yield _of_flaw(flaw)
     if not found:
         yield ok("log", f"{log.where}: all {len(used)} topics are there, with settings that fit")
     newest_ms = await _newest_ms(log, details.get(own_topics(settings).history))
@@ -185,11 +191,7 @@ async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
         )
 
 
-def _of_flaw(settings: Settings, flaw: Flaw) -> Finding:
-    if flaw.setting == MISSING and (
-        settings.log.kind == "sqlite" or settings.log.kafka.create_topics
-    ):
-        return warning("log", f"there is no topic {flaw.topic} yet", "the first `run` makes it")
+def _of_flaw(flaw: Flaw) -> Finding:
     what = f"{flaw.topic}: {flaw.setting} is {flaw.found}, not {flaw.wanted}: {flaw.risk}"
     advice = "change it; `event-center topics check` has all of them"
     return (error if flaw.grave else warning)("log", what, advice)

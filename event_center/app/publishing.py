@@ -20,8 +20,9 @@ from typing import Any
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import max_event_bytes, open_log, wall_clock_ms
+from event_center.app.wiring import app_of, max_event_bytes, open_log, wall_clock_ms
 from event_center.client.publisher import EventPublisher, event_record
+from event_center.client.reaching import Awaited, Goal, wait_for
 from event_center.errors import UnknownTopic
 from event_center.log.port import Log
 from event_center.machine.spelling import hint
@@ -55,6 +56,8 @@ class Publisher:
     """Publishes events from asyncio programs. Make it with `open`."""
 
     def __init__(self, settings: Settings, log: Log) -> None:
+        self._log = log
+        self._settings = settings
         self._known = frozenset(known_topics(settings))
         self._events = EventPublisher(log, wall_clock_ms, max_event_bytes(settings))
 
@@ -132,6 +135,28 @@ class Publisher:
         check_topic(topic, self._known)
         return await self._events.publish_many(_record(topic, event) for event in events)
 
+    async def wait_for(
+        self, workflow_id: str, *, state: str | None = None, timeout_s: float | None = None
+    ) -> Awaited:
+        """
+        Wait until a workflow has ended, or has been in a state: the reply to what was published.
+
+        What happens after this is called is seen, however short; a workflow that is there
+        already is returned at once, and one that does not exist yet is waited for. A center
+        has to run.
+
+        Args:
+            workflow_id: which workflow.
+            state: a state of its machine; None: until it has ended, however.
+            timeout_s: how long to wait; None: for ever.
+
+        Raises:
+            NotReached: it has not, in this time; a TimeoutError, too.
+            NeverReached: it has ended elsewhere.
+        """
+        app = app_of(self._settings)
+        return await wait_for(self._log, app, workflow_id, Goal(state), within_s=timeout_s)
+
 
 def _record(topic: str, event: Mapping[str, Json]) -> Outgoing:
     unknown = event.keys() - {"workflow_id", "event", "payload", "id"}
@@ -190,3 +215,10 @@ class SyncPublisher:
     def publish_many(self, topic: str, events: Iterable[Mapping[str, Json]]) -> list[Position]:
         """Publish events in their order, wait until all are durable: `Publisher.publish_many`."""
         return self._portal.call(self._publisher.publish_many, topic, list(events))
+
+    def wait_for(
+        self, workflow_id: str, *, state: str | None = None, timeout_s: float | None = None
+    ) -> Awaited:
+        """Wait until a workflow has ended, or has been in a state: `Publisher.wait_for`."""
+        wait = partial(self._publisher.wait_for, workflow_id, state=state, timeout_s=timeout_s)
+        return self._portal.call(wait)

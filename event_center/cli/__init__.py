@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from event_center.cli import (
+    awaiting,
     casework,
     checking,
     comparing,
@@ -31,6 +32,7 @@ from event_center.cli import (
     repairing,
     replaying,
     running,
+    simulating,
     starting,
     stubbing,
     topics,
@@ -77,15 +79,17 @@ app.command("run", rich_help_panel=RUN)(running.run)
 app.command("check", rich_help_panel=RUN)(checking.check)
 app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
 app.command("cases", rich_help_panel=DESIGN)(casework.cases)
+app.command("simulate", rich_help_panel=DESIGN)(simulating.simulate_)
 app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
 app.command("export", rich_help_panel=DESIGN)(exchanging.export)
 app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
 app.command("diff", rich_help_panel=RUN)(comparing.diff)
-app.command("publish", rich_help_panel=PUBLISH)(publishing.publish)
+app.command("publish", rich_help_panel=PUBLISH)(command(publishing.publish))
 app.command("send", rich_help_panel=PUBLISH)(publishing.send)
 app.command("list", rich_help_panel=LOOK)(command(looking.list_))
 app.command("show", rich_help_panel=LOOK)(looking.show)
 app.command("why", rich_help_panel=LOOK)(command(explaining.why))
+app.command("wait", rich_help_panel=LOOK)(command(awaiting.wait))
 app.command("history", rich_help_panel=LOOK)(looking.history)
 app.command("health", rich_help_panel=LOOK)(probing.health)
 app.command("stats", rich_help_panel=LOOK)(looking.stats)

@@ -41,7 +41,10 @@ def set_up_logging(settings: LoggingSettings, **always: object) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if people:
-        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        # As the fields were given: whose line it is comes first.
+        processors.append(
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+        )
     else:
         processors += [structlog.processors.format_exc_info, _json]
     structlog.configure(

@@ -25,6 +25,7 @@ from event_center.client.stats import Stats
 from event_center.client.stats import stats as stats_of
 from event_center.client.workflows import Wanted, list_workflows, snapshot_of
 from event_center.client.workflows import show as show_of
+from event_center.machine.spelling import hint, quoted
 from event_center.model import Status
 
 _PARTS = re.compile(r"(?<=T\d\d:\d\d:\d\d)\.\d{3}Z$")
@@ -56,13 +57,27 @@ async def _list(output: Output, wanted: Wanted, limit: int, session: Session) ->
         output.json(rows)
         return Exit.OK
     if not rows:
-        output.say("no workflows")
+        output.say(await _nobody(wanted, session))
         return Exit.OK
     cells = ([_cell(row.get(name)) for name in _ROW.values()] for row in rows)
     output.table(list(_ROW), cells, below=("SEQ", "RESULT", "WAITING"))
     if total > len(rows):
         output.note(f"{len(rows)} of {total} workflows; --limit shows more")
     return Exit.OK
+
+
+async def _nobody(wanted: Wanted, session: Session) -> str:
+    """That there are none, and whether a name is one that no workflow has."""
+    by_state = (await stats_of(session.log, session.app))["workflows"]["by_state"]
+    if wanted.machine is not None and wanted.machine not in by_state:
+        name = wanted.machine
+        return f"no workflows of a machine {quoted(name)}{hint(name, by_state, 'machines')}"
+    of_it = [states for name, states in by_state.items() if wanted.machine in {None, name}]
+    states = {state for found in of_it for one in found for state in (one, *one.split("|"))}
+    if wanted.state is not None and wanted.state not in states:
+        name = wanted.state
+        return f"no workflows in a state {quoted(name)}{hint(name, sorted(states), 'states')}"
+    return "no workflows"
 
 
 def _cell(value: object) -> object:

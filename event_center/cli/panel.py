@@ -141,9 +141,9 @@ def _to_do(seen: Seen) -> list[tuple[Text, ...]]:
         ("not read", counted["lag"], grows, "yellow" if trend > 0 else ""),
         ("waiting", counted["events"]["waiting"], waiting, ""),
         ("jobs", counted["jobs"], "", ""),
-        ("retrying", statuses.get("retrying", 0), "workflows", "yellow"),
-        ("parked", statuses.get("parked", 0), "workflows; they need you", "red"),
-        ("paused", statuses.get("paused", 0), "workflows", "yellow"),
+        ("retrying", statuses.get("retrying", 0), "", "yellow"),
+        ("parked", statuses.get("parked", 0), "list --status parked", "red"),
+        ("paused", statuses.get("paused", 0), "list --status paused", "yellow"),
     ]
     return [
         (

@@ -10,6 +10,7 @@ number and stops the command, or is passed over if that was asked for.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,11 @@ from rich.progress import Progress
 
 from event_center.app.publishing import check_topic, known_topics
 from event_center.app.wiring import max_event_bytes, wall_clock_ms
+from event_center.cli.awaiting import event_outcome
 from event_center.cli.event_lines import STDIN, Line, line_record, read_lines
 from event_center.cli.exits import Exit, perform
-from event_center.cli.options import AsJson, Config, Id, LogPath, json_value
+from event_center.cli.groups import Asked
+from event_center.cli.options import AsJson, Config, Id, LogPath, duration, json_value
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, not_found, opened
@@ -69,6 +72,35 @@ class Lines(NamedTuple):
     id_from: IdFrom | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FromFile:
+    """A file of events, in the options."""
+
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            allow_dash=True,
+            metavar="FILE",
+            help="Publish the lines of a file, each a JSON object; .gz too, and - for stdin.",
+        ),
+    ] = None
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, metavar="N", help="With --file: at most so many events a second."),
+    ] = None
+    on_error: Annotated[
+        OnError, typer.Option(help="With --file: what to do at a line that can not be read.")
+    ] = OnError.STOP
+    id_from: Annotated[
+        IdFrom | None,
+        typer.Option(
+            help="With --file: events without an id get one of the file's name and the line's "
+            "number, so that the same file can be published again without harm."
+        ),
+    ] = None
+
+
 def publish(
     topic: Annotated[
         str, typer.Argument(metavar="TOPIC", help="A topic of the settings.", show_default=False)
@@ -85,32 +117,16 @@ def publish(
         str | None,
         typer.Option("--id", metavar="ID", help="The event's id: sent twice, it counts once."),
     ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            allow_dash=True,
-            metavar="FILE",
-            help="Publish the lines of a file, each a JSON object; .gz too, and - for stdin.",
-        ),
-    ] = None,
-    rate: Annotated[
+    from_file: FromFile,
+    wait: Annotated[
         float | None,
-        typer.Option(min=0.01, metavar="N", help="With --file: at most so many events a second."),
-    ] = None,
-    on_error: Annotated[
-        OnError, typer.Option(help="With --file: what to do at a line that can not be read.")
-    ] = OnError.STOP,
-    id_from: Annotated[
-        IdFrom | None,
         typer.Option(
-            help="With --file: events without an id get one of the file's name and the line's "
-            "number, so that the same file can be published again without harm."
+            parser=duration,
+            metavar="DURATION",
+            help="Wait so long for what becomes of the event, and say it.",
         ),
     ] = None,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
+    asked: Asked,
 ) -> None:
     """
     Publish one event, or a file of them, durably. No daemon has to run.
@@ -119,22 +135,24 @@ def publish(
 
     event-center publish orders --file events.jsonl
     """
-    output, where = Output(as_json=as_json), Where(config, log)
+    output, where = asked.output, asked.where
     single = {
         "--workflow-id": workflow_id,
         "--event": event,
         "--payload": payload,
         "--id": event_id,
+        "--wait": wait,
     }
-    if file is not None:
+    if from_file.file is not None:
+        file, id_from = from_file.file, from_file.id_from
         _check_file(file, id_from, [name for name, value in single.items() if value is not None])
-        lines = Lines(topic, file, rate, on_error, id_from)
+        lines = Lines(topic, file, from_file.rate, from_file.on_error, id_from)
         perform(output, partial(_publish_lines, output, where, lines))
         return
     if workflow_id is None or event is None:
         raise typer.BadParameter("give --workflow-id and --event, or --file")
     record = _record(topic, workflow_id, event, (json_value(payload), event_id))
-    perform(output, partial(_publish_one, output, where, record))
+    perform(output, partial(_publish_one, output, where, record, wait))
 
 
 def _check_file(file: Path, id_from: IdFrom | None, given: list[str]) -> None:
@@ -165,20 +183,49 @@ def _record(
         raise typer.BadParameter(str(error)) from error
 
 
-async def _publish_one(output: Output, where: Where, record: Outgoing) -> Exit:
+async def _publish_one(
+    output: Output, where: Where, record: Outgoing, within_s: float | None
+) -> Exit:
     settings = where.settings()
     check_topic(record.topic, known_topics(settings))
     try:
         check_size(record, max_event_bytes(settings))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    told = None
     async with opened(where, make=True) as session:
+        workflow_id = (record.key or b"").decode()
+        home = session.app.home(workflow_id)
+        since = await session.log.watermark(session.app.history, home) if within_s else 0
         position = (await session.log.publish([record]))[0]
+        if within_s:
+            told = await event_outcome(
+                session, workflow_id, position, since=since, within_s=within_s
+            )
+    shown: dict[str, Any] = {"topic": record.topic, "published": 1, "position": str(position)}
+    if within_s:
+        names = ("outcome", "reason", "detail")
+        shown |= {name: (told or {}).get(name) for name in names} | {
+            "state": (told or {}).get("to")
+        }
     if output.as_json:
-        output.json({"topic": record.topic, "published": 1, "position": str(position)})
+        output.json(shown)
     else:
         output.say(f"published: {position}")
-    return Exit.OK
+        if within_s:
+            output.say(_became(shown, within_s))
+    if not within_s or shown["outcome"] == "applied":
+        return Exit.OK
+    return Exit.PARTLY if told is None else Exit.NOTHING
+
+
+def _became(shown: dict[str, Any], within_s: float) -> str:
+    """What became of the event, as a sentence."""
+    if shown["outcome"] is None:
+        return f"nobody has decided it within {within_s:g} s; it is in the log, and will be"
+    why = ", ".join(str(shown[name]) for name in ("reason", "detail") if shown[name])
+    where = f"; the workflow is in {shown['state']}" if shown["state"] else ""
+    return f"{shown['outcome']}{f' ({why})' if why else ''}{where}"
 
 
 class _Publishing:

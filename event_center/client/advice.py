@@ -19,7 +19,8 @@ EVENTS = 3
 
 def advice(told: Told) -> list[dict[str, str]]:
     """Commands that would help, the best one first, and when."""
-    found = [*_of_shard(told["shard"]), *_of_open(told), *_of_status(told)]
+    over = told["status"] == Status.FINAL
+    found = [*(() if over else _of_shard(told["shard"])), *_of_open(told), *_of_status(told)]
     if told["dead_letters"]["count"]:
         found.append((f"dead-letters list --workflow-id {_named(told)}", "what became letters"))
     found.append((f"history {_named(told)}", "what led here"))

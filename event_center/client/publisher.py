@@ -88,16 +88,17 @@ def check_workflow_id(workflow_id: str) -> None:
 
 def check_size(record: Outgoing, max_bytes: int) -> None:
     """
-    Refuse what a daemon would reject as too large.
+    Refuse what a daemon would reject as too large: on Kafka it counts the key and the headers too.
 
     Raises:
         ValueError: the event has more than `max_bytes`.
     """
-    size = len(record.value or b"")
+    size = len(record.key or b"") + len(record.value or b"")
+    size += sum(len(name) + len(content) for name, content in record.headers)
     if size > max_bytes:
         raise ValueError(
-            f"the event has {size} bytes, and on this log one has at most {max_bytes}: keep what is "
-            "large elsewhere, and send its name"
+            f"the event has {size} bytes with its key and headers, and on this log one has "
+            f"at most {max_bytes}: keep what is large elsewhere, and send its name"
         )
 
 

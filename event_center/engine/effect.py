@@ -187,13 +187,14 @@ class Effects:
     def _decided(self, run: EffectRun, value: Any, error: BaseException | None) -> None:
         """Decide the result of a run."""
         ledger, snapshot = self._ledger, run.snapshot
-        closed = None if error is not None else self._outbox.published(run)
-        if closed is not None:
-            self._postponed(run, closed)
-            return
+        context = run.context
+        if context.published is not None and error is None:
+            closed = self._outbox.published(run)
+            if closed is not None:
+                self._postponed(run, closed)
+                return
         ledger.ran(snapshot)
         returned: Event | None = None
-        context = run.context
         if error is None and (
             value is not None or context.emitted is not None or context.published is not None
         ):

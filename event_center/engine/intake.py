@@ -156,7 +156,10 @@ class Intake:
 
     def _misnamed(self, record: Record, position: Position) -> None:
         """An event whose name is too long to be told of becomes a letter."""
-        message = f"an event's name has up to {MAX_NAME} characters"
+        message = (
+            f"an event's name has up to {MAX_NAME} characters: publish a short one, or let `event` of "
+            f"[topics.{position.topic}] find another"
+        )
         self._letters.stray(record, position, Reason.UNDECODABLE, message)
 
     def _wake(
@@ -216,7 +219,10 @@ class Intake:
         """A workflow for this event; None if there is none, and the record has its outcome."""
         position = Position(event.topic, event.partition, event.offset)
         if not is_workflow_id(workflow_id):
-            message = f"a workflow_id has up to {MAX_ID_BYTES} bytes and no control characters"
+            message = (
+                f"a workflow_id has up to {MAX_ID_BYTES} bytes and no control characters: publish "
+                f"another, or let `workflow_id` of [topics.{event.topic}] find another"
+            )
             self._letters.stray(record, position, Reason.BAD_WORKFLOW_ID, message)
             return None
         if self._plan.home.of(workflow_id) != self._shard:
@@ -260,10 +266,16 @@ class Intake:
         definition = self._plan.machines.get(machine) if machine is not None else None
         if definition is None:
             if machine is None:
-                detail = "there is none, and its topic names no machine that could make one"
+                detail = (
+                    "there is none, and its topic names no machine that could make one: publish first "
+                    f"what makes it, or write `machine` into [topics.{event.topic}]"
+                )
                 self._missing(workflow_id, position, event, detail)
             else:
-                message = f"no machine {machine!r} is loaded"
+                message = (
+                    f"no machine {machine!r} is loaded: add it to `machines` in the configuration, "
+                    "start again, and publish this event anew"
+                )
                 self._letters.stray(
                     record, position, Reason.UNKNOWN_MACHINE, message, workflow_id=workflow_id
                 )
@@ -355,14 +367,20 @@ class Intake:
         position = Position(event.topic, event.partition, event.offset)
         if event.topic in self._plan.dead_letter_strays:
             home = self._plan.home.of(workflow_id)
-            message = f"this workflow's home is partition {home}"
+            message = (
+                f"this workflow's home is partition {home}: publish with the workflow_id as the key, "
+                'or write wrong_partition = "forward"'
+            )
             self._letters.stray(
                 record, position, Reason.WRONG_PARTITION, message, workflow_id=workflow_id
             )
             return
         told = {"workflow_id": workflow_id, "event": event.name}
         if not self._outbox.forward(workflow_id, machine, event):
-            detail = "written anew for its home, it is larger than this log can hold"
+            detail = (
+                "written anew for its home, it is larger than this log can hold: publish it with the "
+                "workflow_id as its key, or smaller"
+            )
             told |= {"reason": Reason.TOO_LARGE, "detail": detail}
             self._ledger.stray(Outcome.REJECTED, position, told)
             return

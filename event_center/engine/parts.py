@@ -60,6 +60,8 @@ class Parts:
         self.workflows = workflows = Workflows(f"shard {shard} of {where}")
         self._plan, self._runners, self._job_runners = plan, runners, job_runners
         self._watermarks: dict[str, int] = {}
+        self.resumed = False
+        """What a takeover has found goes on: not before the bare cut of a shard served in pieces."""
         self.ledger = ledger = self._ledger(wake)
         self.freedom = freedom = Freedom(workflows, ledger)
         self.quarantine = Quarantine(workflows, ledger, freedom, runners=runners, jobs=job_runners)
@@ -173,6 +175,7 @@ class Parts:
 
     def resume(self, *, crashed: bool) -> None:
         """After a restore: what was under way goes on; `crashed`: not if it ends its process each time."""
+        self.resumed = True
         self.ledger.tick()
         self.quarantine.shut(crashed=crashed)
         for workflow_id in list(self.workflows.mailboxes):

@@ -102,7 +102,9 @@ def read_document(text: str, problems: Problems) -> Node | None:
     """The one document of the text, or None where there is none to be read."""
     if len(text) > MAX_CHARACTERS:
         problems.add(
-            Place(1, 1), Code.SYNTAX, f"the text is longer than {MAX_CHARACTERS:,} characters"
+            Place(1, 1),
+            Code.SYNTAX,
+            f"the text is longer than {MAX_CHARACTERS:,} characters: make two machines of it",
         )
         return None
     composer = _Composer(problems)
@@ -120,11 +122,16 @@ def read_document(text: str, problems: Problems) -> Node | None:
         before = text[: error.position]
         place = Place(before.count("\n") + 1, error.position - before.rfind("\n"))
         character = ascii(text[error.position : error.position + 1])
-        problems.add(place, Code.SYNTAX, f"not YAML: the character {character} is not allowed")
+        problems.add(
+            place,
+            Code.SYNTAX,
+            f"not YAML: the character {character} is not allowed: take it away, or write it as an "
+            "escape in quotes",
+        )
         return None
     except (YAMLError, ValueError, LookupError, ArithmeticError) as error:
         # A few escapes and directives make the library fail in Python's own types, without a mark.
-        problems.add(Place(1, 1), Code.SYNTAX, f"not YAML: {' '.join(str(error).split())}")
+        problems.add(Place(1, 1), Code.SYNTAX, f"not YAML: {' '.join(str(error).split())}{_OFTEN}")
         return None
     if composer.root is None:
         problems.add(Place(1, 1), Code.SYNTAX, "there is no machine here: the text is empty")

@@ -182,7 +182,7 @@ def checked_result(callback: Callback, result: object) -> Event | None:
 def file_line(function: Callable[..., Any]) -> str:
     """Where a function is written, as `file:line`; relative if below the working directory."""
     inner = inspect.unwrap(function)
-    while hasattr(inner, "func"):  # functools.partial
+    while hasattr(inner, "func"):  # a partial has no place of its own
         inner = inner.func
     code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
     if code is None:

@@ -87,6 +87,10 @@ class Events:
         stamp = record.timestamp_ms
         return Event(written.name, written.payload, written.id, stamp, record.headers, *position)
 
+    def of(self, position: Position | None, origin: str) -> Event | None:
+        """The event that a history record tells of: at a position, or of a replayed letter."""
+        return self.replayed(origin) if position is None else self.event(position)
+
     def order(self, workflow_id: str, place: Place) -> list[int]:
         """The offsets of all events of a workflow in one partition."""
         return self._orders.get(workflow_id, {}).get(place, [])

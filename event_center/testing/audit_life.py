@@ -19,6 +19,7 @@ from event_center.errors import EventCenterError
 from event_center.machine import Machine
 from event_center.machine.decision import DONE, ERROR, Decision, Refused, Transition
 from event_center.model import Event, Owed, Position, Result, Snapshot, Timer, Unhandled
+from event_center.testing.audit_debt import Debt, without
 from event_center.testing.audit_evidence import Complaint, Promise
 from event_center.testing.audit_formats import Shot, Told
 
@@ -33,21 +34,6 @@ _OWN = (
     (ERROR, "error/", Promise.CALLBACKS),
 )
 """The center's own events, what their origins begin with, and whose promise it is."""
-
-
-class Debt:
-    """One run that a transition owed."""
-
-    __slots__ = ("at_ms", "eager", "ended", "name", "seq")
-
-    def __init__(self, owed: Owed, at_ms: int, *, eager: bool) -> None:
-        self.name = owed.name
-        self.seq = owed.seq
-        self.at_ms = at_ms
-        """When the cut that owes it was committed, at the earliest."""
-        self.eager = eager
-        self.ended = ""
-        """`done`, `reconciled` (done; who did it, nobody knows), `failed` or `given_up`; or empty."""
 
 
 class Life:
@@ -319,9 +305,8 @@ class Life:
             return  # the end of an attempt that nobody waited for any more
         owed = [(one.name, one.seq) for one in snapshot.owed]
         jobs = [(one.name, one.seq) for one in snapshot.jobs]
-        first = outcome == "given_up" or owed[:1] == [
-            (name, seq)
-        ]  # entry callbacks keep their order
+        # Entry callbacks run in their order; all that are owed are given up at once.
+        first = outcome == "given_up" or owed[:1] == [(name, seq)]
         if (name, seq) not in jobs and not ((name, seq) in owed and first):
             yield Promise.CALLBACKS, f"{where} ended ({outcome}), which the workflow did not owe"
             return
@@ -339,8 +324,8 @@ class Life:
         if outcome == "done":
             self._failure = {}
         if over:
-            snapshot.owed = _without(snapshot.owed, name, seq)
-            snapshot.jobs = _without(snapshot.jobs, name, seq)
+            snapshot.owed = without(snapshot.owed, name, seq)
+            snapshot.jobs = without(snapshot.jobs, name, seq)
             self.debts[name, seq].ended = "reconciled" if told.get("reconciled") else str(outcome)
 
     def _command(self, told: Told) -> Iterator[Complaint]:
@@ -401,7 +386,3 @@ class Life:
             return timers == mine
         # The clock may have been set back between the decision and its accept: when is not known.
         return [said[:2] for said in timers] == [own[:2] for own in mine]
-
-
-def _without(owed: tuple[Owed, ...], name: str, seq: object) -> tuple[Owed, ...]:
-    return tuple(one for one in owed if (one.name, one.seq) != (name, seq))

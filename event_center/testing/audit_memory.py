@@ -1,8 +1,8 @@
 """
 Evidence out of a log in memory that kept its cuts, for the audit.
 
-What happens in the log later changes nothing of it. The simulation calls this when a world has come to rest;
-`find_violations` takes what this returns.
+What happens in the log later changes nothing of it. The simulation calls this when a world has come to
+rest; `find_violations` takes what this returns.
 """
 
 from __future__ import annotations

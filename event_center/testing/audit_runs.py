@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from event_center.machine import Machine
 from event_center.model import Position
+from event_center.testing.audit_debt import Debt
 from event_center.testing.audit_events import Events
 from event_center.testing.audit_evidence import Promise, Started, Violation
-from event_center.testing.audit_life import Debt, Life
+from event_center.testing.audit_life import Life
 
 NS_PER_MS = 1_000_000
 

@@ -123,10 +123,7 @@ class ShardAudit:
             return
         life.cut_at_ms = cut.at_ms
         self._pass_over(life, told)
-        if position is None:
-            event = self._events.replayed(told.origin)
-        else:
-            event = self._events.event(position)
+        event = self._events.of(position, told.origin)
         self._hear(workflow_id, cut, life.take(told, event, aside=aside))
         ids = self._ids.setdefault(workflow_id, Ids())
         self._hear(workflow_id, cut, ids.take(told, event))

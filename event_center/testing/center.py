@@ -36,8 +36,8 @@ from event_center.machine.spelling import listed
 from event_center.machine.trial import START_MS
 from event_center.model import Json, Outgoing, Shard, Status
 from event_center.plugins.callbacks import Callbacks
-from event_center.testing.fakes import Called, Fake, note_calls
-from event_center.testing.life import Life
+from event_center.testing.fakes import Call, Fake, note_calls
+from event_center.testing.lifetime import Lifetime
 from event_center.testing.looking import Looking
 from event_center.testing.project import Config, MachineLike, Project, plan_for
 from event_center.testing.virtual_time import VirtualTime
@@ -93,10 +93,10 @@ class TestCenter(Looking):
             settings=settings or {},
             fakes=fakes or {},
         )
-        self._noted: list[Called] = []
-        self._lives: list[Life] = []
+        self._noted: list[Call] = []
+        self._lives: list[Lifetime] = []
         """One, or none: after a crash."""
-        self._dying: list[Life] = []
+        self._dying: list[Lifetime] = []
         """Crashed, and perhaps not gone yet."""
         self._time: VirtualTime | None = None
         self._began = 0.0
@@ -160,7 +160,7 @@ class TestCenter(Looking):
             raise Unsettled("the center runs; `crash` ends it before it can start again")
         await self._gone()
         log = MemoryLog(self._broker, clock=self._clock, fetch_wait_s=inf)
-        life = Life(log, self._plan)
+        life = Lifetime(log, self._plan)
         self._lives.append(life)
         try:
             await life.start()

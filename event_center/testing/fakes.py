@@ -2,7 +2,7 @@
 What stands in for callbacks in a test, and a note of every call of a callback.
 
 A fake is a function, or an answer, or a list of answers; `standing_in` makes functions of them, and
-`note_calls` lets each callback of a machine leave a `Called`. `TestCenter` uses both.
+`note_calls` lets each callback of a machine leave a `Call`. `TestCenter` uses both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Fake = Any
 
 
 @dataclass(kw_only=True, slots=True)
-class Called:
+class Call:
     """One call of a callback: what it was given, and what it did, once it has ended."""
 
     name: str
@@ -84,19 +84,19 @@ def _answering(fake: Fake, *, is_guard: bool) -> Callable[..., Any]:
     return answer if is_guard else answer_later
 
 
-def note_calls(bound: Bound, calls: list[Called], clock: Callable[[], int]) -> None:
+def note_calls(bound: Bound, calls: list[Call], clock: Callable[[], int]) -> None:
     """From now on each call of a machine's callbacks is noted."""
     for callback in bound.callbacks.values():
         callback.call = _noting(callback, calls, clock)
 
 
 def _noting(
-    callback: Callback, calls: list[Called], clock: Callable[[], int]
+    callback: Callback, calls: list[Call], clock: Callable[[], int]
 ) -> Callable[[Context], Any]:
     inner = callback.call
 
-    def begun(ctx: Context) -> Called:
-        call = Called(
+    def begun(ctx: Context) -> Call:
+        call = Call(
             name=callback.name,
             workflow_id=ctx.workflow_id,
             state=ctx.state,

@@ -20,7 +20,7 @@ from event_center.errors import NoSuchWorkflow
 from event_center.log.memory import MemoryBroker
 from event_center.machine.spelling import hint
 from event_center.model import Headers, Json, Record, Shard, Snapshot
-from event_center.testing.fakes import Called
+from event_center.testing.fakes import Call
 from event_center.testing.telling import told
 from event_center.wire import history as history_wire
 from event_center.wire import letter as letter_wire
@@ -45,7 +45,7 @@ class Looking:
 
     _broker: MemoryBroker
     _app: App
-    _noted: list[Called]
+    _noted: list[Call]
 
     def _clock(self) -> int:
         raise NotImplementedError
@@ -111,7 +111,7 @@ class Looking:
         name = self._app.inbox if topic is None else topic
         return [_sent(name, record) for _, record in self._records(name)]
 
-    def calls(self, name: str | None = None) -> list[Called]:
+    def calls(self, name: str | None = None) -> list[Call]:
         """The calls of callbacks, of all or of one name, oldest first; fakes count as what they are for."""
         return [one for one in self._noted if name in {None, one.name}]
 

@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import anyio
@@ -26,10 +25,11 @@ from event_center.errors import Standstill
 from event_center.testing.audit import find_violations
 from event_center.testing.audit_evidence import Evidence, Promise, Started, Violation
 from event_center.testing.audit_memory import read_memory
-from event_center.testing.simulation_calls import Called, Calls
+from event_center.testing.simulation_calls import Called, Calls, Effect
 from event_center.testing.simulation_loop import SimulationLoop
+from event_center.testing.simulation_scenery import Scenery, chance_of
 from event_center.testing.simulation_schedule import Schedule
-from event_center.testing.simulation_world import Scenery, World
+from event_center.testing.simulation_world import World
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +44,8 @@ class Played:
     evidence: Evidence
     started: list[Started]
     ended: list[Called]
+    effects: list[Effect]
+    """What fakes of the outside have noted."""
     mishaps: Mapping[str, str]
     """What went wrong with calls, by their names."""
     lines: list[str]
@@ -74,6 +76,8 @@ def play(
     scenery: Scenery,
     schedule: Schedule | None = None,
     spared: Collection[str] = frozenset(),
+    *,
+    calm: bool = False,
 ) -> Played:
     """
     Let a schedule happen, by default the one of the seed, and find out what was broken.
@@ -83,16 +87,18 @@ def play(
         scenery: machines, callbacks, and what may happen to them.
         schedule: another one than the seed's.
         spared: calls that nothing goes wrong with.
+        calm: nothing goes wrong with any call, and the log is never slow.
     """
     planned = scenery.schedule(seed) if schedule is None else schedule
+    scenery.begin()
     loop = SimulationLoop()
-    stage = _Stage(seed, scenery, spared)
-    loop.set_exception_handler(stage.unheard)
+    stage = _Stage(seed, scenery, spared, calm=calm)
+    loop.set_exception_handler(stage.note)
     try:
         with _undisturbed():
             loop.run_until_complete(stage.run(loop, planned))
     except Standstill as error:
-        stage.end(loop, 0)
+        stage.end(0)
         stage.violations.append(Violation(Promise.QUIET, "", str(error)))
     finally:
         failpoint.install(None)
@@ -106,6 +112,7 @@ def play(
         evidence=stage.evidence,
         started=calls.started,
         ended=calls.ended,
+        effects=calls.effects,
         mishaps=calls.mishaps,
         lines=world.lines,
         compared=world.cuts,
@@ -137,25 +144,28 @@ class _Stage:
     world: World
     evidence: Evidence
 
-    def __init__(self, seed: int, scenery: Scenery, spared: Collection[str]) -> None:
+    def __init__(self, seed: int, scenery: Scenery, spared: Collection[str], *, calm: bool) -> None:
         self.violations: list[Violation] = []
-        self.calls = Calls(seed, spared)
+        self.calls = Calls(seed, spared, gently=scenery.gently)
         self._seed = seed
         self._scenery = scenery
+        self._calm = calm
         self._over = False
 
     async def run(self, loop: SimulationLoop, schedule: Schedule) -> None:
         async with anyio.create_task_group() as tasks:
-            world = World(self._scenery, self.calls, Random(f"{self._seed}/log"), tasks)
+            world = World(self._scenery, self.calls, chance_of(self._seed, "log"), tasks)
             self.world = world
             failpoint.install(world.reached)
+            if self._calm:
+                world.make_calm()
             idle_ms = await world.play(schedule)
             failpoint.install(None)
-            self.end(loop, 0 if world.violations else idle_ms)
+            self.end(0 if world.violations else idle_ms)
             loop.everybody_goes_on()
             tasks.cancel_scope.cancel()
 
-    def end(self, loop: SimulationLoop, idle_ms: int) -> None:
+    def end(self, idle_ms: int) -> None:
         """The world is over: what is durable now is what is looked at."""
         self._over = True
         world = self.world
@@ -171,7 +181,7 @@ class _Stage:
             self.evidence, self._scenery.machines, self.calls.started, self._scenery.readers
         )
 
-    def unheard(self, _loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
+    def note(self, _loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
         """An error that the event loop was told of, because nobody else could be."""
         error = told.get("exception")
         if not self._over and error is not None:

@@ -22,9 +22,10 @@ from event_center.plugins.registry import Bound
 from event_center.plugins.signatures import Callback
 from event_center.testing.audit_evidence import Started
 from event_center.testing.simulation_loop import SimulationLoop
+from event_center.testing.simulation_scenery import chance_of
 
 NOW = 1_767_225_600_000
-"""The first moment of 2026, when every world begins."""
+"""The first moment of 2026, in ms, when every world begins: any would do, and tests know this one."""
 NS_PER_MS = 1_000_000
 
 
@@ -56,23 +57,43 @@ class Mishap(NamedTuple):
 NONE = Mishap()
 
 
+class Effect(NamedTuple):
+    """Something outside that a callback did, as a fake of it has noted."""
+
+    callback: str
+    key: str
+    what: str
+
+
+_KINDS = (
+    (0.45, "none"),
+    (0.75, "waits"),
+    (0.78, "hangs"),
+    (0.81, "blocks"),
+    (0.92, "before"),
+    (1.0, "after"),
+)
+"""What a roll means: the first whose limit is above it."""
+
+
 def drawn(chance: Random, *, permanent: bool = True) -> Mishap:
     """A mishap, or none; errors that nothing is tried again after only if they are asked for."""
     roll = chance.random()
-    if roll < 0.45:
+    kind = next(kind for limit, kind in _KINDS if roll < limit)
+    if kind == "none":
         return NONE
     waits_s = chance.choice([0.0, 0.0, 0.01, 0.4, 2.0])
-    if roll < 0.75:
+    if kind == "waits":
         return Mishap(waits_s=waits_s)
-    if roll < 0.78:
+    if kind == "hangs":
         return Mishap(hangs=True)
-    if roll < 0.81:
+    if kind == "blocks":
         return Mishap(blocks_s=chance.choice([0.1, 3.0]))
     errors: list[Exception] = [OSError("no answer"), RetryLater(1), RetryLater(0), ValueError("v")]
     if permanent:
         errors.append(PermanentError("never"))
     error = chance.choice(errors)
-    if roll < 0.92:
+    if kind == "before":
         return Mishap(waits_s=waits_s, before=error)
     return Mishap(waits_s=waits_s, after=error)
 
@@ -88,12 +109,14 @@ class Called(NamedTuple):
     """State, event and data that it was called with, as text."""
     answered: str
     """What it returned, emitted and published, as text."""
+    changed: str = ""
+    """What it changed in its module, if no other call was under way; empty: nothing, or nobody knows."""
 
 
 class Calls:
     """The calls of one world."""
 
-    def __init__(self, seed: int, spared: Collection[str], *, permanent: bool = True) -> None:
+    def __init__(self, seed: int, spared: Collection[str], *, gently: bool = False) -> None:
         self.calm = asyncio.Event()
         """Nothing goes wrong any more."""
         self.started: list[Started] = []
@@ -102,7 +125,10 @@ class Calls:
         """By the name of the call: what went wrong with it."""
         self._seed = seed
         self._spared = spared
-        self._permanent = permanent
+        self._gently = gently
+        """A call fails at most once, and never for good."""
+        self._under_way = 0
+        self.effects: list[Effect] = []
         self._counts: dict[str, int] = {}
         self._stamp_ms = NOW
 
@@ -121,22 +147,40 @@ class Calls:
         name = f"{key}#{number}"
         mishap = NONE
         if not self.calm.is_set() and name not in self._spared:
-            mishap = drawn(Random(f"{self._seed}/{name}"), permanent=self._permanent)
+            mishap = drawn(chance_of(self._seed, name), permanent=not self._gently)
+            if self._gently and number > 1 and (mishap.before or mishap.after or mishap.hangs):
+                mishap = NONE
             if mishap is not NONE:
                 self.mishaps[name] = str(mishap)
                 await self._trouble(mishap)
-        value = callback.call(ctx)
-        if callback.is_async:
-            value = await value
-        self.ended.append(_called(name, callback, ctx, value))
+        value, changed = await self._done(callback, ctx)
+        self.ended.append(_called(name, callback, ctx, value)._replace(changed=changed))
         if mishap.after is not None:
             raise mishap.after
         return value
 
+    async def _done(self, callback: Callback, ctx: Context) -> tuple[Any, str]:
+        """What the callback returned, and what it changed in its module."""
+        begun, alone = len(self.started), not self._under_way
+        self._under_way += 1
+        token = PRESENT.set((self, callback.name, ctx.idempotency_key))
+        before = facts(callback) if self._gently else {}
+        try:
+            value = callback.call(ctx)
+            if callback.is_async:
+                value = await value
+        finally:
+            PRESENT.reset(token)
+            self._under_way -= 1
+        if not (self._gently and alone and begun == len(self.started)):
+            return value, ""
+        after = facts(callback)
+        return value, ", ".join(name for name in after if after[name] != before.get(name))
+
     def chance(self, ctx: Context) -> Random:
         """The chance of the call that is under way, for callbacks that do as the seed says."""
         number = self._counts[ctx.idempotency_key]
-        return Random(f"{self._seed}/{ctx.idempotency_key}#{number}/own")
+        return chance_of(self._seed, f"{ctx.idempotency_key}#{number}/own")
 
     async def _trouble(self, mishap: Mishap) -> None:
         if mishap.blocks_s:
@@ -149,6 +193,36 @@ class Calls:
             await asyncio.sleep(mishap.waits_s)
         if mishap.before is not None:
             raise mishap.before
+
+
+PRESENT: ContextVar[tuple[Calls, str, str] | None] = ContextVar("present", default=None)
+"""The callback that is under way in a simulated world: its calls, its name, its key."""
+
+
+def happened(what: str) -> None:
+    """
+    Note, in a fake of something outside, that an effect has happened: `happened("charged card 7")`.
+
+    In a simulation one that happens twice under one idempotency key is told as not idempotent; outside of
+    a simulation this does nothing. A fake that honours idempotency keys calls it once a key.
+    """
+    present = PRESENT.get()
+    if present is not None:
+        calls, callback, key = present
+        calls.effects.append(Effect(callback, key, what))
+
+
+PLAIN = (dict, list, set, int, float, str, bytes, tuple, type(None))
+
+
+def facts(callback: Callback) -> dict[str, str]:
+    """The plain data at the top of the module of a callback, as text."""
+    module = getattr(callback.function, "__globals__", {})
+    return {
+        name: repr(value)
+        for name, value in module.items()
+        if isinstance(value, PLAIN) and not name.startswith("__")
+    }
 
 
 CALLS: ContextVar[Calls] = ContextVar("calls")

@@ -34,7 +34,7 @@ def restored(
     parts: Parts, plan: Plan, store: Mapping[bytes, bytes], topics: Mapping[str, TopicInfo]
 ) -> Parts:
     """Fresh parts, filled from the entries without an event loop: nothing of it ever waits."""
-    runners = parts.effects._runners
+    runners = parts.effects._runners  # noqa: SLF001 - any will do: nothing is run here
     fresh = Parts(
         parts.shard, plan, runners, runners, where="", wake=lambda: None, earlier=lambda: None
     )
@@ -83,6 +83,8 @@ def kept_otherwise(parts: Parts, store: Mapping[bytes, bytes]) -> list[str]:
 
 def stuck(parts: Parts) -> list[str]:
     """What waits in memory without anything that would wake it."""
+    if not parts.resumed:
+        return []
     found = []
     workflows = parts.workflows
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}

@@ -20,10 +20,9 @@ PLACES = ("fetch", "lease", "restore", "restored", "open_gate", "watermarks", "j
 """Where a log may not answer; a cut that is not answered is another fault."""
 MAX_FAULTS = 12
 """Faults of one seed: several at a time, and few enough that workflows come to something between them."""
-LAST_SAYS = 3_000
+AFTERWARDS_MS = 3_000
 """
-After so many milliseconds behind the last event nothing more goes wrong: retries and timers of that time
-have been hit by then.
+How long things go wrong after the last event: retries and timers have been hit by then.
 """
 
 
@@ -109,10 +108,8 @@ def commanded(at_ms: int, asked: Command) -> Happening:
 def faults(chance: Random, span_ms: int, *, upgrades: int = 0) -> list[Happening]:
     """Some faults, at any time of the span; of upgrades at most so many."""
     found = [_fault(chance, span_ms) for _ in range(chance.randint(0, MAX_FAULTS))]
-    for _ in range(upgrades):
-        if chance.random() < 0.5:
-            found.append(Happening(chance.randrange(span_ms), What.UPGRADE, {}))
-    return found
+    times = [chance.randrange(span_ms) for _ in range(upgrades) if chance.random() * 2 < 1]
+    return found + [Happening(at_ms, What.UPGRADE, {}) for at_ms in times]
 
 
 def _fault(chance: Random, span_ms: int) -> Happening:

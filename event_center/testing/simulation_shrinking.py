@@ -14,11 +14,11 @@ from itertools import chain
 
 from event_center.testing.audit_evidence import Evidence, Violation
 from event_center.testing.simulation import Played, play
+from event_center.testing.simulation_scenery import Scenery
 from event_center.testing.simulation_schedule import Schedule
-from event_center.testing.simulation_world import Scenery
 
 MOST_PLAYS = 400
-"""Worlds that are tried for one story: after some hundred it seldom becomes shorter."""
+"""Worlds that are tried for one story: after some hundred it seldom gets shorter, and each takes time."""
 TOLD = 20
 """Records of the history that a story ends with: the last ones before the promise was broken."""
 
@@ -27,22 +27,20 @@ class _Shortest:
     """The shortest that breaks the promise, so far."""
 
     def __init__(
-        self, played: Played, scenery: Scenery, most: int, on_try: Callable[[], None]
+        self, played: Played, scenery: Scenery, most: int, broken: Callable[[Played], bool]
     ) -> None:
         self.played = played
         self.left = most
         self._scenery = scenery
-        self._on_try = on_try
-        self._promise = played.violations[0].promise
+        self._broken = broken
 
     def without(self, schedule: Schedule, spared: Collection[str]) -> bool:
         """Try this; whether it breaks the promise as well, and so is the shortest now."""
         if self.left <= 0:
             return False
         self.left -= 1
-        self._on_try()
         tried = play(self.played.seed, self._scenery, schedule, spared)
-        if self._promise not in {one.promise for one in tried.violations}:
+        if not self._broken(tried):
             return False
         self.played = tried
         return True
@@ -53,7 +51,7 @@ def shrunk(
     scenery: Scenery,
     *,
     most: int = MOST_PLAYS,
-    on_try: Callable[[], None] = lambda: None,
+    broken: Callable[[Played], bool] | None = None,
 ) -> Played:
     """
     The shortest world that was found in which the same promise is broken.
@@ -62,9 +60,9 @@ def shrunk(
         played: a world with violations.
         scenery: what it consists of.
         most: how many worlds may be tried.
-        on_try: called before each of them, for a progress bar.
+        broken: whether a world shows what is looked for; by default the promise that was broken first.
     """
-    shortest = _Shortest(played, scenery, most, on_try)
+    shortest = _Shortest(played, scenery, most, broken or _as_in(played))
     schedule = played.schedule
     size = len(schedule) // 2
     while size and shortest.left:
@@ -86,11 +84,16 @@ def shrunk(
     return shortest.played
 
 
+def _as_in(played: Played) -> Callable[[Played], bool]:
+    promise = played.violations[0].promise
+    return lambda tried: promise in {one.promise for one in tried.violations}
+
+
 def story(played: Played) -> str:
     """What happened, and which promise it broke."""
     mishaps = [f"  {name} {what}" for name, what in played.mishaps.items()]
     blocks = [
-        [f"seed {played.seed} breaks {len(played.violations)}:"],
+        [f"seed {played.seed} breaks:"] if played.violations else [f"seed {played.seed}"],
         [f"  {violation}" for violation in played.violations],
         ["what happened:"],
         [f"  {line}" for line in played.lines],

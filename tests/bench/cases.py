@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tests.bench import (
     kafka,
+    limits,
     members,
     memory,
     peers,
@@ -31,9 +32,10 @@ CASES: dict[str, Callable[[Size], list[Row]]] = {
 }
 
 ON_REQUEST: dict[str, Callable[[Size], list[Row]]] = {
+    "limits": limits.run,
     "kafka": kafka.run,
     "kafka-restore": restoring.run,
     "kafka-members": members.run,
     "stream-peers": stream_peers.run,
 }
-"""Cases that run only when named: they start a Kafka broker and take minutes."""
+"""Cases that run only when named: they take minutes, and all but the first start a Kafka broker."""

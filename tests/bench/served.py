@@ -34,7 +34,7 @@ def _say(**told: object) -> None:
     print(json.dumps(told), flush=True)
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of this process that are in memory."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
@@ -88,13 +88,13 @@ async def _opened(member: Member, shards: int) -> bool:
 
 async def _restore(options: KafkaOptions, shards: int) -> None:
     log = await open_kafka(options, clock=clock)
-    before, meter = _resident(), Meter()
+    before, meter = resident(), Meter()
     with meter:
         member = Member(log, plan(None, shards))
         running = asyncio.get_running_loop().create_task(member.run())
         await until_true(lambda: _opened(member, shards))
     held = sum(len(one._parts.workflows.by_id) for one in member.owners.values() if one._parts)
-    _say(**meter.reading(held)._asdict(), resident=_resident() - before)
+    _say(**meter.reading(held)._asdict(), resident=resident() - before)
     await member.stop()
     await running
     await log.close()
@@ -115,14 +115,14 @@ async def _bare(options: KafkaOptions, shards: int) -> None:
         consumer.seek(place, 0)
     ends = await consumer.end_offsets(places)
     found: dict[bytes, bytes] = {}
-    before, meter = _resident(), Meter()
+    before, meter = resident(), Meter()
     with meter:
         while places:
             for records in (await consumer.getmany(timeout_ms=50, max_records=10_000)).values():
                 for record in records:
                     found[record.key] = record.value
             places = [one for one in places if await consumer.position(one) < ends[one]]
-    _say(**meter.reading(len(found))._asdict(), resident=_resident() - before)
+    _say(**meter.reading(len(found))._asdict(), resident=resident() - before)
     await consumer.stop()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import re
 import time
 
 import orjson
 import pytest
 
+from event_center.log.kafka.options import MAX_EVENT_BYTES
 from tests.cli.center import Project
 
 LINES = '{"workflow_id": "a", "event": "begin"}\n\nnonsense\n[]\n{"event": "x"}\n'
@@ -54,6 +56,20 @@ def test_what_can_not_be_published(project: Project, arguments: list[str], said:
     assert answer.code == 2
     assert said in " ".join(answer.err.replace("│", " ").split())
     assert not (project.root / "event-center.db").exists()
+
+
+def test_what_is_too_large_is_refused(project: Project) -> None:
+    """An event that a daemon would reject is refused before a broker is asked: its key counts too."""
+    text = (project.root / "event-center.toml").read_text()
+    kafka = '[log]\nkind = "kafka"\n[log.kafka]\nbootstrap = "127.0.0.1:9"\n'
+    project.write("event-center.toml", re.sub(r"\[log\][^\[]*", kafka, text))
+    payload = orjson.dumps("x" * (MAX_EVENT_BYTES - 200)).decode()
+    said = ("--event", "begin", "--payload", payload)
+    answer = project.run("publish", "tasks", "--workflow-id", "w" * 200, *said)
+    assert answer.code == 2
+    text = " ".join(answer.err.replace("│", " ").split())
+    assert "bytes with its key and headers, and on this log one has at most 900000" in text
+    assert "send its name" in text
 
 
 def test_a_file_stops_at_a_bad_line(project: Project) -> None:

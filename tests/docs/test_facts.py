@@ -140,7 +140,13 @@ def test_words_of_the_log_are_explained(word: str) -> None:
 
 ENGINES = ("memory", "sqlite", "kafka")
 ONE_MEANING: dict[str, set[str]] = {
-    "settled": {"failpoint.py", "engine/cutting.py", "engine/shard.py", "engine/quarantine.py"},
+    "settled": {
+        "failpoint.py",
+        "engine/cutting.py",
+        "engine/isolation.py",
+        "engine/shard.py",
+        "engine/quarantine.py",
+    },
     "unheard": {"log/right.py", *(f"log/{engine}/lease.py" for engine in ENGINES)},
     "hearing": {"engine/deciding.py", "engine/quarantine.py"},
     "refusal": {"model.py", "engine/ledger.py", "wire/snapshot.py"},

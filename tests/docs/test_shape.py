@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from functools import cache
 
+import pytest
+
 from scripts.shape import shape
 from tests.docs.project import ROOT
+
+pytestmark = pytest.mark.slow  # it reads and parses all of the code, and lets every test be found
 
 PAGE = (ROOT / "docs/shape.md").read_text(encoding="utf-8")
 NEARLY = 0.1

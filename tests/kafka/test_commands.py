@@ -65,6 +65,7 @@ EVENTS = [
 ]
 LOOKS = [
     ["stats"],
+    ["top", "--interval", "100ms"],
     ["list"],
     ["list", "--status", "final"],
     ["list", "--state", "busy", "--limit", "2"],
@@ -108,8 +109,20 @@ class Both:
             if arguments[0] == "stats":
                 # By their watermarks: on Kafka the markers of transactions have offsets too.
                 del told["history"], told["letters"]
+            if arguments[0] == "top":
+                told = watched(told)
             found.append((answer.code, placeless(told)))
         return found
+
+
+def watched(told: Any) -> Any:
+    """What `top` shows of states and errors, without how long and when."""
+    states = ("machine", "state", "workflows", "parked", "retrying", "final", "left")
+    return {
+        "states": sorted([str(row[name]) for name in states] for row in told["states"]),
+        "errors": sorted([one["what"], one["error"], one["times"]] for one in told["errors"]),
+        "events": told["counted"]["events"],
+    }
 
 
 def placeless(told: Any) -> Any:

@@ -45,7 +45,7 @@ def test_every_yaml_example_has_its_twin() -> None:
     assert {load(twin).name for twin in TWINS} == {file.stem for file in MACHINES.glob("*.yaml")}
 
 
-@settings(suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.one_of(test_properties.documents(), test_nested_properties.documents()))
 def test_yaml_and_back(document: dict[str, Any]) -> None:
     """What a machine writes of itself is the same machine, and is written the same again."""

@@ -161,7 +161,7 @@ def test_table_agrees_with_naive_interpreter(document: dict[str, Any], steps: An
             }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(documents(), st.randoms(use_true_random=False))
 def test_hash_does_not_see_the_order_of_keys(document: dict[str, Any], random: Any) -> None:
     """

@@ -9,11 +9,9 @@ has depends on its seed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from functools import cache
 from random import Random
 from textwrap import dedent
-from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -21,15 +19,15 @@ import orjson
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.log.partitioner import murmur2
-from event_center.machine import Machine, parse
+from event_center.machine import parse
 from event_center.model import Event
 from event_center.plugins.callbacks import callbacks
 from event_center.plugins.context import Context
 from event_center.plugins.registry import Bound, resolve
-from event_center.testing.audit_events import ReadEvent
 from event_center.testing.simulation_calls import CALLS, simulated
+from event_center.testing.simulation_scenery import Scenery, chance_of
 from event_center.testing.simulation_schedule import (
-    LAST_SAYS,
+    AFTERWARDS_MS,
     Happening,
     Schedule,
     commanded,
@@ -84,7 +82,11 @@ states:
   building:
     invoke:
       - {do: build, timeout: 3s, on_done: a, on_error: {target: c}}
-      - {do: watch, timeout: 10s, retry: none, on_done: {actions: act}, on_error: {assign: {log: =payload.type}}}
+      - do: watch
+        timeout: 10s
+        retry: none
+        on_done: {actions: act}
+        on_error: {assign: {log: =payload.type}}
     on: {back: a, again: {target: building, reenter: true}, twice: {assign: {n: =data.n + 1}}}
     after: {6s: a}
   regions:
@@ -171,29 +173,18 @@ def _machine(variant: int, version: int) -> Bound:
     return simulated(resolve(machine, [found]))
 
 
-class Storm:
-    """The scenery of one variant."""
+SIZES = dict.fromkeys(("events", OWN.inbox, OWN.commands, OWN.history, OWN.dead_letters), SHARDS)
 
-    sizes = MappingProxyType(
-        dict.fromkeys(("events", OWN.inbox, OWN.commands, OWN.history, OWN.dead_letters), SHARDS)
-    )
-    readers: Mapping[str, ReadEvent] = MappingProxyType({})
 
-    def __init__(self, variant: int) -> None:
-        bounds = [_machine(variant, version) for version in (1, 2)]
-        self.machines: list[Machine] = [bound.machine for bound in bounds]
-        self.plans = [_plan(bound) for bound in bounds]
-
-    def schedule(self, seed: int) -> Schedule:
-        """Events, commands and faults of a seed."""
-        chance = Random(seed)
-        span_ms = chance.choice(SPANS_MS)
-        happenings = faults(chance, span_ms + LAST_SAYS, upgrades=1)
-        happenings += [_event(chance, span_ms) for _ in range(PUBLISHED)]
-        happenings += [
-            _command(chance, span_ms + LAST_SAYS, n) for n in range(chance.randint(0, 8))
-        ]
-        return tuple(sorted(happenings, key=lambda one: one.at_ms))
+def schedule(seed: int) -> Schedule:
+    """Events, commands and faults of a seed."""
+    chance = chance_of(seed)
+    span_ms = chance.choice(SPANS_MS)
+    happenings = faults(chance, span_ms + AFTERWARDS_MS, upgrades=1)
+    happenings += [_event(chance, span_ms) for _ in range(PUBLISHED)]
+    for number in range(chance.randint(0, 8)):
+        happenings.append(_command(chance, span_ms + AFTERWARDS_MS, number))
+    return tuple(sorted(happenings, key=lambda one: one.at_ms))
 
 
 def _plan(bound: Bound) -> Plan:
@@ -243,11 +234,17 @@ def _command(chance: Random, span_ms: int, number: int) -> Happening:
 
 
 @cache
-def storm(variant: int) -> Storm:
+def storm(variant: int) -> Scenery:
     """The scenery of a variant, made once a process."""
-    return Storm(variant)
+    bounds = [_machine(variant, version) for version in (1, 2)]
+    return Scenery(
+        plans=[_plan(bound) for bound in bounds],
+        machines=[bound.machine for bound in bounds],
+        sizes=SIZES,
+        schedule=schedule,
+    )
 
 
-def scenery_of(seed: int) -> Storm:
+def scenery_of(seed: int) -> Scenery:
     """The scenery of a seed."""
     return storm(seed % len(VARIANTS))

@@ -11,6 +11,7 @@ import pytest
 
 from event_center import testing
 from event_center.errors import FormatError, LogUnavailable
+from event_center.model import Record
 from event_center.testing import Promise, Started, Violation, find_violations, read_sqlite
 from tests.testing.handmade import DOOR, NOW, Story, applied, evidence, good, shot, told
 
@@ -246,6 +247,17 @@ def test_history_that_no_cut_has_written() -> None:
     cuts = [*log.cuts[:4], replace(log.cuts[4], records=log.cuts[4].records[:-1])]
     [violation] = find_violations(replace(log, cuts=cuts, every_outcome=False), [DOOR])
     assert violation.promise is Promise.WHOLE_CUTS
+
+
+def test_a_closing_of_a_letter_is_written_by_no_cut() -> None:
+    """What an operator's program appends behind a letter is no fault; any other record there is."""
+    log = evidence(good())
+    closing = (("__event_center.closing.origin", b"o/0/1"),)
+    for headers, count in ((closing, 0), ((), 1)):
+        record = Record(9, NOW, b"k", None, headers)
+        records = {**log.records, (log.dead_letters, 0): [record]}
+        found = find_violations(replace(log, records=records, every_outcome=False), [DOOR])
+        assert len(found) == count, found
 
 
 def test_entries_that_no_cut_has_made() -> None:

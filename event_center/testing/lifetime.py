@@ -17,7 +17,7 @@ from event_center.engine.plan import Plan
 from event_center.log.memory import MemoryLog
 
 
-class Life:
+class Lifetime:
     """The engine, as a process of its own would have it."""
 
     def __init__(self, log: MemoryLog, plan: Plan) -> None:

@@ -1,0 +1,50 @@
+"""`wait` and `publish --wait`: request and reply over events."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from event_center import Publisher
+from tests.cli.center import Project
+
+
+def test_wait_says_where_it_is(decided: Project) -> None:
+    """Reached at once, not in time, ended elsewhere, and a question that is not clear."""
+    assert decided.done("wait", "t-2", "--final").out == "t-2 is in done; it ended as success\n"
+    told = decided.done("wait", "t-1", "--state", "busy", "--json").json
+    assert (told["state"], told["result"]) == ("busy", None)
+    answer = decided.run("wait", "t-1", "--final", "--timeout", "10ms")
+    assert answer.code == 5
+    assert "'t-1' has not ended within 0.01 s: it is in busy, active" in answer.err
+    answer = decided.run("wait", "t-9", "--final", "--timeout", "10ms")
+    assert answer.code == 5
+    assert "there is no such workflow yet" in answer.err
+    answer = decided.run("wait", "t-2", "--state", "busy", "--timeout", "10ms")
+    assert answer.code == 1
+    assert "has ended in done as success, and is not in busy" in answer.err
+    assert decided.run("wait", "t-1").code == 2
+
+
+def test_publish_waits_for_what_becomes_of_it(project: Project) -> None:
+    """Without a daemon it says so; with one, applied and refused are told, with exit codes."""
+    event = ["tasks", "--workflow-id", "t-1", "--event"]
+    answer = project.run("publish", *event, "begin", "--wait", "10ms")
+    assert answer.code == 5
+    assert "nobody has decided it within 0.01 s; it is in the log, and will be" in answer.out
+    with project.daemon():
+        answer = project.run("publish", *event, "begin", "--wait", "10s")
+        assert answer.code == 1
+        assert re.search(r"rejected \(not_accepted, state busy accepts: .*end", answer.out)
+        told = project.done("publish", *event, "end", "--wait", "10s", "--json").json
+        assert (told["outcome"], told["state"]) == ("applied", "done")
+    assert project.run("publish", "tasks", "--file", "-", "--wait", "1s").code == 2
+
+
+async def test_a_program_waits(decided: Project) -> None:
+    """`Publisher.wait_for` returns when the workflow has ended, with its data."""
+    async with Publisher.open(decided.root / "event-center.toml") as publisher:
+        assert (await publisher.wait_for("t-2")).result == "success"
+        with pytest.raises(TimeoutError):
+            await publisher.wait_for("t-1", timeout_s=0.01)
