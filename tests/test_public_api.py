@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +105,30 @@ def test_the_package_alone_is_light() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_plugin_of_pytest_is_light() -> None:
+    """Each start of pytest imports the plugin: no engine, no log and no settings come with it."""
+    program = (
+        "import sys, event_center.testing.pytest_plugin\n"
+        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('event_center.')}\n"
+        "print(sorted(rooms & {'app', 'client', 'engine', 'log'}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_type_checkers_see_the_test_kit_as_it_is() -> None:
+    """The stub beside the test kit imports each name from the module that the kit finds it in."""
+    stub = Path(testing.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    seen = {
+        name.name: node.module
+        for node in ast.walk(ast.parse(stub))
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert sorted(seen) == testing.__all__
+    found = {name: getattr(testing, name) for name in seen}
+    assert all(getattr(import_module(str(seen[name])), name) is found[name] for name in found)

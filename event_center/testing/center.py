@@ -15,7 +15,6 @@ it in another. docs/testing.md is the manual; `looking` has what a test may ask 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, inf
 from types import TracebackType
@@ -39,17 +38,13 @@ from event_center.plugins.callbacks import Callbacks
 from event_center.testing.fakes import Call, Fake, note_calls
 from event_center.testing.lifetime import Lifetime
 from event_center.testing.looking import Looking
+from event_center.testing.opened import opened
 from event_center.testing.project import Config, MachineLike, Project, plan_for
 from event_center.testing.virtual_time import VirtualTime
 from event_center.wire.command import Verb
 
 SETTLE_S = 7 * 86_400.0
 """How long, in virtual time, a center may take to come to rest: retries are meant to end by then."""
-LAST_OPENED = 8
-"""Centers that the report of a failed test may tell of: no test has more."""
-
-opened: deque[TestCenter] = deque(maxlen=LAST_OPENED)
-"""The last centers of this process; the plugin of pytest looks here when a test has failed."""
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -4,7 +4,8 @@ The plugin of pytest: tests of machines, the project's center for tests, and wha
 pytest finds it by itself where this package is installed. `pytest machines` collects the YAML files
 there that have a machine with tests, one test a case; its guards are those of the plugin beside the
 file. What a case comes to is `machine.trial`'s affair. The report of a failed test has a section with
-what happened in each `TestCenter` that it opened.
+what happened in each `TestCenter` that it opened. It is imported at each start of pytest, also for projects
+that only have this package among others: the test kit is not, until a test asks for it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any
 
 import pytest
 
+from event_center import testing
 from event_center.errors import EventCenterError
 from event_center.machine import Machine, load
 from event_center.machine.cases import Case
 from event_center.machine.trial import failed
 from event_center.plugins.discovery import discover
 from event_center.plugins.registry import resolve
-from event_center.testing.center import TestCenter, opened
+from event_center.testing.opened import opened
 
 YAML = frozenset({".yaml", ".yml"})
 _TESTED = re.compile(rb"^machine:.*^tests:", re.MULTILINE | re.DOTALL)
@@ -39,14 +41,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.fixture
 def project_center(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> type[TestCenter]:
+) -> type[testing.TestCenter]:
     """
     Make a center of the project's own settings, wherever pytest was started: `TestCenter` to be entered.
 
     It takes what `TestCenter` takes: `async with project_center(fakes={...}) as center: ...`.
     """
     monkeypatch.chdir(request.config.rootpath)
-    return TestCenter
+    return testing.TestCenter
 
 
 @pytest.hookimpl(wrapper=True)
