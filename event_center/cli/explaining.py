@@ -18,6 +18,7 @@ from event_center.app.settings import Settings
 from event_center.app.wiring import wall_clock_ms
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
+from event_center.cli.lasting import lasting
 from event_center.cli.options import Id
 from event_center.cli.output import Output, plain
 from event_center.cli.session import Session, ask, not_found
@@ -27,8 +28,6 @@ from event_center.client.workflows import snapshot_of
 from event_center.errors import ConfigurationError, DefinitionError, PluginError
 from event_center.machine import Machine
 from event_center.model import Status
-
-UNITS_S = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def why(
@@ -106,19 +105,6 @@ async def _unknown(output: Output, workflow_id: str, session: Session) -> Exit:
     return code
 
 
-def lasting(seconds: float) -> str:
-    """A time that has passed, in the two largest units that it has."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    parts = []
-    rest = int(seconds)
-    for size, unit in UNITS_S:
-        if rest >= size:
-            parts.append(f"{rest // size} {unit}")
-            rest %= size
-    return " ".join(parts[:2])
-
-
 _STYLES = {Status.PARKED: "bold red", Status.PAUSED: "bold yellow", Status.RETRYING: "bold yellow"}
 
 
@@ -165,7 +151,7 @@ def _facts(told: Told) -> list[tuple[str, object]]:
 def _stay(told: Told) -> str | None:
     if told["stayed_s"] is None:
         return None
-    return f"{told['entered_at']}, for {lasting(told['stayed_s'])}"
+    return f"{told['entered_at']}, for {lasting(int(told['stayed_s'] * 1_000))}"
 
 
 def _compared(stay: dict[str, Any] | None) -> str | None:
@@ -176,10 +162,10 @@ def _compared(stay: dict[str, Any] | None) -> str | None:
     if not count:
         return "no other stay in this state has ended in the last 7 days"
     left_out = "" if stay["complete"] else ", of the newest history"
+    half, most = (lasting(int(stay[name] * 1_000)) for name in ("median_s", "p95_s"))
     return (
         f"longer than {stay['longer_than_percent']} % of {count} {'stay' if count == 1 else 'stays'} "
-        f"here in the last 7 days{left_out} (half ended within {lasting(stay['median_s'])}, 95 % "
-        f"within {lasting(stay['p95_s'])})"
+        f"here in the last 7 days{left_out} (half ended within {half}, 95 % within {most})"
     )
 
 

@@ -8,7 +8,6 @@ client room finds the answers; here they become tables or JSON.
 from __future__ import annotations
 
 import re
-import shlex
 from functools import partial
 from typing import Annotated, Any
 
@@ -20,13 +19,13 @@ from event_center.cli.groups import Asked, Which
 from event_center.cli.options import AsJson, Config, Id, LogPath
 from event_center.cli.output import Output, plain
 from event_center.cli.session import Session, Where, ask, not_found
+from event_center.client.advice import advice_if_parked
 from event_center.client.history import history as history_of
 from event_center.client.stats import Stats
 from event_center.client.stats import stats as stats_of
 from event_center.client.workflows import Wanted, list_workflows, snapshot_of
 from event_center.client.workflows import show as show_of
 from event_center.machine.spelling import hint, quoted
-from event_center.model import Status
 
 _PARTS = re.compile(r"(?<=T\d\d:\d\d:\d\d)\.\d{3}Z$")
 _ROW = {
@@ -149,33 +148,12 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
             count = shown["waiting"]["count"] if title == "waiting" else len(rows)
             output.say(f"\n{title} ({count})", style="bold")
             output.table(columns, ([row[name] for name in columns] for row in rows))
-    if shown["status"] == Status.PARKED:
-        output.say(f"\n{_next_step(shown)}")
+    if helps := advice_if_parked(shown):
+        output.say("\nwhat would help", style="bold")
+        output.pairs((one["command"], one["when"]) for one in helps)
     read = ", ".join(f"{topic} {offset}" for topic, offset in as_of["offsets"].items())
     output.note(
         f"as of cut {as_of['cut']} of shard {as_of['shard']}, read up to: {read or 'nothing'}"
-    )
-
-
-def _next_step(shown: dict[str, Any]) -> str:
-    """What an operator can do about a parked workflow."""
-    named = shlex.quote(shown["workflow_id"])
-    what = {
-        "failed": "Mend the cause; run.failed in the center's log has the file and line of what failed.",
-        "crashed": "Mend its callback: the process ended while it ran, at takeover after takeover.",
-        "no_place": "Load a version of its machine that has its state and its callbacks.",
-        "loop": "Mend the machine: it went in a circle without an event from outside.",
-        "cut_failed": "Look at the event that waits first: no cut with this workflow goes through.",
-    }.get(shown["parked"], "Mend the cause.")
-    others = {
-        "failed": f"If no attempt can succeed, as with wrong data: event-center skip {named}\n",
-        "crashed": f"Or give it up: event-center skip {named}\n",
-        "no_place": f"Or put it into a state: event-center set-state {named} STATE --reason WHY\n",
-    }.get(shown["parked"], "")
-    return (
-        f"{what}\nThen: event-center retry {named}\n{others}"
-        f"Or end it: event-center cancel {named}\n"
-        f"What led here: event-center history {named}"
     )
 
 

@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from event_center.cli.lasting import lasting
 from event_center.cli.output import plain
 from event_center.wire.history import epoch_ms, rfc3339
 
@@ -37,12 +38,6 @@ STATE_COLUMNS: dict[str, Literal["left", "right"]] = {
 }
 LEAST_ROWS = 3
 """States that are shown on the smallest screen: fewer would be none."""
-_SECOND_MS, _MINUTE_MS, _HOUR_MS, _DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
-_STEPS = (
-    (_DAY_MS, "d", _HOUR_MS, "h"),
-    (_HOUR_MS, "h", _MINUTE_MS, "m"),
-    (_MINUTE_MS, "m", _SECOND_MS, "s"),
-)
 
 Seen = dict[str, Any]
 
@@ -211,16 +206,6 @@ def _trouble(state: Seen) -> Text:
 
 def _stay(ms: int | None) -> Text:
     return Text("" if ms is None else lasting(ms))
-
-
-def lasting(ms: int) -> str:
-    """A time that has passed, in one or two units."""
-    for unit_ms, unit, part_ms, part in _STEPS:
-        if ms >= unit_ms:
-            return f"{ms // unit_ms}{unit} {ms % unit_ms // part_ms}{part}"
-    if not ms:
-        return "<1ms"
-    return f"{ms / _SECOND_MS:.1f}s" if ms >= _SECOND_MS else f"{ms}ms"
 
 
 # -- errors -------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """
 What an operator can do about a workflow: commands, and when each of them is the right one.
 
-Made of what `why` has found out, and of nothing else. The CLI prints it as the end of its answer.
+Made of what `why` has found out, and of nothing else. The CLI prints it as the end of its answer, and
+`show` what helps a parked workflow.
 """
 
 from __future__ import annotations
@@ -24,6 +25,22 @@ def advice(told: Told) -> list[dict[str, str]]:
     if told["dead_letters"]["count"]:
         found.append((f"dead-letters list --workflow-id {_named(told)}", "what became letters"))
     found.append((f"history {_named(told)}", "what led here"))
+    return _commands(found)
+
+
+def advice_if_parked(shown: Told) -> list[dict[str, str]]:
+    """What helps a parked workflow, of what `show` knows; nothing for any other."""
+    if shown["status"] != Status.PARKED:
+        return []
+    name = _named(shown)
+    more = [
+        (f"why {name} --verbose", "where it failed, and what it waits for"),
+        (f"history {name}", "what led here"),
+    ]
+    return _commands([*_of_parked(shown), *more])
+
+
+def _commands(found: list[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"command": f"event-center {command}", "when": when} for command, when in found]
 
 
@@ -67,12 +84,23 @@ def _of_parked(told: Told) -> Iterator[tuple[str, str]]:
         "no_place": "once a version of its machine is loaded that has its state",
         "cut_failed": "once the event that waits first does something else, or the log takes it",
     }
-    yield f"retry {name}", again.get(told["parked"], "once the cause is mended")
+    when = again.get(told["parked"], "once the cause is mended")
+    if upgrade := failed_upgrade(told):
+        when = f"once the function {upgrade} is mended"
+    yield f"retry {name}", when
     if told["parked"] in {"failed", "crashed"}:
         yield f"skip {name}", "if no attempt can succeed, as with wrong data"
     else:
         yield f"set-state {name} STATE --reason WHY", "put it where it should be"
     yield f"cancel {name}", "end it where it is"
+
+
+def failed_upgrade(told: Told) -> str | None:
+    """The function of a plugin that could not bring it to the loaded version, if it is parked for that."""
+    if told["parked"] != "no_place" or told["failure"] is None:
+        return None
+    kind, _, name = told["failure"]["callback"].partition(" ")
+    return name if kind == "upgrade" else None
 
 
 def _of_open(told: Told) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,8 @@
 How long workflows stay in the states of their machines, as far as the history tells it.
 
 Promises: a stay is measured only if both its ends were heard, and nothing between them was missed; a
-transition that ends where it began is part of the stay. `watch` hands it each record once.
+transition that ends where it began is part of the stay. `watch` hands `Dwells` each record once, `stays`
+hands them to `Whereabouts`.
 """
 
 from __future__ import annotations
@@ -39,40 +40,64 @@ class _Stay(NamedTuple):
     """None: it began before we listened."""
 
 
-class Dwells:
-    """The stays of all states."""
+class Stayed(NamedTuple):
+    """A stay that has ended, and was measured."""
+
+    machine: str
+    state: str
+    length_ms: int
+
+
+class Whereabouts:
+    """Where each workflow is, and since when."""
 
     def __init__(self) -> None:
-        self._stays: dict[tuple[str, str], deque[int]] = {}
         self._now: dict[str, _Stay] = {}
         """Oldest first by when they were heard of."""
 
-    def hear(self, record: dict[str, Any]) -> None:
-        """One record of the history."""
+    def hear(self, record: dict[str, Any]) -> Stayed | None:
+        """One record of the history, and the stay that it has ended."""
         workflow_id, kind = record["workflow_id"], record["kind"]
         if kind in {REMOVED, MIGRATED}:
             self._now.pop(workflow_id, None)
-            return
+            return None
         state = record.get("to")
         moved = kind != COMMAND or (record["command"], record["outcome"]) == (
             "set-state",
             "applied",
         )
         if state is None or not moved:
-            return
+            return None
         before = self._now.pop(workflow_id, None)
         if before is not None and record["seq"] != before.seq + 1:
             before = None
-        since_ms: int | None = epoch_ms(record["at"])
+        at_ms = epoch_ms(record["at"])
+        since_ms: int | None = at_ms
+        ended = None
         if record.get("from") == state:
             since_ms = None if before is None else before.since_ms
-        elif before is not None and before.since_ms is not None and since_ms is not None:
-            stays = self._stays.setdefault((before.machine, before.state), deque(maxlen=STAYS))
-            stays.append(max(0, since_ms - before.since_ms))
+        elif before is not None and before.since_ms is not None:
+            ended = Stayed(before.machine, before.state, max(0, at_ms - before.since_ms))
         if record.get("result") is None:
             self._now[workflow_id] = _Stay(record["machine"], state, record["seq"], since_ms)
             if len(self._now) > KNOWN:
                 del self._now[next(iter(self._now))]
+        return ended
+
+
+class Dwells:
+    """The stays of all states."""
+
+    def __init__(self) -> None:
+        self._whereabouts = Whereabouts()
+        self._stays: dict[tuple[str, str], deque[int]] = {}
+
+    def hear(self, record: dict[str, Any]) -> None:
+        """One record of the history."""
+        ended = self._whereabouts.hear(record)
+        if ended is not None:
+            stays = self._stays.setdefault((ended.machine, ended.state), deque(maxlen=STAYS))
+            stays.append(ended.length_ms)
 
     def by_state(self) -> dict[tuple[str, str], Dwell]:
         """What was measured, by machine and state."""

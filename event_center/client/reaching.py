@@ -72,7 +72,7 @@ async def wait_for(
     with anyio.move_on_after(within_s):
         if state is None:
             _check_possible(snapshot, goal)
-            state = await _heard(_tail(log, app, workflow_id, since), goal)
+            state = await _heard(_told_since(log, app, workflow_id, since), goal)
     snapshot = await snapshot_of(log, app, workflow_id)
     if state is None:
         where = "there is no such workflow yet"
@@ -105,9 +105,9 @@ def _check_possible(snapshot: Snapshot | None, goal: Goal) -> None:
         )
 
 
-async def _heard(tail: AsyncIterator[Told], goal: Goal) -> str | None:
+async def _heard(records: AsyncIterator[Told], goal: Goal) -> str | None:
     """The state in which the history tells that the goal was reached; None: it ended elsewhere."""
-    async for told in tail:
+    async for told in records:
         ended = told.get("result") is not None or told.get("status") == Status.FINAL
         if goal.fits(told.get("to"), ended=ended):
             return str(told["to"])
@@ -120,14 +120,14 @@ async def outcome_of(
     log: Log, app: App, workflow_id: str, position: Position, *, since: int
 ) -> Told:
     """Wait for what becomes of one event that was published: its record of the history."""
-    async for told in _tail(log, app, workflow_id, since):
+    async for told in _told_since(log, app, workflow_id, since):
         place = (told.get("topic"), told.get("partition"), told.get("offset"))
         if place == position and told["kind"] in set(Outcome):
             return told
     raise InvariantError("the history of the log has ended, which has no end")
 
 
-async def _tail(log: Log, app: App, workflow_id: str, since: int) -> AsyncIterator[Told]:
+async def _told_since(log: Log, app: App, workflow_id: str, since: int) -> AsyncIterator[Told]:
     """What the history tells of a workflow from an offset of its home on, as it comes."""
     key, home = workflow_id.encode(), app.home(workflow_id)
     while True:

@@ -1,9 +1,9 @@
 """
 What the newest history of an app tells about stays in a state, and about one workflow.
 
-A stay begins when a workflow enters a configuration and ends when it leaves it. `why` compares how long
-a workflow is where it is with how long others were. No more than `LOOKED_AT` records are read, the
-newest, so that an old log answers as fast as a young one; the answer says whether that was all.
+`dwell` measures stays; `why` compares how long a workflow is where it is with how long others were. No
+more than `LOOKED_AT` records are read, the newest, so that an old log answers as fast as a young one;
+the answer says whether that was all.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from bisect import bisect_left
 from typing import Any
 
 from event_center.client.app import App
+from event_center.client.dwell import Whereabouts
 from event_center.log.port import Log
 from event_center.model import Record
 from event_center.wire import history as wire
-from event_center.wire.history import epoch_ms, rfc3339
+from event_center.wire.history import rfc3339
 
 LOOKED_AT = 200_000
 """Records of the history that are read in all: somebody waits, and these take about a second."""
@@ -35,21 +36,14 @@ class Stays:
         self._machine = machine
         self._state = state
         self._since = rfc3339(since_ms)
-        self._since_ms = since_ms
-        self._entered: dict[str, int] = {}
+        self._whereabouts = Whereabouts()
 
     def take(self, told: dict[str, Any]) -> None:
-        """One record; those of other machines and those that moved nobody tell nothing."""
-        before, after = told.get("from"), told.get("to")
-        if told.get("machine") != self._machine or before == after or "from" not in told:
-            return
-        workflow_id = told["workflow_id"]
-        at_ms = epoch_ms(told["at"])
-        entered = self._entered.pop(workflow_id, None)
-        if entered is not None and before == self._state and told["at"] >= self._since:
-            self.lengths_ms.append(at_ms - entered)
-        if after == self._state:
-            self._entered[workflow_id] = at_ms
+        """One record; a stay elsewhere, or one that ended before, tells nothing."""
+        ended = self._whereabouts.hear(told)
+        here = ended is not None and (ended.machine, ended.state) == (self._machine, self._state)
+        if ended is not None and here and told["at"] >= self._since:
+            self.lengths_ms.append(ended.length_ms)
 
     def compared(self, length_ms: int) -> dict[str, Any]:
         """How a stay of this length compares, ready to be written as JSON."""

@@ -3,7 +3,7 @@ An app as it is watched: counts, rates, lag, how long workflows stay in their st
 
 Promises: it only reads the log, so it works with and without a daemon; a look costs the shard entries and
 what the history has grown by since the one before, however large the log is. The CLI's `top` looks again
-and again; `stats`, `tail` and `dwell` have the parts.
+and again; `stats`, `feed` and `dwell` have the parts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from event_center.client.app import App
 from event_center.client.dwell import Dwell, Dwells
+from event_center.client.feed import Feed
 from event_center.client.stats import Stats, shard_entries, summed
-from event_center.client.tail import Tail
 from event_center.log.port import Log
 from event_center.model import Outcome, Status
 from event_center.wire.entries import ShardEntry
@@ -39,7 +39,7 @@ class Watch:
     def __init__(self, log: Log, app: App) -> None:
         self._log = log
         self._app = app
-        self._tail = Tail(log, app)
+        self._feed = Feed(log, app)
         self._dwells = Dwells()
         self._before: deque[tuple[float, dict[str, int]]] = deque(maxlen=LOOKS)
         self._errors: dict[_Error, Row] = {}
@@ -58,7 +58,7 @@ class Watch:
         """
         entries = await shard_entries(self._log, self._app)
         counted = await summed(self._log, self._app, entries)
-        for record in await self._tail.new():
+        for record in await self._feed.new():
             self._newest = max(self._newest or "", record["at"])
             self._dwells.hear(record)
             self._note_error(record)
@@ -68,7 +68,7 @@ class Watch:
             "states": _states(entries.values(), self._dwells.by_state()),
             "errors": sorted(self._errors.values(), key=lambda one: one["at"], reverse=True),
             "newest": self._newest,
-            "passed_over": self._tail.passed_over,
+            "passed_over": self._feed.passed_over,
         }
 
     def _rates(self, now_s: float, counted: Stats) -> dict[str, float] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from event_center.client.advice import advice
+from event_center.client.advice import advice, failed_upgrade
 from event_center.client.app import App
 from event_center.client.letters import letters_of
 from event_center.client.stats import shard_entry
@@ -194,6 +194,8 @@ def _parked(told: Told) -> str:
     failure = told["failure"]
     error = "" if failure is None else f"{failure['type']}: {failure['message']}"
     what = "its callback" if failure is None else failure["callback"]
+    if upgrade := failed_upgrade(told):
+        return f"the function {upgrade} could not bring it to the loaded version: {error}"
     return {
         "failed": f"{what} failed and is not tried again: {error}",
         "crashed": f"the process ended while {what} ran, at ten takeovers in a row",

@@ -58,7 +58,7 @@ def test_captures(parked: Project, columns: int) -> None:
 def _even(out: str) -> str:
     """The same text at any time and on any host."""
     out = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "2026-11-23T05:00:00.000Z", out)
-    out = re.sub(r"for [\d.]+ (ms|s)", "for 12 s", out)
+    out = re.sub(r"for [\d.]+(ms|s)", "for 12s", out)
     out = re.sub(r"\S+/\d+ made", "host/4711 made", out)
     return "".join(f"{line.rstrip()}\n" for line in out.splitlines())
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from event_center.cli.panel import Alarm, lasting, panel
+from event_center.cli.lasting import lasting
+from event_center.cli.panel import Alarm, panel
 from event_center.log.sqlite import DaemonLock
 from event_center.wire.history import rfc3339
 from tests.cli.center import Project

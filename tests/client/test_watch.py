@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from event_center.client.dwell import Dwell, Dwells
-from event_center.client.tail import LOOK, Tail
+from event_center.client.feed import LOOK, Feed
 from event_center.client.watch import Watch
 from event_center.model import Outgoing, Status
 from event_center.wire.entries import Counted, ShardEntry
@@ -94,7 +94,7 @@ async def test_a_look_reads_what_is_new_and_no_more_than_its_limit(shelf: Shelf)
     writer = HistoryWriter(shelf.app.history, 0, "app")
     record = writer.record("rejected", "o-1", "here", NOW_MS, {"outcome": "rejected"})
     await shelf.log.publish([record] * (LOOK + 7))
-    tail = Tail(shelf.log, shelf.app)
+    tail = Feed(shelf.log, shelf.app)
     assert len(await tail.new()) == LOOK
     assert (await tail.new(), tail.passed_over) == ([], 0)
     await shelf.log.publish([record] * 3)

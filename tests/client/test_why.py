@@ -72,6 +72,15 @@ STANDING: list[Standing] = [
         "no loaded version",
         ["retry", "set-state", "cancel", "history"],
     ),
+    (
+        {
+            "status": Status.PARKED,
+            "parked": "no_place",
+            "failure": FAILED._replace(callback="upgrade two"),
+        },
+        "the function two could not bring it to the loaded version: OSError: the disk is full",
+        ["retry", "set-state", "cancel", "history"],
+    ),
     ({"status": Status.PAUSED}, "it was paused", ["resume", "history"]),
     (
         {
@@ -146,8 +155,10 @@ async def _stay(shelf: Shelf, workflow_id: str, at_ms: int, length_ms: int) -> N
     about = {"machine": "order", "outcome": "applied"}
     steps = ((at_ms, "new", "running"), (at_ms + length_ms, "running", "done"))
     records = [
-        writer.record("applied", workflow_id, f"o/{at}", at, about | {"from": a, "to": b})
-        for at, a, b in steps
+        writer.record(
+            "applied", workflow_id, f"o/{at}", at, about | {"from": a, "to": b, "seq": seq}
+        )
+        for seq, (at, a, b) in enumerate(steps)
     ]
     await shelf.log.publish(records)
 

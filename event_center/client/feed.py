@@ -20,7 +20,7 @@ little.
 """
 
 
-class Tail:
+class Feed:
     """Where the reading of the history stands."""
 
     def __init__(self, log: Log, app: App) -> None:
