@@ -17,7 +17,7 @@ from rich.progress import Progress
 from event_center.app.keeping import back_up, flaws_of
 from event_center.app.keeping import restore as put_back
 from event_center.cli.exits import Exit, perform
-from event_center.cli.options import AsJson, Config, LogPath
+from event_center.cli.groups import Asked
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, require_log
@@ -27,16 +27,13 @@ from event_center.log.sqlite.copying import Progress as Tell
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The copy.", show_default=False)]
 
 
-def backup(
-    file: File, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
-) -> None:
+def backup(file: File, *, asked: Asked) -> None:
     """Copy the log into a new file, also while a daemon runs on it."""
-    output = Output(as_json=as_json)
-    perform(output, partial(_backup, output, Where(config, log), file))
+    perform(asked.output, partial(_backup, asked, file))
 
 
-async def _backup(output: Output, where: Where, file: Path) -> Exit:
-    settings = where.settings()
+async def _backup(asked: Asked, file: Path) -> Exit:
+    output, settings = asked.output, asked.where.settings()
     require_log(settings)
     with bar() as progress:
         size = back_up(settings, file, _teller(progress))
@@ -56,17 +53,14 @@ def restore(
             "--replace", help="Move the log aside that is there; it stays beside the new one."
         ),
     ] = False,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
+    asked: Asked,
 ) -> None:
     """Put a copy in the place of the log; no daemon may run, and nobody else have the log open."""
-    output = Output(as_json=as_json)
-    perform(output, partial(_restore, output, Where(config, log), file, replace=replace))
+    perform(asked.output, partial(_restore, asked, file, replace=replace))
 
 
-async def _restore(output: Output, where: Where, file: Path, *, replace: bool) -> Exit:
-    settings = where.settings()
+async def _restore(asked: Asked, file: Path, *, replace: bool) -> Exit:
+    output, settings = asked.output, asked.where.settings()
     with bar() as progress:
         size, aside = put_back(settings, file, _teller(progress), replace=replace)
     log = settings.under_root(settings.log.path)

@@ -84,12 +84,9 @@ def _cell(value: object) -> object:
     return None if value == 0 else _PARTS.sub("Z", value) if isinstance(value, str) else value
 
 
-def show(
-    workflow_id: Id, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
-) -> None:
+def show(workflow_id: Id, *, asked: Asked) -> None:
     """Show everything known of one workflow: state, data, what it waits for and what failed."""
-    output = Output(as_json=as_json)
-    ask(output, Where(config, log), partial(_show, output, workflow_id))
+    ask(asked.output, asked.where, partial(_show, asked.output, workflow_id))
 
 
 async def _show(output: Output, workflow_id: str, session: Session) -> Exit:
@@ -157,12 +154,9 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
     )
 
 
-def history(
-    workflow_id: Id, *, config: Config = None, log: LogPath = None, as_json: AsJson = False
-) -> None:
+def history(workflow_id: Id, *, asked: Asked) -> None:
     """Print what happened to one workflow: events, refused ones too, timers, runs, commands."""
-    output = Output(as_json=as_json)
-    ask(output, Where(config, log), partial(_history, output, workflow_id))
+    ask(asked.output, asked.where, partial(_history, asked.output, workflow_id))
 
 
 async def _history(output: Output, workflow_id: str, session: Session) -> Exit:

@@ -14,9 +14,10 @@ import typer
 
 from event_center.app.health import Health, daemon_of, health_of
 from event_center.cli.exits import Exit
-from event_center.cli.options import AsJson, Config, LogPath, duration
+from event_center.cli.groups import Asked
+from event_center.cli.options import duration
 from event_center.cli.output import Output
-from event_center.cli.session import Session, Where, ask
+from event_center.cli.session import Session, ask
 from event_center.client.stats import stats as stats_of
 
 SILENCE: Any = "10s"
@@ -37,13 +38,10 @@ def health(
             help="Not healthy if the daemon was not heard of for so long.",
         ),
     ] = SILENCE,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
+    asked: Asked,
 ) -> None:
     """Say whether the daemon is well: exit code 0, or 1 with the reasons."""
-    output = Output(as_json=as_json)
-    ask(output, Where(config, log), partial(_health, output, max_lag, max_silence))
+    ask(asked.output, asked.where, partial(_health, asked.output, max_lag, max_silence))
 
 
 async def _health(
