@@ -182,14 +182,14 @@ class KafkaLog:
             return None
         try:
             return await send(producer, packed, options.topic_prefix, options.call_s)
-        except REFUSED as error:
-            self._discard_publisher(producer)
-            if len(packed) > 1:
-                raise self._doubt(error) from error
-            raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
         except Exception as error:  # as of a cut: only a clean return says that all is written
             self._discard_publisher(producer)
-            raise self._doubt(error) from error
+            said = error.__cause__ if isinstance(error, Unknown) else error
+            if len(packed) > 1 or not isinstance(said, REFUSED):
+                raise self._doubt(error) from error
+            raise NotCommitted(
+                f"nothing was published: {self._clients.said(said)}", target=places[0][0]
+            ) from error
 
     async def _together(self, records: Sequence[Outgoing], places: Sequence[Place]) -> list[Landed]:
         """Write several batches in one transaction, under a name that nobody else has."""
@@ -221,7 +221,7 @@ class KafkaLog:
     def _doubt(self, error: BaseException) -> Unknown:
         return Unknown(
             f"nobody knows whether the records were published to {self._options.bootstrap} "
-            f"({type(error).__name__}: {error}): look before sending again"
+            f"({self._clients.said(error.__cause__ or error)}): look before sending again"
         )
 
     async def read(
