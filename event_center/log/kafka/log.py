@@ -29,6 +29,7 @@ from event_center.log.kafka.client import Clients
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.kafka.inspection import inspect
 from event_center.log.kafka.lease import Cluster
+from event_center.log.kafka.note import Notes
 from event_center.log.kafka.options import CUT_DISTANCE_S, CUTS_PER_S, KafkaOptions
 from event_center.log.kafka.packing import Packer
 from event_center.log.kafka.reading import Reading, pieces
@@ -75,10 +76,13 @@ async def open_kafka(
         raise
     catalog = Catalog(clients, client)
     reading = Reading(clients, catalog)
-    log = KafkaLog(
-        Cluster(clients=clients, packer=Packer(catalog, partitioner, clock), reading=reading),
-        client,
+    cluster = Cluster(
+        clients=clients,
+        packer=Packer(catalog, partitioner, clock),
+        reading=reading,
+        notes=Notes(clients, clock),
     )
+    log = KafkaLog(cluster, client)
     try:
         await reading.open()
     except BaseException:  # whatever it was goes on, and no connection is left open
@@ -144,6 +148,14 @@ class KafkaLog:
     async def members(self) -> list[str]:
         """Who is in the group now; one that was killed stays until its session timeout."""
         return await self._clients.members()
+
+    def say(self, told: Mapping[str, Any]) -> None:
+        """Let others hear within seconds how this process is, as long as it is in the group."""
+        self._cluster.notes.say(told)
+
+    async def said(self) -> list[dict[str, Any]]:
+        """What the processes of the group say of themselves."""
+        return await self._cluster.notes.heard()
 
     async def describe(self) -> list[TopicDetail]:
         """All topics as an administrator sees them."""
