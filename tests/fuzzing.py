@@ -38,14 +38,14 @@ class TooLong(Exception):
 
 
 @contextmanager
-def _bounded() -> Iterator[None]:
+def _bounded(longest_s: float) -> Iterator[None]:
     """Give up on what takes too long, also if it would never end."""
 
     def late(_number: int, _frame: object) -> None:
-        raise TooLong(f"more than {LONGEST_S:g} s")
+        raise TooLong(f"more than {longest_s:g} s")
 
     former = signal.signal(signal.SIGVTALRM, late)
-    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
+    signal.setitimer(signal.ITIMER_VIRTUAL, longest_s)
     try:
         yield
     finally:
@@ -53,13 +53,13 @@ def _bounded() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, former)
 
 
-def fuzz(what: str, numbers: range) -> Counter[str]:
+def fuzz(what: str, numbers: range, longest_s: float = LONGEST_S) -> Counter[str]:
     """An input for each of these seeds; the first that breaks the rule is named."""
     found: Counter[str] = Counter()
     attempt = TRIES[what]
     for number in numbers:
         try:
-            with _bounded():
+            with _bounded(longest_s):
                 found[attempt(Random(number))] += 1
         except BaseException as error:
             error.add_note(f"scripts/fuzz {what} 1 {number}")

@@ -58,7 +58,6 @@ def test_the_corpus_is_refused(name: str) -> None:
 
 def test_what_breaks_the_rule_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin: another error, and an input without end, end the run with the seed that makes it again."""
-    monkeypatch.setattr(fuzzing, "LONGEST_S", 0.01)
 
     def endless(_random: random.Random) -> str:
         while True:
@@ -67,5 +66,5 @@ def test_what_breaks_the_rule_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for attempt, error in ((endless, fuzzing.TooLong), (partial(int, "x"), TypeError)):
         monkeypatch.setitem(fuzzing.TRIES, "history", attempt)
         with pytest.raises(error) as raised:
-            fuzzing.fuzz("history", range(7, 8))
+            fuzzing.fuzz("history", range(7, 8), longest_s=0.01)
         assert raised.value.__notes__[-1] == "scripts/fuzz history 1 7"
