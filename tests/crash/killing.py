@@ -43,7 +43,7 @@ from tests.waiting import wait_until
 
 KILLS_OF_A_LOG = 20
 """An audit reads all cuts: of many short logs it is quicker than of a long one."""
-LONGEST_S = 8.0
+LONGEST_S = 2.0
 """A daemon that has not come to its place so long after its first cut is killed where it is."""
 REPAIR_EVERY = 5
 PARCELS = 12
@@ -137,9 +137,9 @@ class Series:
     def _kill(self) -> str:
         """One daemon from its start to its end; returns where that was."""
         step = self._chance.choice([*Step, *[None] * len(Step)])
-        nth = self._chance.randint(1, 2 if step and step.startswith("takeover") else 8)
+        nth = self._chance.randint(1, 2 if step and step.startswith("takeover") else 4)
         words = ["--step", step, "--nth", str(nth)] if step else []
-        calls = self._chance.randrange(60)
+        calls = self._chance.randrange(40)
         project = self.project
         cuts, before = project.cuts(), project.begun()
         daemon = project.start("--lasting", *words)
