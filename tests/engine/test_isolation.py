@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from event_center.engine.isolation import Isolation
 from event_center.engine.parts import Parts
 from event_center.log.memory import Ending
 from event_center.log.port import Cut
@@ -58,6 +59,23 @@ async def test_the_workflow_that_spoils_its_cuts_is_parked(before: int) -> None:
         world.command("retry", "w")
         await world.idle()
         assert world.snapshot("w").data == {"note": "spoiled"}
+
+
+async def test_without_the_search_its_shard_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: nobody thinks of the cut, so that it fails for ever, and nobody else is decided."""
+    monkeypatch.setattr(Isolation, "failed", lambda self, cut, records: None)
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", "well")
+        await world.idle()
+        world.faults.spoiled = spoiled
+        world.send("w", "note", "spoiled")
+        world.send("a", "note", 1)
+        await world.rest(600)
+        assert not world.exists("a")
+        assert world.snapshot("w").parked is None
+        world.faults.spoiled = None
+        await world.rest(600)
+        assert world.snapshot("a").data == {"note": 1}
 
 
 @pytest.mark.parametrize("expected", [False, True])
