@@ -25,6 +25,7 @@ from event_center.app.wiring import make_plan, open_log, wall_clock_ms
 from event_center.engine.member import Member
 from event_center.engine.plan import Plan
 from event_center.errors import InvariantError
+from event_center.log.kafka import KafkaLog
 from event_center.log.port import Log
 from event_center.log.sqlite import DaemonLock
 from event_center.model import Shard
@@ -44,6 +45,8 @@ class Center:
         self._plan = plan
         self._member = Member(log, plan)
         self._say = None if lock is None else lock.say
+        if isinstance(log, KafkaLog):
+            self._say = log.say
         self._stopping = anyio.Event()
 
     @classmethod

@@ -8,12 +8,14 @@ answer. The command `health` shows it; `pulse.py` writes what is read here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from event_center.app.settings import Settings
 from event_center.client.stats import Stats
+from event_center.log.kafka import KafkaLog
+from event_center.log.port import Log
 from event_center.log.sqlite import Holder, holder_of
 
 
@@ -25,6 +27,8 @@ class Health:
     """Why it is not healthy; empty: it is."""
     daemon: dict[str, Any] | None
     """What the daemon on this machine says of itself; None: there is none, or the log is Kafka."""
+    group: tuple[dict[str, Any], ...]
+    """On Kafka, what each daemon of the group said of itself within the last seconds."""
     members: int
     """Daemons in the group."""
     lag: int
@@ -36,7 +40,7 @@ class Health:
 
 def daemon_of(settings: Settings) -> Holder | None:
     """
-    Who runs on the log of these settings; None where nobody can tell, which is so on Kafka.
+    Who runs on the log of these settings; None where no file tells, which is so on Kafka.
 
     Raises:
         LogUnavailable: the lock file can not be read.
@@ -44,6 +48,23 @@ def daemon_of(settings: Settings) -> Holder | None:
     if settings.log.kind != "sqlite":
         return None
     return holder_of(settings.under_root(settings.log.path))
+
+
+async def said_by(holder: Holder | None, log: Log) -> tuple[dict[str, Any], ...]:
+    """
+    What daemons say of themselves: on a file the one that runs on it, on Kafka all of the group.
+
+    Raises:
+        LogUnavailable: nobody answers.
+    """
+    if isinstance(log, KafkaLog):
+        return tuple(await log.said())
+    return (holder.said,) if holder is not None and holder.alive else ()
+
+
+def named(said: Mapping[str, Any]) -> str:
+    """A daemon as messages name it."""
+    return f"process {said.get('pid')} on {said.get('host')}"
 
 
 def silence_s(said: dict[str, Any]) -> float:
@@ -59,6 +80,7 @@ def health_of(
     *,
     max_silence_s: float,
     max_lag: int | None,
+    group: Sequence[dict[str, Any]] = (),
 ) -> Health:
     """
     Judge.
@@ -69,11 +91,13 @@ def health_of(
         members: how many daemons are in the group.
         max_silence_s: how long a daemon may not be heard of.
         max_lag: how many records may be unread; None: any number.
+        group: what daemons say where no file does.
     """
     if holder is None:
         reasons = (
             [] if members else ["no daemon is in the group: start one with `event-center run`"]
         )
+        reasons += [f"{named(said)}: {reason}" for said in group for reason in _of_log(said)]
     else:
         reasons = list(_of_daemon(holder, max_silence_s))
     if max_lag is not None and counted["lag"] > max_lag:
@@ -81,6 +105,7 @@ def health_of(
     return Health(
         reasons=tuple(reasons),
         daemon=holder.said if holder is not None and holder.alive else None,
+        group=tuple(group),
         members=members,
         lag=counted["lag"],
     )
@@ -106,6 +131,12 @@ def _of_daemon(holder: Holder, max_silence_s: float) -> Iterator[str]:
             f"{said.get('serving', 0)} of {said.get('shards', '?')} shards are served: the daemon is "
             "starting, or its log does not let it (see its own log)"
         )
+    yield from _of_log(said)
+
+
+def _of_log(said: dict[str, Any]) -> Iterator[str]:
+    """What its log does not let a daemon do."""
     for one in said.get("limits", ()):
         if one["limit"] == "log":
-            yield f"shard {one['shard']}: {one['meaning']}"
+            where = "" if one["shard"] is None else f"shard {one['shard']}: "
+            yield f"{where}{one['meaning']}"

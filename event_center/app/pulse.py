@@ -1,10 +1,10 @@
 """
 The pulse of a center: once a second it says that it lives and how it is, to whoever looks.
 
-On SQLite it is written into the file of the daemon's lock, which `health` and `stats` read; systemd hears
-of it through `systemd.py`; a limit that is reached, and one that is over, are in the log. Promises: an
-event loop that stands still has no pulse, and the watchdog says meanwhile what keeps it. `center.py`
-runs one beside the member; `health.py` judges what is read back.
+On SQLite it is written into the file of the daemon's lock, on Kafka beside an offset of the group:
+`health` and `stats` read it there. Systemd hears of it through `systemd.py`; a limit that is reached, and
+one that is over, are in the log. Promises: an event loop that stands still has no pulse, and the watchdog
+says meanwhile what keeps it. `center.py` runs one beside the member; `health.py` judges what is read back.
 """
 
 from __future__ import annotations

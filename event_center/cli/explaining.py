@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from event_center.app.health import daemon_of
+from event_center.app.health import daemon_of, said_by
 from event_center.app.machines import load_versions
 from event_center.app.settings import Settings
 from event_center.app.wiring import wall_clock_ms
@@ -88,7 +88,9 @@ async def _known(session: Session, machine: Machine | None) -> Known:
     now_ms = wall_clock_ms()
     holder = daemon_of(session.settings)
     if holder is None:
-        return Known(now_ms, machine, bool(await session.log.members()))
+        said = await said_by(None, session.log)
+        told = tuple(one for each in said for one in each["limits"])
+        return Known(now_ms, machine, bool(await session.log.members()), told)
     limits = tuple(holder.said.get("limits", ())) if holder.alive else ()
     return Known(now_ms, machine, holder.alive, limits)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from event_center.app.health import daemon_of
+from event_center.app.health import daemon_of, named, said_by
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked, Which
 from event_center.cli.options import AsJson, Config, Id, LogPath
@@ -229,23 +230,36 @@ def stats(*, config: Config = None, log: LogPath = None, as_json: AsJson = False
 async def _stats(output: Output, session: Session) -> Exit:
     counted = await stats_of(session.log, session.app)
     holder = daemon_of(session.settings)
-    said = holder.said if holder is not None and holder.alive else None
+    said = await said_by(holder, session.log)
+    # None: nobody tells. On Kafka several daemons may, and each is named.
+    told: dict[str, list[dict[str, Any]] | None] = dict.fromkeys(("limits", "blocked"))
+    if said:
+        told = {name: _by(said, name, alone=holder is not None) for name in told}
     if output.as_json:
-        # None: nobody tells, since no daemon runs, or the log is on Kafka and they run elsewhere.
-        told = {
-            name: None if said is None else said.get(name, []) for name in ("limits", "blocked")
-        }
         output.json(counted | told)
         return Exit.OK
     print_stats(output, counted)
-    for one in (said or {}).get("limits", ()):
+    for one in told["limits"] or ():
         where = "" if one["shard"] is None else f", shard {one['shard']}"
-        output.say(f"\nat its limit {one['limit']}{where}: {one['meaning']}", style="yellow")
-    for one in (said or {}).get("blocked", ()):
+        line = f"at its limit {one['limit']}{where}: {one['meaning']}"
+        output.say(f"\n{_whose(one)}{line}", style="yellow")
+    for one in told["blocked"] or ():
         who = one["plugin"] or "no plugin"
-        line = f"\nevent loop kept for {one['blocked_s']} s by {who}, {one['where']} ({one['at']})"
-        output.say(line, style="yellow")
+        line = f"event loop kept for {one['blocked_s']} s by {who}, {one['where']} ({one['at']})"
+        output.say(f"\n{_whose(one)}{line}", style="yellow")
     return Exit.OK
+
+
+def _by(said: Sequence[dict[str, Any]], name: str, *, alone: bool) -> list[dict[str, Any]]:
+    """What daemons say under a name, with whose it is unless there can be but one."""
+    both = [
+        (one, {} if alone else {"by": named(each)}) for each in said for one in each.get(name, ())
+    ]
+    return [one | whose for one, whose in both]
+
+
+def _whose(one: Mapping[str, Any]) -> str:
+    return f"{one['by']}: " if "by" in one else ""
 
 
 def print_stats(output: Output, counted: Stats) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from event_center.app.health import Health, daemon_of, health_of
+from event_center.app.health import Health, daemon_of, health_of, said_by
 from event_center.cli.exits import Exit
 from event_center.cli.options import AsJson, Config, LogPath, duration
 from event_center.cli.output import Output
@@ -49,12 +49,14 @@ def health(
 async def _health(
     output: Output, max_lag: int | None, max_silence: float, session: Session
 ) -> Exit:
+    holder = daemon_of(session.settings)
     found = health_of(
-        daemon_of(session.settings),
+        holder,
         await stats_of(session.log, session.app),
         len(await session.log.members()),
         max_silence_s=max_silence,
         max_lag=max_lag,
+        group=() if holder is not None else await said_by(None, session.log),
     )
     if output.as_json:
         output.json(found.told())
@@ -71,6 +73,6 @@ def _print(output: Output, found: Health) -> None:
     said = found.daemon
     who = f"{found.members} in the group" if said is None else f"process {said.get('pid')}"
     output.say(f"healthy: {who}; lag {found.lag}", style="green")
-    if said is not None:
-        for one in said.get("limits", ()):
+    for each in found.group if said is None else (said,):
+        for one in each.get("limits", ()):
             output.say(f"at its limit {one['limit']}: {one['meaning']}", style="yellow")

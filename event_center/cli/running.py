@@ -33,8 +33,10 @@ from event_center.cli.options import AsJson, Config, LogPath
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
 from event_center.cli.session import Where, opened
+from event_center.client.app import App
 from event_center.client.stats import Stats
 from event_center.client.stats import stats as stats_of
+from event_center.errors import FormatError, LogUnavailable
 from event_center.log.port import Log
 
 log = structlog.get_logger()
@@ -119,10 +121,9 @@ async def _run_alone(output: Output, settings: Settings, until_idle: bool) -> Ex
     gc.set_threshold(GARBAGE)
     finished = False
     async with Center.open(settings) as center:
-        before = await stats_of(center.log, app_of(settings))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_obey_signals, center, tasks.cancel_scope, name="signals")
-            tasks.start_soon(_show_progress, center, before, until_idle, name="progress")
+            tasks.start_soon(_show_progress, center, until_idle, name="progress")
             await center.run(until_idle=until_idle)
             finished = True
             tasks.cancel_scope.cancel()
@@ -203,11 +204,12 @@ def _end_hard(why: str) -> None:
     os._exit(Exit.PARTLY)
 
 
-async def _show_progress(center: Center, before: Stats, until_idle: bool) -> None:
+async def _show_progress(center: Center, until_idle: bool) -> None:
     """A bar over the restore and, until idle, over the backlog; nothing where nobody looks."""
     with bar() as progress:
         if progress.disable:
             return
+        before = await until_told(center.log, app_of(center.settings))
         restoring = progress.add_task("restoring", total=before["workflows"]["total"] or None)
         while not center.serving:
             progress.update(restoring, completed=center.restored)
@@ -220,6 +222,15 @@ async def _show_progress(center: Center, before: Stats, until_idle: bool) -> Non
             done = center.totals["read"] - before["events"]["read"]
             total = max(before["lag"], done + center.lag)
             progress.update(backlog, completed=done, total=total or None)
+            await anyio.sleep(GLANCE_S)
+
+
+async def until_told(log: Log, app: App) -> Stats:
+    """What the log has, asked until it says so: a bar is no reason to end a center that waits itself."""
+    while True:
+        try:
+            return await stats_of(log, app)
+        except (LogUnavailable, FormatError):
             await anyio.sleep(GLANCE_S)
 
 

@@ -19,7 +19,7 @@ from event_center.cli.output import Output
 from event_center.cli.progress import bar
 from event_center.cli.session import Where
 from event_center.errors import EventCenterError
-from event_center.testing.simulating import Report, simulate
+from event_center.testing.simulating import Simulated, simulate
 
 SEEDS = 200
 """Seeds of one call: most of what can be found is found by then, and it takes less than a minute."""
@@ -53,7 +53,7 @@ def simulate_(
         raise typer.Exit(Exit.NOTHING)
 
 
-def _print(output: Output, report: Report, config: Path | None) -> None:
+def _print(output: Output, report: Simulated, config: Path | None) -> None:
     if output.as_json:
         told = asdict(report) | {"ok": report.ok}
         output.json(told | {"findings": [asdict(one) for one in report.findings]})

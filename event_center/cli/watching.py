@@ -16,7 +16,7 @@ import anyio
 import typer
 from rich.live import Live
 
-from event_center.app.health import daemon_of, health_of
+from event_center.app.health import daemon_of, health_of, named, said_by
 from event_center.app.wiring import wall_clock_ms
 from event_center.cli.exits import Exit
 from event_center.cli.options import AsJson, Config, LogPath, duration
@@ -113,15 +113,24 @@ async def _look(session: Session, watch: Watch) -> tuple[Seen, list[Alarm]]:
     holder = daemon_of(session.settings)
     members = await session.log.members()
     who = ", ".join(members) if holder is None else _who(holder)
+    said = await said_by(holder, session.log)
     health = health_of(
-        holder, seen["counted"], len(members), max_silence_s=MAX_SILENCE_S, max_lag=None
+        holder,
+        seen["counted"],
+        len(members),
+        max_silence_s=MAX_SILENCE_S,
+        max_lag=None,
+        group=said if holder is None else (),
     )
     newest = seen["newest"]
     seen = {"app": session.settings.app, "at_ms": wall_clock_ms(), "who": who, **seen}
     alarms = [Alarm(reason, "red") for reason in health.reasons]
     if holder is None and health.reasons and newest:
         alarms.append(Alarm(f"the last event was decided at {newest}", "red"))
-    return seen, [*alarms, *_of_daemon(health.daemon or {})]
+    for one in said:
+        who = f"{named(one)}: " if holder is None else ""
+        alarms += [Alarm(f"{who}{alarm.text}", alarm.style) for alarm in _of_daemon(one)]
+    return seen, alarms
 
 
 def _who(holder: Holder) -> str:

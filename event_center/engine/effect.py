@@ -193,6 +193,7 @@ class Effects:
             if closed is not None:
                 self._postponed(run, closed)
                 return
+        ledger.tick()
         ledger.ran(snapshot)
         returned: Event | None = None
         if error is None and (

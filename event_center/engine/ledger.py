@@ -144,8 +144,7 @@ class Ledger:
         self._owing[snapshot.workflow_id] = snapshot
 
     def ran(self, snapshot: Snapshot) -> None:
-        """An attempt at a run of the workflow has ended, now."""
-        self.now_ms = self.clock()
+        """An attempt at a run of the workflow has ended; in the middle of a step time stands still."""
         self.entry.runs += 1
         self._dirty[snapshot.workflow_id] = snapshot
 

@@ -81,6 +81,10 @@ class Member:
             return
         self._group = group
         try:
+            if self._stopping:  # asked to while the log was slow to let us in
+                if not self._late:
+                    task_status.started()
+                return
             watch = watched(self._log.session_timeout_s, self.blocks)
             with watch if self._watches else nullcontext():
                 await self._serve(group, task_status)

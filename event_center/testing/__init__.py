@@ -15,7 +15,7 @@ from event_center.testing.center import TestCenter
 from event_center.testing.driving import Decided, Driver, drive
 from event_center.testing.fakes import Call
 from event_center.testing.looking import Sent
-from event_center.testing.simulating import Finding, Report, simulate
+from event_center.testing.simulating import Simulated, Weakness, simulate
 from event_center.testing.simulation_calls import happened
 from event_center.testing.simulation_findings import Sort
 
@@ -24,15 +24,15 @@ __all__ = [
     "Decided",
     "Driver",
     "Evidence",
-    "Finding",
     "KeptCut",
     "Promise",
-    "Report",
     "Sent",
+    "Simulated",
     "Sort",
     "Started",
     "TestCenter",
     "Violation",
+    "Weakness",
     "drive",
     "find_violations",
     "happened",

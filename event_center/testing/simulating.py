@@ -20,7 +20,7 @@ import anyio
 
 from event_center.app.settings import Settings, load_settings
 from event_center.testing.simulation import Played, play
-from event_center.testing.simulation_findings import Found, Sort, findings
+from event_center.testing.simulation_findings import Sighting, Sort, findings
 from event_center.testing.simulation_project import scenery_of
 from event_center.testing.simulation_scenery import Scenery
 from event_center.testing.simulation_shrinking import shrunk, story
@@ -30,7 +30,7 @@ MOST_TRIES = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Weakness:
     """One thing that was found, and the first seed that shows it."""
 
     sort: Sort
@@ -51,13 +51,13 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class Simulated:
     """What the seeds have shown."""
 
     seeds: int
     calls: int
     """Calls of callbacks."""
-    findings: tuple[Finding, ...]
+    findings: tuple[Weakness, ...]
 
     @property
     def ok(self) -> bool:
@@ -75,7 +75,7 @@ def simulate(
     seeds: int = 200,
     first: int = 0,
     on_seed: Callable[[], None] = lambda: None,
-) -> Report:
+) -> Simulated:
     """
     Play the project of these settings under many seeds; not to be called while an event loop runs.
 
@@ -98,7 +98,7 @@ def _path(config: Path | str | None) -> Path | None:
 
 async def _within_lifespans(
     settings: Settings, seeds: range, on_seed: Callable[[], None]
-) -> Report:
+) -> Simulated:
     """Plugins find what they hold open; each world has an event loop of its own, in a thread."""
     scenery = scenery_of(settings)
     async with AsyncExitStack() as stack:
@@ -109,8 +109,8 @@ async def _within_lifespans(
         return await anyio.to_thread.run_sync(_play_all, scenery, seeds, on_seed)
 
 
-def _play_all(scenery: Scenery, seeds: range, on_seed: Callable[[], None]) -> Report:
-    seen: dict[tuple[Sort, str], list[tuple[Found, Played]]] = {}
+def _play_all(scenery: Scenery, seeds: range, on_seed: Callable[[], None]) -> Simulated:
+    seen: dict[tuple[Sort, str], list[tuple[Sighting, Played]]] = {}
     calls = 0
     for seed in seeds:
         played = play(seed, scenery)
@@ -118,14 +118,14 @@ def _play_all(scenery: Scenery, seeds: range, on_seed: Callable[[], None]) -> Re
         for found in findings(played, scenery):
             seen.setdefault((found.sort, found.what), []).append((found, played))
         on_seed()
-    return Report(
+    return Simulated(
         seeds=len(seeds),
         calls=calls,
         findings=tuple(_finding(pairs, scenery) for pairs in seen.values()),
     )
 
 
-def _finding(pairs: list[tuple[Found, Played]], scenery: Scenery) -> Finding:
+def _finding(pairs: list[tuple[Sighting, Played]], scenery: Scenery) -> Weakness:
     """The first seed that shows something, made short as long as it does."""
     found, played = pairs[0]
 
@@ -134,7 +134,7 @@ def _finding(pairs: list[tuple[Found, Played]], scenery: Scenery) -> Finding:
 
     shortest = shrunk(played, scenery, most=MOST_TRIES, broken=shows)
     told = next(one.story for one in findings(shortest, scenery) if one[:2] == found[:2])
-    return Finding(
+    return Weakness(
         sort=found.sort,
         what=found.what,
         told=told,

@@ -24,8 +24,8 @@ from event_center import failpoint
 from event_center.errors import Standstill
 from event_center.testing.audit import find_violations
 from event_center.testing.audit_evidence import Evidence, Promise, Started, Violation
-from event_center.testing.audit_memory import read_memory
 from event_center.testing.simulation_calls import Called, Calls, Effect
+from event_center.testing.simulation_evidence import read_memory
 from event_center.testing.simulation_loop import SimulationLoop
 from event_center.testing.simulation_scenery import Scenery, chance_of
 from event_center.testing.simulation_schedule import Schedule

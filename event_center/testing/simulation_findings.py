@@ -34,7 +34,7 @@ class Sort(StrEnum):
     """What is meant may well be so: it is told, and fails nothing."""
 
 
-class Found(NamedTuple):
+class Sighting(NamedTuple):
     """One thing that a world shows."""
 
     sort: Sort
@@ -44,9 +44,9 @@ class Found(NamedTuple):
     """What was seen of it."""
 
 
-def findings(played: Played, scenery: Scenery) -> list[Found]:
+def findings(played: Played, scenery: Scenery) -> list[Sighting]:
     """Everything that a world shows, each thing once."""
-    found = [Found(Sort.BROKEN, one.promise, str(one)) for one in played.violations]
+    found = [Sighting(Sort.BROKEN, one.promise, str(one)) for one in played.violations]
     if not found:
         found += [*_twice(played), *_stranded(played, scenery), *_races(played, scenery)]
     return list({(one.sort, one.what): one for one in reversed(found)}.values())[::-1]
@@ -55,7 +55,7 @@ def findings(played: Played, scenery: Scenery) -> list[Found]:
 # -- idempotent --------------------------------------------------------------------------------
 
 
-def _twice(played: Played) -> Iterator[Found]:
+def _twice(played: Played) -> Iterator[Sighting]:
     first: dict[str, Called] = {}
     for call in played.ended:
         former = first.setdefault(call.key, call)
@@ -64,21 +64,21 @@ def _twice(played: Played) -> Iterator[Found]:
         seen = f"{call.callback} was called again with the key {call.key}, and"
         if former.asked == call.asked and former.answered != call.answered:
             answers = f"answered {call.answered} instead of {former.answered}"
-            yield Found(Sort.TWICE, call.callback, f"{seen} {answers}")
+            yield Sighting(Sort.TWICE, call.callback, f"{seen} {answers}")
         elif former.changed and former.changed == call.changed:
-            yield Found(Sort.TWICE, call.callback, f"{seen} changed {call.changed} again")
+            yield Sighting(Sort.TWICE, call.callback, f"{seen} changed {call.changed} again")
     done: set[tuple[str, str]] = set()
     for effect in played.effects:
         if (effect.key, effect.what) in done:
             seen = f"{effect.what!r} happened twice under the key {effect.key}"
-            yield Found(Sort.TWICE, effect.callback, seen)
+            yield Sighting(Sort.TWICE, effect.callback, seen)
         done.add((effect.key, effect.what))
 
 
 # -- stranded ----------------------------------------------------------------------------------
 
 
-def _stranded(played: Played, scenery: Scenery) -> Iterator[Found]:
+def _stranded(played: Played, scenery: Scenery) -> Iterator[Sighting]:
     stuck = dict(_stuck(played, scenery))
     if not stuck:
         return
@@ -88,7 +88,7 @@ def _stranded(played: Played, scenery: Scenery) -> Iterator[Found]:
     undisturbed = dict(_stuck(play(played.seed, scenery, lives, calm=True), scenery))
     for workflow_id, (where, why) in stuck.items():
         if workflow_id not in undisturbed:
-            yield Found(Sort.STRANDED, where, f"workflow {workflow_id!r} {why}")
+            yield Sighting(Sort.STRANDED, where, f"workflow {workflow_id!r} {why}")
 
 
 def _stuck(played: Played, scenery: Scenery) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -113,7 +113,7 @@ def _stuck(played: Played, scenery: Scenery) -> Iterator[tuple[str, tuple[str, s
 # -- races -------------------------------------------------------------------------------------
 
 
-def _races(played: Played, scenery: Scenery) -> Iterator[Found]:
+def _races(played: Played, scenery: Scenery) -> Iterator[Sighting]:
     """Events that came too late because a timer had moved their workflow."""
     machines = {(one.name, one.version): one for one in scenery.machines}
     fired: dict[str, Told] = {}
@@ -126,7 +126,9 @@ def _races(played: Played, scenery: Scenery) -> Iterator[Found]:
             yield from _race(fired[told.workflow_id], told, machines)
 
 
-def _race(timer: Told, late: Told, machines: Mapping[tuple[Any, Any], Machine]) -> Iterator[Found]:
+def _race(
+    timer: Told, late: Told, machines: Mapping[tuple[Any, Any], Machine]
+) -> Iterator[Sighting]:
     machine = machines.get((timer.get("machine"), timer.get("version")))
     state, event = str(timer.get("from")), str(late.get("event"))
     if machine is None or state == timer.get("to") or not machine.has(state, event):
@@ -136,7 +138,7 @@ def _race(timer: Told, late: Told, machines: Mapping[tuple[Any, Any], Machine]) 
     seen = (
         f"{event!r} came {after_ms} ms after the timer of {name} had left {state}, and was rejected"
     )
-    yield Found(Sort.RACE, f"{machine.name}, {state}: after {name} with {event}", seen)
+    yield Sighting(Sort.RACE, f"{machine.name}, {state}: after {name} with {event}", seen)
 
 
 def _history(played: Played) -> Iterator[Told]:

@@ -152,8 +152,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._virtual = VirtualTime(self, patient=False)
-        self._virtual.skip(1_000.0 - self._virtual.time())
         self._virtual.begin()
+        self._virtual.skip(1_000.0 - self._virtual.time())  # the same whenever the loop is made
 
     def block(self, seconds: float) -> None:
         """What a call does that blocks the loop: time goes on, and nothing else does."""

@@ -33,6 +33,8 @@ MANY = 1_000
 """Workflows among which one is looked for at home in each shard."""
 BESIDE_ONE = Target(limit=1.15, at_least=False)
 TAKEN_OVER = Target(limit=SESSION_S + 1, at_least=False)
+KILLS = 20
+"""Whatever the rounds: one takes some three seconds, and the moment of a kill decides much."""
 APART_S = 0.02
 
 
@@ -111,7 +113,7 @@ async def _run(size: Size) -> list[Row]:
     for number in range(size.rounds):
         for count in (1, 2)[:: -1 if number % 2 else 1]:
             found[count].append(await _shared(events, count, beside))
-    gaps = [await _killed() for _ in range(size.rounds)]
+    gaps = [await _killed() for _ in range(KILLS)]
     ratio = two_sides(
         "kafka-members",
         "two processes / one",

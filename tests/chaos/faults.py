@@ -61,7 +61,7 @@ def moved(since: Seen) -> str:
 
 async def center_killed(site: Site, chance: Random) -> None:
     """A center is killed with -9, and started again a little later, or at once."""
-    center = chance.choice(site.centers)
+    center = chance.choice(await site.owning())
     await _killed(center)
     await asyncio.sleep(chance.choice([0.0, 0.5, SESSION_S]))
     center.start()
@@ -70,7 +70,7 @@ async def center_killed(site: Site, chance: Random) -> None:
 
 async def center_stopped(site: Site, chance: Random) -> None:
     """A center stands still for longer than its session, and wakes up as a former owner."""
-    center = chance.choice(site.centers)
+    center = chance.choice(await site.owning())
     center.signal(signal.SIGSTOP)
     await asyncio.sleep(pause_s(chance, SESSION_S + 2))
     center.signal(signal.SIGCONT)
@@ -78,7 +78,7 @@ async def center_stopped(site: Site, chance: Random) -> None:
 
 async def center_terminated(site: Site, chance: Random) -> None:
     """A center is asked to end, as a deployment does, and another is started."""
-    center = chance.choice(site.centers)
+    center = chance.choice(await site.owning())
     center.signal(signal.SIGTERM)
     code = await center.ended()
     if code != 0:

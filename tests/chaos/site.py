@@ -227,6 +227,13 @@ class Site:
 
         return await self.until(read, "to read what was published by then")
 
+    async def owning(self) -> list[Center]:
+        """Those who have shards: of who has none, nobody would notice anything."""
+        owners = {one["owner"].rpartition("/")[2] for one in (await self.stats())["shards"]}
+        running = [one for one in self.centers if one.process is not None]
+        found = [one for one in running if one.process and str(one.process.pid) in owners]
+        return found or running
+
     async def at_rest(self) -> Stats:
         """P8: the lag is zero, nothing waits, and every trip has come home."""
         trips = len(set(self.publishing.wanted.values()))

@@ -220,6 +220,37 @@ class TestSizes:
             await member.leases[Shard(0)].commit(puts({b"a": b"2"}))
         assert await entries_of(log, 0) == {b"a": b"2", b"b": b"1"}
 
+    async def test_of_a_topic_that_takes_less(self, kafka_harness: KafkaHarness) -> None:
+        """Of the topics of a cut, and of what is published, the one that does not take it is named."""
+        small = {"history": {"max.message.bytes": "20000"}}
+        kafka_harness.options = replace(kafka_harness.options, topic_configs=small)
+        log = await kafka_harness.open()
+        await log.create({"orders": 1, "history": 1})
+        large = Outgoing("history", b"k", b"x" * 50_000, partition=0)
+        async with await joined(log, ["orders"], 1) as member:
+            await member.has(0)
+            small_one = Outgoing("orders", b"k", b"v", partition=0)
+            with pytest.raises(Unknown, match="MessageSizeTooLarge") as lost:
+                await member.leases[Shard(0)].commit(puts({b"a": b"1"}, small_one, large))
+            assert lost.value.target == "history"
+        with pytest.raises(NotCommitted, match=r"nothing was published.*MessageSizeTooLarge") as no:
+            await log.publish([large])
+        assert no.value.target == "history"
+
+    async def test_of_a_topic_that_is_gone(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """Of the topics of a cut, the one that somebody has deleted is named, and the lease stands."""
+        told = Outgoing("history", b"k", b"v", partition=0)
+        async with await joined(kafka_log, ["orders"], 1) as member:
+            await member.has(0)
+            await kafka_harness.remove("history")
+            await member.group.look()
+            with pytest.raises(NotCommitted, match="has no history") as lost:
+                await member.leases[Shard(0)].commit(puts({b"a": b"1"}, told))
+            assert lost.value.target == "history"
+            await member.leases[Shard(0)].commit(puts({b"a": b"1"}))
+
     async def test_of_records(self, kafka_log: KafkaLog) -> None:
         """What no broker would take is found before it is sent, and the lease stands."""
         async with await joined(kafka_log, ["orders"], 1) as member:

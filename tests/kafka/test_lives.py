@@ -36,6 +36,7 @@ ELSEWHERE = {
     "diagnosis": "why a cluster refuses: nothing is read or written by who asks that",
     "inspection": OUTSIDE,
     "metadata": OUTSIDE,
+    "note": OUTSIDE,
 }
 """Modules whose awaits are no part of a record's way, and why."""
 
@@ -53,13 +54,16 @@ TABLE = {
     "client.py Clients._stop: _cut_off(client)": TROUBLE,
     "client.py Clients._stop: _cut_off(client) #2": TROUBLE,
     "client.py Clients._stop: _cut_off(client) #3": TROUBLE,
+    "client.py Clients._enters_whole.entered: asyncio.shield(task)": (
+        "connecting: who starts the client waits for it, and dies there"
+    ),
+    "client.py Clients._stop: asyncio.wait([entering], timeout=STOP_S)": TROUBLE,
     "client.py Clients._stop: asyncio.wait([stopping], timeout=STOP_S)": TROUBLE,
     "client.py Clients.disposed: asyncio.wait(late)": TROUBLE,
     "client.py Clients.explained: diagnosed(self.options.bootstrap, self.options.access)": TROUBLE,
     "client.py Clients.found: asyncio.sleep(min(LOOK_S, left))": TROUBLE,
-    "client.py Clients.members: asyncio.sleep(AGAIN_S)": OUTSIDE,
-    "client.py Clients.members: asyncio.timeout(self.options.call_s)": OUTSIDE,
-    "client.py Clients.members: self._described(admin)": OUTSIDE,
+    "client.py Clients._described: asyncio.sleep(AGAIN_S)": OUTSIDE,
+    "client.py Clients.members: bounded(self._described(admin), self.options.call_s)": OUTSIDE,
     "client.py Clients.members: self.admin()": OUTSIDE,
     "client.py _cut_off: asyncio.wait([closing], timeout=STOP_S)": TROUBLE,
     "client.py bounded: asyncio.timeout(limit_s)": "to enter and to leave a limit waits for nothing",
@@ -119,7 +123,11 @@ TABLE = {
     "log.py open_kafka: clients.disposed()": TROUBLE,
     "log.py open_kafka: log.close()": TROUBLE,
     "membership.py Membership._renew: self._start()": TROUBLE,
-    "membership.py Membership._show_lag: bounded(self._consumer.commit(offsets), "
+    "log.py KafkaLog.said: self._cluster.notes.heard()": OUTSIDE,
+    "membership.py Membership._commit: self._consumer.commit(noted)": (
+        "who confirms or shows the lag waits for it, and dies there"
+    ),
+    "membership.py Membership._show_lag: bounded(self._commit(offsets), "
     "self._clients.options.call_s)": LAG,
     "membership.py Membership._start: self._clients.explained(error)": TROUBLE,
     "membership.py Membership._tend: bounded(self._consumer.getmany(timeout_ms=0), options.call_s)": (
@@ -149,8 +157,7 @@ EVERY = {one.name.removeprefix("log/kafka/") for one in awaits_in("log/kafka/*.p
 PLAIN = {
     *(one for one in EVERY if "AtLeastOnce" in one or "confirm()" in one or "in_time" in one),
     "lease.py KafkaLease.restore: self._write(store.unwritten | {JOURNAL: None}, [])",
-    "membership.py Membership.confirm: bounded(self._consumer.commit(offsets), "
-    "options.session_timeout_s)",
+    "membership.py Membership.confirm: bounded(self._commit(offsets), options.session_timeout_s)",
 }
 """Those that only a cut without transactions meets."""
 DEADLY = {name for name in EVERY if name.partition(".")[0] not in ELSEWHERE} - TABLE.keys()

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.protocol.metadata import MetadataRequest
 
 from event_center.errors import LogUnavailable, Unknown
 from event_center.log.kafka import KafkaLog
-from event_center.log.kafka.client import FAILURES, bounded
+from event_center.log.kafka.assignor import Claim, KeepPlace
+from event_center.log.kafka.client import FAILURES, Clients, bounded
 from event_center.log.kafka.membership import Membership
 from event_center.log.kafka.packing import Parcel
 from event_center.log.kafka.transaction import transact
 from event_center.model import Shard
-from tests.kafka.harness import NOWHERE
+from tests.kafka.harness import NOWHERE, KafkaHarness
 from tests.log.harness import joined, restored
 from tests.waiting import PATIENCE_S, turns
 
@@ -123,6 +128,54 @@ class TestTasks:
         for consumer in borrowed:
             reading._give_back(consumer, clean=True)
         assert len(reading._free) == 4
+
+
+class TestStarts:
+    @pytest.mark.parametrize("kind", ["plain", "reader", "producer", "admin", "member"])
+    async def test_one_that_is_cancelled_leaves_no_connection(
+        self, kafka_harness: KafkaHarness, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        """Cancelled in its first question to the cluster, a client is closed all the same."""
+        assert await self.left_open(kafka_harness, monkeypatch, kind) == []
+
+    async def test_the_client_alone_loses_it(
+        self, kafka_harness: KafkaHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Twin: without our care the connection stays open until it is collected."""
+        monkeypatch.setattr(Clients, "_enters_whole", lambda *_: None)
+        [lost] = await self.left_open(kafka_harness, monkeypatch, "plain")
+        assert "Unclosed AIOKafkaConnection" in lost
+
+    async def left_open(
+        self, harness: KafkaHarness, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> list[str]:
+        """What the interpreter says of what nobody has closed."""
+        asked = asyncio.Event()
+        send = AIOKafkaConnection.send
+
+        def noted(connection: Any, request: Any, *rest: Any, **more: Any) -> Any:
+            if isinstance(request, MetadataRequest):
+                asked.set()
+            return send(connection, request, *rest, **more)
+
+        monkeypatch.setattr(AIOKafkaConnection, "send", noted)
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        with warnings.catch_warnings(record=True, action="always") as seen:
+            await self.cancelled(Clients(harness.options), kind, asked)
+            gc.collect()
+        return [str(one.message) for one in seen]
+
+    async def cancelled(self, clients: Clients, kind: str, asked: asyncio.Event) -> None:
+        """Start a client, and cancel that in its first question."""
+        member = clients.member(KeepPlace(1, lambda: Claim("", 0, ()), lambda _: None))
+        start = member.start if kind == "member" else getattr(clients, kind)
+        starting = asyncio.get_running_loop().create_task(start())
+        await asked.wait()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        clients.dispose(member)
+        await clients.disposed()
 
 
 class TestBounded:

@@ -15,11 +15,14 @@ from structlog.testing import capture_logs
 
 from event_center import Center, Publisher
 from event_center.app.settings import Settings, load_settings
-from event_center.errors import EventCenterError
+from event_center.app.wiring import open_log
+from event_center.errors import EventCenterError, NotCommitted, Unknown
+from event_center.model import Outgoing, Shard
 from scripts.broker import Cluster, acls
 from scripts.broker.acls import Entry, May, On, Pattern
 from scripts.broker.security import CLIENT, PASSWORD
 from tests.kafka.broker import secured
+from tests.log.harness import joined, puts
 from tests.waiting import PATIENCE_S, until
 
 MACHINE = """
@@ -250,3 +253,27 @@ async def test_each_taken_away_while_it_works(project: Project, taken: tuple[On,
             await project.publish("o-3")
             await running.has_applied(4 * EACH)
     assert running.errors == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["used_before", "first_use"])
+async def test_a_topic_of_a_cut_is_named(project: Project, known: bool) -> None:
+    """Of the topics of a cut, and of what is published, the one that may not be written is named."""
+    history = (On.TOPIC, "app.history", May.WRITE)
+    await project.give(*NEEDED)
+    log = await open_log(project.settings)
+    told = Outgoing("app.history", b"k", b"v", partition=0)
+    try:
+        async with await joined(log, ["orders"], 1) as member:
+            await member.has(0)
+            lease = member.leases[Shard(0)]
+            if known:
+                await lease.commit(puts({b"a": b"1"}, told))
+            await project.take(history)
+            with pytest.raises(Unknown, match=r"WRITE on topic .*app.history") as lost:
+                await lease.commit(puts({b"a": b"2"}, told))
+            assert lost.value.target == "app.history"
+        with pytest.raises(NotCommitted, match=r"WRITE on topic .*app.history") as refused:
+            await log.publish([told])
+        assert refused.value.target == "app.history"
+    finally:
+        await log.close()

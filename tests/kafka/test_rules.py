@@ -218,6 +218,9 @@ class Stubborn:
         self._raises = raises
         self.cancelled = False
 
+    async def close(self) -> None:
+        """It has no connections."""
+
     async def stop(self) -> None:
         if self._raises:
             raise asyncio.CancelledError

@@ -23,7 +23,8 @@ from typing import Any
 SECTOR = 512
 """What a disk writes whole; SQLite expects no more of it."""
 
-_OPEN = CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p, c_int, c_void_p)
+_OPEN = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p)
+"""The name as an address: SQLite keeps it for as long as the file is open, and a copy would be gone."""
 _DELETE = CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)
 _WRITE = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_int64)
 _TRUNCATE = CFUNCTYPE(c_int, c_void_p, c_int64)
@@ -135,10 +136,10 @@ class Recorder:
         ours = _Vfs.from_buffer_copy(string_at(former, ctypes.sizeof(_Vfs)))
         original, deleting = _OPEN(ours.open), _DELETE(ours.delete)
 
-        def opened(_vfs: int, name: bytes | None, file: int, flags: int, out: int) -> int:
+        def opened(_vfs: int, name: int | None, file: int, flags: int, out: int) -> int:
             code: int = original(former, name, file, flags, out)
             if code == 0 and name is not None and file:
-                self._patch(file, name.decode())
+                self._patch(file, string_at(name).decode())
             return code
 
         def deleted(_vfs: int, name: bytes, directory: int) -> int:

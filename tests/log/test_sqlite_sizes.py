@@ -39,7 +39,8 @@ async def test_a_fetch_of_many_partitions_is_bounded_too(tmp_path: Path) -> None
     await log.publish(records)
     async with await joined(log, ["orders"], 1) as member:
         await member.has(0)
-        weights, places = [], []
+        weights: list[int] = []
+        places: list[int] = []
         while len(places) < 12:
             batches = await member.group.fetch(member.tokens, 1_000)
             found = [record for batch in batches for record in batch.records]

@@ -81,9 +81,9 @@ def unknown_is_success(patch: Patch) -> None:
     """A cut that may have been lost counts as written."""
     fail = MemoryLease._fail
 
-    def quietly(self: MemoryLease, cut: Cut, ending: Ending) -> None:
+    def quietly(self: MemoryLease, cut: Cut, ending: Ending, target: str) -> None:
         if ending not in {Ending.LOST, Ending.LOST_LATER}:
-            fail(self, cut, ending)
+            fail(self, cut, ending, target)
 
     patch.setattr(MemoryLease, "_fail", quietly)
 
@@ -93,11 +93,11 @@ def unknown_is_failure(patch: Patch) -> None:
     """A cut that may have been written is tried again."""
     fail = MemoryLease._fail
 
-    def again(self: MemoryLease, cut: Cut, ending: Ending) -> None:
+    def again(self: MemoryLease, cut: Cut, ending: Ending, target: str) -> None:
         if ending is Ending.WRITTEN:
             self._apply(cut)
             raise NotCommitted("it may have been")
-        fail(self, cut, ending)
+        fail(self, cut, ending, target)
 
     patch.setattr(MemoryLease, "_fail", again)
 
@@ -175,11 +175,11 @@ def found_held_and_forgotten(patch: Patch) -> None:
     expected = Intake._expected
 
     def clean(self: Intake, snapshot: Snapshot, *args: Any) -> None:
-        was = snapshot.workflow_id in self._ledger.dirty
+        was = snapshot.workflow_id in self._ledger._dirty
         outcomes = dict(self._ledger.entry.outcomes)
         expected(self, snapshot, *args)
         if not was and self._ledger.entry.outcomes != outcomes and snapshot.state == "":
-            self._ledger.dirty.pop(snapshot.workflow_id, None)
+            self._ledger._dirty.pop(snapshot.workflow_id, None)
 
     patch.setattr(Intake, "_expected", clean)
 

@@ -58,8 +58,8 @@ def snapshot_left_out(patch: Patch) -> None:
     build = Ledger.build
 
     def without(self: Ledger) -> Cut:
-        if len(self.dirty) > 1:
-            self.dirty.popitem()
+        if len(self._dirty) > 1:
+            self._dirty.popitem()
         return build(self)
 
     patch.setattr(Ledger, "build", without)
@@ -74,10 +74,10 @@ def tombstone_too_early(patch: Patch) -> None:
         accept(self, snapshot, *of)
         if snapshot.jobs or snapshot.owed:
             snapshot.over_ms = 1
-            self._timers.due(snapshot.workflow_id, 1)
+            self._timers.look_at(snapshot.workflow_id, 1)
 
     patch.setattr(Turn, "accept", soon)
-    patch.setattr(Removal, "due", lambda self, snapshot, now_ms: bool(snapshot.over_ms))
+    patch.setattr(Removal, "outlived", lambda self, snapshot, now_ms: bool(snapshot.over_ms))
 
 
 # -- callbacks ---------------------------------------------------------------------------------
@@ -140,10 +140,10 @@ def found_left_job_begins_again(patch: Patch) -> None:
     ended = Jobs.ended
 
     def again(self: Jobs, run: Any, value: Any, error: Any) -> None:
-        held: Any = self._workflows.jobs.get(run.place)
+        held: Any = self._workflows.jobs.get(run.job_key)
         if run.left and run.task is None and held is run:
-            del self._workflows.jobs[run.place]
-            snapshot = self._workflows.live(run.place[0])
+            del self._workflows.jobs[run.job_key]
+            snapshot = self._workflows.live(run.job_key[0])
             if snapshot is not None:
                 self.start(snapshot)
             return
@@ -170,9 +170,9 @@ def owed_run_forgotten(patch: Patch) -> None:
 @breaks(Promise.TIMERS)
 def timer_early(patch: Patch) -> None:
     """A timer fires some seconds before it is due."""
-    due = Parts.due
+    due = Parts.start_due
 
-    def early(self: Parts, now_ms: int) -> list[str]:
+    def early(self: Parts, now_ms: int) -> Any:
         found = due(self, now_ms)
         for workflow in list(self.workflows.by_id.values()):
             if isinstance(workflow, Snapshot) and workflow.state:
@@ -181,7 +181,7 @@ def timer_early(patch: Patch) -> None:
                         self.turn.fire(workflow, timer)
         return found
 
-    patch.setattr(Parts, "due", early)
+    patch.setattr(Parts, "start_due", early)
 
 
 @breaks(Promise.TIMERS)
@@ -191,7 +191,7 @@ def timer_twice(patch: Patch) -> None:
 
     def twice(self: Turn, snapshot: Snapshot, timer: Timer) -> None:
         fire(self, snapshot, timer)
-        if not self._waiting.busy(snapshot):
+        if self._freedom.decides(snapshot):
             item = timer_item(timer)
             assert item.event is not None
             self.decide(snapshot, item.event, item)

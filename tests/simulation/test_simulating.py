@@ -9,7 +9,7 @@ from textwrap import dedent
 from typer.testing import CliRunner
 
 from event_center.cli import app
-from event_center.testing import Finding, Report, Sort, simulate
+from event_center.testing import Simulated, Sort, Weakness, simulate
 
 SHOP = """
 machine: shop
@@ -76,7 +76,7 @@ def project(folder: Path, plugin: str, machine: str = SHOP) -> Path:
     return config
 
 
-def found(report: Report, sort: Sort) -> list[Finding]:
+def found(report: Simulated, sort: Sort) -> list[Weakness]:
     return [one for one in report.findings if one.sort is sort]
 
 

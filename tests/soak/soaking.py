@@ -55,7 +55,7 @@ machine = "life"
 [logging]
 level = "warning"
 """
-RUNS = 4
+RUNS = 3
 """The daemon lives so many times, each long enough for a slope to show."""
 KEPT_S = 60.0
 """What is over is kept so long: the kept part is full soon, and nothing may grow after that."""

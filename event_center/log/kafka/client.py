@@ -88,6 +88,8 @@ class Clients:
         self._reach = {"bootstrap_servers": options.bootstrap, **options.access.arguments()}
         """Where the cluster is and how it lets us in: what every client is told."""
         self._asides: set[asyncio.Task[None]] = set()
+        self._entering: dict[Any, asyncio.Task[None]] = {}
+        """Connections that are being made for the first time, by whose they are."""
 
     async def producer(self, transactional_id: str | None = None) -> Any:
         """
@@ -129,7 +131,7 @@ class Clients:
     def member(self, assignor: object) -> Any:
         """Make a consumer of the group, not started yet; it tells us our shards and reads nothing."""
         options = self.options
-        return AIOKafkaConsumer(
+        made = AIOKafkaConsumer(
             **self._reach,
             client_id=options.group_id,
             group_id=options.group_id,
@@ -144,6 +146,8 @@ class Clients:
             # It is not asked for records: a watchdog of its own tells whether the loop is alive.
             max_poll_interval_ms=2**31 - 1,
         )
+        self._enters_whole(made)
+        return made
 
     async def admin(self) -> Any:
         """Start a client that makes topics."""
@@ -219,6 +223,7 @@ class Clients:
             await asyncio.sleep(min(LOOK_S, left))
 
     async def _started(self, client: Any) -> None:
+        self._enters_whole(client)
         start = client.bootstrap if isinstance(client, AIOKafkaClient) else client.start
         try:
             await bounded(start(), self.options.call_s)
@@ -228,6 +233,23 @@ class Clients:
         except asyncio.CancelledError:
             self.dispose(client)
             raise
+
+    def _enters_whole(self, client: Any) -> None:
+        """
+        Let a client's first question to the cluster come to its end, also if its start is cancelled.
+
+        Until the answer is there aiokafka alone knows the connection, and loses it if it is cancelled.
+        """
+        connections = _connections(client)
+        enter = connections.bootstrap
+
+        async def entered() -> None:
+            task = self.aside(enter(), "enter the cluster", _told_already)
+            self._entering[connections] = task
+            task.add_done_callback(lambda _: self._entering.pop(connections))
+            await asyncio.shield(task)
+
+        connections.bootstrap = entered
 
     async def explained(self, error: BaseException) -> LogUnavailable:
         """The error to raise when a client did not start: what we may not do, or what is wrong."""
@@ -300,6 +322,10 @@ class Clients:
 
     async def _stop(self, client: Any, until: float) -> None:
         _hush(client)
+        entering = self._entering.get(_connections(client))
+        if entering is not None:
+            await asyncio.wait([entering], timeout=STOP_S)
+            entering.cancel()  # a cluster that does not answer: then nobody can close that connection
         limit_s = min(STOP_S, until - asyncio.get_running_loop().time())
         if limit_s <= 0:
             await _cut_off(client)
@@ -324,11 +350,18 @@ async def _cut_off(client: Any) -> None:
     sender = getattr(getattr(client, "_sender", None), "_sender_task", None)
     if sender is not None:
         sender.cancel()
-    connections = getattr(client, "client", None) or getattr(client, "_client", None)
-    if connections is not None:
-        closing = asyncio.get_running_loop().create_task(connections.close())
-        look_at_end(closing)
-        await asyncio.wait([closing], timeout=STOP_S)
+    closing = asyncio.get_running_loop().create_task(_connections(client).close())
+    look_at_end(closing)
+    await asyncio.wait([closing], timeout=STOP_S)
+
+
+def _connections(client: Any) -> Any:
+    """What holds a client's connections."""
+    return getattr(client, "client", None) or getattr(client, "_client", client)
+
+
+def _told_already(_: BaseException) -> None:
+    """Whoever has started the client hears of it."""
 
 
 def _hush(client: Any) -> None:

@@ -62,6 +62,7 @@ class KafkaGroup:
             shared=self.shared,
             returned=self.returned,
             broken=self._changes.put_nowait,
+            note=lambda: cluster.notes.text,
         )
 
     async def enter(self) -> None:

@@ -19,6 +19,7 @@ from event_center.log.gates import Place
 from event_center.log.kafka.ahead import truncated
 from event_center.log.kafka.client import Clients
 from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce, only_while_certain
+from event_center.log.kafka.note import Notes
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.reading import Reading, pieces
 from event_center.log.kafka.store import JOURNAL, Store
@@ -45,6 +46,7 @@ class Cluster:
     clients: Clients
     packer: Packer
     reading: Reading
+    notes: Notes
 
     def delivery(
         self,

@@ -29,6 +29,7 @@ from event_center.log.kafka.client import Clients
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.kafka.inspection import inspect
 from event_center.log.kafka.lease import Cluster
+from event_center.log.kafka.note import Notes
 from event_center.log.kafka.options import CUT_DISTANCE_S, CUTS_PER_S, KafkaOptions
 from event_center.log.kafka.packing import Packer
 from event_center.log.kafka.reading import Reading, pieces
@@ -75,10 +76,13 @@ async def open_kafka(
         raise
     catalog = Catalog(clients, client)
     reading = Reading(clients, catalog)
-    log = KafkaLog(
-        Cluster(clients=clients, packer=Packer(catalog, partitioner, clock), reading=reading),
-        client,
+    cluster = Cluster(
+        clients=clients,
+        packer=Packer(catalog, partitioner, clock),
+        reading=reading,
+        notes=Notes(clients, clock),
     )
+    log = KafkaLog(cluster, client)
     try:
         await reading.open()
     except BaseException:  # whatever it was goes on, and no connection is left open
@@ -145,6 +149,14 @@ class KafkaLog:
         """Who is in the group now; one that was killed stays until its session timeout."""
         return await self._clients.members()
 
+    def say(self, told: Mapping[str, Any]) -> None:
+        """Let others hear within seconds how this process is, as long as it is in the group."""
+        self._cluster.notes.say(told)
+
+    async def said(self) -> list[dict[str, Any]]:
+        """What the processes of the group say of themselves."""
+        return await self._cluster.notes.heard()
+
     async def describe(self) -> list[TopicDetail]:
         """All topics as an administrator sees them."""
         return await inspect(self._clients, self._catalog, self._cluster.reading)
@@ -182,14 +194,14 @@ class KafkaLog:
             return None
         try:
             return await send(producer, packed, options.topic_prefix, options.call_s)
-        except REFUSED as error:
-            self._discard_publisher(producer)
-            if len(packed) > 1:
-                raise self._doubt(error) from error
-            raise NotCommitted(f"nothing was published: {self._clients.said(error)}") from error
         except Exception as error:  # as of a cut: only a clean return says that all is written
             self._discard_publisher(producer)
-            raise self._doubt(error) from error
+            said = error.__cause__ if isinstance(error, Unknown) else error
+            if len(packed) > 1 or not isinstance(said, REFUSED):
+                raise self._doubt(error) from error
+            raise NotCommitted(
+                f"nothing was published: {self._clients.said(said)}", target=places[0][0]
+            ) from error
 
     async def _together(self, records: Sequence[Outgoing], places: Sequence[Place]) -> list[Landed]:
         """Write several batches in one transaction, under a name that nobody else has."""
@@ -221,7 +233,7 @@ class KafkaLog:
     def _doubt(self, error: BaseException) -> Unknown:
         return Unknown(
             f"nobody knows whether the records were published to {self._options.bootstrap} "
-            f"({type(error).__name__}: {error}): look before sending again"
+            f"({self._clients.said(error.__cause__ or error)}): look before sending again"
         )
 
     async def read(

@@ -49,6 +49,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         shared: Callable[[Share, int], None],
         returned: Callable[[], None],
         broken: Callable[[BaseException], None],
+        note: Callable[[], str],
     ) -> None:
         self._clients = clients
         self._topics = list(topics)
@@ -56,6 +57,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._returned = returned
         """Hears, before the share is told, that this process has been out of the group."""
         self._broken = broken
+        self._note = note
+        """Says what this process tells of itself."""
         self._share: Share | None = None
         self._assignor = KeepPlace(shards, claim, self._received)
         self._consumer = clients.member(self._assignor)
@@ -138,7 +141,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         why = "the group changes hands"
         try:
             if offsets:  # about nothing aiokafka asks nobody
-                await bounded(self._consumer.commit(offsets), options.session_timeout_s)
+                await bounded(self._commit(offsets), options.session_timeout_s)
                 if self._generation() == told == self._told and self._leaving is None:
                     self._confirmed = now
                     return
@@ -256,6 +259,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             for partition in partitions(topic, [number])
         }
 
+    async def _commit(self, offsets: Mapping[Any, int]) -> None:
+        """Commit these for those who look; the first of them has our note."""
+        first = min(offsets)
+        noted = {one: (at, self._note() if one == first else "") for one, at in offsets.items()}
+        await self._consumer.commit(noted)
+
     async def _show_lag(self) -> None:
         """Commit the offsets that are durable, for the tools that show lag; nobody restores them."""
         assigned = self._consumer.assignment()
@@ -263,6 +272,6 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         if not offsets:
             return
         try:
-            await bounded(self._consumer.commit(offsets), self._clients.options.call_s)
+            await bounded(self._commit(offsets), self._clients.options.call_s)
         except (CommitFailedError, IllegalStateError) as error:
             log.debug("log.lag_not_shown", error=f"{type(error).__name__}: {error}")

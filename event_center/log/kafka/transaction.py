@@ -88,7 +88,13 @@ async def send(
             futures.append(future)
         _, late = await asyncio.wait(futures, timeout=limit_s)
         if late:
-            raise TimeoutError(f"{len(late)} batches were not answered within {limit_s:g} s")
+            pairs = zip(futures, packed, strict=True)
+            topics = ", ".join(
+                sorted({parcel.place[0] for future, parcel in pairs if future in late})
+            )
+            raise TimeoutError(
+                f"{len(late)} batches for {topics} not answered within {limit_s:g} s"
+            )
         if any(future.cancelled() for future in futures):
             raise KafkaError("the client has dropped a batch")  # our own cancellation is another
         taken = [future.result() for future in futures]
@@ -102,6 +108,8 @@ async def send(
             first = future.exception() if future.done() and not future.cancelled() else None
             if isinstance(first, FOR_GOOD):
                 raise Unknown(_said(first), target=parcel.place[0]) from first
+        if isinstance(error, FOR_GOOD) and len(futures) < len(packed):  # it was not even sent
+            raise Unknown(_said(error), target=packed[len(futures)].place[0]) from error
         raise
     return [
         (parcel.place, parcel.first, answer.offset)
