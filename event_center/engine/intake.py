@@ -88,6 +88,8 @@ class Intake:
         self._freedom = freedom
         self._holds = holds
         self._turn = turn
+        self.unborn: set[str] = set()
+        """Workflows that do not exist, and with which no cut goes through: their next event is a letter."""
 
     def take(self, batch: Batch) -> None:  # noqa: C901 - the checks of a record, in their order
         """Take a batch of events in; afterwards the next cut covers all of it."""
@@ -263,6 +265,14 @@ class Intake:
     ) -> Machine | None:
         """The machine that says what to do without a workflow; None: the record has its outcome."""
         position = Position(event.topic, event.partition, event.offset)
+        if workflow_id in self.unborn:
+            self.unborn.remove(workflow_id)
+            message = (
+                "cuts with this event alone ended without an answer of the log, while others went "
+                "through: look at what it does, and replay it"
+            )
+            self._letters.stray(record, position, Reason.FAILED, message, workflow_id=workflow_id)
+            return None
         definition = self._plan.machines.get(machine) if machine is not None else None
         if definition is None:
             if machine is None:

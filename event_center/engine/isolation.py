@@ -5,8 +5,9 @@ A commit of unknown end is followed by a takeover and another try, which is all 
 something in the cut may be why, and then no try ends well. So after `TIMES` in a row the shard is served
 in small pieces: each takeover begins with a bare cut, which shows whether the log takes any, and records
 are taken in a few at a time, fewer after each failure, down to one. If the cut of one workflow alone fails
-`TIMES` times, each time after a bare cut that did not, that workflow is parked (`cut_failed`); whatever
-settles makes the pieces larger again. In an outage no bare cut settles, so nobody is parked.
+`TIMES` times, each time after a bare cut that did not, that workflow is parked (`cut_failed`), and of one
+that does not exist yet the event becomes a letter; whatever settles makes the pieces larger again. In an
+outage no bare cut settles, so nobody is parked.
 
 The owner (`shard`) hands its batches in and takes pieces out; `cutting` says how each cut ended.
 """
@@ -21,7 +22,7 @@ from event_center.engine.failing import say_parked
 from event_center.engine.parts import Parts
 from event_center.errors import FormatError
 from event_center.log.port import Batch, Cut
-from event_center.model import Failure, Shard
+from event_center.model import Failure, Shard, Status
 from event_center.wire.entries import is_snapshot, snapshot_key, workflow_of
 
 log = structlog.get_logger()
@@ -112,8 +113,9 @@ class Isolation:
                 snapshot = parts.workflows.live(workflow_id)
             except FormatError:  # `live` has noted it: it stands still already
                 continue
-            if snapshot is None:
+            if snapshot is None or snapshot.status is Status.EXPECTED:
                 log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
+                parts.leave_unborn(workflow_id)
                 continue
             message = (
                 f"{TIMES} cuts with this workflow alone ended without an answer of the log, while others "

@@ -120,6 +120,10 @@ class Parts:
         ledger.wake = wake
         return ledger
 
+    def leave_unborn(self, workflow_id: str) -> None:
+        """The next event of this workflow, which does not exist, becomes a letter."""
+        self._intake.unborn.add(workflow_id)
+
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
         source = offset_key(batch.topic, batch.partition, self.shard)

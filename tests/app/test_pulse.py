@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import anyio
@@ -13,10 +15,10 @@ from structlog.testing import capture_logs
 
 from event_center import Center
 from event_center.app import pulse
-from event_center.app.health import silence_s
+from event_center.app.health import health_of, silence_s
 from event_center.app.systemd import Systemd
 from event_center.errors import LogUnavailable
-from event_center.log.sqlite import DaemonLock, holder_of
+from event_center.log.sqlite import DaemonLock, Holder, holder_of
 from event_center.log.sqlite.lock import SIZE_BYTES
 from tests.waiting import PATIENCE_S, until
 
@@ -99,6 +101,20 @@ async def test_the_lock_file_says_how_its_holder_is(config: Path, tmp_path: Path
         await center.stop()
     assert not holder_of(log).alive
     assert (tmp_path / "event-center.db.lock").stat().st_size == SIZE_BYTES
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_daemon_that_hangs_is_told_by_its_silence(looks: bool) -> None:
+    """Its process lives and its last words were well: only when they were said tells, and who looks."""
+    last = {"serving": 1, "shards": 1, "limits": [], "monotonic_s": time.monotonic() - 60}
+    found = health_of(
+        Holder(alive=True, said=last),
+        {"lag": 0},
+        1,
+        max_silence_s=10.0 if looks else inf,
+        max_lag=None,
+    )
+    assert [("stands still" in why) for why in found.reasons] == [True] * looks
 
 
 def test_a_lock_file_that_is_no_object_says_nothing(tmp_path: Path) -> None:

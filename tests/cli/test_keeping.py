@@ -84,6 +84,21 @@ def test_a_copy_is_of_one_moment(decided: Project) -> None:
     writer.close()
 
 
+def test_a_plain_copy_of_a_live_log_lacks_something(decided: Project) -> None:
+    """The twin: the file alone is not all that is durable; `backup` has the rest as well."""
+    log, made, plain = (decided.root / name for name in (FILE, "copy.db", "plain.db"))
+    writer = sqlite3.connect(log, isolation_level=None)
+    writer.execute("CREATE TABLE more AS SELECT 1 AS x")
+    writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    writer.execute("INSERT INTO more VALUES (2)")
+    shutil.copy(log, plain)
+    copy(log, made, lambda done, total: None)
+    count = "SELECT count(*) FROM more"
+    found = [sqlite3.connect(path).execute(count).fetchone() for path in (made, plain)]
+    assert found == [(2,), (1,)]
+    writer.close()
+
+
 def test_a_log_that_somebody_has_open_is_not_replaced(decided: Project) -> None:
     """A publisher would write into the log that was moved aside, and nobody would read it."""
     made = decided.root / "copy.db"

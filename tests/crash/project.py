@@ -48,6 +48,7 @@ history = {{max_age = "unlimited", max_bytes = "unlimited"}}
 
 [engine]
 cut_records = {cut_records}
+{engine}
 
 [publish]
 topics = ["mail"]
@@ -59,6 +60,11 @@ level = "error"
 
 class Died(Exception):
     """A daemon ended in another way than its test expects."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """With which it ended; None: it did not end."""
 
 
 class Project:
@@ -72,6 +78,7 @@ class Project:
         machines: Path,
         partitions: int = PARTITIONS,
         cut_records: int = 100,
+        engine: str = "",
     ) -> None:
         self.folder = folder
         self.machines = machines
@@ -80,7 +87,10 @@ class Project:
         self.starts = folder / "starts.jsonl"
         tables = "".join(f"\n[topics.{name}]\n{rules}\n" for name, rules in topics.items())
         text = SETTINGS.format(
-            machines=machines.as_posix(), partitions=partitions, cut_records=cut_records
+            machines=machines.as_posix(),
+            partitions=partitions,
+            cut_records=cut_records,
+            engine=engine,
         )
         self.settings.write_text(text + tables, encoding="utf-8")
         self.idle_ms = 0
@@ -143,7 +153,8 @@ class Project:
             said, told = self.kill(daemon)
             raise Died(f"{daemon.args!r}: the daemon never ended: {said}{told}") from None
         if daemon.returncode != wanted:
-            raise Died(f"{daemon.args!r}: it ended with {daemon.returncode}: {said}{told}")
+            code = daemon.returncode
+            raise Died(f"{daemon.args!r}: it ended with {code}: {said}{told}", code)
         return said
 
     def kill(self, daemon: subprocess.Popen[str]) -> tuple[str, str]:

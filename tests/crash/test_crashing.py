@@ -9,9 +9,9 @@ import pytest
 from event_center.engine.attempt import CRASHED
 from event_center.model import Snapshot
 from event_center.wire import snapshot as wire
-from tests.crash.project import HERE, Project
+from tests.crash.project import Project
 from tests.crash.twins import FEW
-from tests.crash.workload import event
+from tests.crash.workload import MACHINES, event
 from tests.waiting import PATIENCE_S, wait_until
 
 TOPICS = {"things": 'machine = "deadly"'}
@@ -28,7 +28,7 @@ OTHERS = ("before", "after")
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return Project(tmp_path, TOPICS, machines=HERE / "deadly", partitions=1)
+    return Project(tmp_path, TOPICS, machines=MACHINES, partitions=1)
 
 
 def publish(project: Project, death: str) -> None:
@@ -81,7 +81,7 @@ def test_a_callback_that_ends_its_process(project: Project, death: str) -> None:
     assert bad.waiting == (2 if death == "look" else death != "invoke")
     for name in OTHERS:
         other = workflow(project, name)
-        assert (other.state, other.data) == ("over", {"ticks": 1})
+        assert (other.state, other.data["ticks"]) == ("over", 1)
     assert project.lag() == 0
     assert project.violations() == []
 

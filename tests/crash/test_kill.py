@@ -47,10 +47,9 @@ def test_killed_at_a_step(project: Project, step: Step) -> None:
     finish(project)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_anywhere(project: Project, seed: int) -> None:
+def test_killed_anywhere(project: Project) -> None:
     """P1 to P8 hold when the daemon is killed from outside at random moments, with lag."""
-    chance = random.Random(seed)
+    chance = random.Random(1)
     behind = 0
     for part in range(KILLS):
         project.publish(chunk(project, part, KILLS, parcels=KILLS * 400))

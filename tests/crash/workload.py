@@ -101,12 +101,14 @@ def commands(project: Project, seed: int) -> Iterator[Outgoing]:
     yield project.command(Verb.DISCARD, f"claim-{chance.randrange(12)}", number=0)
 
 
-def chunk(project: Project, part: int, parts: int, *, parcels: int = 40) -> list[Outgoing]:
+def chunk(
+    project: Project, part: int, parts: int, *, parcels: int = 40, seed: int = 0
+) -> list[Outgoing]:
     """A part of the whole workload, shuffled among workflows and not within one."""
-    chance = random.Random(part)
+    chance = random.Random(1_000 * seed + part)
     queues = [parcel(n) for n in range(parcels) if n % parts == part]
     queues += [claim(n) for n in range(12) if n % parts == part]
-    queues.append(list(commands(project, part)))
+    queues.append(list(commands(project, 1_000 * seed + part)))
     if part == 0:
         queues.append(poison())
     records = []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from event_center.engine.run import Runners
 from event_center.errors import PermanentError, RetryLater
 from event_center.model import Event
 from event_center.plugins.context import Context
@@ -89,6 +90,18 @@ async def test_a_timeout_is_a_failed_attempt() -> None:
         assert failure.type == "TimeoutError"
         await world.idle()
         assert work.attempts == [1, 2]
+
+
+async def test_without_the_sweep_no_timeout_ends_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: a callback that is over its time has it all the same."""
+    monkeypatch.setattr(Runners, "_sweep", lambda self: None)
+    work = Script(HOLD)
+    async with world_with(work=work) as world:
+        world.send("w", "go")
+        await world.rest(600)
+        assert (work.attempts, work.cancelled) == ([1], 0)
+        work.let_go("done")
+        await world.idle()
 
 
 async def test_a_callback_that_swallows_its_cancellation_timed_out_all_the_same() -> None:

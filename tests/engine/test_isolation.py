@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from event_center.engine.isolation import Isolation
+from event_center.engine.parts import Parts
 from event_center.log.memory import Ending
 from event_center.log.port import Cut
 from event_center.wire.entries import is_snapshot
@@ -16,6 +18,12 @@ version: 1
 initial: idle
 perpetual: true
 data: {note: null}
+events:
+  note: {}
+  go: {}
+  noted: {}
+  early: {missing: {hold: 1h}}
+on: {early: {}}
 states:
   idle: {on: {note: {assign: {note: =payload}}, go: busy}}
   busy: {entry: work, on: {noted: {target: idle, assign: {note: =payload}}}}
@@ -51,6 +59,60 @@ async def test_the_workflow_that_spoils_its_cuts_is_parked(before: int) -> None:
         world.command("retry", "w")
         await world.idle()
         assert world.snapshot("w").data == {"note": "spoiled"}
+
+
+async def test_without_the_search_its_shard_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: nobody thinks of the cut, so that it fails for ever, and nobody else is decided."""
+    monkeypatch.setattr(Isolation, "failed", lambda self, cut, records: None)
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", "well")
+        await world.idle()
+        world.faults.spoiled = spoiled
+        world.send("w", "note", "spoiled")
+        world.send("a", "note", 1)
+        await world.rest(600)
+        assert not world.exists("a")
+        assert world.snapshot("w").parked is None
+        world.faults.spoiled = None
+        await world.rest(600)
+        assert world.snapshot("a").data == {"note": 1}
+
+
+@pytest.mark.parametrize("expected", [False, True])
+async def test_an_event_that_spoils_the_first_cut_of_its_workflow(expected: bool) -> None:
+    """There is nobody to park: the event becomes a letter, which can be replayed, and all others go on."""
+    async with World((MACHINE, {"work": Script()})) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled
+        if expected:
+            world.send("w", "early")
+        world.send("w", "note", "spoiled")
+        for number in range(20):
+            world.send(f"a{number}", "note", number)
+        await world.rest(600)
+        assert [(one.workflow_id, one.reason) for one in world.letters()] == [("w", "failed")]
+        assert world.entry().outcomes["applied"] == 20
+        assert world.processes[0].member.reached() == []
+        world.faults.spoiled = None
+        world.send("w", "note", "well")
+        await world.idle()
+        assert world.snapshot("w").data == {"note": "well"}
+
+
+async def test_without_that_letter_its_shard_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: nobody makes a letter of the event, so what came after it waits, and the limit says so."""
+    monkeypatch.setattr(Parts, "leave_unborn", lambda self, workflow_id: None)
+    async with World((MACHINE, {"work": Script()})) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled
+        world.send("w", "note", "spoiled")
+        world.send("a", "note", 1)
+        await world.rest(600)
+        assert not world.exists("a")
+        assert [one.limit for one in world.processes[0].member.reached()] == ["log"]
+        world.faults.spoiled = None
+        await world.rest(600)
+        assert world.snapshot("a").data == {"note": 1}
 
 
 @pytest.mark.parametrize("ending", [Ending.LOST, Ending.WRITTEN, Ending.NOT_COMMITTED])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from event_center.engine.cutting import Cutting
 from event_center.log.memory import Ending
 from event_center.plugins.context import Context
 from tests.engine.script import Script
@@ -68,6 +69,22 @@ async def test_a_topic_that_takes_nothing_is_closed(way: str, refusal: Ending) -
         assert len(world.records("outside")) == 1
         assert reached(world) == ""
         assert world.runs("w") in ([], ["work 1 done"])
+
+
+async def test_without_closing_it_stops_its_whole_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: the cut that holds the record is tried for ever, and nobody else is decided meanwhile."""
+    monkeypatch.setattr(Cutting, "_close", lambda self, error: False)
+    async with world_with() as world:
+        world.faults.refusing["outside"] = Ending.NOT_COMMITTED
+        world.send("w", "run")
+        await world.rest(2)
+        world.send("v", "other")
+        await world.rest(40)
+        assert not world.exists("v")
+        assert "log: no cut is taken" in reached(world)
+        world.faults.refusing.clear()
+        await world.rest(60)
+        assert (world.state("v"), world.state("w")) == ("done", "done")
 
 
 @pytest.mark.parametrize("way", WAYS)

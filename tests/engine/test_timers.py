@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,18 @@ def world_with(run: Script | None = None, ask: Script | None = None, shards: int
 def fired(world: World) -> list[str]:
     """The names of all timers that fired, as history tells it."""
     return [told["event"] for told in world.history("w", "timer")]
+
+
+@pytest.mark.parametrize("steady", [False, True])
+async def test_a_step_of_the_clock_is_seen_by_who_looks(steady: bool) -> None:
+    """A timer fires when the clock steps over it; its twin takes the clock for steady, and sleeps."""
+    world = world_with()
+    world.plan = replace(world.plan, steady=steady)
+    async with world:
+        world.send("w", "go")
+        await world.idle()
+        await world.leap(25)
+        assert fired(world) == ["@after/24h"] * (not steady)
 
 
 async def test_a_timer_fires_once_when_it_is_due() -> None:

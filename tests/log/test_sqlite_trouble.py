@@ -271,3 +271,22 @@ async def test_a_file_that_is_deleted_while_it_is_open_is_told(
             await member.group.fetch(member.tokens, 10)
         moved(aside, path)
         await until(lambda: sqlite_log._file.trouble is None)
+
+
+async def test_nobody_hears_of_a_deleted_file_who_does_not_look(
+    sqlite_log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin: what is written then is read again, as if all were well, and is in no file."""
+    place_looked_at = SqliteLog._check_place
+    monkeypatch.setattr(SqliteLog, "_check_place", lambda self: None)
+    async with await joined(sqlite_log, ["orders"], 1) as member:
+        await member.has(0)
+        path = Path(sqlite_log.path)
+        aside = path.with_name("aside")
+        moved(path, aside)
+        await sqlite_log.publish(numbered("orders", 3))
+        assert len(await records_of(sqlite_log, "orders")) == 3
+        assert sqlite_log._file.trouble is None
+        with pytest.raises(DataLost):
+            place_looked_at(sqlite_log)
+        moved(aside, path)

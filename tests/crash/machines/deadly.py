@@ -90,3 +90,10 @@ async def block(ctx: Context) -> None:
 async def work(ctx: Context) -> None:
     """Does no harm."""
     note(ctx, "work")
+
+
+@deadly.action("hang")
+async def hang(ctx: Context) -> None:
+    """Waits for somebody who never answers."""
+    note(ctx, "hang")
+    await asyncio.Event().wait()
