@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -120,15 +121,16 @@ def test_the_plugin_of_pytest_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_type_checkers_see_the_test_kit_as_it_is() -> None:
-    """The stub beside the test kit imports each name from the module that the kit finds it in."""
-    stub = Path(testing.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+@pytest.mark.parametrize("package", [event_center, testing], ids=lambda one: one.__name__)
+def test_type_checkers_see_the_names_as_they_are(package: ModuleType) -> None:
+    """The stub beside a package imports each public name from the module that the package finds it in."""
+    stub = Path(str(package.__file__)).with_suffix(".pyi").read_text(encoding="utf-8")
     seen = {
         name.name: node.module
         for node in ast.walk(ast.parse(stub))
         if isinstance(node, ast.ImportFrom)
         for name in node.names
     }
-    assert sorted(seen) == testing.__all__
-    found = {name: getattr(testing, name) for name in seen}
+    assert sorted(seen) == sorted(package.__all__)
+    found = {name: getattr(package, name) for name in seen}
     assert all(getattr(import_module(str(seen[name])), name) is found[name] for name in found)
