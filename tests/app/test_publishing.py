@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,7 +15,7 @@ from event_center.app.wiring import open_log
 from event_center.errors import ConfigurationError, UnknownTopic
 from event_center.model import Position
 
-EVENTS = [
+EVENTS: list[dict[str, Any]] = [
     {"workflow_id": "o-1", "event": "begin"},
     {"workflow_id": "o-1", "event": "end", "payload": {"n": 1}, "id": "e-2"},
 ]
