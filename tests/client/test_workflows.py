@@ -105,6 +105,7 @@ async def test_a_workflow_as_a_whole(shelf: Shelf) -> None:
             "message": "no route",
             "at": AT,
             "attempt": 2,
+            "traceback": "",
         },
         "refusals": [{"at": AT, "event": "end", "reason": "guard", "detail": "=data.n > 1"}],
         "letters": {"open": 2, "next": 1, "last": 3},
