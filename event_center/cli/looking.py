@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from event_center.app.health import daemon_of, named, said_by
@@ -28,6 +29,8 @@ from event_center.client.workflows import Wanted, list_workflows, snapshot_of
 from event_center.client.workflows import show as show_of
 from event_center.machine.spelling import hint, quoted
 
+LONGEST_DATA = 2_000
+"""Characters of a workflow's data that `show` prints: what a screen holds beside the rest."""
 _PARTS = re.compile(r"(?<=T\d\d:\d\d:\d\d)\.\d{3}Z$")
 _ROW = {
     "WORKFLOW": "workflow_id",
@@ -113,11 +116,8 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
             ("result", shown["result"]),
             ("parked", shown["parked"]),
             ("seq", shown["seq"]),
-            ("data", shown["data"]),
-            (
-                "deciding",
-                shown["deciding"] and "attempt {attempt}, due {due}".format_map(shown["deciding"]),
-            ),
+            ("data", _shortened(shown["data"])),
+            ("deciding", shown["deciding"] and _attempts(shown["deciding"])),
             (
                 "failure",
                 failure
@@ -155,6 +155,19 @@ def _print_workflow(output: Output, shown: dict[str, Any]) -> None:
     )
 
 
+def _attempts(deciding: Mapping[str, Any]) -> str:
+    due = deciding["due"]
+    return f"attempt {deciding['attempt']}, {f'due {due}' if due else 'not tried again'}"
+
+
+def _shortened(data: dict[str, Any]) -> object:
+    """A workflow's data, or what a reader can take of them."""
+    text = orjson.dumps(data).decode()
+    if len(text) <= LONGEST_DATA:
+        return data
+    return f"{text[:LONGEST_DATA]}... ({len(text):,} characters; --json has all of them)"
+
+
 def history(workflow_id: Id, *, asked: Asked) -> None:
     """Print what happened to one workflow: events, refused ones too, timers, runs, commands."""
     ask(asked.output, asked.where, partial(_history, asked.output, workflow_id))
@@ -179,7 +192,8 @@ def _history_row(line: dict[str, Any]) -> list[object]:
     if line.get("callback"):
         what = f"{line['callback']} (attempt {line.get('attempt')})"
     error = f"{line['error']}: {line.get('message', '')}" if line.get("error") else None
-    why = [line["reason"], line.get("detail"), error, line.get("returned"), line.get("by")]
+    said = [line.get("why"), line.get("by")]  # by an operator
+    why = [line["reason"], line.get("detail"), error, line.get("returned"), *said]
     return [
         line["seq"],
         line["at"],

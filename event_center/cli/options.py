@@ -40,7 +40,8 @@ def duration(text: str) -> float:
     try:
         return duration_ms(text) / 1_000
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        meant = f"; did you mean {text}s?" if text.isdecimal() else ""
+        raise typer.BadParameter(f"{error}{meant}") from error
 
 
 def json_value(text: str | None) -> Any:

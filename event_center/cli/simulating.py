@@ -63,5 +63,5 @@ def _print(output: Output, report: Simulated, config: Path | None) -> None:
         output.text(f"{one}\n{one.story}\n")
         output.text(f"to repeat it: event-center simulate{named} --from {one.seed} --seeds 1\n\n")
     problems = len(report.findings)
-    said = f"{problems} findings" if problems else "nothing was found"
+    said = f"{problems} finding{'s' * (problems > 1)}" if problems else "nothing was found"
     output.say(f"{report.seeds} seeds, {report.calls} calls of callbacks: {said}")

@@ -6,6 +6,7 @@ It asks nothing and overwrites nothing. `app.starting` has the files.
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -69,8 +70,7 @@ def init(
         )
         output.say(f"{said}: {directory / name}")
     if not dry_run:
-        output.say(
-            f"next: cd {directory}, then `pytest`, and `event-center run`; README.md goes on"
-        )
+        place = shlex.quote(str(directory))
+        output.say(f"next: cd {place}, then `pytest`, and `event-center run`; README.md goes on")
     elif existing:
         raise typer.Exit(Exit.NOTHING)

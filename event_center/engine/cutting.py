@@ -56,9 +56,7 @@ class Cutting:
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
         if self._isolation.most is not None:
-            parts.ledger.asked()  # the bare cut: does the log take any?
-            await self._cut(parts, lease)
-            self._on_bare(parts)
+            await self._bare(parts, lease)
         while not self._finished(parts):
             await self._stop.something()
             if parts.workflows.gone:
@@ -71,6 +69,12 @@ class Cutting:
             distance_s = self._log.cut_distance_s  # it grows with the shards that are busy
             if distance_s and not self._stop.asked:
                 await anyio.sleep(distance_s)
+
+    async def _bare(self, parts: Parts, lease: Lease) -> None:
+        """A cut with next to nothing in it: does the log take any?"""
+        parts.ledger.asked()
+        await self._cut(parts, lease)
+        self._on_bare(parts)
 
     async def last(self, parts: Parts, lease: Lease) -> None:
         """What still runs ends without a result; nobody is left who could change anything."""

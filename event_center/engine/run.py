@@ -233,9 +233,9 @@ class Runners:
                 try:
                     await idle
                 except asyncio.CancelledError:
-                    if self._closing and not task.cancelling():
-                        return
-                    raise
+                    if self._ending() and (task.cancelling() or not self._closing):
+                        raise
+                    return  # the pool closes; or a callback that ended long ago cancels its task
         finally:
             self._count -= 1
             if self._queue and not self._waking and not self._closing:
@@ -279,7 +279,15 @@ class Runners:
                 return
             done += 1
             if done % RUNS_IN_A_ROW == 0:
-                await asyncio.sleep(0)
+                await self._give_way()
+
+    async def _give_way(self) -> None:
+        """Others get their turn; a callback that has ended may cancel its task now, and ends nobody."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if self._ending():
+                raise
 
     def _meant(self, run: Run, raised: BaseException) -> BaseException:
         """What the end of a callback by an exception means."""

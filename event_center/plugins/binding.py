@@ -261,15 +261,16 @@ class BoundRecord:
         if fields.memory is not None and decision.memory is not None:
             new[fields.memory] = decision.memory
         new[fields.state] = decision.target
-        old: dict[str, Any] = {}
+        changed: dict[str, Any] = {}
         try:
             for name, value in new.items():
-                old[name] = getattr(record, name)
+                old = getattr(record, name)
                 setattr(record, name, value)
+                changed[name] = old
         except BaseException:
             # The record's class is the user's, and may raise anything: all fields are set, or none.
-            for name in list(old)[:-1]:
-                setattr(record, name, old[name])
+            for name, old in changed.items():
+                setattr(record, name, old)
             raise
 
 

@@ -174,7 +174,8 @@ TABLE = {
     "engine/run.py Runners._in_thread: self._threads.call(partial(_called, run))": THREAD,
     "engine/threads.py Threads.slot: self._free.acquire()": THREAD,
     "engine/threads.py Threads.call: ended": THREAD,
-    "engine/run.py Runners._work: asyncio.sleep(0)": "after run.2.returned, which dies there",
+    "engine/run.py Runners._work: self._give_way()": "after run.2.returned, which dies there",
+    "engine/run.py Runners._give_way: asyncio.sleep(0)": "after run.2.returned, which dies there",
     "engine/run.py forgive: asyncio.sleep(0)": "before run.2.returned, which dies right behind it",
     "engine/run.py Runners._work: forgive(task)": "before run.2.returned, which dies right behind it",
     "engine/listening.py _tell: forgive(asyncio.current_task())": (
@@ -182,6 +183,12 @@ TABLE = {
     ),
     "engine/shard.py Owner._serve: self._ended_well(self._cutting.last(parts, lease))": (
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"
+    ),
+    "engine/cutting.py Cutting.until_stopped: self._bare(parts, lease)": (
+        "the bare cut is a cut: cut.1.taken_in to cut.6.settled die in it"
+    ),
+    "engine/cutting.py Cutting._bare: self._cut(parts, lease)": (
+        "the bare cut is a cut: cut.1.taken_in to cut.6.settled die in it"
     ),
     "engine/cutting.py Cutting.last: self._cut(parts, lease)": (
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"

@@ -46,3 +46,23 @@ async def test_a_callback_that_cancels_itself(then: str) -> None:
         error = {"returns": None, "waits": "CancelledError", "raises": "OSError"}[then]
         assert (told["outcome"], told.get("error")) == ("done" if done else "failed", error)
         assert (world.state("b"), world.state("c")) == ("other", "other")
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.01, 1.0])
+async def test_a_callback_that_cancels_its_task_when_it_has_ended(late_s: float) -> None:
+    """A timer that was forgotten ends nobody: what comes afterwards is run."""
+
+    async def work(workflow_id: str) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        if workflow_id == "a":
+            asyncio.get_running_loop().call_later(late_s, task.cancel)
+        return "next"
+
+    async with World((MACHINE, {"work": work})) as world:
+        world.send("a", "begin")
+        await world.rest(10)
+        for workflow_id in ("b", "c"):
+            world.send(workflow_id, "begin")
+        await world.idle()
+        assert [world.state(one) for one in "abc"] == ["other"] * 3

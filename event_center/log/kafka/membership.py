@@ -141,7 +141,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         why = "the group changes hands"
         try:
             if offsets:  # about nothing aiokafka asks nobody
-                await bounded(self._commit(offsets), options.session_timeout_s)
+                await bounded(
+                    self._consumer.commit(self._noted(offsets)), options.session_timeout_s
+                )
                 if self._generation() == told == self._told and self._leaving is None:
                     self._confirmed = now
                     return
@@ -259,11 +261,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             for partition in partitions(topic, [number])
         }
 
-    async def _commit(self, offsets: Mapping[Any, int]) -> None:
-        """Commit these for those who look; the first of them has our note."""
+    def _noted(self, offsets: Mapping[Any, int]) -> dict[Any, tuple[int, str]]:
+        """These as they are committed for those who look; the first of them has our note."""
         first = min(offsets)
-        noted = {one: (at, self._note() if one == first else "") for one, at in offsets.items()}
-        await self._consumer.commit(noted)
+        return {one: (at, self._note() if one == first else "") for one, at in offsets.items()}
 
     async def _show_lag(self) -> None:
         """Commit the offsets that are durable, for the tools that show lag; nobody restores them."""
@@ -272,6 +273,6 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         if not offsets:
             return
         try:
-            await bounded(self._commit(offsets), self._clients.options.call_s)
+            await bounded(self._consumer.commit(self._noted(offsets)), self._clients.options.call_s)
         except (CommitFailedError, IllegalStateError) as error:
             log.debug("log.lag_not_shown", error=f"{type(error).__name__}: {error}")
