@@ -133,7 +133,7 @@ class Cutting:
             else:
                 self.refused = ""
                 self._plan.targets.written(cut)
-                self._isolation.settled(cut)
+                self._isolation.settled(cut, found=parts.quarantine.active)
                 return
 
     def _close(self, error: LogError) -> bool:

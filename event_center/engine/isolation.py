@@ -9,6 +9,10 @@ are taken in a few at a time, fewer after each failure, down to one. If the cut 
 that does not exist yet the event becomes a letter; whatever settles makes the pieces larger again. In an
 outage no bare cut settles, so nobody is parked.
 
+The result of a run may be what spoils. Its takeovers make cuts that only count what is owed, and those
+settle: they say nothing of the result, so they end no search. At pieces of one record the runs that were
+found go one after another (`quarantine`), before any record.
+
 The owner (`shard`) hands its batches in and takes pieces out; `cutting` says how each cut ended.
 """
 
@@ -41,6 +45,8 @@ class Isolation:
         self.most: int | None = None
         """Records that a cut may hold; None: as many as there are."""
         self._row = 0
+        self._failed: set[str] = set()
+        """Workflows of the last cut that failed, those left out that have settled since."""
         self._settled = False
         """Whether a cut has settled since the takeover."""
         self._alone: Counter[str] = Counter()
@@ -51,6 +57,11 @@ class Isolation:
     def full(self) -> bool:
         """Whether there is enough to do without more records."""
         return bool(self._held)
+
+    @property
+    def apart(self) -> bool:
+        """Whether what a takeover finds goes on one after another, and records come after that."""
+        return self.most == 1
 
     @property
     def why(self) -> str:
@@ -68,9 +79,10 @@ class Isolation:
         """A cut with so many records ended Unknown, and no topic was to blame."""
         self._row += 1
         workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
+        self._failed = set(workflows)
         if self.most is None:
             if self._row >= TIMES:
-                self.most = max(1, records // SMALLER)
+                self.most = max(1, max(records, len(workflows)) // SMALLER)
         elif self._settled:  # else the log takes nothing at all
             if len(workflows) == 1 and records <= 1:
                 self._alone[workflows[0]] += 1
@@ -78,16 +90,26 @@ class Isolation:
         if self.most is not None:
             log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
 
-    def settled(self, cut: Cut) -> None:
-        """This cut is durable: the next one may be larger, unless it was the bare one."""
+    def settled(self, cut: Cut, *, found: bool) -> None:
+        """
+        This cut is durable: the next one may be larger, unless it was the bare one.
+
+        `found`: what the takeover found has not all begun again, so the cut may only have counted it.
+        """
+        if found:
+            return
         for workflow_id in [one for one in self._alone if snapshot_key(one) in cut.entries]:
             del self._alone[workflow_id]
         if self.most is None:
-            self._row = 0
+            if self._row:
+                self._failed -= {one for one in self._failed if snapshot_key(one) in cut.entries}
+                if not self._failed:
+                    self._row = 0
         elif self._settled:
             self.most *= 2
             if not self._held:  # all that was in the cut that began this has got through
                 self.most, self._row = None, 0
+                self._alone.clear()
         self._settled = True
 
     def hold(self, batch: Batch) -> None:

@@ -177,8 +177,12 @@ class Parts:
         for run in list(self.workflows.jobs.values()):
             self._job_runners.cancel(run, Interrupted())
 
-    def resume(self, *, crashed: bool) -> None:
-        """After a restore: what was under way goes on; `crashed`: not if it ends its process each time."""
+    def resume(self, *, crashed: bool, apart: bool = False) -> None:
+        """
+        After a restore: what was under way goes on, if `apart`, one after another.
+
+        `crashed`: not if it ends its process each time.
+        """
         self.resumed = True
         self.ledger.tick()
         self.quarantine.shut(crashed=crashed)
@@ -190,7 +194,7 @@ class Parts:
         for workflow in list(self.workflows.by_id.values()):
             if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self.effects.start(workflow)
-        self.quarantine.begin(self.turn)
+        self.quarantine.begin(self.turn, apart=apart)
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than are decided in a row."""

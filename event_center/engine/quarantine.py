@@ -102,15 +102,19 @@ class Quarantine:
             if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self._note_stopped(workflow)
 
-    def begin(self, turn: Turn) -> None:
-        """All that the takeover found is held: `turn` parks what has crashed, the rest begins in order."""
+    def begin(self, turn: Turn, *, apart: bool) -> None:
+        """
+        All that the takeover found is held: `turn` parks what has crashed, the rest begins in order.
+
+        `apart`: each of them alone, since the result of one may be what no cut goes through with.
+        """
         found, self._found = self._found, []
         suspects: list[tuple[int, Door, Run]] = []
         for door, run in found:
             count = self._count_of(run)
             if count >= CRASHED:
                 self._park(run, count, turn)
-            elif count >= SUSPECT:
+            elif apart or count >= SUSPECT:
                 suspects.append((count, door, run))
             else:
                 self._others.append((door, run))
@@ -233,6 +237,9 @@ class Quarantine:
                 return
         for door in self._doors:
             door.submit = door.pool.submit
+        if self.active and not self._others:  # a cut ends this: what waits for it has to go on
+            self._ledger.asked()
+            self._ledger.wake()
         for door, run in self._others:
             if not self._over(run):
                 self._count(door, run)

@@ -91,7 +91,7 @@ class Owner:
         self._trouble = ""
         """Why the shard is to be taken over again; empty while it is served."""
         self._takeovers = Backoff()
-        """Between takeovers; a settled cut makes it short again."""
+        """Between takeovers; a settled cut of more than what was found makes it short again."""
         self._stop = Stop()
         self._keep = False
         self._isolation = Isolation(shard)
@@ -230,7 +230,7 @@ class Owner:
 
     def _resume(self, parts: Parts) -> None:
         """What was owed and what waits goes on."""
-        parts.resume(crashed=not self._served)
+        parts.resume(crashed=not self._served, apart=self._isolation.apart)
         self._served = True
         self._take_piece(parts)
 
@@ -301,6 +301,8 @@ class Owner:
 
     def _take_piece(self, parts: Parts) -> None:
         """Of a shard that is served in pieces: the next one."""
+        if self._isolation.apart and parts.quarantine.active:
+            return
         piece = self._isolation.piece()
         if piece is not None:
             parts.take(piece)
@@ -361,7 +363,8 @@ class Owner:
 
     def _settled(self, parts: Parts) -> None:
         """A cut is durable: go on with what had more to do than are decided in a row."""
-        self._takeovers.reset()
+        if not parts.quarantine.active:  # else the cut may only have counted what was found
+            self._takeovers.reset()
         if not parts.workflows.gone:
             parts.turn_again()
             if self._served:  # else what goes on comes first

@@ -222,7 +222,7 @@ async def test_takeovers_of_a_process_that_lives_do_not_count() -> None:
         for _ in range(CRASHED + 2):
             world.faults.commits.append(Ending.WRITTEN)
             world.send("other", "tick")
-            await world.rest(5)
+            await world.rest(ALONE_S + 5)
         assert len(work.calls) > CRASHED
         assert world.snapshot("w").owed[0].starts == 1
         work.let_go("done")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from event_center import Event
 from event_center.engine.isolation import Isolation
 from event_center.engine.parts import Parts
 from event_center.log.memory import Ending
@@ -141,3 +142,40 @@ async def test_a_flapping_log_parks_nobody() -> None:
         await world.rest(1_000)
         assert world.entry().outcomes["applied"] == 40
         assert world.entry().waiting["parked"] == 0
+
+
+RUNS = """
+machine: m
+version: 1
+initial: new
+perpetual: true
+data: {note: null}
+states:
+  new: {on: {begin: busy}}
+  busy: {entry: {do: work}, on: {noted: {target: idle, assign: {note: =payload}}}}
+  idle: {on: {begin: busy}}
+"""
+
+
+@pytest.mark.parametrize("others", [0, 1, 5, 40])
+async def test_a_result_that_spoils_its_cuts_parks_its_workflow(others: int) -> None:
+    """Runs of others end with it each time; theirs get through, and the takeovers are few."""
+
+    async def work(workflow_id: str) -> Event:
+        return Event("noted", "spoiled" if workflow_id == "w" else "fine")
+
+    async with World((RUNS, {"work": work})) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled
+        world.send("w", "begin")
+        for number in range(others):
+            world.send(f"a{number}", "begin")
+        await world.rest(120)
+        assert world.snapshot("w").parked == "cut_failed"
+        assert all(world.state(f"a{number}") == "idle" for number in range(others))
+        assert world.processes[0].member.reached() == []
+        assert world.entry().takeovers < 20
+        world.faults.spoiled = None
+        world.command("retry", "w")
+        await world.idle()
+        assert world.snapshot("w").data == {"note": "spoiled"}
