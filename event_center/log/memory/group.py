@@ -45,6 +45,8 @@ class MemoryGroup:
         )
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._changed = 0
+        self.left = False
+        """It went by its own will, or with its process: nobody lets it in again."""
         self._bell = Bell()
         self._leases: dict[Shard, MemoryLease] = {}
         self._last: list[Batch] = []
@@ -142,6 +144,7 @@ class MemoryGroup:
 
     def vanish(self) -> None:
         """Leave without another word, as a process that crashed."""
+        self.left = True
         self._broker.members.leave(self)
         self.ring()
 

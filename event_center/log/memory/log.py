@@ -161,6 +161,7 @@ class MemoryLog:
             self._broker.members.expel(group)
 
     def readmit(self) -> None:
-        """Join the group again after `expel`: shards come back with greater tokens."""
+        """Join the group again after `expel`: shards come back with greater tokens. Who left stays out."""
         for group in self._groups:
-            self._broker.members.join(group)
+            if not group.left:
+                self._broker.members.join(group)
