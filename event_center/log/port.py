@@ -294,7 +294,7 @@ class Log(Protocol):
 
         Raises:
             UnknownTopic: one of the topics does not exist.
-            LogInUse: the group has another number of shards.
+            LogInUse: the group has another number of shards, or another process is this member.
             NotCommitted, Unknown, LogUnavailable: not a member: join again later.
         """
         ...

@@ -162,12 +162,9 @@ class TestInstances:
         self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
     ) -> None:
         """One of two is told that its id is taken, and which; it does not fight for the shards."""
-        groups = []
-        for _ in range(2):
-            log = await named(kafka_harness, "same")
-            groups.append(await log.join(["orders"], 4))
+        logs = [await named(kafka_harness, "same") for _ in range(2)]
         async with asyncio.timeout(PATIENCE_S):
-            refused = await heard_by(groups)
+            refused = await heard_by(logs)
         assert "instance_id 'same'" in str(refused)
         del kafka_log
 
@@ -199,12 +196,13 @@ async def named(harness: KafkaHarness, instance_id: str) -> KafkaLog:
     return log
 
 
-async def heard_by(groups: Sequence[KafkaGroup]) -> LogInUse:
-    """The first refusal that one of these members hears."""
+async def heard_by(logs: Sequence[KafkaLog]) -> LogInUse:
+    """The first refusal that a member of one of these hears, while it joins or later."""
     refused: list[LogInUse] = []
 
-    async def hear(group: KafkaGroup) -> None:
+    async def hear(log: KafkaLog) -> None:
         try:
+            group = await log.join(["orders"], 4)
             while True:
                 await group.changes()
         except LogInUse as error:
@@ -212,6 +210,6 @@ async def heard_by(groups: Sequence[KafkaGroup]) -> LogInUse:
             tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
-        for group in groups:
-            tasks.start_soon(hear, group)
+        for log in logs:
+            tasks.start_soon(hear, log)
     return refused[0]

@@ -124,10 +124,7 @@ TABLE = {
     "log.py open_kafka: log.close()": TROUBLE,
     "membership.py Membership._renew: self._start()": TROUBLE,
     "log.py KafkaLog.said: self._cluster.notes.heard()": OUTSIDE,
-    "membership.py Membership._commit: self._consumer.commit(noted)": (
-        "who confirms or shows the lag waits for it, and dies there"
-    ),
-    "membership.py Membership._show_lag: bounded(self._commit(offsets), "
+    "membership.py Membership._show_lag: bounded(self._consumer.commit(self._noted(offsets)), "
     "self._clients.options.call_s)": LAG,
     "membership.py Membership._start: self._clients.explained(error)": TROUBLE,
     "membership.py Membership._tend: bounded(self._consumer.getmany(timeout_ms=0), options.call_s)": (
@@ -157,7 +154,8 @@ EVERY = {one.name.removeprefix("log/kafka/") for one in awaits_in("log/kafka/*.p
 PLAIN = {
     *(one for one in EVERY if "AtLeastOnce" in one or "confirm()" in one or "in_time" in one),
     "lease.py KafkaLease.restore: self._write(store.unwritten | {JOURNAL: None}, [])",
-    "membership.py Membership.confirm: bounded(self._commit(offsets), options.session_timeout_s)",
+    "membership.py Membership.confirm: bounded(self._consumer.commit(self._noted(offsets)), "
+    "options.session_timeout_s)",
 }
 """Those that only a cut without transactions meets."""
 DEADLY = {name for name in EVERY if name.partition(".")[0] not in ELSEWHERE} - TABLE.keys()

@@ -82,6 +82,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
         Raises:
             LogUnavailable: the group does not let this process in.
+            LogInUse: another process is the member of this instance_id.
         """
         self._lag = lag
         try:
@@ -97,6 +98,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         try:
             await bounded(self._consumer.start(), options.call_s + options.session_timeout_s)
         except FAILURES as error:
+            if self._is_twin(error):
+                raise self._twin() from error
             raise await self._clients.explained(error) from error
 
     def rejoin(self) -> None:
@@ -216,7 +219,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     due = loop.time() + options.lag_interval_s
                     await self._show_lag()
             except FAILURES as error:
-                if options.instance_id and FENCED_INSTANCE in str(error):
+                if self._is_twin(error):
                     raise self._twin() from error
                 log.warning("log.group_trouble", error=self._clients.said(error))
                 if isinstance(error, GroupAuthorizationFailedError):
@@ -243,6 +246,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await self._start()
         except LogUnavailable as error:
             log.warning("log.group_trouble", error=str(error))
+
+    def _is_twin(self, error: BaseException) -> bool:
+        """Whether the brokers have refused us for another member of our instance id."""
+        return bool(self._clients.options.instance_id) and FENCED_INSTANCE in str(error)
 
     def _twin(self) -> LogInUse:
         """What to say to one of two members that have the same name."""
