@@ -21,7 +21,7 @@ EXAMPLES = {"order": ("order", "orders"), "empty": ("work", "works")}
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]*[A-Za-z0-9])?")
 _BETWEEN_WORDS = re.compile(r"[ ._-]+")
 _OUR_OWN = "event-center"
-_TOPICS_FIRST = """$ event-center topics create --events   # once: the topics, with the settings that they need
+_TOPICS_FIRST = """$ event-center topics create --events   # once: the topics, as they have to be
 """
 
 
