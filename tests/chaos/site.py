@@ -29,6 +29,7 @@ from scripts.broker import Broker, Cluster
 from scripts.broker.plan import Plan, Ports, free_ports
 from tests.chaos.proxy import Proxy
 from tests.chaos.publishing import TRIPS, Publishing
+from tests.forked import Forked
 from tests.kafka.looking import Look, looking
 from tests.kafka.project import Project
 from tests.waiting import whole_lines
@@ -89,13 +90,14 @@ class Center:
         self.number = number
         self.site = site
         self.said = site.folder / f"center-{number}.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
 
     def start(self) -> None:
         """Start the process."""
         with self.said.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "event_center", "run", "--config", str(self.site.settings)],
+            self.process = Forked(
+                ["run", "--config", str(self.site.settings)],
+                cwd=self.site.folder,
                 stdout=output,
                 stderr=output,
                 env=self.site.project.environment,
