@@ -314,9 +314,14 @@ async def opened(folder: Path, nodes: int, chance: Random) -> AsyncIterator[Site
                 site.project.bootstrap, f"{site.project.prefix}trips", chance
             )
             site.publishing.start()
+            # Who stands still while the group still forms has no shards that others could take.
             await site.until(
-                lambda now: now["events"]["applied"] > 0 and all(o["owner"] for o in now["shards"]),
-                "to serve every shard",
+                lambda now: (
+                    now["events"]["applied"] > 0
+                    and all(one["owner"] for one in now["shards"])
+                    and len({one["owner"] for one in now["shards"]}) == min(CENTERS, SHARDS)
+                ),
+                "to serve every shard, each center some",
             )
             yield site
     finally:
