@@ -109,12 +109,12 @@ async def test_a_cluster_that_falls_silent_after_the_first_answer(
     """It is waited for as one that is not there, and the log opens once it speaks again."""
     settings = through(before, tmp_path, "30s")
     with capture_logs() as told:
-        opening = asyncio.create_task(open_log(settings))
-        await falls_silent(before)
-        await until(lambda: any(line["event"] == "log.waiting" for line in told))
-        before.up.go_on()
-        async with asyncio.timeout(PATIENCE_S):
-            log = await opening
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
+            opening = tasks.create_task(open_log(settings))
+            await falls_silent(before)
+            await until(lambda: any(line["event"] == "log.waiting" for line in told))
+            before.up.go_on()
+    log = opening.result()
     try:
         assert "orders" in await log.topics()
     finally:
@@ -125,7 +125,8 @@ async def test_a_cluster_that_falls_silent_after_the_first_answer(
 
 async def test_without_the_wait_the_silence_is_an_error(before: Proxy, tmp_path: Path) -> None:
     """The twin of the wait: with none, the same silence ends the start."""
-    opening = asyncio.create_task(open_log(through(before, tmp_path, "0s")))
-    await falls_silent(before)
-    with pytest.raises(LogUnavailable):
-        await opening
+    settings = through(before, tmp_path, "0s")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(falls_silent(before))
+        with pytest.raises(LogUnavailable):
+            await open_log(settings)
