@@ -173,8 +173,8 @@ class Turn:
         """What waited waits no more: its outcome follows in the same block."""
         if item is not None:
             self._ledger.decided(snapshot, item)
-            if item.closes is not None:
-                item.closes()
+            if item.ends is not None:
+                item.ends()
         if snapshot.deciding_attempt or snapshot.deciding_starts:
             undecided(snapshot)
             self.refresh_status(snapshot)
@@ -366,11 +366,11 @@ class Turn:
         self.decide(snapshot, event, item)
 
     def internal(
-        self, snapshot: Snapshot, event: Event, closes: Callable[[], None] | None = None
+        self, snapshot: Snapshot, event: Event, ends: Callable[[], None] | None = None
     ) -> None:
         """Decide an event that is no record now: the result of a run, ahead of the queue."""
         item = Waiting(event)
-        item.closes = closes
+        item.ends = ends
         self.decide(snapshot, event, item)
 
     # -- timers ----------------------------------------------------------------------------------
