@@ -33,8 +33,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import app_of, open_log
+from event_center.app.wiring import app_of
 from event_center.client.stats import Stats, stats
 from event_center.log.port import Log
 from event_center.model import Outgoing
