@@ -129,7 +129,7 @@ async def _replay(
     if isinstance(sent, Command):
         code = await deliver(output, sent, giving.within_s, session)
         if code is Exit.OK and giving.within_s and not output.as_json:
-            await _sayclosed(output, letter, giving.within_s, session)
+            await _say_closed(output, letter, giving.within_s, session)
         return code
     position = (await session.log.publish(sent))[0]
     if output.as_json:
@@ -153,7 +153,7 @@ def _edited(letter: Letter, session: Session) -> Edited | None:
     return None if text is None else Edited(payload=json_value(text))
 
 
-async def _sayclosed(output: Output, letter: Letter, within_s: float, session: Session) -> None:
+async def _say_closed(output: Output, letter: Letter, within_s: float, session: Session) -> None:
     """Say whether the letter is closed: its event may fail once more."""
     if await closed(letter, within_s, session):
         rest = await open_numbers(session.log, session.app, letter.workflow_id or "")

@@ -227,11 +227,11 @@ class Jobs:
             self._failed(run, error)
         reach(Step.RUN_DECIDED)
 
-    def _takes_its_turn(self, run: JobRun, event: Event, closes: Any) -> None:
+    def _takes_its_turn(self, run: JobRun, event: Event, ends: Any) -> None:
         """The end of a job waits behind what came before it."""
         item = Waiting(event)
         item.asks = partial(self._asked, run, event)
-        item.closes = closes
+        item.ends = ends
         self._ended[run.job_key] = run
         self._workflows.mailbox(run.job_key[0]).queue.append(item)
         self._decider.advance(run.snapshot)

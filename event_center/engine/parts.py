@@ -160,9 +160,9 @@ class Parts:
         log.error("intake.redelivered", shard=self.shard, topic=batch.topic, records=repeated)
         return batch._replace(records=new)
 
-    def close(self) -> None:
+    def drain(self) -> None:
         """Begin nothing more: what has not started stays owed or waiting, what runs may end."""
-        self.workflows.closed = True
+        self.workflows.draining = True
         for run in list(self.workflows.runs.values()):
             if run.task is None:
                 self._runners.cancel(run, Interrupted())
@@ -170,7 +170,7 @@ class Parts:
 
     def end(self) -> None:
         """Whatever still ends here counts for nothing any more; callbacks under way are cancelled."""
-        self.workflows.closed = self.workflows.gone = True
+        self.workflows.draining = self.workflows.gone = True
         for run in list(self.workflows.runs.values()):
             self._runners.cancel(run, Interrupted())
         self._end_jobs()

@@ -173,7 +173,7 @@ class Quarantine:
 
     def settled(self) -> None:
         """A cut is durable: what it counted may begin, and the next one if a suspect is over."""
-        if self._workflows.closed:
+        if self._workflows.draining:
             return
         deciding, self._deciding = self._deciding, []
         for door, run in deciding:
@@ -255,7 +255,7 @@ class Quarantine:
         door.pool.submit(run)
 
     def _long_enough(self, run: Run) -> None:
-        if self._alone is run and not self._workflows.closed:
+        if self._alone is run and not self._workflows.draining:
             self._next()
 
     def _over(self, run: Run) -> bool:

@@ -113,7 +113,7 @@ class Owner:
         self._takeovers.cancel()
         self._timekeeper.wake()
         if self._parts is not None:
-            self._parts.close()
+            self._parts.drain()
         if self.tenure is Tenure.SERVING:
             self._move(Tenure.DRAINING)
 

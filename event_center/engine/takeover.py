@@ -31,7 +31,7 @@ Counters, who counts them, and when they begin anew:
     cuts in a row        `isolation`               all that failed are durable; no piece is left
     cuts alone           `isolation`               it is in a durable cut, or parked; no piece is left
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
-    pauses of a topic    `targets`                 a durable cut has written there
+    pauses of a topic    `closed_topics`                 a durable cut has written there
 
 The owner (`shard`) holds one of these for its whole life; `cutting` says how each cut has ended.
 tests/engine/test_takeover.py holds the table of cuts.

@@ -372,7 +372,7 @@ class World:
         store = self.broker.store(cut.shard)
         fresh = restored(parts, process.plan, store, self.broker.infos)
         found = differences(parts, fresh) + kept_otherwise(parts, store)
-        if not parts.workflows.closed:
+        if not parts.workflows.draining:
             found += stuck(parts)
         self.cuts += 1
         self.violations += [

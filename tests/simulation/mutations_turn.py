@@ -8,6 +8,7 @@ from typing import Any
 from event_center.engine import jobs, restoring
 from event_center.engine.commands import Commands
 from event_center.engine.effect import Effects
+from event_center.engine.entering import Entering
 from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.parts import Parts
@@ -155,13 +156,13 @@ def found_left_job_begins_again(patch: Patch) -> None:
 @breaks(Promise.CALLBACKS, Promise.WHOLE_CUTS)
 def owed_run_forgotten(patch: Patch) -> None:
     """The state that is entered owes its runs, and its snapshot does not say so."""
-    enter = Turn.enter
+    enter = Entering.enter
 
-    def without(self: Turn, snapshot: Snapshot, event: Any, decision: Any) -> None:
+    def without(self: Entering, snapshot: Snapshot, event: Any, decision: Any) -> None:
         enter(self, snapshot, event, decision)
         snapshot.owed = snapshot.owed[:1]
 
-    patch.setattr(Turn, "enter", without)
+    patch.setattr(Entering, "enter", without)
 
 
 # -- timers ------------------------------------------------------------------------------------
@@ -217,15 +218,15 @@ def timer_lost_at_a_takeover(patch: Patch) -> None:
 @breaks(Promise.TIMERS)
 def stale_timer(patch: Patch) -> None:
     """A timer of a state that was left fires all the same."""
-    enter = Turn.enter
+    enter = Entering.enter
 
-    def keep(self: Turn, snapshot: Snapshot, event: Any, decision: Any) -> None:
+    def keep(self: Entering, snapshot: Snapshot, event: Any, decision: Any) -> None:
         old = snapshot.timers
         enter(self, snapshot, event, decision)
         if snapshot.result is None and snapshot.state:
             snapshot.timers = (*snapshot.timers, *(t for t in old if t not in snapshot.timers))
 
-    patch.setattr(Turn, "enter", keep)
+    patch.setattr(Entering, "enter", keep)
 
 
 @breaks(Promise.TIMERS)

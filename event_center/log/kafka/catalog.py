@@ -116,7 +116,7 @@ class Catalog:
         return UnknownTopic(
             f"the Kafka cluster at {self.options.bootstrap} has no {place} for this log; create the "
             f"topic first{hidden(self.real(topic), self.options)}. It has: {there or 'no topics'}",
-            target=topic,
+            topic=topic,
         )
 
     async def create(self, topics: Mapping[str, int]) -> None:

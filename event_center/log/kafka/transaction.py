@@ -107,9 +107,9 @@ async def send(
         for future, parcel in zip(futures, packed, strict=False):  # as many as were sent
             first = future.exception() if future.done() and not future.cancelled() else None
             if isinstance(first, FOR_GOOD):
-                raise Unknown(_said(first), target=parcel.place[0]) from first
+                raise Unknown(_said(first), topic=parcel.place[0]) from first
         if isinstance(error, FOR_GOOD) and len(futures) < len(packed):  # it was not even sent
-            raise Unknown(_said(error), target=packed[len(futures)].place[0]) from error
+            raise Unknown(_said(error), topic=packed[len(futures)].place[0]) from error
         raise
     return [
         (parcel.place, parcel.first, answer.offset)
