@@ -81,7 +81,7 @@ def _steps(text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("title", "module"),
-    [("A takeover", "shard"), ("A cut", "ledger"), ("A run", "run")],
+    [("A takeover", "takeover"), ("A cut", "ledger"), ("A run", "run")],
 )
 def test_the_steps_are_those_of_the_docstrings(title: str, module: str) -> None:
     """ARCHITECTURE.md, the docstring of the module and the failpoints number the same steps."""
@@ -142,9 +142,7 @@ ENGINES = ("memory", "sqlite", "kafka")
 ONE_MEANING: dict[str, set[str]] = {
     "settled": {
         "failpoint.py",
-        "engine/cutting.py",
         "engine/isolation.py",
-        "engine/shard.py",
         "engine/quarantine.py",
     },
     "unheard": {"log/right.py", *(f"log/{engine}/lease.py" for engine in ENGINES)},
