@@ -190,6 +190,9 @@ class Jobs:
         workflows, job_key = self._workflows, run.job_key
         if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
+        pieces = workflows.pieces
+        if pieces.apart and pieces.keep(job_key[0], partial(self.ended, run, value, error)):
+            return
         del workflows.jobs[job_key]
         self._ledger.wake()  # a shard that is to stop waits for this
         snapshot = workflows.live(job_key[0])
