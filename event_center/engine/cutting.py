@@ -69,7 +69,7 @@ class Cutting:
     async def last(self, parts: Parts, lease: Lease) -> None:
         """What still runs ends without a result; nobody is left who could change anything."""
         parts.end()
-        parts.quarantine.take_back()
+        parts.starts.take_back()
         await self._cut(parts, lease)
 
     def _finished(self, parts: Parts) -> bool:

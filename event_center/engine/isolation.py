@@ -54,7 +54,7 @@ class Isolation:
         self._alone: Counter[str] = Counter()
         """How often the cut of one workflow alone has failed."""
         self.apart: dict[str, int] = {}
-        """Workflows whose runs and timers come in cuts of their own (`pieces`): how many of these failed."""
+        """Workflows whose runs and timers have cuts of their own (`pieces`): how many of these failed."""
         self._held: deque[Batch] = deque()
 
     @property

@@ -27,11 +27,11 @@ What a cut says depends on what it is (`CutKind`):
 
 Counters, who counts them, and when they begin anew:
 
-    takeovers in a row   here (`_pauses`)     a durable cut of a kind that makes the next takeover soon
-    cuts in a row        `isolation`          all that failed are durable, or no piece is left
-    cuts alone           `isolation`          the workflow is in a durable cut, or parked; no piece is left
-    starts               `quarantine`, in the snapshot: the attempt ends, or the shard is released in order
-    closed topics        `targets`            a durable cut has written there
+    takeovers in a row   here (`_pauses`)          a durable cut that makes the next takeover soon
+    cuts in a row        `isolation`               all that failed are durable; no piece is left
+    cuts alone           `isolation`               it is in a durable cut, or parked; no piece is left
+    starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
+    pauses of a topic    `targets`                 a durable cut has written there
 
 The owner (`shard`) holds one of these for its whole life; `cutting` says how each cut has ended.
 tests/engine/test_takeover.py holds the table of cuts.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 
 import pytest
@@ -194,7 +193,7 @@ async def test_a_long_run_whose_result_spoils_its_cuts(lasts_s: int, events: int
 
     async def work(workflow_id: str) -> Event:
         called[workflow_id] += 1
-        await asyncio.sleep(lasts_s)
+        await world.rest(lasts_s)
         return Event("noted", "spoiled" if workflow_id == "w" else "fine")
 
     async with World((runs, {"work": work})) as world:
@@ -237,7 +236,7 @@ def spoiled_later(cut: Cut) -> bool:
 
 @pytest.mark.parametrize("others", [0, 5, 40])
 async def test_a_timer_that_spoils_its_cut(others: int) -> None:
-    """Timers that fire together are told apart: its workflow is parked, and those of the others have fired."""
+    """Timers that fire together are told apart: its workflow is parked, those of the others have fired."""
     async with World(TIMED) as world:
         await world.idle()
         world.faults.spoiled = spoiled_later
