@@ -190,6 +190,12 @@ class Jobs:
         workflows, job_key = self._workflows, run.job_key
         if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
+        pieces = workflows.pieces
+        if not (pieces.apart and pieces.keep(job_key[0], partial(self.ended, run, value, error))):
+            self._ended_now(run, value, error)
+
+    def _ended_now(self, run: JobRun, value: Any, error: BaseException | None) -> None:
+        workflows, job_key = self._workflows, run.job_key
         del workflows.jobs[job_key]
         self._ledger.wake()  # a shard that is to stop waits for this
         snapshot = workflows.live(job_key[0])
