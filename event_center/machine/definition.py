@@ -357,8 +357,18 @@ class Definition:
 
     def known(self) -> frozenset[str]:
         """The names of all events in `on`."""
-        tables = (self.on, *(state.on for state in self.states.values()))
-        return frozenset(name for on in tables for name in on if name != ANY)
+        return frozenset(name for on in self._tables() for name in on if name != ANY)
+
+    def heard(self) -> frozenset[str]:
+        """The names of all events that it knows: those in `on`, and those that are declared."""
+        return self.known() | (self.events or {}).keys()
+
+    def hears(self, event_name: str) -> bool:
+        """Whether it knows an event of this name, or takes any."""
+        return event_name in self.heard() or any(ANY in on for on in self._tables())
+
+    def _tables(self) -> tuple[Mapping[str, On], ...]:
+        return (self.on, *(state.on for state in self.states.values()))
 
     def phases(self) -> dict[str, frozenset[str]]:
         """The names of all callbacks, with the phases that each runs in."""

@@ -72,7 +72,7 @@ class _Search:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._recorder = Recorder(machine)
-        self._events = sorted({*machine.events, *(machine.definition.events or {})} - {ANY})
+        self._events = sorted(machine.definition.heard() - {ANY})
         definition = machine.definition
         asked = _asked(definition)
         self._payloads = {name: _payloads(_heard(definition, name), asked) for name in self._events}
