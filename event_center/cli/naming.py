@@ -15,6 +15,7 @@ from event_center.client.stats import stats
 from event_center.client.workflows import Wanted
 from event_center.errors import ConfigurationError, DefinitionError, PluginError
 from event_center.machine import Machine
+from event_center.machine.outlook import heard, hears
 from event_center.machine.spelling import hint, quoted
 from event_center.model import Snapshot
 
@@ -62,9 +63,9 @@ async def no_such_name(wanted: Wanted, session: Session) -> str | None:
 
 def no_such_event(machine: Machine, event: str) -> str | None:
     """That a machine does not know an event; None: it does, or takes any."""
-    if machine.definition.hears(event):
+    if hears(machine.definition, event):
         return None
-    guess = hint(event, sorted(machine.definition.heard()), "events")
+    guess = hint(event, heard(machine.definition), "events")
     return f"machine {machine.name} has no event {quoted(event)}{guess}"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from event_center.machine.cases import Case
 from event_center.machine.decision import ANY, Action, Upgrader
@@ -311,6 +311,8 @@ class Definition:
     """What it promises, in examples; nothing of the machine depends on them."""
     tags: Tags = ()
     meta: Json = None
+    blueprint: type[Any] | None = field(default=None, compare=False, repr=False)
+    """The class that it was written as."""
 
     def ways(self) -> Iterator[tuple[str, On]]:
         """Everything that can move a workflow out of any state that is not final."""
@@ -357,18 +359,8 @@ class Definition:
 
     def known(self) -> frozenset[str]:
         """The names of all events in `on`."""
-        return frozenset(name for on in self._tables() for name in on if name != ANY)
-
-    def heard(self) -> frozenset[str]:
-        """The names of all events that it knows: those in `on`, and those that are declared."""
-        return self.known() | (self.events or {}).keys()
-
-    def hears(self, event_name: str) -> bool:
-        """Whether it knows an event of this name, or takes any."""
-        return event_name in self.heard() or any(ANY in on for on in self._tables())
-
-    def _tables(self) -> tuple[Mapping[str, On], ...]:
-        return (self.on, *(state.on for state in self.states.values()))
+        tables = (self.on, *(state.on for state in self.states.values()))
+        return frozenset(name for on in tables for name in on if name != ANY)
 
     def phases(self) -> dict[str, frozenset[str]]:
         """The names of all callbacks, with the phases that each runs in."""

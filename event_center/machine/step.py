@@ -277,9 +277,8 @@ class Machine:
 
     def creating(self) -> tuple[str, ...]:
         """The events that make a workflow where there is none, sorted."""
-        return tuple(
-            sorted(name for name in self.definition.heard() if self.missing(name) is Missing.CREATE)
-        )
+        known = self.events | (self.definition.events or {}).keys()
+        return tuple(sorted(name for name in known if self.missing(name) is Missing.CREATE))
 
     def effect(self, state: str, name: str) -> Action:
         """An entry callback of the states active in a configuration, by its name; KeyError if none."""

@@ -17,6 +17,7 @@ from event_center.machine.chart import Chart
 from event_center.machine.decision import DONE, ERROR, Guard, Refused, Transition
 from event_center.machine.definition import Job
 from event_center.machine.microstep import job_event
+from event_center.machine.outlook import heard, hears
 from event_center.machine.problems import Code, Place
 from event_center.machine.spelling import hint, listed, quoted
 from event_center.machine.step import Machine
@@ -220,8 +221,8 @@ def _misnamed(machine: Machine, case: Case) -> list[Problem]:
         found.append(_problem(machine, case, case.state_place, text))
     for step in case.steps:
         expected = step.expected
-        if step.kind == "event" and not (expected.refused or machine.definition.hears(step.what)):
-            guess = hint(step.what, sorted(machine.definition.heard()), "events")
+        if step.kind == "event" and not (expected.refused or hears(machine.definition, step.what)):
+            guess = hint(step.what, heard(machine.definition), "events")
             text = f"the machine has no event {quoted(step.what)}{guess}"
             found.append(_problem(machine, case, step.place, text))
         if expected.state is not None and not machine.rests(expected.state):

@@ -78,7 +78,10 @@ def test_without_a_daemon(failing: Project) -> None:
     """Nobody answers: that is said once a workflow, and the letters behind are left alone."""
     answer = failing.run("dead-letters", "replay", "--all", "--yes", "--wait", "24h")
     assert answer.code == 1
-    assert "2 not answered: no daemon runs; it is in the log, and will be decided when one does; 2 left" in answer.out
+    assert (
+        "2 not answered: no daemon runs; it is in the log, and will be decided when one does; 2 left"
+        in answer.out
+    )
 
 
 @pytest.mark.parametrize(

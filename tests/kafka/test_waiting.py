@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
 
+from event_center.app.opening import open_log
+from event_center.app.settings import Settings, load_settings
+from event_center.errors import LogUnavailable
 from scripts.broker import Cluster
 from scripts.broker.plan import free_ports
+from tests.chaos.proxy import Proxy, Request
 from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
 from tests.kafka.project import Project
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, until, wait_until
 
 NOWHERE = "127.0.0.1:1"
 
@@ -24,15 +30,9 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path, NOWHERE)
 
 
-def run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    command = [sys.executable, "-m", "event_center", *arguments, "--config", str(project.settings)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-
-
 def test_the_daemon_gives_up(project: Project) -> None:
     """It says that it waits, and ends with the code of a log that is unavailable."""
-    ended = run(project, "run", "--wait", "1s")
+    ended = project.run("run", "--wait", "1s")
     assert ended.returncode == 3
     assert "log.waiting" in ended.stderr
     assert f"nobody can be reached at {NOWHERE}" in ended.stderr
@@ -42,7 +42,7 @@ def test_the_daemon_gives_up(project: Project) -> None:
 
 def test_a_command_that_looks_gives_up_soon(project: Project) -> None:
     """Who sits before the terminal waits three seconds, whatever the settings say."""
-    ended = run(project, "stats", "--json")
+    ended = project.run("stats", "--json")
     assert ended.returncode == 3
     assert "waited 3 s for it" in ended.stderr
     assert ended.stdout == ""
@@ -50,7 +50,7 @@ def test_a_command_that_looks_gives_up_soon(project: Project) -> None:
 
 def test_a_wait_that_is_none(project: Project) -> None:
     """What is no duration is told as a problem of the flag."""
-    ended = run(project, "run", "--wait", "soon")
+    ended = project.run("run", "--wait", "soon")
     assert ended.returncode == 2
     assert "flag: log.kafka.start_wait: 'soon' is not a duration" in ended.stderr
 
@@ -79,3 +79,53 @@ def test_a_broker_that_comes_late(tmp_path: Path, late: Cluster) -> None:
         assert daemon.wait(PATIENCE_S) == 0
     finally:
         project.close()
+
+
+@pytest_asyncio.fixture
+async def before() -> AsyncIterator[Proxy]:
+    """Stands before the broker as its bootstrap address; what passes is only how clients enter."""
+    made = Proxy(int(bootstrap().rpartition(":")[2]))
+    await made.start()
+    yield made
+    await made.close()
+
+
+def through(proxy: Proxy, folder: Path, start_wait: str) -> Settings:
+    """The settings of a project whose cluster is behind this proxy."""
+    project = Project(folder, f"127.0.0.1:{proxy.port}")
+    impatient = {"start_wait": start_wait, "request_timeout": "200ms"}
+    return load_settings(project.settings, {"log": {"kafka": impatient}})
+
+
+async def falls_silent(proxy: Proxy) -> None:
+    """Wait until the first client has entered; nobody after it is heard."""
+    await proxy.next_request(Request.METADATA)
+    proxy.up.hold()
+
+
+async def test_a_cluster_that_falls_silent_after_the_first_answer(
+    before: Proxy, tmp_path: Path
+) -> None:
+    """It is waited for as one that is not there, and the log opens once it speaks again."""
+    settings = through(before, tmp_path, "30s")
+    with capture_logs() as told:
+        opening = asyncio.create_task(open_log(settings))
+        await falls_silent(before)
+        await until(lambda: any(line["event"] == "log.waiting" for line in told))
+        before.up.go_on()
+        async with asyncio.timeout(PATIENCE_S):
+            log = await opening
+    try:
+        assert "orders" in await log.topics()
+    finally:
+        await log.close()
+        harness = KafkaHarness(bootstrap())
+        await harness.remove_topics(settings.log.kafka.topic_prefix)
+
+
+async def test_without_the_wait_the_silence_is_an_error(before: Proxy, tmp_path: Path) -> None:
+    """The twin of the wait: with none, the same silence ends the start."""
+    opening = asyncio.create_task(open_log(through(before, tmp_path, "0s")))
+    await falls_silent(before)
+    with pytest.raises(LogUnavailable):
+        await opening
