@@ -10,6 +10,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
     ├── UpgradeFailed               a function of `migrate` raised; names it and its line
+    ├── TooLarge                    `migrate` makes more data than a workflow may have: kept as its failure
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
     ├── ExchangeError               a file of another tool is not what it should be
     ├── MigrationError              a migration can not begin, or go on, or ended with other contents
@@ -127,6 +128,10 @@ class UpgradeFailed(EventCenterError):
         """As the machine calls it."""
         self.file_line = file_line
         super().__init__(f"{file_line}: upgrade {name!r} failed")
+
+
+class TooLarge(EventCenterError):
+    """`migrate` makes more data of a workflow than it may have: it stays as it was, and is parked."""
 
 
 class FormatError(EventCenterError):

@@ -88,6 +88,11 @@ class _Check:
             except EventCenterError as error:
                 self._lines("settings", str(error))
 
+    def sort(self) -> None:
+        """As the files have it: by file and line, and what has no place last."""
+        for found in (self.problems, self.warnings, self.notes):
+            found.sort(key=_place)
+
     def _load(self, files: list[Path]) -> None:
         for path in files:
             try:
@@ -160,6 +165,11 @@ def shown(source: str) -> str:
     return str(path.relative_to(Path.cwd())) if inside else source
 
 
+def _place(found: Found) -> tuple[Any, ...]:
+    source, line, column, *said = found
+    return source is None, source or "", line or 0, column or 0, said
+
+
 def _found(code: str, text: str) -> Found:
     place = _PLACE.fullmatch(text)
     if place is None:
@@ -216,6 +226,7 @@ def check(
         check_log(output, Where(config, None))
         return
     found.all(Where(config, None), machines or [])
+    found.sort()
     if not verbose:
         found.notes.clear()
     match form:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import typer
 
+from event_center.app.opening import open_log
 from event_center.app.settings import Settings, load_settings
 from event_center.app.sources import DEFAULT_FILES
-from event_center.app.wiring import app_of, open_log
+from event_center.app.wiring import app_of
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.output import Output

@@ -14,9 +14,10 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
 from event_center.app.topic_flaws import FOREIGN, flaws_of
-from event_center.app.wiring import partitions_wanted, reach_log, uses
+from event_center.app.wiring import partitions_wanted, uses
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.options import AsJson, Config, DryRun, LogPath

@@ -13,7 +13,7 @@ The result of a run may be what spoils. Its takeovers make cuts that only count 
 settle: they say nothing of the result, so they end no search. At pieces of one record the runs that were
 found go one after another (`quarantine`), before any record.
 
-The owner (`shard`) hands its batches in and takes pieces out; `cutting` says how each cut ended.
+`takeover` hands batches in and takes pieces out, says how each cut ended, and has the order of all this.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ class Isolation:
         self._row = 0
         self._failed: set[str] = set()
         """Workflows of the last cut that failed, those left out that have settled since."""
-        self._settled = False
-        """Whether a cut has settled since the takeover."""
         self._alone: Counter[str] = Counter()
         """How often the cut of one workflow alone has failed."""
         self._held: deque[Batch] = deque()
+
+    @property
+    def searching(self) -> bool:
+        """Whether cuts are kept small, to find who spoils them."""
+        return self.most is not None
 
     @property
     def full(self) -> bool:
@@ -64,40 +67,31 @@ class Isolation:
         return self.most == 1
 
     @property
-    def why(self) -> str:
-        """Why no cut is taken; empty: one has settled since the takeover."""
-        if self.most is None or self._settled:
-            return ""
+    def told(self) -> str:
+        """What is done about it, for who asks why nothing is durable."""
         return f"commits of unknown end, so cuts of up to {self.most} records are tried"
 
-    def begun(self) -> None:
-        """The shard was taken over: nothing of before is held, and no cut has settled."""
+    def forget_records(self) -> None:
+        """The gate opens anew: what was held is delivered again."""
         self._held.clear()
-        self._settled = False
 
-    def failed(self, cut: Cut, records: int) -> None:
-        """A cut with so many records ended Unknown, and no topic was to blame."""
+    def failed(self, cut: Cut, records: int, *, bare: bool) -> None:
+        """A cut with so many records ended Unknown; if not even a bare one goes through, nobody is why."""
         self._row += 1
         workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
         self._failed = set(workflows)
         if self.most is None:
             if self._row >= TIMES:
                 self.most = max(1, max(records, len(workflows)) // SMALLER)
-        elif self._settled:  # else the log takes nothing at all
+        elif not bare:
             if len(workflows) == 1 and records <= 1:
                 self._alone[workflows[0]] += 1
             self.most = max(1, self.most // SMALLER)
         if self.most is not None:
             log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
 
-    def settled(self, cut: Cut, *, found: bool) -> None:
-        """
-        This cut is durable: the next one may be larger, unless it was the bare one.
-
-        `found`: what the takeover found has not all begun again, so the cut may only have counted it.
-        """
-        if found:
-            return
+    def settled(self, cut: Cut, *, bare: bool) -> None:
+        """This cut is durable: who is in it spoils nothing, and after a piece the next may be larger."""
         for workflow_id in [one for one in self._alone if snapshot_key(one) in cut.entries]:
             del self._alone[workflow_id]
         if self.most is None:
@@ -105,12 +99,11 @@ class Isolation:
                 self._failed -= {one for one in self._failed if snapshot_key(one) in cut.entries}
                 if not self._failed:
                     self._row = 0
-        elif self._settled:
+        elif not bare:
             self.most *= 2
             if not self._held:  # all that was in the cut that began this has got through
                 self.most, self._row = None, 0
                 self._alone.clear()
-        self._settled = True
 
     def hold(self, batch: Batch) -> None:
         """Records wait until it is their turn."""

@@ -25,7 +25,7 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, unsure
 from event_center.engine.timers import Timers
-from event_center.engine.upgrading import machine_for
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.workflow import Waiting, Workflows, forget
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -52,6 +52,7 @@ class Jobs:
         outbox: Outbox,
         freedom: Freedom,
         runners: Pool,
+        upgrading: Upgrading,
         decider: Decider,
     ) -> None:
         self._plan = plan
@@ -59,6 +60,7 @@ class Jobs:
         self._ledger = ledger
         self._timers = timers
         self._outbox = outbox
+        self._upgrading = upgrading
         self._decider = decider
         self._freedom = freedom
         self._runners = runners
@@ -134,7 +136,7 @@ class Jobs:
 
     def _submit(self, snapshot: Snapshot, owed: Owed, *, asked: bool) -> bool:
         """Start a job, unless its machine knows it no more: then the workflow is parked."""
-        machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+        machine = self._upgrading.machine_for(snapshot)
         try:
             job = None if machine is None else machine.job(snapshot.state, owed.name)
         except KeyError:

@@ -22,6 +22,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.quarantine import Quarantine
 from event_center.engine.removal import Removal
 from event_center.engine.run import Pool
+from event_center.engine.starts import StartCounts
 from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
 from event_center.engine.turn import Turn
@@ -64,7 +65,8 @@ class Parts:
         """What a takeover has found goes on: not before the bare cut of a shard served in pieces."""
         self.ledger = ledger = self._ledger(wake)
         self.freedom = freedom = Freedom(workflows, ledger)
-        self.quarantine = Quarantine(workflows, ledger, freedom, runners=runners, jobs=job_runners)
+        self.starts = starts = StartCounts(workflows, ledger, freedom)
+        self.quarantine = Quarantine(workflows, ledger, starts, runners=runners, jobs=job_runners)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         self.removal = removal = Removal(plan, ledger, timers)

@@ -31,7 +31,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Pool
 from event_center.engine.sizes import SizeLimit
 from event_center.engine.timers import Timers
-from event_center.engine.upgrading import machine_for
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.waiting import WaitingRoom, with_record
 from event_center.engine.workflow import Waiting, Workflows, forget, undecided, unstopped
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
@@ -88,6 +88,7 @@ class Turn:
         self._freedom = freedom
         self._waiting = waiting
         self.sizes = SizeLimit(ledger, plan.limits.snapshot_bytes)
+        self._upgrading = Upgrading(plan, ledger, timers, self.sizes)
         self.failing = Failing(
             plan, workflows, ledger, letters=letters, timers=timers, decider=self
         )
@@ -110,6 +111,7 @@ class Turn:
             freedom=freedom,
             runners=runners,
             job_runners=job_runners,
+            upgrading=self._upgrading,
             decider=self,
         )
         self.jobs = self.effects.jobs
@@ -142,7 +144,7 @@ class Turn:
             return
         machine = self._machines.get(snapshot.machine)
         if machine is None or snapshot.version != machine.version:
-            machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+            machine = self._upgrading.machine_for(snapshot)
         if machine is None:
             self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item, record))
             say_parked(snapshot, "", "")

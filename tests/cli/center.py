@@ -85,6 +85,11 @@ class Answer:
         """What it printed on stdout, all of it, as JSON."""
         return orjson.loads(self.out)
 
+    @property
+    def told(self) -> str:
+        """What it printed on stderr, on one line and without the box around wrong usage."""
+        return " ".join(re.sub("[│╭╮╰╯─]", "", self.err).split())
+
     def __repr__(self) -> str:
         return f"exit {self.code}\n{self.out}\n{self.err}"
 

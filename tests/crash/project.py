@@ -20,8 +20,9 @@ from typing import Any
 
 import orjson
 
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import home_of, open_log
+from event_center.app.wiring import home_of
 from event_center.machine import load
 from event_center.model import Outgoing
 from event_center.testing import Evidence, Started, Violation, find_violations, read_sqlite

@@ -21,8 +21,8 @@ from event_center.engine import intake, jobs, quarantine, turn
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.parts import Parts
-from event_center.engine.quarantine import Quarantine
 from event_center.engine.shard import Owner
+from event_center.engine.starts import StartCounts
 from event_center.engine.turn import Turn
 from event_center.log.kafka import client
 from event_center.log.kafka.group import KafkaGroup
@@ -136,7 +136,7 @@ def unseen() -> None:
 
 def uncounted() -> None:
     """A takeover does not count what it finds without a result."""
-    PATCH.setattr(Quarantine, "_count_of", lambda self, run: 1)
+    PATCH.setattr(StartCounts, "of", lambda self, run: 1)
 
 
 def impatient() -> None:

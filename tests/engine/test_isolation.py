@@ -64,7 +64,7 @@ async def test_the_workflow_that_spoils_its_cuts_is_parked(before: int) -> None:
 
 async def test_without_the_search_its_shard_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin: nobody thinks of the cut, so that it fails for ever, and nobody else is decided."""
-    monkeypatch.setattr(Isolation, "failed", lambda self, cut, records: None)
+    monkeypatch.setattr(Isolation, "failed", lambda self, cut, records, bare: None)
     async with World((MACHINE, {"work": Script()})) as world:
         world.send("w", "note", "well")
         await world.idle()

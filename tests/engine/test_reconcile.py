@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from event_center import DONE
-from event_center.engine.quarantine import Quarantine
+from event_center.engine.starts import StartCounts
 from event_center.machine import parse
 from event_center.plugins.callbacks import callbacks
 from event_center.plugins.registry import Bound, resolve
@@ -231,7 +231,7 @@ async def test_without_the_count_nobody_is_asked(
     monkeypatch: pytest.MonkeyPatch, asked: Script
 ) -> None:
     """The twin: what the takeover does not note happens twice."""
-    monkeypatch.setattr(Quarantine, "_count_of", lambda self, run: 0)
+    monkeypatch.setattr(StartCounts, "of", lambda self, run: 0)
     work = Script(HOLD, "done")
     asked.steps.append("done")
     async with world_with(monkeypatch, asked, work=work) as world:

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
+from event_center.app.opening import reach_log
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import reach_log
 from tests.cli.center import answered
 from tests.cli.migrating_killed import migrate
 from tests.forked import Forked, Heard

@@ -14,8 +14,8 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from event_center import Center, Publisher
+from event_center.app.opening import open_log
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import open_log
 from event_center.errors import EventCenterError, NotCommitted, Unknown
 from event_center.model import Outgoing, Shard
 from scripts.broker import Cluster, acls

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
 
+from event_center.app.opening import open_log
+from event_center.app.settings import Settings, load_settings
+from event_center.errors import LogUnavailable
 from scripts.broker import Cluster
 from scripts.broker.plan import free_ports
+from tests.chaos.proxy import Proxy, Request
 from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
 from tests.kafka.project import Project
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, until, wait_until
 
 NOWHERE = "127.0.0.1:1"
 
@@ -71,3 +79,54 @@ def test_a_broker_that_comes_late(tmp_path: Path, late: Cluster) -> None:
         assert daemon.wait(PATIENCE_S) == 0
     finally:
         project.close()
+
+
+@pytest_asyncio.fixture
+async def before() -> AsyncIterator[Proxy]:
+    """Stands before the broker as its bootstrap address; what passes is only how clients enter."""
+    made = Proxy(int(bootstrap().rpartition(":")[2]))
+    await made.start()
+    yield made
+    await made.close()
+
+
+def through(proxy: Proxy, folder: Path, start_wait: str) -> Settings:
+    """The settings of a project whose cluster is behind this proxy."""
+    project = Project(folder, f"127.0.0.1:{proxy.port}")
+    impatient = {"start_wait": start_wait, "request_timeout": "200ms"}
+    return load_settings(project.settings, {"log": {"kafka": impatient}})
+
+
+async def falls_silent(proxy: Proxy) -> None:
+    """Wait until the first client has entered; nobody after it is heard."""
+    await proxy.next_request(Request.METADATA)
+    proxy.up.hold()
+
+
+async def test_a_cluster_that_falls_silent_after_the_first_answer(
+    before: Proxy, tmp_path: Path
+) -> None:
+    """It is waited for as one that is not there, and the log opens once it speaks again."""
+    settings = through(before, tmp_path, "30s")
+    with capture_logs() as told:
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
+            opening = tasks.create_task(open_log(settings))
+            await falls_silent(before)
+            await until(lambda: any(line["event"] == "log.waiting" for line in told))
+            before.up.go_on()
+    log = opening.result()
+    try:
+        assert "orders" in await log.topics()
+    finally:
+        await log.close()
+        harness = KafkaHarness(bootstrap())
+        await harness.remove_topics(settings.log.kafka.topic_prefix)
+
+
+async def test_without_the_wait_the_silence_is_an_error(before: Proxy, tmp_path: Path) -> None:
+    """The twin of the wait: with none, the same silence ends the start."""
+    settings = through(before, tmp_path, "0s")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(falls_silent(before))
+        with pytest.raises(LogUnavailable):
+            await open_log(settings)

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPa
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalOperation, KafkaError, for_code
 
-from event_center.errors import LogRefused, LogUnavailable
+from event_center.errors import LogUnavailable
 from event_center.log.kafka.diagnosis import diagnosed
 from event_center.log.kafka.fetching import KafkaReader
 from event_center.log.kafka.options import MAX_BATCH_BYTES, KafkaOptions
@@ -39,8 +39,6 @@ AGAIN_S = 0.1
 """
 Between two questions to a cluster that is not ready to answer: it takes some tenths of a second.
 """
-LOOK_S = 1.0
-"""Between two looks for a cluster that is not there yet: each writes a line that people read."""
 FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError)
 """
 What a client of a cluster in trouble raises; `bounded` makes one of these of what else it raises. Any
@@ -198,29 +196,6 @@ class Clients:
         )
         await self._started(made)
         return made
-
-    async def found(self) -> Any:
-        """
-        Start a plain client, and wait a while for a cluster that is not there yet.
-
-        Raises:
-            LogUnavailable: it did not come in time.
-            LogRefused: it is there and does not let us in, which waiting would not change.
-        """
-        loop, limit_s = asyncio.get_running_loop(), self.options.start_wait_s
-        deadline = loop.time() + limit_s
-        while True:
-            try:
-                return await self.plain()
-            except LogRefused:
-                raise
-            except LogUnavailable as error:
-                left = deadline - loop.time()
-                if left <= 0:
-                    waited = f"; waited {limit_s:g} s for it" if limit_s else ""
-                    raise LogUnavailable(f"{error}{waited}") from error
-                log.warning("log.waiting", error=str(error), left_s=round(left, 1))
-            await asyncio.sleep(min(LOOK_S, left))
 
     async def _started(self, client: Any) -> None:
         self._enters_whole(client)

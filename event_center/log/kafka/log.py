@@ -70,7 +70,7 @@ async def open_kafka(
     """
     clients = Clients(options)
     try:
-        client = await clients.found()
+        client = await clients.plain()
     except LogUnavailable:
         await clients.disposed()
         raise
