@@ -253,7 +253,7 @@ def retry_never_comes(patch: Patch) -> None:
 @breaks(Promise.QUIET)
 def owed_runs_not_started(patch: Patch) -> None:
     """A takeover does not start what is owed."""
-    patch.setattr(Parts, "resume", lambda self, *, crashed: self.ledger.tick())
+    patch.setattr(Parts, "resume", lambda self, **_: self.ledger.tick())
 
 
 @breaks(Promise.QUIET)
