@@ -19,7 +19,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import NodeNotReadyError, for_code
 
 from event_center.errors import ConfigurationError, LogInUse, LogUnavailable, UnknownTopic
-from event_center.log.kafka.client import FAILURES, Clients, bounded
+from event_center.log.kafka.calling import FAILURES, bounded
+from event_center.log.kafka.client import Clients
 from event_center.log.kafka.metadata import TopicsRequest
 from event_center.log.kafka.permission import DENIED, hidden, unseen
 from event_center.log.kafka.wanted import settings_for

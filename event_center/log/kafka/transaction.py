@@ -29,7 +29,7 @@ from aiokafka.errors import (
 from event_center.errors import Fenced, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
-from event_center.log.kafka.client import FAILURES, bounded, look_at_end
+from event_center.log.kafka.calling import FAILURES, bounded, look_at_end
 from event_center.log.kafka.packing import Parcel
 
 FOR_GOOD = (MessageSizeTooLargeError, TopicAuthorizationFailedError, InvalidTopicError)
