@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -92,6 +93,8 @@ class World:
         self._chance = chance
         self._tasks = tasks
         self._version = 0
+        self._limits: dict[str, Any] = {}
+        """Limits that were changed since."""
         self._ahead_ms = 0
         """How far the clocks of new processes are ahead: at first they are right."""
         self._standbys: dict[Shard, Standby] = {}
@@ -115,12 +118,15 @@ class World:
             What.SLOW: self._slow,
             What.CLOCK: self._clock,
             What.UPGRADE: self._upgrade,
+            What.ROLL: self._roll,
+            What.CONFIGURE: self._configure,
         }
 
     @property
     def plan(self) -> Plan:
         """What processes that start now work with."""
-        return self._scenery.plans[self._version]
+        plan = self._scenery.plans[self._version]
+        return replace(plan, limits=replace(plan.limits, **self._limits))
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -273,15 +279,37 @@ class World:
             self.set_back_ms += max(0, round(-seconds * 1000))
 
     def _upgrade(self) -> None:
-        self._version = min(self._version + 1, len(self._scenery.plans) - 1)
+        self._next_version()
         for process in self._living():
-            if process.still or self._chance.random() < KILLED:
-                self._loop.doom(process, 0, partial(self._died, process))
-                if process.still:
-                    self._died(process)
-            else:
-                self._tasks.start_soon(process.stop)
+            self._end(process)
         self._later(AGAIN_S, self._start)
+
+    def _roll(self, process: int) -> None:
+        self._next_version()
+        self._replace(process)
+
+    def _configure(self, process: int, limits: dict[str, Any]) -> None:
+        self._limits |= limits
+        self._replace(process)
+
+    def _next_version(self) -> None:
+        self._version = min(self._version + 1, len(self._scenery.plans) - 1)
+
+    def _replace(self, number: int) -> None:
+        """One goes, and a new one comes; what the others do not know yet it does."""
+        process = self._one(number)
+        if process is not None:
+            self._end(process)
+        self._later(AGAIN_S, self._start)
+
+    def _end(self, process: Process) -> None:
+        """A deploy ends a process: gracefully, if it waits for that."""
+        if process.still or self._chance.random() < KILLED:
+            self._loop.doom(process, 0, partial(self._died, process))
+            if process.still:
+                self._died(process)
+        else:
+            self._tasks.start_soon(process.stop)
 
     async def _at(self, place: str) -> None:
         """Wherever the log could let others come between, it does so now and then."""
@@ -313,7 +341,16 @@ class World:
             self._wake(process)
             self._readmit(process)
             process.ahead_ms = self._ahead_ms
+        if self._limits.pop("waiting_bytes", None) is not None:
+            self._lift()
         self._somebody()
+
+    def _lift(self) -> None:
+        """What an operator does about a shard whose intake pauses: nothing else would end that."""
+        self._note("the limit of waiting_bytes is lifted")
+        for process in self._living():
+            self._tasks.start_soon(process.stop)
+        self._later(AGAIN_S, self._start)
 
     async def _rest(self) -> None:
         """Wait until everything is decided and durable, and nothing runs or waits for its retry."""
