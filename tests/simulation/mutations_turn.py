@@ -271,3 +271,13 @@ def lost_lease_is_the_end(patch: Patch) -> None:
 def paused_for_ever(patch: Patch) -> None:
     """A workflow that was paused can not be resumed."""
     patch.setattr(Commands, "_go_on", lambda self, snapshot: None)
+
+
+@breaks(Promise.QUIET, first=80)
+def found_woken_for_ever(patch: Patch) -> None:
+    """Who was woken by a takeover weighs until the next cut, also when there is nothing to cut."""
+
+    def heavy(self: Ledger) -> int:
+        return self.cut_bytes + self._workflows.woken_bytes
+
+    patch.setattr(Ledger, "heavy", property(heavy))
