@@ -36,6 +36,8 @@ def copy(source: Path, target: Path, progress: Progress) -> int:
         LogUnavailable: the source is no log or is damaged, or the target exists or can not be written.
     """
     _free(target)
+    if not target.absolute().parent.is_dir():
+        raise LogUnavailable(f"there is no folder {target.parent}; make it, or name another file")
     part = target.with_name(f"{target.name}.part")
     try:
         part.unlink(missing_ok=True)
