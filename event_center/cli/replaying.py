@@ -24,7 +24,7 @@ from event_center.cli.output import Output
 from event_center.cli.repairing import Giving, deliver
 from event_center.cli.session import Session, ask
 from event_center.client.letters import ALL, Filed, open_numbers
-from event_center.client.replaying import Edited, event_of
+from event_center.client.replaying import DISCARDED, Edited, event_of
 from event_center.client.replaying import discard as discarding
 from event_center.client.replaying import replay as replaying
 from event_center.errors import Undecodable
@@ -94,10 +94,10 @@ async def _found(output: Output, place: Place, session: Session) -> Filed | Exit
         return filed
     closing = filed.closing
     by = "" if closing is None else f" by {closing.by} at {rfc3339(closing.at_ms)}"
-    output.error(
-        f"letter {named(filed)} is {filed.state} already{by}; nothing was sent. If its event failed "
-        "again, that is another letter"
+    again = (
+        "" if filed.state == DISCARDED else ". If its event failed again, that is another letter"
     )
+    output.error(f"letter {named(filed)} is {filed.state} already{by}; nothing was sent{again}")
     return Exit.NOTHING
 
 

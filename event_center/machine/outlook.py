@@ -2,8 +2,8 @@
 What could move a workflow from where it is: every event, timer and end of a callback that means
 something in its configuration, with the guards that are asked and where each branch leads.
 
-Pure; called by the client's `why`, and by whoever is given the name of an event. `drawing_table` answers
-the same for a table of all states.
+Pure; called by the client's `why`, and by whoever is given the name of an event. `drawing_table`
+answers the same for a table of all states.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def test_without_a_daemon(failing: Project) -> None:
     answer = failing.run("dead-letters", "replay", "--all", "--yes", "--wait", "24h")
     assert answer.code == 1
     assert (
-        "2 not answered: no daemon runs; it is in the log, and will be decided when one does; 2 left"
+        "2 not answered: no daemon runs; what is in the log is decided when one does; 2 left"
         in answer.out
     )
 
