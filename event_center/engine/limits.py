@@ -75,6 +75,11 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
     if parts.ledger.waiting_bytes >= limits.waiting_bytes:
         meaning = f"events of {parts.ledger.waiting_bytes} bytes wait: only commands are taken in"
         found.append(("waiting_bytes", meaning))
+    if parts.quarantine.held:
+        meaning = (
+            f"{parts.quarantine.held} wait until it is seen which of those found ends its process"
+        )
+        found.append(("callbacks", meaning))
     held = entry.waiting["held"]
     if held >= limits.max_held_in_shard:
         found.append(("max_held_in_shard", f"{held} events are held: later ones are not"))

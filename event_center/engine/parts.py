@@ -198,7 +198,7 @@ class Parts:
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than are decided in a row."""
-        if self.quarantine.active:
+        if self.quarantine.watching:
             self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
         self.ledger.tick()

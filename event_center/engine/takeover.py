@@ -9,10 +9,10 @@ Numbered steps of a takeover:
 
 Step 4 has an order of its own. Most takeovers find no run and search for nothing: then only `others` and
 `records` are left of it, at once.
-    parked: while workflows are searched that spoil cuts, those that have been found (`isolation`)
+    parked: workflows that have been found to spoil cuts (`isolation`)
     bare: in a search, a cut with next to nothing in it shows whether the log takes any
-    suspects: runs that many takeovers have found, each counted in a cut, then alone (`quarantine`)
-    others: what else was owed, counted in a cut if it was found, then side by side
+    suspects: runs that many takeovers have found, group by group: counted in a cut, then run (`quarantine`)
+    others: what else was owed, 10 s later at most: counted in a cut if it was found, then side by side
     records: as they come; in a search a piece of a few, and at pieces of one after all that was found
 
 What a cut says depends on what it is (`CutKind`):
@@ -30,6 +30,7 @@ Counters, who counts them, and when they begin anew:
     takeovers in a row   here (`_pauses`)          a durable cut that makes the next takeover soon
     cuts in a row        `isolation`               all that failed are durable; no piece is left
     cuts alone           `isolation`               it is in a durable cut, or parked; no piece is left
+    cuts of its own      `isolation`               one is durable (`pieces`), or it is parked
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
     pauses of a topic    `targets`                 a durable cut has written there
 
