@@ -312,6 +312,11 @@ class Parts:
         entry = self.entry
         return {"read": entry.read, "waiting": sum(entry.waiting.values()), **entry.outcomes}
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits weighs so much: records, and results of jobs."""
+        return self.ledger.waiting_bytes + self.jobs.weight
+
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""
         offsets = self.entry.offsets

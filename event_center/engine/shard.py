@@ -217,7 +217,7 @@ class Owner:
             or parts.workflows.pieces.waiting
             or parts.ledger.taken >= limits.cut_records
             or parts.ledger.heavy >= limits.cut_bytes
-            or parts.ledger.waiting_bytes >= limits.waiting_bytes
+            or parts.waiting_bytes >= limits.waiting_bytes
         )
 
     @property
