@@ -40,7 +40,7 @@ def of_process(plan: Plan, waiting: int, runners: Runners, job_runners: Runners)
     """
     found = [
         ("log", f"runs that publish to {one.topic!r} are tried again later: {one.why}")
-        for one in plan.targets
+        for one in plan.closed_topics
     ]
     if waiting >= plan.limits.mailbox:
         found.append(("mailbox", f"{waiting} events wait in memory: only commands are taken in"))
@@ -73,7 +73,9 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
         meaning = f"{parts.ledger.heavy} bytes wait for a cut: only commands are taken in"
         found.append(("cut_bytes", meaning))
     if parts.waiting_bytes >= limits.waiting_bytes:
-        meaning = f"{parts.waiting_bytes} bytes of events and results wait: only commands are taken in"
+        meaning = (
+            f"{parts.waiting_bytes} bytes of events and results wait: only commands are taken in"
+        )
         found.append(("waiting_bytes", meaning))
     held = entry.waiting["held"]
     if held >= limits.max_held_in_shard:

@@ -218,7 +218,7 @@ class Quarantine:
 
     def settled(self) -> None:
         """A cut is durable: what it counted may begin, and the next group if this one has ended."""
-        if self._workflows.closed:
+        if self._workflows.draining:
             return
         deciding, self._deciding = self._deciding, []
         for door, run in deciding:
@@ -262,7 +262,7 @@ class Quarantine:
 
     def _let_others(self) -> None:
         """What is no suspect has waited long enough, or there is none."""
-        if not self.active or self._workflows.closed:
+        if not self.active or self._workflows.draining:
             return
         for door in self._doors:
             self._hold(door, self._pass)
@@ -312,7 +312,7 @@ class Quarantine:
 
     def _long_enough(self, group: list[Suspect]) -> None:
         """Some of the group last; the next one begins beside them."""
-        if self._turn_of is group and not self._workflows.closed:
+        if self._turn_of is group and not self._workflows.draining:
             self._next()
 
     def _over(self, run: Run) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -105,8 +106,8 @@ def through(proxy: Proxy, folder: Path, start_wait: str) -> Settings:
     return load_settings(project.settings, {"log": {"kafka": impatient}})
 
 
-async def falls_silent(proxy: Proxy) -> None:
-    """Wait until the first client has entered; nobody after it is heard."""
+async def fall_silent(proxy: Proxy) -> None:
+    """Once the first client has entered, nobody after it is heard."""
     await proxy.next_request(Request.METADATA)
     proxy.up.hold()
 
@@ -116,13 +117,16 @@ async def test_a_cluster_that_falls_silent_after_the_first_answer(
 ) -> None:
     """It is waited for as one that is not there, and the log opens once it speaks again."""
     settings = through(before, tmp_path, "30s")
-    with capture_logs() as told:
-        opening = asyncio.create_task(open_log(settings))
-        await falls_silent(before)
+
+    async def be_silent_until(told: list[MutableMapping[str, Any]]) -> None:
+        await fall_silent(before)
         await until(lambda: any(line["event"] == "log.waiting" for line in told))
         before.up.go_on()
-        async with asyncio.timeout(PATIENCE_S):
-            log = await opening
+
+    with capture_logs() as told:
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(PATIENCE_S):
+            tasks.create_task(be_silent_until(told))
+            log = await open_log(settings)
     try:
         assert "orders" in await log.topics()
     finally:
@@ -133,7 +137,8 @@ async def test_a_cluster_that_falls_silent_after_the_first_answer(
 
 async def test_without_the_wait_the_silence_is_an_error(before: Proxy, tmp_path: Path) -> None:
     """The twin of the wait: with none, the same silence ends the start."""
-    opening = asyncio.create_task(open_log(through(before, tmp_path, "0s")))
-    await falls_silent(before)
-    with pytest.raises(LogUnavailable):
-        await opening
+    settings = through(before, tmp_path, "0s")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fall_silent(before))
+        with pytest.raises(LogUnavailable):
+            await open_log(settings)
