@@ -25,7 +25,7 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, unsure
 from event_center.engine.timers import Timers
-from event_center.engine.upgrading import machine_for
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.workflow import Waiting, Workflows, forget
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -52,6 +52,7 @@ class Jobs:
         outbox: Outbox,
         freedom: Freedom,
         runners: Pool,
+        upgrading: Upgrading,
         decider: Decider,
     ) -> None:
         self._plan = plan
@@ -59,6 +60,7 @@ class Jobs:
         self._ledger = ledger
         self._timers = timers
         self._outbox = outbox
+        self._upgrading = upgrading
         self._decider = decider
         self._freedom = freedom
         self._runners = runners
@@ -134,7 +136,7 @@ class Jobs:
 
     def _submit(self, snapshot: Snapshot, owed: Owed, *, asked: bool) -> bool:
         """Start a job, unless its machine knows it no more: then the workflow is parked."""
-        machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+        machine = self._upgrading.machine_for(snapshot)
         try:
             job = None if machine is None else machine.job(snapshot.state, owed.name)
         except KeyError:
@@ -188,6 +190,12 @@ class Jobs:
         workflows, job_key = self._workflows, run.job_key
         if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
+        pieces = workflows.pieces
+        if not (pieces.apart and pieces.keep(job_key[0], partial(self.ended, run, value, error))):
+            self._ended_now(run, value, error)
+
+    def _ended_now(self, run: JobRun, value: Any, error: BaseException | None) -> None:
+        workflows, job_key = self._workflows, run.job_key
         del workflows.jobs[job_key]
         self._ledger.wake()  # a shard that is to stop waits for this
         snapshot = workflows.live(job_key[0])
@@ -225,11 +233,11 @@ class Jobs:
             self._failed(run, error)
         reach(Step.RUN_DECIDED)
 
-    def _takes_its_turn(self, run: JobRun, event: Event, closes: Any) -> None:
+    def _takes_its_turn(self, run: JobRun, event: Event, ends: Any) -> None:
         """The end of a job waits behind what came before it."""
         item = Waiting(event)
         item.asks = partial(self._asked, run, event)
-        item.closes = closes
+        item.ends = ends
         self._ended[run.job_key] = run
         self._workflows.mailbox(run.job_key[0]).queue.append(item)
         self._decider.advance(run.snapshot)

@@ -2,10 +2,9 @@
 Runs that may have ended their process: counted before they begin again, then kept alone, then parked.
 
 What a takeover finds without a result may have been under way when the process before it ended, and may
-be why. So it begins again only once a cut has counted that (`starts` of an owed run, `deciding_starts`
-of an event whose callbacks were awaited). From `SUSPECT` takeovers on it runs alone in its shard: nothing
-else runs beside it, while events are decided as ever. `CRASHED` of them park its workflow. A clean
-release takes back what its takeover counted, and so does the end of an attempt, whatever it was.
+be why. So it begins again only once a cut has counted that (`starts`). From `SUSPECT` takeovers on it
+runs alone in its shard: nothing else runs beside it, while events are decided as ever. `CRASHED` of them
+park its workflow.
 
 The parts submit their runs through the doors of this. A door is open, and costs nothing, but for the
 beginning of a takeover; `parts` shuts it in `resume` and says in `settled` when a cut is durable.
@@ -24,19 +23,17 @@ from collections.abc import Callable
 
 import structlog
 
-from event_center.engine.attempt import CRASHED, failure_of, has_failed
+from event_center.engine.attempt import CRASHED, failure_of
 from event_center.engine.deciding import DecideRun
-from event_center.engine.effect import EffectRun
 from event_center.engine.failing import say_parked
-from event_center.engine.freedom import Freedom
 from event_center.engine.job import JobRun
 from event_center.engine.ledger import Ledger
 from event_center.engine.run import Pool, Run
+from event_center.engine.starts import StartCounts, owed_by
 from event_center.engine.turn import Turn
 from event_center.engine.waiting import attempts
 from event_center.engine.workflow import Workflows
-from event_center.errors import Crashed, InvariantError
-from event_center.model import Owed, Snapshot
+from event_center.errors import Crashed
 from event_center.wire import history
 
 log = structlog.get_logger()
@@ -45,9 +42,6 @@ SUSPECT = 3
 """From so many takeovers on a run is alone: a deploy and a power cut can meet the same run by chance."""
 ALONE_S = 10.0
 """How long others wait for a run that is alone: what ends a process does so soon, and a job may last."""
-
-RunKey = tuple[str, str, int, int]
-"""A workflow and its run: callback, seq and attempt; of an event in decide the empty name, 0 and 0."""
 
 
 class Door:
@@ -68,14 +62,19 @@ class Quarantine:
     """Keeps the suspects of one shard apart after its takeover."""
 
     def __init__(
-        self, workflows: Workflows, ledger: Ledger, freedom: Freedom, *, runners: Pool, jobs: Pool
+        self,
+        workflows: Workflows,
+        ledger: Ledger,
+        starts: StartCounts,
+        *,
+        runners: Pool,
+        jobs: Pool,
     ) -> None:
         self._workflows = workflows
         self._ledger = ledger
-        self._freedom = freedom
+        self._starts = starts
         self.door, self.job_door = Door(runners), Door(jobs)
         self._doors = self.door, self.job_door
-        self._crashed = False
         self._found: list[tuple[Door, Run]] = []
         self._suspects: deque[tuple[Door, Run]] = deque()
         self._others: list[tuple[Door, Run]] = []
@@ -87,34 +86,25 @@ class Quarantine:
         """The suspect that has its turn, as it was found."""
         self._alone: Run | None = None
         """The same, under way."""
-        self._counted: dict[RunKey, int] = {}
-        """What this takeover has counted, and to which number."""
         self.active = False
 
     # -- what a takeover finds -------------------------------------------------------------------
 
     def shut(self, *, crashed: bool) -> None:
         """Hold what is submitted from now on; `crashed`: whoever ran it before may have died of it."""
-        self._crashed = crashed
         for door in self._doors:
             self._hold(door, self._found.append)
-        for workflow in self._workflows.by_id.values():
-            if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
-                self._note_stopped(workflow)
+        self._starts.begin(crashed=crashed)
 
-    def begin(self, turn: Turn, *, apart: bool) -> None:
-        """
-        All that the takeover found is held: `turn` parks what has crashed, the rest begins in order.
-
-        `apart`: each of them alone, since the result of one may be what no cut goes through with.
-        """
+    def begin(self, turn: Turn) -> None:
+        """All that the takeover found is held: `turn` parks what has crashed, the rest begins in order."""
         found, self._found = self._found, []
         suspects: list[tuple[int, Door, Run]] = []
         for door, run in found:
-            count = self._count_of(run)
+            count = self._starts.of(run)
             if count >= CRASHED:
                 self._park(run, count, turn)
-            elif apart or count >= SUSPECT:
+            elif count >= SUSPECT:
                 suspects.append((count, door, run))
             else:
                 self._others.append((door, run))
@@ -129,32 +119,9 @@ class Quarantine:
     def _hold(door: Door, take: Callable[[tuple[Door, Run]], None]) -> None:
         door.submit = lambda run: take((door, run))
 
-    def _note_stopped(self, snapshot: Snapshot) -> None:
-        """What does not begin now may have been under way all the same: `reconcile` is asked of it."""
-        now = self._ledger.now_ms
-        owed, first = snapshot.owed, snapshot.owed[:1]
-        if self._freedom.stopped(snapshot):
-            owed = (*(_unsure(one, now) for one in first), *owed[1:])
-            jobs = tuple(_unsure(job, now) for job in snapshot.jobs)
-        elif first:  # jobs of states that stay wait for the entry callbacks of a new one
-            before = first[0].seq
-            jobs = tuple(_unsure(job, now) if job.seq < before else job for job in snapshot.jobs)
-        else:
-            return
-        if (owed, jobs) != (snapshot.owed, snapshot.jobs):
-            snapshot.owed, snapshot.jobs = owed, jobs
-            self._ledger.changed(snapshot)
-
-    def _count_of(self, run: Run) -> int:
-        """How many takeovers have found this run, this one included if it counts."""
-        known = (
-            self._snapshot(run).deciding_starts if isinstance(run, DecideRun) else _owed(run).starts
-        )
-        return known + 1 if self._crashed else max(known, 1)
-
     def _park(self, run: Run, count: int, turn: Turn) -> None:
         """It has met so many takeovers that nobody begins it once more but an operator."""
-        snapshot, name = self._snapshot(run), run.callback.name
+        snapshot, name = self._starts.snapshot_of(run), run.callback.name
         error = Crashed(
             f"{count} takeovers in a row have found {name!r} without a result: its process seems to end "
             "while it runs. Mend it, then retry; or skip it"
@@ -164,16 +131,16 @@ class Quarantine:
             attempt = attempts(snapshot, hearing.event, hearing.item) + 1
             self._discard(run)
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
-            snapshot.deciding_starts = count
+            self._starts.put(run, count)
             failure = failure_of(name, error, self._ledger.now_ms, attempt)
             where = run.callback.file_line
             turn.failing.park(
                 snapshot, hearing.event, hearing.item, failure, why="crashed", where=where
             )
             return
-        owed = _owed(run)
+        owed = owed_by(run)
         self._discard(run)
-        _replace(snapshot, run, owed._replace(starts=count))
+        self._starts.put(run, count)
         failure = failure_of(name, error, self._ledger.now_ms, owed.attempt + 1)
         snapshot.failure = failure
         self._tell(run, failure.message)
@@ -181,7 +148,7 @@ class Quarantine:
         say_parked(snapshot, name, run.callback.file_line)
 
     def _tell(self, run: Run, message: str) -> None:
-        owed, snapshot = _owed(run), self._snapshot(run)
+        owed, snapshot = owed_by(run), self._starts.snapshot_of(run)
         data = {
             "machine": snapshot.machine,
             "version": snapshot.version,
@@ -202,7 +169,7 @@ class Quarantine:
 
     def settled(self) -> None:
         """A cut is durable: what it counted may begin, and the next one if a suspect is over."""
-        if self._workflows.closed:
+        if self._workflows.draining:
             return
         deciding, self._deciding = self._deciding, []
         for door, run in deciding:
@@ -230,7 +197,7 @@ class Quarantine:
                     "run.alone",
                     workflow_id=run.context.workflow_id,
                     callback=run.callback.name,
-                    starts=self._count_of(run),
+                    starts=self._starts.of(run),
                     where=run.callback.file_line,
                 )
                 self._count(door, run)
@@ -251,20 +218,12 @@ class Quarantine:
 
     def _count(self, door: Door, run: Run) -> None:
         """Count that it begins again, in the next cut; it begins after that."""
-        snapshot, count = self._snapshot(run), self._count_of(run)
+        self._starts.count(run)
         if isinstance(run, DecideRun):
-            snapshot.deciding_starts = count
             self._deciding.append((door, run))
-            counted = (snapshot.workflow_id, "", 0, 0)
         else:
-            owed = _owed(run)
             self._discard(run)  # it is submitted anew, when it is durable that it may have happened
-            _replace(snapshot, run, owed._replace(starts=count))
-            counted = (snapshot.workflow_id, owed.name, owed.seq, owed.attempt)
-        if self._crashed:
-            self._counted[counted] = count
-        self._ledger.changed(snapshot)
-        self._ledger.owes(snapshot)
+        self._ledger.owes(self._starts.snapshot_of(run))
         self._ledger.wake()
 
     def _wait(self, submitted: tuple[Door, Run]) -> None:
@@ -292,15 +251,8 @@ class Quarantine:
         door.pool.submit(run)
 
     def _long_enough(self, run: Run) -> None:
-        if self._alone is run and not self._workflows.closed:
+        if self._alone is run and not self._workflows.draining:
             self._next()
-
-    def _snapshot(self, run: Run) -> Snapshot:
-        """The workflow of a run that is held; while only jobs are, it may have become bytes."""
-        snapshot = self._workflows.live(run.context.workflow_id)
-        if snapshot is None:
-            raise InvariantError(f"{run.context.idempotency_key} is held, and its workflow is gone")
-        return snapshot
 
     def _over(self, run: Run) -> bool:
         """Whether a run that is held has been given up, or its workflow removed."""
@@ -313,45 +265,3 @@ class Quarantine:
             self._workflows.jobs.pop(run.job_key, None)
         else:
             self._workflows.runs.pop(run.context.workflow_id, None)
-
-    # -- the end of the shard --------------------------------------------------------------------
-
-    def take_back(self) -> None:
-        """The shard is released in order: whoever takes it over next did not find a crash."""
-        for (workflow_id, name, seq, attempt), count in self._counted.items():
-            snapshot = self._workflows.live(workflow_id)
-            if snapshot is None:
-                continue
-            if not name:
-                if snapshot.deciding_starts == count:
-                    snapshot.deciding_starts -= 1
-                    self._ledger.changed(snapshot)
-                continue
-            was = (name, seq, attempt, count)
-            for owed in (*snapshot.owed, *snapshot.jobs):
-                if (owed.name, owed.seq, owed.attempt, owed.starts) == was:
-                    _put(snapshot, owed, owed._replace(starts=count - 1))
-                    self._ledger.changed(snapshot)
-
-
-def _owed(run: Run) -> Owed:
-    if isinstance(run, EffectRun | JobRun):
-        return run.owed
-    raise InvariantError(f"{run!r} is not owed: an event in decide is counted in its snapshot")
-
-
-def _replace(snapshot: Snapshot, run: Run, other: Owed) -> None:
-    _put(snapshot, _owed(run), other)
-
-
-def _put(snapshot: Snapshot, owed: Owed, other: Owed) -> None:
-    """`other` takes the place of what was owed."""
-    snapshot.owed = tuple(other if one == owed else one for one in snapshot.owed)
-    snapshot.jobs = tuple(other if one == owed else one for one in snapshot.jobs)
-
-
-def _unsure(owed: Owed, now_ms: int) -> Owed:
-    """What is owed, as something that may have been under way."""
-    if owed.starts or has_failed(owed) or owed.due_ms > now_ms:
-        return owed
-    return owed._replace(starts=1)

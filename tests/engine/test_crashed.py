@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from event_center.engine.attempt import CRASHED
-from event_center.engine.quarantine import ALONE_S, SUSPECT, Quarantine
+from event_center.engine.quarantine import ALONE_S, SUSPECT
+from event_center.engine.starts import StartCounts
 from event_center.log.memory import Ending
 from event_center.model import Status
 from event_center.plugins.context import Context
@@ -125,7 +126,7 @@ async def test_without_the_count_it_ends_its_process_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The twin: nothing is counted, so nobody is parked, and the others are never done either."""
-    monkeypatch.setattr(Quarantine, "_count_of", lambda self, run: 1)
+    monkeypatch.setattr(StartCounts, "of", lambda self, run: 1)
     work = Killer("bad", after="done")
     async with world_with(work=work) as world:
         await world.idle()
