@@ -29,7 +29,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
     ├── HeartbeatTimeout            a job was silent for longer than its `heartbeat`; a TimeoutError, too
-    ├── TargetClosed                a run has published to a topic that takes nothing at the moment
+    ├── TopicClosed                a run has published to a topic that takes nothing at the moment
     ├── Crashed                     a run seems to end its process each time: kept as its failure
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
     ├── Standstill                  under virtual time nothing would ever happen again
@@ -156,10 +156,10 @@ class Undecodable(EventCenterError):
 
 
 class LogError(EventCenterError):
-    """The log failed; `target` is the topic that takes nothing more as it is, if that is why."""
+    """The log failed; `topic` is the one that takes nothing more as it is, if that is why."""
 
-    def __init__(self, message: str = "", *, target: str = "") -> None:
-        self.target = target
+    def __init__(self, message: str = "", *, topic: str = "") -> None:
+        self.topic = topic
         super().__init__(message)
 
 
@@ -240,7 +240,7 @@ class Interrupted(EventCenterError):
     """The run was ended by the center, not by its callback: the attempt does not count."""
 
 
-class TargetClosed(EventCenterError):
+class TopicClosed(EventCenterError):
     """A callback has published to a topic that takes nothing now: it runs again, and loses no attempt."""
 
 

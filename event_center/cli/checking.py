@@ -23,7 +23,7 @@ from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.annotations import Found, github, sarif
 from event_center.cli.exits import Exit
 from event_center.cli.keeping import check_log
-from event_center.cli.options import AsJson, Config
+from event_center.cli.options import AsJson, Config, choice
 from event_center.cli.output import Output
 from event_center.cli.session import Where
 from event_center.errors import (
@@ -196,9 +196,10 @@ def check(
     ] = None,
     form: Annotated[
         Form | None,
-        typer.Option(
+        choice(
+            Form,
             "--format",
-            help="How to say what is found: text, json, sarif (for code hosts and editors), or "
+            about="How to say what is found: text, json, sarif (for code hosts and editors), or "
             "github (annotations of GitHub Actions).",
         ),
     ] = None,

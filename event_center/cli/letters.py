@@ -19,6 +19,7 @@ import typer
 from event_center.cli.exits import Exit
 from event_center.cli.explaining import print_calls
 from event_center.cli.groups import Asked
+from event_center.cli.options import choice
 from event_center.cli.output import Output
 from event_center.cli.session import Session, ask
 from event_center.client.letters import Filed, Sought, find_letter, newest_letters
@@ -60,9 +61,9 @@ class WhichLetters:
         str | None,
         typer.Option(metavar="TEXT", help="Those with this in the error's name or text."),
     ] = None
-    because: Annotated[Reason | None, typer.Option(help="Those that are here for this reason.")] = (
-        None
-    )
+    because: Annotated[
+        Reason | None, choice(Reason, about="Those that are here for this reason.")
+    ] = None
 
     @property
     def sought(self) -> Sought:

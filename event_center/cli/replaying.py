@@ -18,6 +18,7 @@ from event_center.cli.dealing import Dealing, ManyLetters, closed, deal_with
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
 from event_center.cli.letters import LetterPlace, WhichLetters, named, no_letter
+from event_center.cli.operating import lacks_reason
 from event_center.cli.options import json_value
 from event_center.cli.output import Output
 from event_center.cli.repairing import Giving, deliver
@@ -27,7 +28,7 @@ from event_center.client.replaying import Edited, event_of
 from event_center.client.replaying import discard as discarding
 from event_center.client.replaying import replay as replaying
 from event_center.errors import Undecodable
-from event_center.wire.command import Command
+from event_center.wire.command import Command, Verb
 from event_center.wire.history import rfc3339
 from event_center.wire.letter import Letter
 
@@ -69,8 +70,6 @@ def discard(
     asked: Asked,
 ) -> None:
     """Say that nobody wants letters any more; those of a sequence let the ones after them pass."""
-    if not giving.reason:
-        raise typer.BadParameter("discard needs --reason: why, for the record")
     if place is None:
         deal_with(Dealing("discard", giving, many.rate), which, many, asked)
         return
@@ -129,7 +128,7 @@ async def _replay(
     if isinstance(sent, Command):
         code = await deliver(output, sent, giving.within_s, session)
         if code is Exit.OK and giving.within_s and not output.as_json:
-            await _sayclosed(output, letter, giving.within_s, session)
+            await _say_closed(output, letter, giving.within_s, session)
         return code
     position = (await session.log.publish(sent))[0]
     if output.as_json:
@@ -153,7 +152,7 @@ def _edited(letter: Letter, session: Session) -> Edited | None:
     return None if text is None else Edited(payload=json_value(text))
 
 
-async def _sayclosed(output: Output, letter: Letter, within_s: float, session: Session) -> None:
+async def _say_closed(output: Output, letter: Letter, within_s: float, session: Session) -> None:
     """Say whether the letter is closed: its event may fail once more."""
     if await closed(letter, within_s, session):
         rest = await open_numbers(session.log, session.app, letter.workflow_id or "")
@@ -170,6 +169,8 @@ async def _discard(
         return filed
     if giving.within_s is None:
         return _would(output, filed.letter, "discard")
+    if lacks_reason(output, Verb.DISCARD, giving.reason):
+        return Exit.USAGE
     sent = discarding(filed.letter, giving.reason)
     if isinstance(sent, Command):
         return await deliver(output, sent, giving.within_s, session)

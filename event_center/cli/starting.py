@@ -15,7 +15,7 @@ import typer
 
 from event_center.app.starting import start
 from event_center.cli.exits import Exit, code_of
-from event_center.cli.options import AsJson, DryRun
+from event_center.cli.options import AsJson, DryRun, choice
 from event_center.cli.output import Output
 from event_center.errors import ConfigurationError
 
@@ -37,7 +37,7 @@ def init(
     *,
     example: Annotated[
         Example,
-        typer.Option(help="What it begins with: an order with a payment, or next to nothing."),
+        choice(Example, about="What it begins with: an order with a payment, or next to nothing."),
     ] = Example.ORDER,
     kafka: Annotated[bool, typer.Option("--kafka", help="The log is on Kafka.")] = False,
     dry_run: DryRun = False,

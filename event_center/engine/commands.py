@@ -291,7 +291,7 @@ class Commands:
         mailbox.unfinished = None
         item, mailbox.deciding = mailbox.deciding, None
         if item is not None and (item.record is not None or item.timer is not None):
-            item.closes = None
+            item.ends = None
             mailbox.queue.appendleft(item)
         run = self._workflows.runs.pop(snapshot.workflow_id, None)
         if run is not None:

@@ -80,6 +80,7 @@ class Cutting:
 
     async def _cut(self, parts: Parts, lease: Lease) -> None:
         ledger = parts.ledger
+        parts.workflows.pieces.before_cut(ledger)
         if ledger.clean:
             return
         cut = ledger.build()
@@ -119,17 +120,17 @@ class Cutting:
                 if self._stop.late:
                     raise
                 if self._close(error):
-                    raise Unknown(str(error), target=error.target) from error
+                    raise Unknown(str(error), topic=error.topic) from error
                 self.refused = str(error)
                 await backoff.wait("cut.not_committed", error, shard=parts.shard)
             else:
                 self.refused = ""
-                self._plan.targets.written(cut)
+                self._plan.closed_topics.written(cut)
                 return
 
     def _close(self, error: LogError) -> bool:
         """Close the topic that a cut has failed on, if callbacks publish to it; whether that was why."""
-        if error.target not in self._plan.publishable:
+        if error.topic not in self._plan.publishable:
             return False
-        self._plan.targets.close(error.target, str(error), self._plan.clock())
+        self._plan.closed_topics.close(error.topic, str(error), self._plan.clock())
         return True

@@ -107,6 +107,11 @@ class Deciding:
         runs = self._workflows.runs
         if self._workflows.gone or runs.get(snapshot.workflow_id) is not run:
             return
+        pieces = self._workflows.pieces
+        if pieces.apart:
+            again = partial(self.ended, hearing, run, value, error)
+            if pieces.keep(snapshot.workflow_id, again):
+                return
         del runs[snapshot.workflow_id]
         if isinstance(error, Interrupted):
             return

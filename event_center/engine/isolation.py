@@ -9,9 +9,10 @@ are taken in a few at a time, fewer after each failure, down to one. If the cut 
 that does not exist yet the event becomes a letter; whatever settles makes the pieces larger again. In an
 outage no bare cut settles, so nobody is parked.
 
-The result of a run may be what spoils. Its takeovers make cuts that only count what is owed, and those
-settle: they say nothing of the result, so they end no search. At pieces of one record the runs that were
-found go one after another (`quarantine`), before any record.
+The result of a run may be what spoils, or a timer, and these come when they like: perhaps long after the
+search has ended, and together. So the workflows of the cut that failed, once these are few, are kept
+apart: each end of a run and each timer of theirs has a cut of its own (`pieces`), until one of these is
+durable. If `TIMES` fail, the workflow is parked.
 
 `takeover` hands batches in and takes pieces out, says how each cut ended, and has the order of all this.
 """
@@ -36,6 +37,9 @@ TIMES = 3
 SMALLER = 8
 """How many times smaller the next piece is: of 20,000 records five tries find the one."""
 
+FEW = 64
+"""Workflows of a cut that are kept apart at once: so many cuts of one take less than a second."""
+
 
 class Isolation:
     """The search for what spoils the cuts of one shard."""
@@ -49,6 +53,8 @@ class Isolation:
         """Workflows of the last cut that failed, those left out that have settled since."""
         self._alone: Counter[str] = Counter()
         """How often the cut of one workflow alone has failed."""
+        self.apart: dict[str, int] = {}
+        """Workflows whose runs and timers have cuts of their own (`pieces`): how many of these failed."""
         self._held: deque[Batch] = deque()
 
     @property
@@ -62,11 +68,6 @@ class Isolation:
         return bool(self._held)
 
     @property
-    def apart(self) -> bool:
-        """Whether what a takeover finds goes on one after another, and records come after that."""
-        return self.most == 1
-
-    @property
     def told(self) -> str:
         """What is done about it, for who asks why nothing is durable."""
         return f"commits of unknown end, so cuts of up to {self.most} records are tried"
@@ -75,11 +76,17 @@ class Isolation:
         """The gate opens anew: what was held is delivered again."""
         self._held.clear()
 
-    def failed(self, cut: Cut, records: int, *, bare: bool) -> None:
-        """A cut with so many records ended Unknown; if not even a bare one goes through, nobody is why."""
+    def failed(self, cut: Cut, records: int, *, bare: bool, piece: str = "") -> None:
+        """
+        A cut with so many records ended Unknown; if not even a bare one goes through, nobody is why.
+
+        `piece`: the workflow that the cut was about, and nobody else, after one that did go through.
+        """
         self._row += 1
         workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
         self._failed = set(workflows)
+        if piece in self.apart:
+            self.apart[piece] += 1
         if self.most is None:
             if self._row >= TIMES:
                 self.most = max(1, max(records, len(workflows)) // SMALLER)
@@ -88,6 +95,9 @@ class Isolation:
                 self._alone[workflows[0]] += 1
             self.most = max(1, self.most // SMALLER)
         if self.most is not None:
+            if not bare and (self.most == 1 or len(workflows) <= FEW):
+                guilty = {one: times for one, times in self.apart.items() if times}
+                self.apart = dict.fromkeys(workflows, 0) | guilty
             log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
 
     def settled(self, cut: Cut, *, bare: bool) -> None:
@@ -104,6 +114,10 @@ class Isolation:
             if not self._held:  # all that was in the cut that began this has got through
                 self.most, self._row = None, 0
                 self._alone.clear()
+
+    def clear(self, workflow_id: str) -> None:
+        """A cut about this workflow alone is durable: it spoils nothing."""
+        self.apart.pop(workflow_id, None)
 
     def hold(self, batch: Batch) -> None:
         """Records wait until it is their turn."""
@@ -122,8 +136,10 @@ class Isolation:
 
     def park(self, parts: Parts) -> None:
         """Who has failed alone often enough stands still from now on; its events wait for it."""
-        for workflow_id in [one for one, times in self._alone.items() if times >= TIMES]:
-            del self._alone[workflow_id]
+        counted = [*self._alone.items(), *self.apart.items()]
+        for workflow_id in {one for one, times in counted if times >= TIMES}:
+            self._alone.pop(workflow_id, None)
+            self.apart.pop(workflow_id, None)
             try:
                 snapshot = parts.workflows.live(workflow_id)
             except FormatError:  # `live` has noted it: it stands still already

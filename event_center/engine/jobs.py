@@ -190,6 +190,12 @@ class Jobs:
         workflows, job_key = self._workflows, run.job_key
         if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
+        pieces = workflows.pieces
+        if not (pieces.apart and pieces.keep(job_key[0], partial(self.ended, run, value, error))):
+            self._ended_now(run, value, error)
+
+    def _ended_now(self, run: JobRun, value: Any, error: BaseException | None) -> None:
+        workflows, job_key = self._workflows, run.job_key
         del workflows.jobs[job_key]
         self._ledger.wake()  # a shard that is to stop waits for this
         snapshot = workflows.live(job_key[0])
@@ -227,11 +233,11 @@ class Jobs:
             self._failed(run, error)
         reach(Step.RUN_DECIDED)
 
-    def _takes_its_turn(self, run: JobRun, event: Event, closes: Any) -> None:
+    def _takes_its_turn(self, run: JobRun, event: Event, ends: Any) -> None:
         """The end of a job waits behind what came before it."""
         item = Waiting(event)
         item.asks = partial(self._asked, run, event)
-        item.closes = closes
+        item.ends = ends
         self._ended[run.job_key] = run
         self._workflows.mailbox(run.job_key[0]).queue.append(item)
         self._decider.advance(run.snapshot)

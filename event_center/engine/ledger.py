@@ -305,7 +305,8 @@ class Ledger:
     @property
     def heavy(self) -> int:
         """What is not durable yet has so many bytes at most, beside history and small snapshots."""
-        return self.cut_bytes + self._workflows.woken_bytes
+        # With nothing to cut, who was woken (by a takeover) weighs nothing: the intake would never go on.
+        return self.cut_bytes + (0 if self.clean else self._workflows.woken_bytes)
 
     @property
     def clean(self) -> bool:

@@ -40,7 +40,7 @@ def of_process(plan: Plan, waiting: int, runners: Runners, job_runners: Runners)
     """
     found = [
         ("log", f"runs that publish to {one.topic!r} are tried again later: {one.why}")
-        for one in plan.targets
+        for one in plan.closed_topics
     ]
     if waiting >= plan.limits.mailbox:
         found.append(("mailbox", f"{waiting} events wait in memory: only commands are taken in"))

@@ -96,19 +96,15 @@ class Quarantine:
             self._hold(door, self._found.append)
         self._starts.begin(crashed=crashed)
 
-    def begin(self, turn: Turn, *, apart: bool) -> None:
-        """
-        All that the takeover found is held: `turn` parks what has crashed, the rest begins in order.
-
-        `apart`: each of them alone, since the result of one may be what no cut goes through with.
-        """
+    def begin(self, turn: Turn) -> None:
+        """All that the takeover found is held: `turn` parks what has crashed, the rest begins in order."""
         found, self._found = self._found, []
         suspects: list[tuple[int, Door, Run]] = []
         for door, run in found:
             count = self._starts.of(run)
             if count >= CRASHED:
                 self._park(run, count, turn)
-            elif apart or count >= SUSPECT:
+            elif count >= SUSPECT:
                 suspects.append((count, door, run))
             else:
                 self._others.append((door, run))
@@ -173,7 +169,7 @@ class Quarantine:
 
     def settled(self) -> None:
         """A cut is durable: what it counted may begin, and the next one if a suspect is over."""
-        if self._workflows.closed:
+        if self._workflows.draining:
             return
         deciding, self._deciding = self._deciding, []
         for door, run in deciding:
@@ -255,7 +251,7 @@ class Quarantine:
         door.pool.submit(run)
 
     def _long_enough(self, run: Run) -> None:
-        if self._alone is run and not self._workflows.closed:
+        if self._alone is run and not self._workflows.draining:
             self._next()
 
     def _over(self, run: Run) -> bool:

@@ -113,7 +113,7 @@ class Owner:
         self._takeovers.cancel()
         self._timekeeper.wake()
         if self._parts is not None:
-            self._parts.close()
+            self._parts.drain()
         if self.tenure is Tenure.SERVING:
             self._move(Tenure.DRAINING)
 
@@ -214,6 +214,7 @@ class Owner:
         parts, limits = self._parts, self._plan.limits
         return parts is not None and (
             self._takeovers.isolation.full
+            or parts.workflows.pieces.waiting
             or parts.ledger.taken >= limits.cut_records
             or parts.ledger.heavy >= limits.cut_bytes
             or parts.ledger.waiting_bytes >= limits.waiting_bytes

@@ -31,7 +31,7 @@ Counters, who counts them, and when they begin anew:
     cuts in a row        `isolation`               all that failed are durable; no piece is left
     cuts alone           `isolation`               it is in a durable cut, or parked; no piece is left
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
-    pauses of a topic    `targets`                 a durable cut has written there
+    pauses of a topic    `closed_topics`                 a durable cut has written there
 
 The owner (`shard`) holds one of these for its whole life; `cutting` says how each cut has ended.
 tests/engine/test_takeover.py holds the table of cuts.
@@ -134,14 +134,15 @@ class Takeovers:
     def begin(self, parts: Parts) -> None:
         """The shard is served from now on: what was owed and what waits goes on, in the order above."""
         self.isolation.forget_records()
+        self.isolation.park(parts)
+        parts.workflows.pieces.apart = self.isolation.apart
         if self.isolation.searching:
-            self.isolation.park(parts)
             parts.ledger.asked()  # the bare cut
         else:
             self._go_on(parts)
 
     def _go_on(self, parts: Parts) -> None:
-        parts.resume(crashed=not self._lived, apart=self.isolation.apart)
+        parts.resume(crashed=not self._lived)
         self._lived = True
 
     # -- records -----------------------------------------------------------------------------------
@@ -152,11 +153,11 @@ class Takeovers:
             parts.take(batch)
             return
         self.isolation.hold(batch)
-        if parts.ledger.clean and not cutting:
+        if parts.ledger.clean and not cutting and not parts.workflows.pieces.waiting:
             self._take_piece(parts)
 
     def _take_piece(self, parts: Parts) -> None:
-        if not parts.resumed or (self.isolation.apart and parts.quarantine.active):
+        if not parts.resumed or (self.isolation.most == 1 and parts.quarantine.active):
             return
         piece = self.isolation.piece()
         if piece is not None:
@@ -167,11 +168,15 @@ class Takeovers:
 
     def unknown(self, parts: Parts, cut: Cut) -> None:
         """Nobody knows whether this cut is durable, and no topic is to blame."""
-        self.isolation.failed(cut, parts.ledger.taken, bare=self.kind(parts) is CutKind.BARE)
+        bare, piece = self.kind(parts) is CutKind.BARE, parts.workflows.pieces.taken
+        self.isolation.failed(cut, parts.ledger.taken, bare=bare, piece=piece)
 
     def durable(self, parts: Parts, cut: Cut) -> None:
         """This cut is durable; what it made so has been started."""
-        kind = self.kind(parts)
+        kind, pieces = self.kind(parts), parts.workflows.pieces
+        pieces.witnessed = True
+        if pieces.taken:
+            self.isolation.clear(pieces.taken)
         if kind is not CutKind.COUNTING:
             self._pauses.reset()
             self.isolation.settled(cut, bare=kind is CutKind.BARE)
@@ -179,7 +184,10 @@ class Takeovers:
             parts.turn_again()
             if kind is CutKind.BARE:
                 self._go_on(parts)
-            self._take_piece(parts)
+            if pieces.waiting:
+                self._wake()
+            else:
+                self._take_piece(parts)
 
     def why_no_cut(self, parts: Parts) -> str:
         """Why no cut is taken; empty: one has settled since the takeover, or none was looked for."""

@@ -23,6 +23,7 @@ from event_center.machine.definition import Definition, On
 from event_center.machine.duration import in_words
 from event_center.machine.expression import Expression
 from event_center.machine.guard import Computed, Raised, leaves
+from event_center.machine.outlook import heard
 from event_center.machine.problems import Place
 from event_center.machine.step import Machine
 from event_center.machine.trial import Trial, answering, awaited
@@ -72,8 +73,8 @@ class _Search:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._recorder = Recorder(machine)
-        self._events = sorted({*machine.events, *(machine.definition.events or {})} - {ANY})
         definition = machine.definition
+        self._events = [name for name in heard(definition) if name != ANY]
         asked = _asked(definition)
         self._payloads = {name: _payloads(_heard(definition, name), asked) for name in self._events}
         self._results = {
@@ -170,8 +171,8 @@ class _Search:
     def _awaited(self, state: str) -> tuple[str, ...]:
         """The callbacks of branches from here, if anything follows when they fail."""
         if state not in self._decide:
-            heard = self._machine.has(state, ERROR)
-            self._decide[state] = awaited(self._machine, state) if heard else ()
+            follows = self._machine.has(state, ERROR)
+            self._decide[state] = awaited(self._machine, state) if follows else ()
         return self._decide[state]
 
     def _refused(self, visit: _Visit) -> None:

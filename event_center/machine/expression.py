@@ -52,7 +52,7 @@ _FORBIDDEN = {
 class Expression:
     """One compiled expression; never changed."""
 
-    __slots__ = ("_roots", "_run", "attributes", "roots", "text", "where")
+    __slots__ = ("_explain", "_roots", "_run", "attributes", "roots", "text", "where")
 
     def __init__(
         self, text: str, run: Callable[[Mapping[str, Any]], Any], where: str, names: _Names
@@ -67,6 +67,7 @@ class Expression:
         """Pairs of a root and a key that it reads of the root by name."""
         self._roots = names.allowed
         self._run = run
+        self._explain: Callable[[Mapping[str, Any]], Any] | None = None
 
     def evaluate(self, values: Mapping[str, Any]) -> Any:
         """
@@ -85,8 +86,10 @@ class Expression:
     def _failure(self, values: Mapping[str, Any], error: Exception) -> ExpressionError:
         """The error to be raised: the same evaluation again, slowly, to learn what failed."""
         reason: Exception = error
+        if self._explain is None:  # kept: what fails once fails with many events
+            self._explain = _compiled(self.text, _Names(self._roots), explain=True)
         try:
-            _compiled(self.text, _Names(self._roots), explain=True)(values)
+            self._explain(values)
         except FAILURES as explained:
             reason = explained
         if isinstance(reason, RecursionError):

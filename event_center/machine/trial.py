@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed, Problem
 from event_center.machine.cases import Case, Expected, Step
 from event_center.machine.chart import Chart
-from event_center.machine.decision import ANY, DONE, ERROR, Guard, Refused, Transition
+from event_center.machine.decision import DONE, ERROR, Guard, Refused, Transition
 from event_center.machine.definition import Job
 from event_center.machine.microstep import job_event
+from event_center.machine.outlook import heard, hears
 from event_center.machine.problems import Code, Place
 from event_center.machine.spelling import hint, listed, quoted
 from event_center.machine.step import Machine
@@ -213,9 +214,6 @@ def failures(machine: Machine) -> list[Problem]:
 
 def _misnamed(machine: Machine, case: Case) -> list[Problem]:
     """The states and events of a case that the machine does not have, so that one hides no other."""
-    known = machine.events | (machine.definition.events or {}).keys()
-    states = machine.definition.states.values()
-    every = any(ANY in on for on in (machine.definition.on, *(state.on for state in states)))
     found = []
     if case.state is not None and not machine.can_enter(case.state):
         guess = hint(case.state, machine.states, "states")
@@ -223,8 +221,8 @@ def _misnamed(machine: Machine, case: Case) -> list[Problem]:
         found.append(_problem(machine, case, case.state_place, text))
     for step in case.steps:
         expected = step.expected
-        if step.kind == "event" and not (every or expected.refused or step.what in known):
-            guess = hint(step.what, sorted(known), "events")
+        if step.kind == "event" and not (expected.refused or hears(machine.definition, step.what)):
+            guess = hint(step.what, heard(machine.definition), "events")
             text = f"the machine has no event {quoted(step.what)}{guess}"
             found.append(_problem(machine, case, step.place, text))
         if expected.state is not None and not machine.rests(expected.state):

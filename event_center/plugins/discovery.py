@@ -186,15 +186,15 @@ class _Finder:
         """Load what an installed package announces."""
         source = f"the entry point {point.name!r} = {point.value!r}"
         why = "an installed package announces it; without the package nobody loads it"
-        target = _imported(point.load, source, None, why=why)
-        if isinstance(target, Callbacks):
-            if not any(target is known for known in self.found):
-                self.found.append(target)
-        elif isinstance(target, ModuleType):
-            self.named(target, source)
+        loaded = _imported(point.load, source, None, why=why)
+        if isinstance(loaded, Callbacks):
+            if not any(loaded is known for known in self.found):
+                self.found.append(loaded)
+        elif isinstance(loaded, ModuleType):
+            self.named(loaded, source)
         else:
             raise PluginError(
-                f"{source} of {ENTRY_POINTS} is {target!r:.80}; name a module, or what "
+                f"{source} of {ENTRY_POINTS} is {loaded!r:.80}; name a module, or what "
                 "`callbacks()` returned"
             )
 

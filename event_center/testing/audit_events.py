@@ -8,9 +8,10 @@ understood; a topic with rules of its own needs a reader, which whoever asks for
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+
+import orjson
 
 from event_center.model import Event, Position, Record
 from event_center.testing.audit_evidence import Evidence, Place
@@ -33,7 +34,7 @@ def read_plain(record: Record) -> WrittenEvent | None:
     """A plain JSON object, or a CloudEvent."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     try:
-        body = json.loads(record.value or b"")
+        body = orjson.loads(record.value or b"")
     except ValueError:
         return None
     key = None if record.key is None else record.key.decode("utf-8", "replace")
@@ -61,6 +62,7 @@ class Events:
 
     def __init__(self, evidence: Evidence, readers: Mapping[str, ReadEvent]) -> None:
         self._evidence = evidence
+        self._events: dict[Position, Event | None] = {}
         self._written: dict[Position, WrittenEvent | None] = {}
         self._orders: dict[str, dict[Place, list[int]]] = {}
         for place, records in evidence.records.items():
@@ -81,6 +83,11 @@ class Events:
 
     def event(self, position: Position) -> Event | None:
         """The same as the machine room takes it."""
+        if position not in self._events:
+            self._events[position] = self._read(position)
+        return self._events[position]
+
+    def _read(self, position: Position) -> Event | None:
         written, record = self.written(position), self._evidence.record(position)
         if written is None or record is None:
             return None
@@ -107,5 +114,5 @@ class Events:
             return None
         topic, partition, offset = position.rsplit("/", 2)
         record = self._evidence.record(Position(topic, int(partition), int(offset)))
-        args = json.loads((record and record.value) or b"{}").get("args", {})
+        args = orjson.loads((record and record.value) or b"{}").get("args", {})
         return Event(args.get("event", ""), args.get("payload"), None, 0, (), origin)

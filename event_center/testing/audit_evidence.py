@@ -128,7 +128,9 @@ class Evidence:
     def record(self, position: Position) -> Record | None:
         """The record at this position; None if it is not there, or not any more."""
         records = self.records.get((position.topic, position.partition), ())
-        index = bisect_left(records, position.offset, key=_offset)
+        index = position.offset  # where it lies, unless compaction or retention took others
+        if index >= len(records) or records[index].offset != position.offset:
+            index = bisect_left(records, position.offset, key=_offset)
         if index < len(records) and records[index].offset == position.offset:
             return records[index]
         return None
@@ -149,6 +151,12 @@ class Evidence:
     def between(self, place: Place, since: int, stop: int) -> int:
         """How many records lie between two offsets; those that retention removed count as well."""
         records = self.records.get(place, ())
+        if (
+            records
+            and records[-1].offset == len(records) - 1
+            and 0 <= since <= stop <= len(records)
+        ):
+            return stop - since
         first = records[0].offset if records else stop
         found = bisect_left(records, stop, key=_offset) - bisect_left(records, since, key=_offset)
         return found + max(0, min(first, stop) - since)

@@ -7,11 +7,12 @@ reads cuts through this; bytes that do not fit raise FormatError with the place 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
+
+import orjson
 
 from event_center.errors import FormatError
 from event_center.model import Json, Position, Record, Timer
@@ -63,20 +64,10 @@ class Told(NamedTuple):
     workflow_id: str
     at_ms: int
     data: dict[str, Any]
-
-    @property
-    def position(self) -> Position | None:
-        """The record whose outcome this tells; None if it tells of something else."""
-        data = self.data
-        if self.kind == "created" or "offset" not in data:
-            return None
-        return Position(data["topic"], data["partition"], data["offset"])
-
-    @property
-    def origin(self) -> str:
-        """What this tells of: a position, or `timer/...`, `run/...`, `letter/...`."""
-        position = self.position
-        return str(self.data.get("origin", "")) if position is None else str(position)
+    position: Position | None
+    """The record whose outcome this tells; None if it tells of something else."""
+    origin: str
+    """What this tells of: a position, or `timer/...`, `run/...`, `letter/...`."""
 
     def get(self, name: str) -> Any:
         """One field of its data; None where it has none."""
@@ -122,7 +113,7 @@ def read_snapshot(value: bytes, where: str) -> Shot:
     def read() -> Shot:
         line, _, text = value.partition(b"\n")
         _, machine, version, state, status, _ = line.decode().split("\t")
-        body = json.loads(text)
+        body = orjson.loads(text)
         return Shot(
             machine=machine,
             version=int(version),
@@ -150,7 +141,7 @@ def read_waiting(value: bytes, where: str) -> WaitingEntry:
     """
 
     def read() -> WaitingEntry:
-        about = json.loads(value.partition(b"\n")[0])
+        about = orjson.loads(value.partition(b"\n")[0])
         position = Position(about["topic"], about["partition"], about["offset"])
         return WaitingEntry(position, about["deferred"])
 
@@ -189,7 +180,7 @@ def read_shard(value: bytes, where: str) -> ShardState:
     """
 
     def read() -> ShardState:
-        body = json.loads(value)
+        body = orjson.loads(value)
         special = {"counts", "lost", "renewed", "jobs"}
         plain = {name: body[name] for name in ShardState._fields if name not in special}
         plain |= {"lost": sum(body.get("lost", {}).values()), "renewed": body.get("renewed", {})}
@@ -209,10 +200,14 @@ def read_history(record: Record, where: str) -> Told:
     """
 
     def read() -> Told:
-        body = json.loads(record.value or b"")
+        body = orjson.loads(record.value or b"")
         at = datetime.fromisoformat(body["time"])
         kind = body["type"].removeprefix(TYPE)
-        return Told(kind, body["subject"], round(at.timestamp() * 1000), body["data"])
+        data, position = body["data"], None
+        if kind != "created" and "offset" in data:
+            position = Position(data["topic"], data["partition"], data["offset"])
+        origin = str(data.get("origin", "")) if position is None else str(position)
+        return Told(kind, body["subject"], round(at.timestamp() * 1000), data, position, origin)
 
     return _reading("a history record", where, read)
 

@@ -362,11 +362,11 @@ class ShardAudit:
                 Promise.ONE_OUTCOME,
                 f"it has read {read} records more, its offsets passed {taken}",
             )
-        counts = Counter({place: n for place, n in self._places.items() if n})
-        if counts != Counter(dict(state.counts)):
+        counts = {place: n for place, n in self._places.items() if n}
+        if counts != {place: n for place, n in state.counts.items() if n}:
             yield (
                 Promise.WHOLE_CUTS,
-                f"it counts {dict(state.counts)}, its snapshots {dict(counts)}",
+                f"it counts {dict(state.counts)}, its snapshots {counts}",
             )
         if state.jobs != self._jobs:
             story = f"it counts {state.jobs} jobs, its snapshots have {self._jobs}"

@@ -92,7 +92,7 @@ def play(
     planned = scenery.schedule(seed) if schedule is None else schedule
     scenery.begin()
     loop = SimulationLoop()
-    stage = _Stage(seed, scenery, spared, calm=calm)
+    stage = _Stage(seed, scenery, spared, loop=loop, calm=calm)
     loop.set_exception_handler(stage.note)
     try:
         with _undisturbed():
@@ -144,9 +144,17 @@ class _Stage:
     world: World
     evidence: Evidence
 
-    def __init__(self, seed: int, scenery: Scenery, spared: Collection[str], *, calm: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        scenery: Scenery,
+        spared: Collection[str],
+        *,
+        loop: SimulationLoop,
+        calm: bool,
+    ) -> None:
         self.violations: list[Violation] = []
-        self.calls = Calls(seed, spared, gently=scenery.gently)
+        self.calls = Calls(seed, spared, loop=loop, gently=scenery.gently)
         self._seed = seed
         self._scenery = scenery
         self._calm = calm

@@ -116,7 +116,9 @@ class Called(NamedTuple):
 class Calls:
     """The calls of one world."""
 
-    def __init__(self, seed: int, spared: Collection[str], *, gently: bool = False) -> None:
+    def __init__(
+        self, seed: int, spared: Collection[str], *, loop: SimulationLoop, gently: bool = False
+    ) -> None:
         self.calm = asyncio.Event()
         """Nothing goes wrong any more."""
         self.started: list[Started] = []
@@ -128,13 +130,14 @@ class Calls:
         self._gently = gently
         """A call fails at most once, and never for good."""
         self._under_way = 0
+        self._loop = loop
         self.effects: list[Effect] = []
         self._counts: dict[str, int] = {}
         self._stamp_ms = NOW
 
     def tick(self) -> int:
         """The clock of the log: it only rises, and no two looks see the same."""
-        now_ms = NOW + round(asyncio.get_running_loop().time() * 1000)
+        now_ms = NOW + round(self._loop.time() * 1000)
         self._stamp_ms = max(self._stamp_ms + 1, now_ms)
         return self._stamp_ms
 
@@ -184,9 +187,7 @@ class Calls:
 
     async def _trouble(self, mishap: Mishap) -> None:
         if mishap.blocks_s:
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, SimulationLoop)  # noqa: S101 - calls happen in a world
-            loop.block(mishap.blocks_s)
+            self._loop.block(mishap.blocks_s)
         if mishap.hangs:
             await self.calm.wait()
         if mishap.waits_s is not None:

@@ -3,38 +3,55 @@ A virtual event loop on which simulated processes stand still, go on, and die be
 
 Every asyncio task has the context of the process that started it, so the loop knows of each of its
 steps whose it is. A process that stands still runs no step, as after SIGSTOP; one that dies never runs
-another, not even to clean up, as after kill -9. `simulation_world` has the processes.
+another, not even to clean up, as after kill -9. There is nothing outside to wait for, so the loop has no
+selector, and time passes by going to the next timer. `simulation_world` has the processes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 from event_center.errors import Standstill
-from event_center.testing.virtual_time import VirtualLoop
 
 MAX_STEPS = 400_000
 """Steps of the loop in one simulation: several times what the longest took; more go in a circle."""
+BEGIN_S = 1_000.0
+"""What the clock of the loop shows when a world begins: any moment that is not zero would do."""
 
 PROCESS: ContextVar[object] = ContextVar("process", default=None)
 """The simulated process that an asyncio task belongs to; None is the world itself."""
 
 
-class SimulationLoop(VirtualLoop):
+class SimulationLoop(asyncio.BaseEventLoop):
     """Virtual time, of which single processes can be deprived."""
 
     def __init__(self) -> None:
         super().__init__()
         self.steps = 0
+        self._now = BEGIN_S
+        self._ready: deque[asyncio.Handle]
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = count()
         self._still: dict[object, list[asyncio.Handle]] = {}
         self._doomed: dict[object, tuple[int, Callable[[], None]]] = {}
-        self._ready: deque[asyncio.Handle]
-        self._scheduled: list[asyncio.TimerHandle]
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """The clock: seconds, of which only differences say something."""
+        return self._now
+
+    def block(self, seconds: float) -> None:
+        """What a call does that blocks the loop: time goes on, and nothing else does."""
+        self._now += seconds
+
+    # -- processes -----------------------------------------------------------------------------
 
     def stop_still(self, process: object) -> None:
         """From its next step on the process does nothing."""
@@ -42,11 +59,7 @@ class SimulationLoop(VirtualLoop):
 
     def go_on(self, process: object) -> None:
         """The process goes on with what it would have done, timers that have become due included."""
-        for handle in self._still.pop(process, []):
-            if isinstance(handle, asyncio.TimerHandle):
-                heapq.heappush(self._scheduled, handle)
-            else:
-                self._ready.append(handle)
+        self._ready.extend(self._still.pop(process, ()))
 
     def everybody_goes_on(self) -> None:
         """Nobody stands still any more, the dead included: whoever calls this ends them."""
@@ -62,58 +75,76 @@ class SimulationLoop(VirtualLoop):
         """Whoever has not died yet lives."""
         self._doomed.clear()
 
+    # -- what asyncio calls --------------------------------------------------------------------
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Run this in the next turn; without asyncio's own checks, for this is half of all work."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Run this at that time; of two with the same time the first that was asked for comes first."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Nothing is to be done: a cancelled timer is passed over when its time has come."""
+
+    def _write_to_self(self) -> None:
+        """Nothing is to be done: the loop never sleeps, so nobody has to wake it."""
+
     def _run_once(self) -> None:
-        """What asyncio calls for every turn of the loop."""
+        """One turn: whatever is ready now, or else what is due next."""
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise Standstill(f"{MAX_STEPS} steps without an end: something goes in a circle")
-        if self._still:
-            self._set_aside()
-        if self._doomed and self._ready:
-            self._run_one()
-        else:
-            super()._run_once()  # type: ignore[misc]  # asyncio's own
-
-    def _run_one(self) -> None:
-        """One step instead of all that are ready, so that a process can die before any of them."""
         ready = self._ready
-        process = _whose(ready[0])
+        self._fall_due()
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled() and self._may_run(handle):
+                handle._run()  # noqa: SLF001 - asyncio's own
+
+    def _fall_due(self) -> None:
+        """What is due becomes ready; if nothing is ready, time goes to the next timer."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].cancelled():
+            heappop(timers)
+        if not ready and not self._stopping:
+            if not timers:
+                raise Standstill(
+                    "every asyncio task waits, and no timer would wake one: this would hang for ever;"
+                    " look at what is awaited"
+                )
+            self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= self._now:
+            ready.append(heappop(timers)[2])
+
+    def _may_run(self, handle: asyncio.Handle) -> bool:
+        """Whether the process of this step does not stand still, and does not die of it."""
+        if not (self._still or self._doomed):
+            return True
+        process = handle._context.get(PROCESS)  # type: ignore[attr-defined]  # noqa: SLF001 - as above
         if process in self._doomed:
             left, dies = self._doomed[process]
             if left <= 0:
                 del self._doomed[process]
                 self.stop_still(process)
                 dies()
-                return
-            self._doomed[process] = left - 1, dies
-        later = list(ready)[1:]
-        while len(ready) > 1:
-            ready.pop()
-        super()._run_once()  # type: ignore[misc]  # asyncio's own
-        ready.extendleft(reversed(later))
-
-    def _set_aside(self) -> None:
-        still = self._still
-        handles = list(self._ready)
-        if any(_whose(handle) in still for handle in handles):
-            self._ready.clear()
-            self._ready.extend(self._kept(handles))
-        if any(_whose(handle) in still for handle in self._scheduled):
-            self._scheduled[:] = self._kept(self._scheduled)
-            heapq.heapify(self._scheduled)
-
-    def _kept(self, handles: list[Any]) -> list[Any]:
-        """Those that may run; the others wait until their process goes on."""
-        kept = []
-        for handle in handles:
-            waiting = self._still.get(_whose(handle))
-            if waiting is None:
-                kept.append(handle)
             else:
-                waiting.append(handle)
-        return kept
-
-
-def _whose(handle: asyncio.Handle) -> object:
-    context = handle._context  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own
-    return None if context is None else context.get(PROCESS)
+                self._doomed[process] = left - 1, dies
+        waiting = self._still.get(process)
+        if waiting is None:
+            return True
+        waiting.append(handle)
+        return False

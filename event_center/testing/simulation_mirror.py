@@ -7,7 +7,8 @@ with a fresh restore field by field, and whatever waits needs something that wil
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from event_center.engine.kept import entries_of
@@ -15,38 +16,110 @@ from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.workflow import Mailbox, Waiting
+from event_center.log.memory.broker import KeptCut
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Snapshot
+from event_center.wire import entries
 from event_center.wire import snapshot as wire
 from event_center.wire.entries import ShardEntry
 from event_center.wire.snapshot import STOPPED
 
 MEMORY = frozenset({"counted", "size"})
 """What of a snapshot is not in its bytes."""
-
-
-async def stored(store: Mapping[bytes, bytes]) -> AsyncIterator[list[Entry]]:
-    """What a takeover reads of a lease, from entries that are at hand."""
-    yield list(store.items())
+BEGUN_ANEW = ("waiting_next", "deciding_event")
+"""What says nothing while nothing waits, or is tried again."""
+PLAIN = tuple(one for one in Snapshot.__slots__ if one not in MEMORY and one not in BEGUN_ANEW)
+FACTS = (*PLAIN, *BEGUN_ANEW)
+ENTRY = ShardEntry.__slots__
+_fields = attrgetter(*PLAIN)
+_entry_facts = attrgetter(*ENTRY)
+NOTHING = Mailbox()
 
 
 def restored(
     parts: Parts, plan: Plan, store: Mapping[bytes, bytes], topics: Mapping[str, TopicInfo]
 ) -> Parts:
-    """Fresh parts, filled from the entries without an event loop: nothing of it ever waits."""
+    """Fresh parts, filled from all entries of a shard."""
+    fresh = _fresh(parts, plan)
+    _restore(list(store.items()), fresh, plan, topics)
+    return fresh
+
+
+class Standby:
+    """
+    What a takeover of one shard would restore at this moment, kept up with every cut of it.
+
+    Workflows know nothing of each other in a restore, so that after a cut only those which it touches are
+    restored anew, from all that the log holds of them; the others are what they were.
+    """
+
+    def __init__(self, parts: Parts, plan: Plan) -> None:
+        self.parts = _fresh(parts, plan)
+        self._held: dict[str, dict[bytes, bytes]] = {}
+        """All entries, by their workflow; those of none by an empty name."""
+        self._followed = 0
+        """How many cuts of the log, of all shards, are in here."""
+
+    def follow(self, cuts: Sequence[KeptCut], plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
+        """Restore what the cuts since the last call touch."""
+        touched = self._touched(cuts)
+        workflows, ledger = self.parts.workflows, self.parts.ledger
+        for workflow_id in touched:
+            mailbox = workflows.mailboxes.pop(workflow_id, None)
+            if mailbox is not None:
+                ledger.waiting_bytes -= sum(one.weight for one in mailbox.items())
+            workflows.by_id.pop(workflow_id, None)
+            workflows.unreadable.pop(workflow_id, None)
+        found = [item for one in touched for item in self._held.get(one, {}).items()]
+        _restore(found, self.parts, plan, topics)
+
+    def _touched(self, cuts: Sequence[KeptCut]) -> dict[str, None]:
+        """Take in the entries of the cuts; returns the workflows that they are of, in their order."""
+        touched: dict[str, None] = {}
+        for cut in cuts[self._followed :]:
+            if cut.shard != self.parts.shard:
+                continue
+            for key, value in cut.entries.items():
+                workflow_id = _workflow_of(key)
+                touched[workflow_id] = None
+                held = self._held.setdefault(workflow_id, {})
+                if value is None:
+                    held.pop(key, None)
+                else:
+                    held[key] = value
+        self._followed = len(cuts)
+        return touched
+
+
+def _fresh(parts: Parts, plan: Plan) -> Parts:
     runners = parts.effects._runners  # noqa: SLF001 - any will do: nothing is run here
-    fresh = Parts(
+    return Parts(
         parts.shard, plan, runners, runners, where="", wake=lambda: None, earlier=lambda: None
     )
-    batches = restore(stored(store), fresh, topics, plan)
+
+
+def _restore(found: list[Entry], parts: Parts, plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
+    """What a takeover does with entries, without an event loop: nothing of it ever waits."""
+    batches = restore(_one_batch(found), parts, topics, plan)
     while True:
         try:
             batches.__anext__().send(None)  # type: ignore[attr-defined]  # an awaitable of a generator
         except StopIteration:
             continue
         except StopAsyncIteration:
-            fresh.entry.takeovers -= 1  # this look is none
-            return fresh
+            parts.entry.takeovers -= 1  # this look is none
+            return
+
+
+async def _one_batch(found: list[Entry]) -> AsyncIterator[list[Entry]]:
+    """What a takeover reads of a lease, from entries that are at hand."""
+    yield found
+
+
+def _workflow_of(key: bytes) -> str:
+    if entries.is_snapshot(key):
+        return entries.workflow_of(key)
+    return entries.waiting_of(key)[0] if entries.is_waiting(key) else ""
 
 
 def differences(memory: Parts, fresh: Parts) -> list[str]:
@@ -55,18 +128,21 @@ def differences(memory: Parts, fresh: Parts) -> list[str]:
     weights = memory.ledger.waiting_bytes, fresh.ledger.waiting_bytes
     found += _differing("bytes that wait", *weights)
     mine, theirs = memory.workflows, fresh.workflows
-    found += _differing("workflows", sorted(mine.by_id), sorted(theirs.by_id))
-    for workflow_id in mine.by_id.keys() & theirs.by_id.keys():
-        workflow, other = mine.by_id[workflow_id], theirs.by_id[workflow_id]
-        if workflow == other:
+    if mine.by_id.keys() != theirs.by_id.keys():
+        found += _differing("workflows", sorted(mine.by_id), sorted(theirs.by_id))
+    for workflow_id, workflow in mine.by_id.items():
+        other = theirs.by_id.get(workflow_id)
+        if other is None or workflow == other:
             continue
-        found += _differing(workflow_id, _facts(workflow_id, workflow), _facts(workflow_id, other))
-    nothing = Mailbox()
+        now, then = _facts(workflow_id, workflow), _facts(workflow_id, other)
+        if now != then:
+            named = dict(zip(FACTS, now, strict=True)), dict(zip(FACTS, then, strict=True))
+            found += _differing(workflow_id, *named)
     for workflow_id in mine.mailboxes.keys() | theirs.mailboxes.keys():
-        mailbox = mine.mailboxes.get(workflow_id, nothing)
-        other_mailbox = theirs.mailboxes.get(workflow_id, nothing)
+        mailbox = mine.mailboxes.get(workflow_id, NOTHING)
+        other_mailbox = theirs.mailboxes.get(workflow_id, NOTHING)
         found += _differing(f"mailbox of {workflow_id}", _waits(mailbox), _waits(other_mailbox))
-    return found
+    return sorted(found)
 
 
 def kept_otherwise(parts: Parts, store: Mapping[bytes, bytes]) -> list[str]:
@@ -91,7 +167,7 @@ def stuck(parts: Parts) -> list[str]:
     for workflow_id, workflow in workflows.by_id.items():
         if isinstance(workflow, bytes):
             continue
-        mailbox = workflows.mailboxes.get(workflow_id, Mailbox())
+        mailbox = workflows.mailboxes.get(workflow_id, NOTHING)
         moves = (
             workflow.status in STOPPED
             or workflow_id in workflows.runs
@@ -119,20 +195,19 @@ def _differing(what: str, memory: Any, fresh: Any) -> list[str]:
 
 
 def _entry(entry: ShardEntry) -> dict[str, Any]:
-    facts = {name: getattr(entry, name) for name in ShardEntry.__slots__}
+    facts = dict(zip(ENTRY, _entry_facts(entry), strict=True))
     facts["counts"] = {place: count for place, count in entry.counts.items() if count}
     return facts
 
 
-def _facts(workflow_id: str, workflow: bytes | Snapshot) -> dict[str, Any]:
+def _facts(workflow_id: str, workflow: bytes | Snapshot) -> tuple[Any, ...]:
     """All fields of a snapshot that its bytes have; what begins anew with the next entry or attempt not."""
     snapshot = wire.decode(workflow_id, workflow) if isinstance(workflow, bytes) else workflow
-    facts = {name: getattr(snapshot, name) for name in Snapshot.__slots__ if name not in MEMORY}
-    if not snapshot.waiting:
-        facts["waiting_next"] = 0
-    if not snapshot.deciding_attempt:
-        facts["deciding_event"] = ""
-    return facts
+    return (
+        *_fields(snapshot),
+        snapshot.waiting_next if snapshot.waiting else 0,
+        snapshot.deciding_event if snapshot.deciding_attempt else "",
+    )
 
 
 def _waits(mailbox: Mailbox) -> dict[str, Any]:

@@ -8,7 +8,7 @@ virtual and count from the beginning of the world. `simulation_world` makes each
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from random import Random
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ PLACES = ("fetch", "lease", "restore", "restored", "open_gate", "watermarks", "j
 """Where a log may not answer; a cut that is not answered is another fault."""
 MAX_FAULTS = 12
 """Faults of one seed: several at a time, and few enough that workflows come to something between them."""
+CHANGED = 0.5
+"""How likely each change by a deploy is: half of the worlds go on without one."""
 AFTERWARDS_MS = 3_000
 """
 How long things go wrong after the last event: retries and timers have been hit by then.
@@ -42,6 +44,8 @@ class What(StrEnum):
     SLOW = "slow"
     CLOCK = "clock"
     UPGRADE = "upgrade"
+    ROLL = "roll"
+    CONFIGURE = "configure"
 
 
 class Happening(NamedTuple):
@@ -75,6 +79,8 @@ _SAID = {
     What.SLOW: "fetches take {delay_s} s, for {seconds} s",
     What.CLOCK: "the clock of process {process} is set {seconds} s on",
     What.UPGRADE: "all processes are replaced, and have the next version",
+    What.ROLL: "process {process} is replaced by one of the next version, beside the others",
+    What.CONFIGURE: "process {process} is replaced by one with {limits}, beside the others",
 }
 
 Schedule = tuple[Happening, ...]
@@ -105,11 +111,26 @@ def commanded(at_ms: int, asked: Command) -> Happening:
     return Happening(at_ms, What.COMMAND, told | {"args": asked.args})
 
 
-def faults(chance: Random, span_ms: int, *, upgrades: int = 0) -> list[Happening]:
-    """Some faults, at any time of the span; of upgrades at most so many."""
-    found = [_fault(chance, span_ms) for _ in range(chance.randint(0, MAX_FAULTS))]
-    times = [chance.randrange(span_ms) for _ in range(upgrades) if chance.random() * 2 < 1]
-    return found + [Happening(at_ms, What.UPGRADE, {}) for at_ms in times]
+def faults(chance: Random, span_ms: int) -> list[Happening]:
+    """Some faults, at any time of the span."""
+    return [_fault(chance, span_ms) for _ in range(chance.randint(0, MAX_FAULTS))]
+
+
+def changes(
+    chance: Random, span_ms: int, limits: Mapping[str, Sequence[int | float | None]]
+) -> list[Happening]:
+    """What deploys do: perhaps the next version, at once or beside the others; perhaps other limits."""
+    found = []
+    if chance.random() < CHANGED:
+        at_ms = chance.randrange(span_ms)
+        told = {"process": chance.randrange(4)}
+        rolls = Happening(at_ms, What.ROLL, told)
+        found.append(rolls if chance.random() < CHANGED else Happening(at_ms, What.UPGRADE, {}))
+    while chance.random() < CHANGED:
+        some = {name: chance.choice(limits[name]) for name in chance.sample(sorted(limits), 2)}
+        told = {"process": chance.randrange(4), "limits": some}
+        found.append(Happening(chance.randrange(span_ms), What.CONFIGURE, told))
+    return found
 
 
 def _fault(chance: Random, span_ms: int) -> Happening:

@@ -8,6 +8,7 @@ import pytest
 
 from event_center.engine.plan import EngineLimits
 from event_center.engine.workflow import LARGE_BYTES
+from event_center.errors import PermanentError
 from event_center.log.memory import Ending
 from event_center.model import Event, Reason, Shard
 from event_center.plugins.context import Context
@@ -169,6 +170,23 @@ async def test_a_cut_is_bounded_in_bytes(*, roomy: bool) -> None:
         assert ("cut_bytes" in reached) is not roomy
         await world.idle()
         assert world.entry().outcomes["applied"] == 10
+
+
+async def test_large_workflows_that_wait_keep_no_intake_from_going_on() -> None:
+    """A takeover wakes all that wait; with nothing to cut, what they weigh would never be less."""
+    broken = [PermanentError("never")] * 5
+    world = World(
+        (MACHINE, {"work": Script(*broken), "look": Script()}),
+        limits=EngineLimits(cut_bytes=100_000),
+    )
+    async with world:
+        for number in range(5):
+            world.send(f"w{number}", "go", "x" * 30_000)
+        await world.idle()
+        await world.crash_and_recover()
+        world.send("v", "note", "small")
+        await world.idle()
+        assert world.outcomes("v") == ["note applied"]
 
 
 async def test_a_callback_that_emits_a_million_events() -> None:

@@ -54,10 +54,10 @@ class Resumed(Parts):
 
     goes_on = False
 
-    def resume(self, *, crashed: bool, apart: bool = False) -> None:
+    def resume(self, *, crashed: bool) -> None:
         """What was owed goes on."""
         self.goes_on = True
-        super().resume(crashed=crashed, apart=apart)
+        super().resume(crashed=crashed)
 
 
 class Idle:

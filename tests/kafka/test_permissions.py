@@ -271,9 +271,9 @@ async def test_a_topic_of_a_cut_is_named(project: Project, known: bool) -> None:
             await project.take(history)
             with pytest.raises(Unknown, match=r"WRITE on topic .*app.history") as lost:
                 await lease.commit(puts({b"a": b"2"}, told))
-            assert lost.value.target == "app.history"
+            assert lost.value.topic == "app.history"
         with pytest.raises(NotCommitted, match=r"WRITE on topic .*app.history") as refused:
             await log.publish([told])
-        assert refused.value.target == "app.history"
+        assert refused.value.topic == "app.history"
     finally:
         await log.close()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -30,9 +33,15 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path, NOWHERE)
 
 
+def run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    command = [sys.executable, "-m", "event_center", *arguments, "--config", str(project.settings)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
 def test_the_daemon_gives_up(project: Project) -> None:
     """It says that it waits, and ends with the code of a log that is unavailable."""
-    ended = project.run("run", "--wait", "1s")
+    ended = run(project, "run", "--wait", "1s")
     assert ended.returncode == 3
     assert "log.waiting" in ended.stderr
     assert f"nobody can be reached at {NOWHERE}" in ended.stderr
@@ -42,7 +51,7 @@ def test_the_daemon_gives_up(project: Project) -> None:
 
 def test_a_command_that_looks_gives_up_soon(project: Project) -> None:
     """Who sits before the terminal waits three seconds, whatever the settings say."""
-    ended = project.run("stats", "--json")
+    ended = run(project, "stats", "--json")
     assert ended.returncode == 3
     assert "waited 3 s for it" in ended.stderr
     assert ended.stdout == ""
@@ -50,7 +59,7 @@ def test_a_command_that_looks_gives_up_soon(project: Project) -> None:
 
 def test_a_wait_that_is_none(project: Project) -> None:
     """What is no duration is told as a problem of the flag."""
-    ended = project.run("run", "--wait", "soon")
+    ended = run(project, "run", "--wait", "soon")
     assert ended.returncode == 2
     assert "flag: log.kafka.start_wait: 'soon' is not a duration" in ended.stderr
 
@@ -97,8 +106,8 @@ def through(proxy: Proxy, folder: Path, start_wait: str) -> Settings:
     return load_settings(project.settings, {"log": {"kafka": impatient}})
 
 
-async def falls_silent(proxy: Proxy) -> None:
-    """Wait until the first client has entered; nobody after it is heard."""
+async def fall_silent(proxy: Proxy) -> None:
+    """Once the first client has entered, nobody after it is heard."""
     await proxy.next_request(Request.METADATA)
     proxy.up.hold()
 
@@ -108,13 +117,16 @@ async def test_a_cluster_that_falls_silent_after_the_first_answer(
 ) -> None:
     """It is waited for as one that is not there, and the log opens once it speaks again."""
     settings = through(before, tmp_path, "30s")
+
+    async def be_silent_until(told: list[MutableMapping[str, Any]]) -> None:
+        await fall_silent(before)
+        await until(lambda: any(line["event"] == "log.waiting" for line in told))
+        before.up.go_on()
+
     with capture_logs() as told:
-        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
-            opening = tasks.create_task(open_log(settings))
-            await falls_silent(before)
-            await until(lambda: any(line["event"] == "log.waiting" for line in told))
-            before.up.go_on()
-    log = opening.result()
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(PATIENCE_S):
+            tasks.create_task(be_silent_until(told))
+            log = await open_log(settings)
     try:
         assert "orders" in await log.topics()
     finally:
@@ -127,6 +139,6 @@ async def test_without_the_wait_the_silence_is_an_error(before: Proxy, tmp_path:
     """The twin of the wait: with none, the same silence ends the start."""
     settings = through(before, tmp_path, "0s")
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(falls_silent(before))
+        tasks.create_task(fall_silent(before))
         with pytest.raises(LogUnavailable):
             await open_log(settings)

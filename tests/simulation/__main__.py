@@ -2,7 +2,8 @@
 Plays seeds of the engine's simulation on all cores, with a bar; a seed that breaks a promise is told.
 
 Each piece of seeds has a process of its own, without a garbage collector, that ends with it. `--state FILE`
-keeps how far it came, so that a night that was interrupted can go on. Called by `scripts/simulate`.
+keeps how far it came, so that a night that was interrupted can go on; `--story FILE` plays again what a seed
+that broke a promise has left behind. Called by `scripts/simulate`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from event_center.testing.simulation import play
 from event_center.testing.simulation_shrinking import shrunk, story
+from tests.simulation.stories import Story, read_story
 from tests.simulation.workload import VARIANTS, scenery_of, storm
 
 PIECE = 25
@@ -33,14 +35,30 @@ def broken(seeds: range) -> list[int]:
 
 
 def tell(seed: int) -> None:
-    """Print the shrunk story of a seed."""
+    """Print the shrunk story of a seed, and keep it as a file."""
     scenery = scenery_of(seed)
-    played = play(seed, scenery)
+    short = shrunk(play(seed, scenery), scenery)
+    path = Path(f"seed-{seed}.json")
+    about = str(short.violations[0])
+    spared = tuple(sorted(short.spared))
+    Story(about, seed, seed % len(VARIANTS), "", spared, short.schedule).write(path)
+    print(story(short))
+    print(f"to repeat it: scripts/simulate --story {path}")
+
+
+def retell(path: Path) -> int:
+    """Play a story again and print it; 1 if it still breaks a promise."""
+    try:
+        kept = read_story(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"{path} is no story of scripts/simulate: {error!r}", file=sys.stderr)
+        return 2
+    played = kept.play()
+    print(f"{path}: {kept.about}")
+    print(story(played))
     if not played.violations:
-        print(f"seed {seed} breaks nothing: {len(played.evidence.cuts)} cuts, {played.steps} steps")
-        return
-    print(story(shrunk(played, scenery)))
-    print(f"to repeat it: scripts/simulate --from {seed} --seeds 1")
+        print("it breaks nothing now")
+    return 1 if played.violations else 0
 
 
 def main() -> int:
@@ -49,7 +67,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1_000, help="how many")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first one")
     parser.add_argument("--state", type=Path, help="a file that keeps how far it came")
+    parser.add_argument("--story", type=Path, help="play this file again instead of seeds")
     asked = parser.parse_args()
+    if asked.story is not None:
+        return retell(asked.story)
     for variant in range(len(VARIANTS)):
         storm(variant)  # before the processes are made: they have it from here
     first = asked.first

@@ -8,6 +8,7 @@ from typing import Any
 from event_center.engine import jobs, restoring
 from event_center.engine.commands import Commands
 from event_center.engine.effect import Effects
+from event_center.engine.entering import Entering
 from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.parts import Parts
@@ -155,13 +156,13 @@ def found_left_job_begins_again(patch: Patch) -> None:
 @breaks(Promise.CALLBACKS, Promise.WHOLE_CUTS)
 def owed_run_forgotten(patch: Patch) -> None:
     """The state that is entered owes its runs, and its snapshot does not say so."""
-    enter = Turn.enter
+    enter = Entering.enter
 
-    def without(self: Turn, snapshot: Snapshot, event: Any, decision: Any) -> None:
+    def without(self: Entering, snapshot: Snapshot, event: Any, decision: Any) -> None:
         enter(self, snapshot, event, decision)
         snapshot.owed = snapshot.owed[:1]
 
-    patch.setattr(Turn, "enter", without)
+    patch.setattr(Entering, "enter", without)
 
 
 # -- timers ------------------------------------------------------------------------------------
@@ -217,15 +218,15 @@ def timer_lost_at_a_takeover(patch: Patch) -> None:
 @breaks(Promise.TIMERS)
 def stale_timer(patch: Patch) -> None:
     """A timer of a state that was left fires all the same."""
-    enter = Turn.enter
+    enter = Entering.enter
 
-    def keep(self: Turn, snapshot: Snapshot, event: Any, decision: Any) -> None:
+    def keep(self: Entering, snapshot: Snapshot, event: Any, decision: Any) -> None:
         old = snapshot.timers
         enter(self, snapshot, event, decision)
         if snapshot.result is None and snapshot.state:
             snapshot.timers = (*snapshot.timers, *(t for t in old if t not in snapshot.timers))
 
-    patch.setattr(Turn, "enter", keep)
+    patch.setattr(Entering, "enter", keep)
 
 
 @breaks(Promise.TIMERS)
@@ -270,3 +271,13 @@ def lost_lease_is_the_end(patch: Patch) -> None:
 def paused_for_ever(patch: Patch) -> None:
     """A workflow that was paused can not be resumed."""
     patch.setattr(Commands, "_go_on", lambda self, snapshot: None)
+
+
+@breaks(Promise.QUIET, first=80)
+def found_woken_for_ever(patch: Patch) -> None:
+    """Who was woken by a takeover weighs until the next cut, also when there is nothing to cut."""
+
+    def heavy(self: Ledger) -> int:
+        return self.cut_bytes + self._workflows.woken_bytes
+
+    patch.setattr(Ledger, "heavy", property(heavy))

@@ -6,20 +6,21 @@ import os
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 
 from event_center.testing.simulation import play
-from event_center.testing.simulation_schedule import What, read_schedule, written
+from event_center.testing.simulation_schedule import What
 from event_center.testing.simulation_shrinking import shrunk, story
+from tests.simulation.__main__ import retell
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.stories import Story, kept, read_story
 from tests.simulation.workload import scenery_of
 
 SEEDS = 120
 """Seeds of each run of the tests, about ten a second; a night plays 100,000."""
 BATCH = 20
-FOUND = (43, 166, 181, 191, 205, 237, 298, 476, 676, 2790)
-"""Seeds that found something in this project: in the engine, the log in memory or the audit."""
 TRACE = """
 import zlib
 from event_center.testing.simulation import play
@@ -38,11 +39,17 @@ def test_seeds_keep_all_promises(first: int) -> None:
         assert played.compared
 
 
-@pytest.mark.parametrize("seed", FOUND)
-def test_what_was_found_stays_mended(seed: int) -> None:
-    """A seed that once broke a promise keeps all of them."""
-    played = play(seed, scenery_of(seed))
+@pytest.mark.parametrize("path", kept(), ids=lambda path: path.stem)
+def test_what_was_found_stays_mended(path: Path) -> None:
+    """A story in which a promise was broken keeps all of them; the same mistake breaks one again."""
+    told = read_story(path)
+    played = told.play()
     assert not played.violations, story(played)
+    if told.mutation:
+        mutation = next(one for one in MUTATIONS if one.name == told.mutation)
+        with mutation.made():
+            broken = {one.promise for one in told.play().violations}
+        assert broken & mutation.promises
 
 
 def test_a_seed_is_the_same_in_every_process() -> None:
@@ -85,7 +92,19 @@ def test_a_seed_that_fails_is_told_shortly() -> None:
     assert "published to events" in text
 
 
-def test_a_schedule_is_kept_as_it_is() -> None:
-    """What is written of a schedule reads as the same one."""
-    schedule = scenery_of(3).schedule(3)
-    assert read_schedule(written(schedule)) == schedule
+def test_a_story_is_kept_as_it_is(tmp_path: Path) -> None:
+    """What is written of a story reads as the same one, and plays as its seed did."""
+    played = play(3, scenery_of(3))
+    told = Story("why", 3, 3, "", ("a#1",), played.schedule)
+    told.write(tmp_path / "story.json")
+    assert read_story(tmp_path / "story.json") == told
+    assert told._replace(spared=()).play().trace() == played.trace()
+
+
+def test_a_story_is_told_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`scripts/simulate --story` prints what happens, and says whether a promise is broken."""
+    assert retell(kept()[0]) == 0
+    assert "it breaks nothing now" in capsys.readouterr().out
+    (tmp_path / "no.json").write_text("[]")
+    assert retell(tmp_path / "no.json") == 2
+    assert "is no story" in capsys.readouterr().err

@@ -30,6 +30,7 @@ from event_center.testing.simulation_schedule import (
     AFTERWARDS_MS,
     Happening,
     Schedule,
+    changes,
     commanded,
     faults,
     published,
@@ -120,7 +121,10 @@ VARIANTS = [
     ("on_failure: dead_letter", "defer", "reject"),
     ("on_error: {target: a, guard: =data.n > 1}", "dead_letter", "reject"),
     ("on_failure: dead_letter\non_error: {actions: act}", "ignore", "dead_letter"),
+    ("on_failure: park\non_upgrade: pin", "defer", "dead_letter"),
 ]
+PINNED = 4
+"""The variant whose workflows stay under the version that they were born under."""
 NEWER = (", tries: 1", "migrate: [{from: 1, data: {tries: =data.n}}]")
 FUNCTIONS = ("act", "leave", "work", "more", "build", "watch")
 EVENTS = ("go", "wild", "jump", "add", "back", "done", "again", "twice", "fork", "build", "unheard")
@@ -132,6 +136,25 @@ PUBLISHED = 60
 """Events of one world."""
 SPANS_MS = (500, 4_000, 12_000)
 """How long the publishers take for them: all at once, or with time for timers between."""
+TO_ALL = 0.15
+"""The share of commands that go to all workflows at once."""
+LIMITS = {
+    "max_waiting": (1, 5, 20, 10_000),
+    "max_held": (1, 3, 100),
+    "max_held_in_shard": (1, 10_000),
+    "waiting_bytes": (2_000, 256 * 1024**2),
+    "callbacks": (1, 3, 1_000),
+    "jobs": (1, 1_000),
+    "mailbox": (2, 10_000),
+    "cut_records": (3, 20_000),
+    "cut_bytes": (1_000, 64 * 1024**2),
+    "snapshot_bytes": (700, 16 * 1024**2),
+    "warm": (0, 2, 100),
+    "keep_finished_ms": (1, 1_000, 4_000, None),
+    "kept_bytes": (0, 2_000, 256 * 1024**2),
+    "grace_s": (0.01, 1.0, 20.0),
+}
+"""What deploys set the limits to: so low that they are reached, and as they are elsewhere."""
 OWN = OwnTopics(
     inbox="app.inbox",
     commands="app.commands",
@@ -155,7 +178,7 @@ async def by_chance(ctx: Context) -> Any:
 
 def _machine(variant: int, version: int) -> Bound:
     extra, unhandled, expiry = VARIANTS[variant]
-    more_data, migrate = NEWER if version == 2 else ("", "")
+    more_data, migrate = NEWER if version == 2 and variant != PINNED else ("", "")
     text = dedent(MACHINE)
     for name, value in {
         "version": str(version),
@@ -180,14 +203,15 @@ def schedule(seed: int) -> Schedule:
     """Events, commands and faults of a seed."""
     chance = chance_of(seed)
     span_ms = chance.choice(SPANS_MS)
-    happenings = faults(chance, span_ms + AFTERWARDS_MS, upgrades=1)
+    happenings = faults(chance, span_ms + AFTERWARDS_MS)
+    happenings += changes(chance, span_ms + AFTERWARDS_MS, LIMITS)
     happenings += [_event(chance, span_ms) for _ in range(PUBLISHED)]
     for number in range(chance.randint(0, 8)):
-        happenings.append(_command(chance, span_ms + AFTERWARDS_MS, number))
+        happenings += _commands(chance, span_ms + AFTERWARDS_MS, number)
     return tuple(sorted(happenings, key=lambda one: one.at_ms))
 
 
-def _plan(bound: Bound) -> Plan:
+def _plan(bound: Bound, *older: Bound) -> Plan:
     return Plan(
         app="app",
         bound={"storm": bound},
@@ -204,6 +228,7 @@ def _plan(bound: Bound) -> Plan:
         limits=EngineLimits(
             max_waiting=20, warm=2, grace_s=1.0, max_held=3, keep_finished_ms=4_000
         ),
+        older={("storm", one.machine.version): one for one in older},
     )
 
 
@@ -222,7 +247,8 @@ def _event(chance: Random, span_ms: int) -> Happening:
     return published(at_ms, "events", value, key=workflow_id, partition=strays)
 
 
-def _command(chance: Random, span_ms: int, number: int) -> Happening:
+def _commands(chance: Random, span_ms: int, number: int) -> list[Happening]:
+    """What an operator asks of one workflow, or at once of all."""
     verb = chance.choice(VERBS)
     args: dict[str, Any] = {}
     if verb is Verb.SET_STATE:
@@ -230,16 +256,21 @@ def _command(chance: Random, span_ms: int, number: int) -> Happening:
     elif verb in {Verb.REPLAY, Verb.DISCARD}:
         args |= {"number": chance.randrange(3), "event": "add", "payload": {"n": 1}}
     at_ms, workflow_id = chance.randrange(span_ms), f"w{chance.randrange(WORKFLOWS)}"
-    return commanded(at_ms, Command(f"c-{number}", verb, workflow_id, args=args))
+    if chance.random() >= TO_ALL:
+        return [commanded(at_ms, Command(f"c-{number}", verb, workflow_id, args=args))]
+    everybody = [f"w{one}" for one in range(WORKFLOWS)]
+    return [
+        commanded(at_ms, Command(f"c-{number}/{one}", verb, one, args=args)) for one in everybody
+    ]
 
 
 @cache
 def storm(variant: int) -> Scenery:
     """The scenery of a variant, made once a process."""
-    bounds = [_machine(variant, version) for version in (1, 2)]
+    old, new = (_machine(variant, version) for version in (1, 2))
     return Scenery(
-        plans=[_plan(bound) for bound in bounds],
-        machines=[bound.machine for bound in bounds],
+        plans=[_plan(old), _plan(new, old) if variant == PINNED else _plan(new)],
+        machines=[old.machine, new.machine],
         sizes=SIZES,
         schedule=schedule,
     )
