@@ -151,7 +151,11 @@ class Evidence:
     def between(self, place: Place, since: int, stop: int) -> int:
         """How many records lie between two offsets; those that retention removed count as well."""
         records = self.records.get(place, ())
-        if records and records[-1].offset == len(records) - 1 and 0 <= since <= stop <= len(records):
+        if (
+            records
+            and records[-1].offset == len(records) - 1
+            and 0 <= since <= stop <= len(records)
+        ):
             return stop - since
         first = records[0].offset if records else stop
         found = bisect_left(records, stop, key=_offset) - bisect_left(records, since, key=_offset)

@@ -207,9 +207,7 @@ def read_history(record: Record, where: str) -> Told:
         if kind != "created" and "offset" in data:
             position = Position(data["topic"], data["partition"], data["offset"])
         origin = str(data.get("origin", "")) if position is None else str(position)
-        return Told(
-            kind, body["subject"], round(at.timestamp() * 1000), data, position, origin
-        )
+        return Told(kind, body["subject"], round(at.timestamp() * 1000), data, position, origin)
 
     return _reading("a history record", where, read)
 

@@ -98,9 +98,7 @@ def _fresh(parts: Parts, plan: Plan) -> Parts:
     )
 
 
-def _restore(
-    found: list[Entry], parts: Parts, plan: Plan, topics: Mapping[str, TopicInfo]
-) -> None:
+def _restore(found: list[Entry], parts: Parts, plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
     """What a takeover does with entries, without an event loop: nothing of it ever waits."""
     batches = restore(_one_batch(found), parts, topics, plan)
     while True:
