@@ -87,7 +87,7 @@ async def test_a_workflow_goes_on_in_the_state_that_migrate_names() -> None:
 
 
 async def test_nobody_moves_back() -> None:
-    """A center of the old version goes on with who has moved already, and `migrate` is not applied twice."""
+    """A center of the old version goes on with who has moved, and `migrate` is not applied twice."""
     same = (
         OLD.replace("version: 1", "version: 2")
         + "migrate: {from: 1, data: {euros: =data.euros * 100}}"
