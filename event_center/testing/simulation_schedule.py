@@ -123,6 +123,7 @@ def changes(
     found = []
     if chance.random() < CHANGED:
         found.append(Happening(chance.randrange(span_ms), What.UPGRADE, {}))
+    told: dict[str, Any]
     while chance.random() < CHANGED:
         told = {"process": chance.randrange(4), "version": chance.choice([1, 2, 2])}
         found.append(Happening(chance.randrange(span_ms), What.ROLL, told))

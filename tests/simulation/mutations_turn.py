@@ -136,7 +136,7 @@ def done_without_a_start(patch: Patch) -> None:
     patch.setattr(Effects, "_submit", skip)
 
 
-@breaks(Promise.CALLBACKS, first=205)
+@breaks(Promise.CALLBACKS, first=61)
 def found_left_job_begins_again(patch: Patch) -> None:
     """A job that is left before it began is begun again by its own end, and counted as done."""
     ended = Jobs.ended
@@ -169,7 +169,7 @@ def owed_run_forgotten(patch: Patch) -> None:
 # -- timers ------------------------------------------------------------------------------------
 
 
-@breaks(Promise.TIMERS)
+@breaks(Promise.TIMERS, first=1)
 def timer_early(patch: Patch) -> None:
     """A timer fires some seconds before it is due."""
     due = Parts.start_due
@@ -186,7 +186,7 @@ def timer_early(patch: Patch) -> None:
     patch.setattr(Parts, "start_due", early)
 
 
-@breaks(Promise.TIMERS)
+@breaks(Promise.TIMERS, first=6)
 def timer_twice(patch: Patch) -> None:
     """A timer that has fired fires once more."""
     fire = Turn.fire
@@ -201,7 +201,7 @@ def timer_twice(patch: Patch) -> None:
     patch.setattr(Turn, "fire", twice)
 
 
-@breaks(Promise.TIMERS)
+@breaks(Promise.TIMERS, first=1)
 def timer_lost_at_a_takeover(patch: Patch) -> None:
     """A takeover does not arm the timers that it finds."""
     look = restoring._look_at
