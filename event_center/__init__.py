@@ -35,11 +35,8 @@ from event_center.machine import (
     Compound,
     Do,
     Job,
-    Machine,
     Parallel,
     State,
-    load,
-    parse,
 )
 from event_center.model import Event
 from event_center.plugins.callbacks import DONE, Callbacks, callbacks
@@ -47,6 +44,8 @@ from event_center.plugins.context import Context
 from event_center.plugins.job import JobContext
 from event_center.plugins.listening import Notice
 from event_center.plugins.registry import Bound, with_callbacks
+from event_center.plugins.standalone import StandaloneMachine as Machine
+from event_center.plugins.standalone import load, parse
 
 __all__ = [
     "DONE",

@@ -23,11 +23,8 @@ from event_center.machine import Blueprint as Blueprint
 from event_center.machine import Compound as Compound
 from event_center.machine import Do as Do
 from event_center.machine import Job as Job
-from event_center.machine import Machine as Machine
 from event_center.machine import Parallel as Parallel
 from event_center.machine import State as State
-from event_center.machine import load as load
-from event_center.machine import parse as parse
 from event_center.model import Event as Event
 from event_center.plugins.callbacks import DONE as DONE
 from event_center.plugins.callbacks import Callbacks as Callbacks
@@ -37,6 +34,9 @@ from event_center.plugins.job import JobContext as JobContext
 from event_center.plugins.listening import Notice as Notice
 from event_center.plugins.registry import Bound as Bound
 from event_center.plugins.registry import with_callbacks as with_callbacks
+from event_center.plugins.standalone import StandaloneMachine as Machine
+from event_center.plugins.standalone import load as load
+from event_center.plugins.standalone import parse as parse
 
 __all__ = [
     "DONE",

@@ -10,6 +10,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
     ├── UpgradeFailed               a function of `migrate` raised; names it and its line
+    ├── TooLarge                    `migrate` makes more data than a workflow may have: kept as its failure
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
     ├── ExchangeError               a file of another tool is not what it should be
     ├── MigrationError              a migration can not begin, or go on, or ended with other contents
@@ -28,7 +29,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     │   ├── RetryLater              try again after a delay; uses an attempt
     │   └── PermanentError          do not try again
     ├── HeartbeatTimeout            a job was silent for longer than its `heartbeat`; a TimeoutError, too
-    ├── TargetClosed                a run has published to a topic that takes nothing at the moment
+    ├── TopicClosed                a run has published to a topic that takes nothing at the moment
     ├── Crashed                     a run seems to end its process each time: kept as its failure
     ├── Interrupted                 the center itself ended a run; never leaves the engine room
     ├── Standstill                  under virtual time nothing would ever happen again
@@ -129,6 +130,10 @@ class UpgradeFailed(EventCenterError):
         super().__init__(f"{file_line}: upgrade {name!r} failed")
 
 
+class TooLarge(EventCenterError):
+    """`migrate` makes more data of a workflow than it may have: it stays as it was, and is parked."""
+
+
 class FormatError(EventCenterError):
     """Bytes are not in a known format: damaged, or written by a newer release."""
 
@@ -151,10 +156,10 @@ class Undecodable(EventCenterError):
 
 
 class LogError(EventCenterError):
-    """The log failed; `target` is the topic that takes nothing more as it is, if that is why."""
+    """The log failed; `topic` is the one that takes nothing more as it is, if that is why."""
 
-    def __init__(self, message: str = "", *, target: str = "") -> None:
-        self.target = target
+    def __init__(self, message: str = "", *, topic: str = "") -> None:
+        self.topic = topic
         super().__init__(message)
 
 
@@ -235,7 +240,7 @@ class Interrupted(EventCenterError):
     """The run was ended by the center, not by its callback: the attempt does not count."""
 
 
-class TargetClosed(EventCenterError):
+class TopicClosed(EventCenterError):
     """A callback has published to a topic that takes nothing now: it runs again, and loses no attempt."""
 
 

@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import open_log
 from event_center.client.stats import shard_entry
 from event_center.model import Outgoing, Shard
 from scripts.broker import Broker, NoBroker

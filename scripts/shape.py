@@ -24,6 +24,8 @@ SLEEPS = re.compile(r"\b(?:asyncio|time|anyio)\.sleep\((?!0\))")
 TENTHS_UP_TO = 10
 """Greater numbers are rounded: a tenth of them says nothing."""
 PATCHES = re.compile(r"\bMock\(|\bpatch\(|\.setattr\(")
+OFF = re.compile(r"\btwins?\b|^test_without_|\bmutation\b|turns it off|once more without it")
+"""How a test, or a whole file of them, says that it switches a protection off, to see it missed."""
 
 
 class Source(NamedTuple):
@@ -104,15 +106,31 @@ def of_package(files: Sequence[Source]) -> dict[str, float]:
     }
 
 
+def patches(file: Source) -> tuple[int, int]:
+    """How many patches of a file switch a protection off, and how many others there are."""
+    if OFF.search(ast.get_docstring(file.tree) or ""):
+        return len(PATCHES.findall(file.text)), 0
+    lines = file.text.splitlines()
+    off: set[int] = set()
+    for one in functions([file]):
+        if OFF.search(f"{one.name} {ast.get_docstring(one) or ''}"):
+            off.update(range(one.lineno, lines_of(one) + one.lineno))
+    found = [number for number, line in enumerate(lines, 1) if PATCHES.search(line)]
+    twins = sum(number in off for number in found)
+    return twins, len(found) - twins
+
+
 def of_tests(files: Sequence[Source], lines_of_package: float) -> dict[str, float]:
     """The numbers of the tests."""
     tests = [one for one in functions(files) if one.name.startswith("test_")]
     text = "\n".join(file.text for file in files)
+    off, others = map(sum, zip(*map(patches, files), strict=True))
     return {
         "tests": len(tests),
         "lines of tests for a line of the package": sum(f.lines for f in files) / lines_of_package,
         "tests with a docstring, %": share([ast.get_docstring(one) for one in tests]),
-        "patches in 100 tests": 100 * len(PATCHES.findall(text)) / len(tests),
+        "patches that switch a protection off": off,
+        "other patches in 100 tests": 100 * others / len(tests),
         "sleeps in tests": len(SLEEPS.findall(text)),
     }
 

@@ -8,6 +8,7 @@ once: a few at the desk, more where the variable CI is set, many with `--hypothe
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Iterator
 
@@ -59,8 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    """Whatever has set logging up in this process, a command or a fixture: each test begins as ever."""
+def _process_as_before() -> Iterator[None]:
+    """
+    Whatever has set logging up in this process, a command or a fixture: each test begins as ever.
+
+    So does the garbage collector, of which a daemon makes seldom use: gigabytes would be left behind.
+    """
     structlog.reset_defaults()
+    threshold = gc.get_threshold()
     yield
     structlog.reset_defaults()
+    gc.set_threshold(*threshold)

@@ -1,8 +1,9 @@
 """
-Which tests stay together when `-n` spreads them over processes: those that share what is dear to make.
+Which tests stay together when `-n` spreads them over processes, and which begin first.
 
-A plugin of pytest, which `tests/conftest.py` loads. All other tests go one by one to whichever process is
-free. The largest groups begin first, so that the end does not wait for them.
+A plugin of pytest, which `tests/conftest.py` loads. Tests that share what is dear to make stay together;
+all others go one by one to whichever process is free. The groups begin, and the longest tests follow them,
+so that the end does not wait for one of these alone. The rest comes in its random order.
 """
 
 from __future__ import annotations
@@ -24,6 +25,23 @@ TOGETHER = {
 }
 """What the tests of a file share; nobody else in another process may change it meanwhile."""
 
+LONG = (
+    "tests/chaos/test_chaos.py::test_a_short_run",
+    "tests/kafka/test_lives.py::test_killed_at_every_await",
+    "tests/kafka/test_lives.py::test_killed_at_every_step",
+    "tests/kafka/test_migrating.py::test_to_kafka_and_back",
+    "tests/kafka/test_migrating.py::test_killed_on_the_way",
+    "tests/kafka/test_scenarios.py::test_five_kills_change_nothing",
+    "tests/kafka/test_rolling.py::test_every_process_in_turn",
+    "tests/kafka/test_at_least_once.py::test_killed_between_the_steps",
+    "tests/kafka/test_faults.py::test_a_broker_that_is_silent_and_one_that_is_gone",
+    "tests/kafka/test_restart.py::test_a_broker_that_was_killed",
+    "tests/kafka/test_audit.py::test_everything_is_there_once",
+    "tests/soak/test_soaking.py::test_a_short_soak",
+    "tests/crash/test_kill.py::test_killed_anywhere",
+)
+"""Those that take the longest, mostly because they wait; `scripts/check` prints what took long in a run."""
+
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types of its own
     """Keeps tests that share something in one process."""
@@ -36,3 +54,10 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types of
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     """Whatever `--dist` says: the processes get their tests from here."""
     return Together(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In each process of a run that has several, the long tests come first, and else nothing changes."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(LONG))

@@ -16,14 +16,18 @@ from typing import Any
 
 import pytest
 
+from event_center import load, with_callbacks
 from event_center.app.settings import load_settings
+from event_center.machine.coverage import branches_of, covered_by_tests
 from event_center.machine.decision import ERROR, Refused, Transition
+from event_center.machine.trial import failures
 from event_center.model import Event, Reason, Snapshot
 from tests.walk import MACHINES, NOW, Walk, example
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(MACHINES.glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
+SHOWCASE = sorted((MACHINES / "showcase").glob("*.yaml"))
 DAY = 86_400_000
 PAST, FUTURE = NOW - DAY, NOW + 365 * DAY
 
@@ -83,6 +87,15 @@ def test_an_example_loads(name: str) -> None:
     bound = example(name)
     assert bound.machine.name == name
     assert bound.warnings == ()
+
+
+@pytest.mark.parametrize("file", [*FILES, *SHOWCASE], ids=lambda file: file.stem)
+def test_the_tests_of_an_example_take_each_of_its_branches(file: Path) -> None:
+    """What stands below `tests` comes out as it says, and leaves no branch out."""
+    machine = with_callbacks(load(file)).machine
+    assert failures(machine) == []
+    taken = covered_by_tests(machine)
+    assert [one.way for one in branches_of(machine.definition) if not taken[one.place]] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

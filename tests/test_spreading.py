@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.spreading import TOGETHER, Together
+from tests.spreading import LONG, TOGETHER, Together
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,3 +29,10 @@ def test_the_rest_is_free() -> None:
 def test_the_files_are_there() -> None:
     """A file that was renamed would lose its company in silence."""
     assert [file for file in TOGETHER if not (ROOT / file).is_file()] == []
+
+
+def test_the_long_ones_are_there() -> None:
+    """A long test that was renamed would begin late in silence."""
+    named = [name.partition("::") for name in LONG]
+    texts = {file: (ROOT / file).read_text(encoding="utf-8") for file, _, _ in named}
+    assert [name for file, _, name in named if f"def {name}(" not in texts[file]] == []

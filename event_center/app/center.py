@@ -18,10 +18,11 @@ from typing import Any
 import anyio
 import structlog
 
+from event_center.app.opening import open_log
 from event_center.app.pulse import Pulse
 from event_center.app.settings import Settings, load_settings
 from event_center.app.systemd import Systemd
-from event_center.app.wiring import make_plan, open_log, wall_clock_ms
+from event_center.app.wiring import make_plan, wall_clock_ms
 from event_center.engine.member import Member
 from event_center.engine.plan import Plan
 from event_center.errors import InvariantError

@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 from event_center.app.finding import Finding, error, ok, warning
+from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
 from event_center.app.topic_flaws import MISSING, flaws_of
-from event_center.app.wiring import own_topics, reach_log, uses, wall_clock_ms
+from event_center.app.wiring import own_topics, uses, wall_clock_ms
 from event_center.errors import EventCenterError, LogUnavailable
 from event_center.log.detail import Flaw, TopicDetail
 from event_center.log.port import Log

@@ -18,15 +18,15 @@ from event_center.log.sqlite.copying import Progress
 from event_center.wire.history import rfc3339
 
 
-def back_up(settings: Settings, target: Path, progress: Progress) -> int:
+def back_up(settings: Settings, destination: Path, progress: Progress) -> int:
     """
     Copy the log, also while a daemon runs on it; returns the bytes of the copy.
 
     Raises:
         ConfigurationError: the log is on Kafka.
-        LogUnavailable: the log is damaged, or the target exists or can not be written.
+        LogUnavailable: the log is damaged, or the destination exists or can not be written.
     """
-    return copy(_file(settings), target, progress)
+    return copy(_file(settings), destination, progress)
 
 
 def restore(
@@ -42,6 +42,8 @@ def restore(
             written.
     """
     log = _file(settings)
+    if not backup.is_file():
+        raise LogUnavailable(f"there is no file {backup}; name a copy that `backup` has made")
     now = rfc3339(wall_clock_ms())
     if log.exists() and not replace:
         raise LogUnavailable(

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from event_center.app.opening import open_log, reach_log
 from event_center.app.settings import Settings
-from event_center.app.wiring import app_of, open_log, reach_log, sizes_of, wall_clock_ms
+from event_center.app.wiring import app_of, sizes_of, wall_clock_ms
 from event_center.client import migration
 from event_center.client.migration import Moved, Tell
 from event_center.client.survey import Cargo, Side, Survey

@@ -86,6 +86,8 @@ def _sentence(key: Key, problem: Mapping[str, Any], model: type[BaseModel]) -> s
             advice = f"write {problem['ctx']['expected']}"
         case "tuple_type":
             advice = 'write a list, as ["a", "b"]'
+        case "path_type":
+            advice = 'write a path in quotes, as "event-center.db"'
         case "model_type" | "model_attributes_type" | "dict_type":
             advice = f"it is a table, as [{name}]"
         case _:

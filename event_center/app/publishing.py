@@ -19,8 +19,9 @@ from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from event_center.app.opening import open_log
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import app_of, max_event_bytes, open_log, wall_clock_ms
+from event_center.app.wiring import app_of, max_event_bytes, wall_clock_ms
 from event_center.client.publisher import EventPublisher, event_record
 from event_center.client.reaching import Awaited, Goal, wait_for
 from event_center.errors import UnknownTopic

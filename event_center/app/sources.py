@@ -31,6 +31,7 @@ Key = tuple[str, ...]
 """A setting by its path: `("log", "path")`."""
 
 _POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_AT_END = " (at end of document)"
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(#.*)?")
 _ASSIGNMENT = re.compile(r"\s*((?:[\w.\- ]|\"[^\"]*\"|'[^']*')+?)\s*=")
 
@@ -138,10 +139,7 @@ def settings_file(path: Path | None) -> Source:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        position = _POSITION.search(str(error))
-        where = f"{path}:{position[1]}:{position[2]}" if position else str(path)
-        said = _POSITION.sub("", str(error))
-        raise ConfigurationError(f"{where}: this is not TOML: {said}; correct the line") from error
+        raise ConfigurationError(_no_toml(path, text, str(error))) from error
     lines = dict(_lines(text))
     folder = path.absolute().parent
     return Source(
@@ -150,6 +148,17 @@ def settings_file(path: Path | None) -> Source:
         root=folder.parent if folder.name == "config" else folder,
         file=path,
     )
+
+
+def _no_toml(path: Path, text: str, said: str) -> str:
+    """What is wrong, and in which line; of what is still open at the end, the line of the last word."""
+    position = _POSITION.search(said)
+    if position is None:
+        line = len(text.rstrip().splitlines())
+        what = said.removesuffix(_AT_END)
+        return f"{path}:{line}: this is not TOML: {what} at the end of the file; end what is still open"
+    where = f"{path}:{position[1]}:{position[2]}"
+    return f"{where}: this is not TOML: {_POSITION.sub('', said)}; correct the line"
 
 
 def _line_of(key: Key, path: Path, lines: Mapping[Key, int]) -> str:

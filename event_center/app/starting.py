@@ -18,7 +18,11 @@ from event_center.errors import ConfigurationError
 EXAMPLES = {"order": ("order", "orders"), "empty": ("work", "works")}
 """What a project can begin with, and the machine and topic of each."""
 
-_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]*[A-Za-z0-9])?")
+_BETWEEN_WORDS = re.compile(r"[ ._-]+")
+_OUR_OWN = "event-center"
+_TOPICS_FIRST = """$ event-center topics create --events   # once: the topics, as they have to be
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,14 +88,14 @@ def start(directory: Path, *, example: str, kafka: bool) -> NewProject:
         kafka: the log is on Kafka, instead of in a file.
 
     Raises:
-        ConfigurationError: the directory is a file.
+        ConfigurationError: the directory is a file, or has a name that no project can have.
     """
     if directory.exists() and not directory.is_dir():
         raise ConfigurationError(f"{directory} is a file; name a directory for the project")
-    name = _NOT_IN_NAMES.sub("-", directory.absolute().resolve().name.lower()).strip("-")
     machine, topic = EXAMPLES[example]
     words = {
-        "@NAME@": name or "workflows",
+        "@NAME@": _name_of(directory),
+        "@TOPICS_FIRST@": _TOPICS_FIRST if kafka else "",
         "@VERSION@": version("event-center"),
         "@MACHINE@": machine,
         "@TOPIC@": topic,
@@ -104,6 +108,29 @@ def start(directory: Path, *, example: str, kafka: bool) -> NewProject:
                     inside = path.relative_to(templates / folder).as_posix()
                     found[_filled(inside, words)] = _filled(path.read_text("utf-8"), words)
     return NewProject(directory=directory, name=words["@NAME@"], files=dict(sorted(found.items())))
+
+
+def _name_of(directory: Path) -> str:
+    """
+    The project's name: that of its directory, as packages are called.
+
+    Raises:
+        ConfigurationError: no package can be called so.
+    """
+    called = directory.absolute().resolve().name
+    if not _NAME.fullmatch(called):
+        raise ConfigurationError(
+            f"a project has the name of its directory, and none can be called {called!r}: take a "
+            "directory whose name has letters from a to z, digits, and between them '-', '_', '.' or "
+            "blanks"
+        )
+    name = _BETWEEN_WORDS.sub("-", called.lower())
+    if name == _OUR_OWN:
+        raise ConfigurationError(
+            f"{_OUR_OWN} is the package that a project needs, and so no name for one; take a directory "
+            "of another name"
+        )
+    return name
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

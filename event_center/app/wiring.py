@@ -1,9 +1,9 @@
 """
-The wiring: from settings to an open log, loaded machines, bound plugins and the engine's plan.
+The wiring: from settings to topics, loaded machines, bound plugins and the engine's plan.
 
 The one place where the rooms are put together. The center, the publishers and every command of the
 terminal come through here, so that they agree on topics, homes and clocks. `engine.member` takes the
-plan and the log from here.
+plan from here; `opening.py` opens the log that goes with it.
 """
 
 from __future__ import annotations
@@ -12,25 +12,19 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import Any
 
-from event_center.app.kafka_access import access_of
 from event_center.app.machines import check_emits, check_topics, load_versions
 from event_center.app.settings import Settings
 from event_center.client.app import App
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
-from event_center.errors import ConfigurationError
 from event_center.log import kafka as kafka_log
 from event_center.log import sqlite as sqlite_log
 from event_center.log.detail import Use
-from event_center.log.kafka import KafkaOptions, open_kafka
 from event_center.log.partitioner import PARTITIONERS
-from event_center.log.port import Log
-from event_center.log.sqlite import Retention, Rule, open_sqlite
 from event_center.machine import Machine
 from event_center.plugins.callbacks import Callbacks
 from event_center.plugins.discovery import discover
@@ -58,60 +52,6 @@ def own_topics(settings: Settings) -> OwnTopics:
 def home_of(settings: Settings) -> Home:
     """Where workflows live."""
     return Home(PARTITIONERS[settings.engine.partitioner], settings.log.partitions)
-
-
-async def open_log(
-    settings: Settings,
-    *,
-    clock: Callable[[], int] = wall_clock_ms,
-    wait_s: float = inf,
-) -> Log:
-    """
-    Open the log that the settings name, and make the topics that it lacks.
-
-    Args:
-        settings: what the log is.
-        clock: says the time in ms.
-        wait_s: wait no longer than this for a log that does not answer, whatever the settings say.
-
-    Raises:
-        LogUnavailable: it can not be opened.
-        ConfigurationError: a topic has another number of partitions than it has to have.
-    """
-    log = await reach_log(settings, clock=clock, wait_s=wait_s)
-    try:
-        await _make_topics(log, settings)
-    except BaseException:  # whatever it was goes on, and the log is not left open
-        await log.close()
-        raise
-    return log
-
-
-async def reach_log(
-    settings: Settings,
-    *,
-    clock: Callable[[], int] = wall_clock_ms,
-    wait_s: float = inf,
-    untouched: bool = False,
-) -> Log:
-    """
-    Open the log that the settings name, with the topics that it has; arguments as of `open_log`.
-
-    If it is to be left untouched, retention removes nothing meanwhile.
-
-    Raises:
-        LogUnavailable: it can not be opened.
-    """
-    own = own_topics(settings)
-    keep = settings.log.retention
-    history = Rule(keep.history.max_age, keep.history.max_bytes)
-    rules = dict.fromkeys([own.history, *settings.publish.topics], history)
-    rules |= dict.fromkeys(_consumed(settings), Rule(keep.events.max_age, keep.events.max_bytes))
-    if settings.log.kind == "kafka":
-        options = _kafka_options(settings, rules, clock, wait_s)
-        partitioner = PARTITIONERS[settings.engine.partitioner]
-        return await open_kafka(options, clock=clock, partitioner=partitioner)
-    return await _open_sqlite(settings, {} if untouched else rules, clock)
 
 
 def uses(settings: Settings) -> dict[str, Use]:
@@ -153,76 +93,10 @@ def _strict(settings: Settings) -> frozenset[str]:
     return frozenset(name for name, topic in topics if topic.wrong_partition != "forward")
 
 
-def _consumed(settings: Settings) -> list[str]:
+def consumed(settings: Settings) -> list[str]:
     """The topics that a center reads."""
     own = own_topics(settings)
     return [own.inbox, own.commands, *settings.topics]
-
-
-async def _open_sqlite(
-    settings: Settings, rules: Mapping[str, Rule], clock: Callable[[], int]
-) -> Log:
-    return await open_sqlite(
-        settings.under_root(settings.log.path),
-        clock=clock,
-        keep_cuts=settings.log.keep_cuts,
-        poll_interval_s=settings.log.poll_interval,
-        retention=Retention(topics=rules, consumed=frozenset(_consumed(settings))),
-        busy_timeout_s=settings.log.busy_timeout,
-        partitioner=PARTITIONERS[settings.engine.partitioner],
-    )
-
-
-def _kafka_options(
-    settings: Settings, rules: Mapping[str, Rule], clock: Callable[[], int], wait_s: float
-) -> KafkaOptions:
-    kafka = settings.log.kafka
-    kept = {name: _kept(*rule, settings.log.partitions) for name, rule in rules.items()}
-    return KafkaOptions(
-        bootstrap=kafka.bootstrap,
-        app=settings.app,
-        group=kafka.group,
-        topic_prefix=kafka.topic_prefix,
-        at_least_once=kafka.delivery == "at_least_once",
-        replication_factor=kafka.replication_factor,
-        topic_configs={own_topics(settings).dead_letters: _kept(None, None, 1)} | kept,
-        transaction_timeout_s=kafka.transaction_timeout,
-        session_timeout_s=kafka.session_timeout,
-        rebalance_timeout_s=kafka.rebalance_timeout,
-        heartbeat_s=kafka.heartbeat,
-        instance_id=kafka.instance_id,
-        request_timeout_s=kafka.request_timeout,
-        handover_timeout_s=kafka.handover_timeout,
-        access=access_of(kafka, settings.root, clock),
-        start_wait_s=min(kafka.start_wait, wait_s),
-    )
-
-
-def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> dict[str, str]:
-    """Retention in Kafka's words, which count the bytes of each partition; -1 has no limit."""
-    return {
-        "retention.ms": str(-1 if max_age_s is None else round(max_age_s * 1000)),
-        "retention.bytes": str(-1 if max_bytes is None else max(1, max_bytes // partitions)),
-    }
-
-
-async def _make_topics(log: Log, settings: Settings) -> None:
-    existing = await log.topics()
-    sizes_of(settings).check(existing)
-    kept = f"{settings.app}.snapshots"  # the log makes it when the first center joins
-    wanted = {name: count for name, count in partitions_wanted(settings).items() if name != kept}
-    missing = [name for name in wanted if name not in existing]
-    if not missing:
-        return
-    if settings.log.kind == "kafka" and not settings.log.kafka.create_topics:
-        raise ConfigurationError(
-            f"the Kafka cluster at {settings.log.kafka.bootstrap} has no {', '.join(missing)}; "
-            "`event-center topics create --events` makes them, or write create_topics = true in "
-            "[log.kafka]"
-        )
-    await log.create(wanted)
-    # Sizes are checked again: of new topics, whose settings may not fit together.
-    sizes_of(settings).check(await log.topics())
 
 
 def plugins_of(settings: Settings, machines: Iterable[Machine]) -> list[Callbacks]:

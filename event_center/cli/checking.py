@@ -23,7 +23,7 @@ from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.annotations import Found, github, sarif
 from event_center.cli.exits import Exit
 from event_center.cli.keeping import check_log
-from event_center.cli.options import AsJson, Config
+from event_center.cli.options import AsJson, Config, choice
 from event_center.cli.output import Output
 from event_center.cli.session import Where
 from event_center.errors import (
@@ -87,6 +87,11 @@ class _Check:
                 make_plan(settings)
             except EventCenterError as error:
                 self._lines("settings", str(error))
+
+    def sort(self) -> None:
+        """As the files have it: by file and line, and what has no place last."""
+        for found in (self.problems, self.warnings, self.notes):
+            found.sort(key=_place)
 
     def _load(self, files: list[Path]) -> None:
         for path in files:
@@ -160,6 +165,11 @@ def shown(source: str) -> str:
     return str(path.relative_to(Path.cwd())) if inside else source
 
 
+def _place(found: Found) -> tuple[Any, ...]:
+    source, line, column, *said = found
+    return source is None, source or "", line or 0, column or 0, said
+
+
 def _found(code: str, text: str) -> Found:
     place = _PLACE.fullmatch(text)
     if place is None:
@@ -186,9 +196,10 @@ def check(
     ] = None,
     form: Annotated[
         Form | None,
-        typer.Option(
+        choice(
+            Form,
             "--format",
-            help="How to say what is found: text, json, sarif (for code hosts and editors), or "
+            about="How to say what is found: text, json, sarif (for code hosts and editors), or "
             "github (annotations of GitHub Actions).",
         ),
     ] = None,
@@ -216,6 +227,7 @@ def check(
         check_log(output, Where(config, None))
         return
     found.all(Where(config, None), machines or [])
+    found.sort()
     if not verbose:
         found.notes.clear()
     match form:

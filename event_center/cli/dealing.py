@@ -20,10 +20,12 @@ import typer
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
 from event_center.cli.letters import GROUPED, WhichLetters, groups_of, named, print_groups
+from event_center.cli.naming import no_such_letters, unsent
+from event_center.cli.operating import NO_DAEMON, lacks_reason
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
 from event_center.cli.repairing import Giving
-from event_center.cli.session import Session, ask, said_yes
+from event_center.cli.session import Session, ask, said_yes, served
 from event_center.client.commands import answer, send
 from event_center.client.letters import ALL, Filed, Sought, newest_letters, open_numbers
 from event_center.client.replaying import discard, replay
@@ -134,8 +136,14 @@ class Dealing:
             await session.log.publish(sent)
             done = "published again" if self.verb == "replay" else "discarded"
             return Dealt(name, done, good=True)
+        return await self._commanded(letter, name, sent, session)
+
+    async def _commanded(self, letter: Letter, name: str, sent: Command, session: Session) -> Dealt:
+        """What became of a letter of a sequence, which the daemon decides."""
         within_s = self.giving.wait
         since = await send(session.log, session.app, sent)
+        if not await served(session):
+            return Dealt(name, f"not answered: {NO_DAEMON}", good=False)
         told = await answer(session.log, session.app, sent, since=since, within_s=within_s)
         if told is None:
             return Dealt(name, "not answered: no daemon decides it", good=False)
@@ -183,7 +191,8 @@ async def _deal(output: Output, dealing: Dealing, sought: Sought, session: Sessi
     newest, _ = await newest_letters(session.log, session.app, GROUPED, sought)
     chosen = [one for one in newest if one.state in {"open", "kept"}]
     if not chosen:
-        output.error("no letter that is open or kept is like that; nothing was sent")
+        mistaken = await no_such_letters(sought, session)
+        output.error(unsent(mistaken or "no letter that is open or kept is like that"))
         return Exit.NOT_FOUND
     if not output.as_json:
         print_groups(output, groups_of(chosen))
@@ -192,6 +201,8 @@ async def _deal(output: Output, dealing: Dealing, sought: Sought, session: Sessi
     if dealing.giving.dry_run:
         output.note(f"would {dealing.verb} {len(chosen)}; nothing was sent")
         return Exit.OK
+    if lacks_reason(output, dealing.verb, dealing.giving.reason):
+        return Exit.USAGE
     if not (dealing.yes or said_yes(output, f"{dealing.verb} {len(chosen)} letters?")):
         return Exit.NOTHING
     dealing.total = len(chosen)

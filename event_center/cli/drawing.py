@@ -17,7 +17,7 @@ import typer
 from event_center.app.machines import load_file, load_machines
 from event_center.app.settings import Settings
 from event_center.cli.exits import Exit, perform
-from event_center.cli.options import AsJson, Config, LogPath
+from event_center.cli.options import AsJson, Config, LogPath, choice
 from event_center.cli.output import Output
 from event_center.cli.session import Session, Where, not_found, opened
 from event_center.client.history import history
@@ -84,10 +84,11 @@ def graph(
     *,
     form: Annotated[
         Format,
-        typer.Option(
+        choice(
+            Format,
             "--format",
             "-f",
-            help="`table`: what each event does in each state; `mermaid`, `dot`, `svg`: pictures; "
+            about="`table`: what each event does in each state; `mermaid`, `dot`, `svg`: pictures; "
             "`json`: data.",
         ),
     ] = Format.TABLE,

@@ -16,7 +16,7 @@ import typer
 
 from event_center.cli.drawing import Named, machine_of
 from event_center.cli.exits import Exit, perform
-from event_center.cli.options import Config
+from event_center.cli.options import Config, choice
 from event_center.cli.output import Output
 from event_center.cli.session import Where
 from event_center.errors import DefinitionError, ExchangeError
@@ -38,10 +38,11 @@ def export(
     *,
     language: Annotated[
         Language,
-        typer.Option(
+        choice(
+            Language,
             "--format",
             "-f",
-            help="`xstate`: a configuration of XState 5, in JSON; `asyncapi`: the machine's events, "
+            about="`xstate`: a configuration of XState 5, in JSON; `asyncapi`: the machine's events, "
             "as AsyncAPI 3 in JSON.",
         ),
     ] = Language.XSTATE,

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from event_center.app.wiring import wall_clock_ms
-from event_center.cli.options import AsJson, Config, LogPath, duration
+from event_center.cli.options import AsJson, Config, LogPath, choice, duration
 from event_center.cli.output import Output
 from event_center.cli.session import Where
 from event_center.client.workflows import Wanted
@@ -48,7 +48,7 @@ class Which:
 
     machine: Annotated[str | None, typer.Option(help="Those of this machine.")] = None
     state: Annotated[str | None, typer.Option(help="Those in this state.")] = None
-    status: Annotated[Status | None, typer.Option(help="Those of this status.")] = None
+    status: Annotated[Status | None, choice(Status, about="Those of this status.")] = None
     error: Annotated[
         str | None,
         typer.Option(

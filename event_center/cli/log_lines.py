@@ -55,6 +55,12 @@ def set_up_logging(settings: LoggingSettings, **always: object) -> None:
     )
 
 
+def set_up_quiet_logging(settings: LoggingSettings) -> None:
+    """Of what a log says only errors, unless all is asked for: a command has words of its own."""
+    level = "debug" if settings.level == "debug" else "error"
+    set_up_logging(settings.model_copy(update={"level": level}))
+
+
 def _factory(*_: object) -> WrappedLogger:
     return _Lines()
 

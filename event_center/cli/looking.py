@@ -18,16 +18,16 @@ import typer
 from event_center.app.health import daemon_of, named, said_by
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked, Which
-from event_center.cli.options import AsJson, Config, Id, LogPath
+from event_center.cli.naming import no_such_name
+from event_center.cli.options import Id
 from event_center.cli.output import Output, plain
-from event_center.cli.session import Session, Where, ask, not_found
+from event_center.cli.session import Session, ask, not_found
 from event_center.client.advice import advice_if_parked
 from event_center.client.history import history as history_of
 from event_center.client.stats import Stats
 from event_center.client.stats import stats as stats_of
 from event_center.client.workflows import Wanted, list_workflows, snapshot_of
 from event_center.client.workflows import show as show_of
-from event_center.machine.spelling import hint, quoted
 
 LONGEST_DATA = 2_000
 """Characters of a workflow's data that `show` prints: what a screen holds beside the rest."""
@@ -56,31 +56,20 @@ def list_(
 
 async def _list(output: Output, wanted: Wanted, limit: int, session: Session) -> Exit:
     rows, total = await list_workflows(session.log, session.app, wanted, limit)
+    if not rows and (mistaken := await no_such_name(wanted, session)):
+        output.error(mistaken)
+        return Exit.NOT_FOUND
     if output.as_json:
         output.json(rows)
         return Exit.OK
     if not rows:
-        output.say(await _nobody(wanted, session))
+        output.say("no workflows")
         return Exit.OK
     cells = ([_cell(row.get(name)) for name in _ROW.values()] for row in rows)
-    output.table(list(_ROW), cells, below=("SEQ", "RESULT", "WAITING"))
+    output.table(list(_ROW), cells, below=("RESULT", "WAITING"), spare=("SEQ",))
     if total > len(rows):
         output.note(f"{len(rows)} of {total} workflows; --limit shows more")
     return Exit.OK
-
-
-async def _nobody(wanted: Wanted, session: Session) -> str:
-    """That there are none, and whether a name is one that no workflow has."""
-    by_state = (await stats_of(session.log, session.app))["workflows"]["by_state"]
-    if wanted.machine is not None and wanted.machine not in by_state:
-        name = wanted.machine
-        return f"no workflows of a machine {quoted(name)}{hint(name, by_state, 'machines')}"
-    of_it = [states for name, states in by_state.items() if wanted.machine in {None, name}]
-    states = {state for found in of_it for one in found for state in (one, *one.split("|"))}
-    if wanted.state is not None and wanted.state not in states:
-        name = wanted.state
-        return f"no workflows in a state {quoted(name)}{hint(name, sorted(states), 'states')}"
-    return "no workflows"
 
 
 def _cell(value: object) -> object:
@@ -207,10 +196,9 @@ def _history_row(line: dict[str, Any]) -> list[object]:
     ]
 
 
-def stats(*, config: Config = None, log: LogPath = None, as_json: AsJson = False) -> None:
+def stats(*, asked: Asked) -> None:
     """Count events by what became of them, workflows by state, and what is still to be read."""
-    output = Output(as_json=as_json)
-    ask(output, Where(config, log), partial(_stats, output))
+    ask(asked.output, asked.where, partial(_stats, asked.output))
 
 
 async def _stats(output: Output, session: Session) -> Exit:

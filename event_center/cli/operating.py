@@ -18,15 +18,15 @@ import anyio
 import typer
 
 from event_center.cli.exits import Exit
+from event_center.cli.naming import no_such_name, unsent
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
-from event_center.cli.session import Session, Where, ask, said_yes
+from event_center.cli.session import Session, Where, ask, said_yes, served
 from event_center.client.commands import requester
 from event_center.client.operation import Operating, Operation, ends, keep, kept, place_of
 from event_center.client.stats import stats
 from event_center.client.workflows import UNREADABLE, Row, Wanted, list_workflows
 from event_center.errors import ConfigurationError, LogError
-from event_center.machine.spelling import hint
 from event_center.model import Json
 from event_center.wire.command import Verb
 
@@ -36,6 +36,12 @@ NAMED = 5
 """Workflows that are named before they are asked for: the table says what they have in common."""
 KINDS = 10
 """Kinds of answers that are listed: there are fewer than this to any one command."""
+
+
+NEEDS_REASON = frozenset({Verb.SET_STATE, Verb.FORGET, Verb.DISCARD})
+"""What nobody can make out later from the workflow itself."""
+NO_DAEMON = "no daemon runs; what is in the log is decided when one does"
+"""Why nobody is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +104,8 @@ async def _operate(
     under_way.append(operating)
     if orders.operation is not None:
         await operating.catch_up()
-    await _carry_out(output, orders, operating)
-    return _print(output, operating, waited=bool(orders.within_s))
+    await _carry_out(output, orders, operating, session)
+    return await _print(output, operating, session, waited=bool(orders.within_s))
 
 
 def _check(operation: Operation, orders: Orders, session: Session) -> None:
@@ -122,11 +128,9 @@ async def _decided_on(output: Output, orders: Orders, session: Session) -> Opera
     begun = await ends(log, app.commands, app.shards), await ends(log, app.history, app.shards)
     rows, count = await list_workflows(log, app, orders.wanted, MOST)
     rows = [row for row in rows if row["status"] != UNREADABLE]  # they take no command
-    known = (await stats(log, app))["workflows"]
     if not rows:
-        named = orders.wanted.machine
-        guess = "" if named is None else hint(named, known["by_state"], "machines")
-        output.error(f"no workflow is like that{guess or ';'} nothing was sent")
+        mistaken = await no_such_name(orders.wanted, session)
+        output.error(unsent(mistaken or "no workflow is like that"))
         return Exit.NOT_FOUND
     if count > MOST:
         output.error(
@@ -136,12 +140,13 @@ async def _decided_on(output: Output, orders: Orders, session: Session) -> Opera
     if orders.within_s is None and output.as_json:
         names = [row["workflow_id"] for row in rows]
         output.json({"dry_run": True, "command": orders.verb, "workflows": names})
-        return Exit.OK
     if not output.as_json:
-        _show(output, orders, rows, every=count == known["total"])
+        there_are = (await stats(log, app))["workflows"]["total"]
+        _show(output, orders, rows, every=count == there_are)
     if orders.within_s is None:
-        output.say("nothing was sent")
         return Exit.OK
+    if lacks_reason(output, orders.verb, orders.reason):
+        return Exit.USAGE
     workflows = "1 workflow" if count == 1 else f"{count} workflows"
     if not (orders.yes or said_yes(output, f"{orders.verb} {workflows}?")):
         return Exit.NOTHING
@@ -160,6 +165,14 @@ async def _decided_on(output: Output, orders: Orders, session: Session) -> Opera
     return operation
 
 
+def lacks_reason(output: Output, verb: str, reason: str) -> bool:
+    """Whether a reason is needed and was not given, which is said; a dry run needs none."""
+    if reason or verb not in NEEDS_REASON:
+        return False
+    output.error(f"{verb} needs --reason: why, for the history; nothing was sent")
+    return True
+
+
 def _show(output: Output, orders: Orders, rows: list[Row], *, every: bool) -> None:
     """The workflows in question."""
     counts = Counter((row["machine"], row["state"], row["status"]) for row in rows)
@@ -171,6 +184,8 @@ def _show(output: Output, orders: Orders, rows: list[Row], *, every: bool) -> No
     more = f", and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     whole = " That is every workflow there is." if every else ""
     output.say(f"would {orders.verb} {first}{more}.{whole}")
+    if orders.within_s is None:
+        output.say("nothing was sent")
 
 
 def _shown_again(output: Output, operation: Operation) -> Exit:
@@ -185,7 +200,9 @@ def _shown_again(output: Output, operation: Operation) -> Exit:
     return Exit.OK
 
 
-async def _carry_out(output: Output, orders: Orders, operating: Operating) -> None:
+async def _carry_out(
+    output: Output, orders: Orders, operating: Operating, session: Session
+) -> None:
     """Send and wait, under a bar."""
     operation = operating.operation
     if not output.as_json:
@@ -203,11 +220,11 @@ async def _carry_out(output: Output, orders: Orders, operating: Operating) -> No
             output.note(_stopped(operation.verb, [operating]))
             raise
         await anyio.Path(place_of(operation.id)).unlink(missing_ok=True)
-        if orders.within_s:
+        if orders.within_s and await served(session):
             await operating.listen(orders.within_s, moved)
 
 
-def _print(output: Output, operating: Operating, *, waited: bool) -> Exit:
+async def _print(output: Output, operating: Operating, session: Session, *, waited: bool) -> Exit:
     """What became of it, and the exit code that says so."""
     operation, answers = operating.operation, operating.answers
     outcomes = Counter(_outcome(told) for told in answers.values())
@@ -218,9 +235,9 @@ def _print(output: Output, operating: Operating, *, waited: bool) -> Exit:
     else:
         parts = [f"{count} {outcome}" for outcome, count in outcomes.most_common(KINDS)]
         if silent and waited:
-            parts.append(
-                f"{silent} not answered yet: they are in the log, and a daemon decides them"
-            )
+            running = await served(session)
+            why = "they are in the log, and a daemon decides them" if running else NO_DAEMON
+            parts.append(f"{silent} not answered yet: {why}")
         elif silent:
             parts.append(f"{silent} sent")
         output.say(f"{operation.verb}: {'; '.join(parts)}")

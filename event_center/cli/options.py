@@ -2,12 +2,13 @@
 Options that several commands share, so that they are called and explained the same everywhere.
 
 Each is a type for a parameter of a command; typer reads the option from it. `duration` reads what
-people write for times, as in the settings. The files of the commands (`looking`, `repairing`, ...) put
-them into their signatures; `session` makes settings out of what was given.
+people write for times, as in the settings, `choice` one of a few words. The files of the commands
+(`looking`, `repairing`, ...) put them into their signatures; `session` makes settings out of them.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ import orjson
 import typer
 
 from event_center.machine.duration import duration_ms
+from event_center.machine.spelling import meant
 
 Config = Annotated[
     Path | None,
@@ -42,6 +44,28 @@ def duration(text: str) -> float:
     except ValueError as error:
         meant = f"; did you mean {text}s?" if text.isdecimal() else ""
         raise typer.BadParameter(f"{error}{meant}") from error
+
+
+def choice(kind: type[StrEnum], *names: str, about: str) -> Any:
+    """
+    An option that is one of a few words.
+
+    Args:
+        kind: the words.
+        names: what the option is called, if not as its parameter.
+        about: what `--help` says of it.
+    """
+
+    def read(text: str) -> StrEnum:
+        if text in set(kind):
+            return kind(text)
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(kind)}{meant(text, kind)}")
+
+    def begun(text: str) -> list[str]:
+        return [word for word in kind if word.startswith(text)]
+
+    words = f"[{'|'.join(kind)}]"
+    return typer.Option(*names, parser=read, metavar=words, help=about, autocompletion=begun)
 
 
 def json_value(text: str | None) -> Any:

@@ -16,8 +16,9 @@ from typing import Literal
 
 import orjson
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -89,6 +90,7 @@ class Output:
         columns: Sequence[str],
         rows: Iterable[Sequence[object]],
         below: Sequence[str] = (),
+        spare: Sequence[str] = (),
     ) -> None:
         """
         A table on stdout; columns that are empty in every row are left out.
@@ -98,11 +100,15 @@ class Output:
             rows: their cells.
             below: columns that leave the table, in this order, while it is wider than the screen:
                 what they hold stands below its row.
+            spare: columns that are left out, before that, while it is wider than the screen.
         """
         filled = [[plain(cell) for cell in row] for row in rows]
         shown = [at for at in range(len(columns)) if any(row[at] for row in filled)]
         console = terminal()
         every = [_Column(columns[at], [row[at] for row in filled]) for at in shown]
+        for name in spare:
+            if _width(every) > console.width:
+                every = [column for column in every if column.name != name]
         beside = every
         for name in below:
             if _width(beside) > console.width:
@@ -116,11 +122,12 @@ class Output:
             table.add_row(*(Text(cell, style=_style(cell)) for cell in cells))
             rest = "; ".join(filter(None, (column.told(number) for column in under)))
             if rest:
-                console.print(table)
-                console.print(Padding(Text(rest, style="dim"), (0, 0, 0, INDENT), expand=False))
+                _print(console, table)
+                told = Padding(Text(rest, style="dim"), (0, 0, 0, INDENT), expand=False)
+                _print(console, told)
                 table = _begun(beside)
         if table.row_count:
-            console.print(table)
+            _print(console, table)
 
     def pairs(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Names and values, a line each; values that are empty are left out."""
@@ -131,7 +138,7 @@ class Output:
             text = plain(value)
             if text:
                 table.add_row(name, Text(text, style=_style(text)))
-        terminal().print(table)
+        _print(terminal(), table)
 
 
 class _Column:
@@ -163,6 +170,16 @@ def _fit(columns: list[_Column], width: int) -> None:
         if widest.width <= LEAST:
             return
         widest.width -= 1
+
+
+def _print(console: Console, what: RenderableType) -> None:
+    """Print without the blanks that fill the last column: nobody wants them in a file."""
+    for line in console.render_lines(what, pad=False):
+        while line and not line[-1].text.strip():
+            line.pop()
+        if line:
+            line[-1] = line[-1]._replace(text=line[-1].text.rstrip())
+        console.print(Segments([*line, Segment.line()]), end="")
 
 
 def _begun(columns: list[_Column]) -> Table:

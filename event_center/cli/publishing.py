@@ -26,7 +26,8 @@ from event_center.cli.awaiting import event_outcome
 from event_center.cli.event_lines import STDIN, Line, line_record, read_lines
 from event_center.cli.exits import Exit, perform
 from event_center.cli.groups import Asked
-from event_center.cli.options import AsJson, Config, Id, LogPath, duration, json_value
+from event_center.cli.naming import machine_under, no_such_event, unsent
+from event_center.cli.options import Id, choice, duration, json_value
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, not_found, opened
@@ -90,13 +91,14 @@ class FromFile:
         typer.Option(min=0.01, metavar="N", help="With --file: at most so many events a second."),
     ] = None
     on_error: Annotated[
-        OnError, typer.Option(help="With --file: what to do at a line that can not be read.")
+        OnError, choice(OnError, about="With --file: what to do at a line that can not be read.")
     ] = OnError.STOP
     id_from: Annotated[
         IdFrom | None,
-        typer.Option(
-            help="With --file: events without an id get one of the file's name and the line's "
-            "number, so that the same file can be published again without harm."
+        choice(
+            IdFrom,
+            about="With --file: events without an id get one of the file's name and the line's "
+            "number, so that the same file can be published again without harm.",
         ),
     ] = None
 
@@ -339,24 +341,26 @@ def send(
         str | None,
         typer.Option("--id", metavar="ID", help="The event's id: sent twice, it counts once."),
     ] = None,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
+    asked: Asked,
 ) -> None:
     """Send an event to a workflow that exists, through the inbox and whatever its topic."""
-    output = Output(as_json=as_json)
     sent = Event(event, json_value(payload), event_id, wall_clock_ms())
     try:
         check_workflow_id(workflow_id)
         check_event_name(event)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    ask(output, Where(config, log), partial(_send, output, workflow_id, sent))
+    ask(asked.output, asked.where, partial(_send, asked.output, workflow_id, sent))
 
 
 async def _send(output: Output, workflow_id: str, event: Event, session: Session) -> Exit:
-    if await snapshot_of(session.log, session.app, workflow_id) is None:
+    snapshot = await snapshot_of(session.log, session.app, workflow_id)
+    if snapshot is None:
         return await not_found(output, workflow_id, session)
+    machine = machine_under(snapshot, session.settings)
+    if machine is not None and (unknown := no_such_event(machine, event.name)):
+        output.error(unsent(unknown))
+        return Exit.USAGE
     app = session.app
     record = inbox_record(app.inbox, app.home(workflow_id), workflow_id, None, event)
     try:

@@ -17,10 +17,11 @@ import typer
 
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked, Which, command
-from event_center.cli.operating import Orders, operate
+from event_center.cli.naming import machine_under, no_such_place, unsent
+from event_center.cli.operating import NO_DAEMON, Orders, lacks_reason, operate
 from event_center.cli.options import DryRun, NoWait, Wait
 from event_center.cli.output import Output
-from event_center.cli.session import Session, ask, not_found
+from event_center.cli.session import Session, ask, not_found, served
 from event_center.client.commands import answer, make_command, send
 from event_center.client.workflows import snapshot_of
 from event_center.model import Snapshot
@@ -28,8 +29,6 @@ from event_center.wire.command import Command, Verb
 
 WAIT: Any = "5s"
 """How long to wait by default; typer's parser makes seconds of it, as of what a user writes."""
-NEEDS_REASON = frozenset({Verb.SET_STATE, Verb.FORGET})
-"""What nobody can make out later from the workflow itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,8 +117,6 @@ def _give(
         args = {"state": words.pop()}
     if len(words) > 1:
         raise typer.BadParameter(f"{words[1]!r} is one word too many; name one workflow, or none")
-    if verb in NEEDS_REASON and not giving.reason and many.operation is None:
-        raise typer.BadParameter(f"{verb} needs --reason: why, for the history")
     _check(words, which, many)
     output = asked.output
     if words:
@@ -159,8 +156,15 @@ async def _command(
     snapshot = await snapshot_of(session.log, session.app, command.workflow_id)
     if snapshot is None:
         return await not_found(output, command.workflow_id, session)
+    machine = machine_under(snapshot, session.settings)
+    state = command.args.get("state")
+    if machine and state and (nowhere := no_such_place(machine, str(state))):
+        output.error(unsent(nowhere))
+        return Exit.USAGE
     if within_s is None:
         return _would(output, command, snapshot)
+    if lacks_reason(output, command.verb, command.reason):
+        return Exit.USAGE
     return await deliver(output, command, within_s, session)
 
 
@@ -181,12 +185,13 @@ async def deliver(output: Output, command: Command, within_s: float, session: Se
     """Send a command, wait for its answer if there is time for it, and print what became of it."""
     since = await send(session.log, session.app, command)
     told = None
-    if within_s:
+    waits = bool(within_s) and await served(session)
+    if waits:
         told = await answer(session.log, session.app, command, since=since, within_s=within_s)
     if output.as_json:
         output.json(_answer(command, told))
     elif told is None:
-        output.say(_unanswered(command, within_s))
+        output.say(_unanswered(command, within_s, waits=waits))
     else:
         output.say(_sentence(command, told))
     if told is None:
@@ -212,13 +217,17 @@ def _sentence(command: Command, told: dict[str, Any]) -> str:
     why = ", ".join(str(told[name]) for name in ("reason", "detail") if told.get(name))
     if why:
         return f"{what} ({why})"
+    if command.verb is Verb.FORGET:
+        return f"{what}; it is gone, and what was told of it stays in the history"
     return f"{what}; it is in state {told.get('to')}, {told.get('status')}"
 
 
-def _unanswered(command: Command, within_s: float) -> str:
+def _unanswered(command: Command, within_s: float, *, waits: bool) -> str:
     what = f"{command.verb} {command.workflow_id}: sent"
     if not within_s:
         return what
+    if not waits:
+        return f"{what}, but {NO_DAEMON}"
     return (
         f"{what}, but no daemon has answered within {within_s:g} s; the command is in the log and "
         "will be decided when a daemon runs"

@@ -15,11 +15,13 @@ from typing import NamedTuple
 
 import typer
 
+from event_center.app.health import daemon_of
+from event_center.app.opening import open_log
 from event_center.app.settings import Settings, load_settings
 from event_center.app.sources import DEFAULT_FILES
-from event_center.app.wiring import app_of, open_log
+from event_center.app.wiring import app_of
 from event_center.cli.exits import Exit, perform
-from event_center.cli.log_lines import set_up_logging
+from event_center.cli.log_lines import set_up_quiet_logging
 from event_center.cli.output import Output
 from event_center.client.app import App
 from event_center.client.workflows import nearest_workflow
@@ -98,7 +100,7 @@ async def opened(where: Where, *, make: bool = False) -> AsyncIterator[Session]:
     settings = where.settings()
     if not make:
         require_log(settings)
-    set_up_logging(settings.logging)
+    set_up_quiet_logging(settings.logging)
     log = await open_log(settings, wait_s=WAIT_S)
     try:
         yield Session(settings, app_of(settings), log)
@@ -114,6 +116,17 @@ def ask(output: Output, where: Where, work: Callable[[Session], Awaitable[Exit]]
 async def _ask(where: Where, work: Callable[[Session], Awaitable[Exit]]) -> Exit:
     async with opened(where) as session:
         return await work(session)
+
+
+async def served(session: Session) -> bool:
+    """
+    Whether there is a daemon that could answer a command.
+
+    Raises:
+        LogUnavailable: neither a lock file nor a cluster tells.
+    """
+    holder = daemon_of(session.settings)
+    return bool(await session.log.members()) if holder is None else holder.alive
 
 
 async def not_found(output: Output, workflow_id: str, session: Session) -> Exit:

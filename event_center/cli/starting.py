@@ -15,7 +15,7 @@ import typer
 
 from event_center.app.starting import start
 from event_center.cli.exits import Exit, code_of
-from event_center.cli.options import AsJson, DryRun
+from event_center.cli.options import AsJson, DryRun, choice
 from event_center.cli.output import Output
 from event_center.errors import ConfigurationError
 
@@ -29,7 +29,7 @@ class Example(StrEnum):
 
 def init(
     directory: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DIR", help="Where the project is to be; its name becomes the project's."
         ),
@@ -37,7 +37,7 @@ def init(
     *,
     example: Annotated[
         Example,
-        typer.Option(help="What it begins with: an order with a payment, or next to nothing."),
+        choice(Example, about="What it begins with: an order with a payment, or next to nothing."),
     ] = Example.ORDER,
     kafka: Annotated[bool, typer.Option("--kafka", help="The log is on Kafka.")] = False,
     dry_run: DryRun = False,
@@ -45,8 +45,13 @@ def init(
 ) -> None:
     """Start a project: a machine, its callbacks, their test, settings, and what runs them."""
     output = Output(as_json=as_json)
+    if not directory:
+        raise typer.BadParameter(
+            "DIR is empty; name a directory for the project, or '.' for this one"
+        )
+    place = Path(directory)
     try:
-        project = start(directory, example=example, kafka=kafka)
+        project = start(place, example=example, kafka=kafka)
         existing = project.existing()
         if not dry_run:
             project.write()
@@ -56,7 +61,7 @@ def init(
     if as_json:
         output.json(
             {
-                "directory": str(directory),
+                "directory": str(place),
                 "name": project.name,
                 "files": list(project.files),
                 "existing": existing,
@@ -68,9 +73,12 @@ def init(
         said = (
             "exists already" if name in existing else "would be written" if dry_run else "written"
         )
-        output.say(f"{said}: {directory / name}")
+        output.say(f"{said}: {place / name}")
     if not dry_run:
-        place = shlex.quote(str(directory))
-        output.say(f"next: cd {place}, then `pytest`, and `event-center run`; README.md goes on")
+        steps = [] if place.absolute() == Path.cwd() else [f"cd {shlex.quote(str(place))}"]
+        steps.append("`pytest`")
+        if kafka:
+            steps.append("with a cluster `event-center topics create --events`")
+        output.say(f"next: {', then '.join(steps)}, and `event-center run`; README.md goes on")
     elif existing:
         raise typer.Exit(Exit.NOTHING)

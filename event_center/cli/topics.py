@@ -14,11 +14,12 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
 from event_center.app.topic_flaws import FOREIGN, flaws_of
-from event_center.app.wiring import partitions_wanted, reach_log, uses
+from event_center.app.wiring import partitions_wanted, uses
 from event_center.cli.exits import Exit, perform
-from event_center.cli.log_lines import set_up_logging
+from event_center.cli.log_lines import set_up_quiet_logging
 from event_center.cli.options import AsJson, Config, DryRun, LogPath
 from event_center.cli.output import Output
 from event_center.cli.session import WAIT_S, Where, require_log
@@ -160,7 +161,7 @@ async def _answer(
     if not make:
         require_log(settings)
     used = {name: use for name, use in uses(settings).items() if events or use not in FOREIGN}
-    set_up_logging(settings.logging)
+    set_up_quiet_logging(settings.logging)
     log = await reach_log(settings, wait_s=WAIT_S)
     try:
         return await work(AskedTopics(settings, log, used, partitions_wanted(settings)))

@@ -3,7 +3,7 @@ The cut loop of one shard: makes durable what happened, for as long as the shard
 
 A cut follows as soon as something happened and the one before is settled; under load cuts are large
 by themselves. The owner (`shard`) runs this beside the timekeeper. The steps of a cut are numbered in
-`ledger`, which builds it; the lease has the next ones.
+`ledger`, which builds it; the lease has the next ones; `takeover` has what the end of a cut says.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable
 import anyio
 
 from event_center.engine.backoff import Backoff
-from event_center.engine.isolation import Isolation
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.stopping import Stop
+from event_center.engine.takeover import Takeovers
 from event_center.errors import LogError, NotCommitted, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut, Lease, Log
@@ -31,19 +31,16 @@ class Cutting:
         stop: Stop,
         *,
         plan: Plan,
-        isolation: Isolation,
-        on_settled: Callable[[Parts], None],
-        on_bare: Callable[[Parts], None],
+        takeovers: Takeovers,
+        on_room: Callable[[], None],
         on_cut: Callable[[Cut], None] | None = None,
     ) -> None:
         self._log = log
         self._stop = stop
         self._plan = plan
-        self._isolation = isolation
-        self._on_settled = on_settled
-        """Called when a cut is durable, and what it made so has been started."""
-        self._on_bare = on_bare
-        """Called when the bare cut of a shard that is served in pieces is durable."""
+        self._takeovers = takeovers
+        self._on_room = on_room
+        """Called when the shard may be able to take records again."""
         self._on_cut = on_cut
         """Called with each cut that is durable; None: nobody listens."""
         self.under_way = False
@@ -55,31 +52,24 @@ class Cutting:
 
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
-        if self._isolation.most is not None:
-            await self._bare(parts, lease)
         while not self._finished(parts):
             await self._stop.something()
             if parts.workflows.gone:
                 return
             if self.wider:
                 self.wider = False
+                self._takeovers.isolation.forget_records()
                 await lease.open_gate(parts.entry.offsets)
-                self._on_settled(parts)
+                self._on_room()
             await self._cut(parts, lease)
             distance_s = self._log.cut_distance_s  # it grows with the shards that are busy
             if distance_s and not self._stop.asked:
                 await anyio.sleep(distance_s)
 
-    async def _bare(self, parts: Parts, lease: Lease) -> None:
-        """A cut with next to nothing in it: does the log take any?"""
-        parts.ledger.asked()
-        await self._cut(parts, lease)
-        self._on_bare(parts)
-
     async def last(self, parts: Parts, lease: Lease) -> None:
         """What still runs ends without a result; nobody is left who could change anything."""
         parts.end()
-        parts.quarantine.take_back()
+        parts.starts.take_back()
         await self._cut(parts, lease)
 
     def _finished(self, parts: Parts) -> bool:
@@ -90,6 +80,7 @@ class Cutting:
 
     async def _cut(self, parts: Parts, lease: Lease) -> None:
         ledger = parts.ledger
+        parts.workflows.apart.before_cut(ledger)
         if ledger.clean:
             return
         cut = ledger.build()
@@ -104,7 +95,9 @@ class Cutting:
         for snapshot in ledger.committed():
             start(snapshot)
         reach(Step.CUT_SETTLED)
-        self._on_settled(parts)
+        self._takeovers.durable(parts, cut)
+        if not parts.workflows.gone:
+            self._on_room()
 
     async def _commit(self, parts: Parts, lease: Lease, cut: Cut) -> None:
         """
@@ -121,24 +114,23 @@ class Cutting:
                 await lease.commit(cut)
             except Unknown as error:
                 if not self._close(error):
-                    self._isolation.failed(cut, parts.ledger.taken)
+                    self._takeovers.unknown(parts, cut)
                 raise
             except NotCommitted as error:
                 if self._stop.late:
                     raise
                 if self._close(error):
-                    raise Unknown(str(error), target=error.target) from error
+                    raise Unknown(str(error), topic=error.topic) from error
                 self.refused = str(error)
                 await backoff.wait("cut.not_committed", error, shard=parts.shard)
             else:
                 self.refused = ""
-                self._plan.targets.written(cut)
-                self._isolation.settled(cut, found=parts.quarantine.active)
+                self._plan.closed_topics.written(cut)
                 return
 
     def _close(self, error: LogError) -> bool:
         """Close the topic that a cut has failed on, if callbacks publish to it; whether that was why."""
-        if error.target not in self._plan.publishable:
+        if error.topic not in self._plan.publishable:
             return False
-        self._plan.targets.close(error.target, str(error), self._plan.clock())
+        self._plan.closed_topics.close(error.topic, str(error), self._plan.clock())
         return True

@@ -27,7 +27,7 @@ class Decider(Protocol):
         """Decide one event."""
 
     def internal(
-        self, snapshot: Snapshot, event: Event, closes: Callable[[], None] | None = None
+        self, snapshot: Snapshot, event: Event, ends: Callable[[], None] | None = None
     ) -> None:
         """Decide an event that is no record now."""
 

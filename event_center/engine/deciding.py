@@ -107,6 +107,11 @@ class Deciding:
         runs = self._workflows.runs
         if self._workflows.gone or runs.get(snapshot.workflow_id) is not run:
             return
+        apart = self._workflows.apart
+        if apart.whom:
+            again = partial(self.ended, hearing, run, value, error)
+            if apart.keep(snapshot.workflow_id, again):
+                return
         del runs[snapshot.workflow_id]
         if isinstance(error, Interrupted):
             return

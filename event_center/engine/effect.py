@@ -24,7 +24,7 @@ from event_center.engine.outbox import Outbox, Postponed
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, Run, unsure
 from event_center.engine.timers import Timers
-from event_center.engine.upgrading import machine_for
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.workflow import Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -56,6 +56,7 @@ class Effects:
         freedom: Freedom,
         runners: Pool,
         job_runners: Pool,
+        upgrading: Upgrading,
         decider: Decider,
     ) -> None:
         self._plan = plan
@@ -69,10 +70,12 @@ class Effects:
             outbox=outbox,
             freedom=freedom,
             runners=job_runners,
+            upgrading=upgrading,
             decider=decider,
         )
         self._timers = timers
         self._outbox = outbox
+        self._upgrading = upgrading
         self._decider = decider
         self._freedom = freedom
         self._runners = runners
@@ -119,7 +122,7 @@ class Effects:
 
     def _look_up(self, snapshot: Snapshot, owed: Owed) -> Known | None:
         """What is known of an owed run; None if its machine knows it no more."""
-        machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+        machine = self._upgrading.machine_for(snapshot)
         if machine is None:
             return None
         try:
@@ -162,6 +165,9 @@ class Effects:
         workflow_id = run.snapshot.workflow_id
         workflows = self._workflows
         if workflows.gone or workflows.runs.get(workflow_id) is not run:
+            return
+        apart = workflows.apart
+        if apart.whom and apart.keep(workflow_id, partial(self.ended, run, value, error)):
             return
         del workflows.runs[workflow_id]
         if error is not None and isinstance(error, Interrupted):

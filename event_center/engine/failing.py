@@ -76,7 +76,7 @@ class Failing:
             self._later(snapshot, event, item, failure, due_ms=failure.at_ms + delay)
         elif machine.has(snapshot.state, ERROR) and not event.name.startswith(ERROR):
             carrier = item if item.record is not None else Waiting(event)
-            carrier.closes = partial(self._given_up, snapshot, event, item, failure)
+            carrier.ends = partial(self._given_up, snapshot, event, item, failure)
             undecided(snapshot)
             self._ledger.changed(snapshot)
             self._decider.refresh_status(snapshot)
@@ -88,7 +88,7 @@ class Failing:
                 snapshot
             )  # they are younger than this event: it may not follow them
         ):
-            item.closes = None
+            item.ends = None
             self._decider.waits_no_more(snapshot, item)
             self._letters.write_open(snapshot, item.event or event, item, failure)
             self._decider.refresh_status(snapshot)
@@ -139,8 +139,8 @@ class Failing:
 
     def _given_up(self, snapshot: Snapshot, event: Event, item: Waiting, failure: Failure) -> None:
         """The failed event gets its outcome, right before that of its `on_error`."""
-        if item.record is None and item.closes is not None:
-            item.closes()
+        if item.record is None and item.ends is not None:
+            item.ends()
         if item.timer is not None:
             self._decider.drop_timer(snapshot, item.timer)
         detail = f"{failure.type}: {failure.message}"
@@ -149,7 +149,7 @@ class Failing:
     def _put_back(self, snapshot: Snapshot, event: Event, item: Waiting) -> None:
         """Keep what could not be decided where it is taken up again, ahead of everything else."""
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
-        if item.closes is not None:
+        if item.ends is not None:
             mailbox.deciding = item
             mailbox.unfinished = partial(self._again, snapshot, event, item)
         elif item.timer is None or not snapshot.owed:

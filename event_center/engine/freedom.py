@@ -6,7 +6,7 @@ asked here: what is owed, a timer and a hold say that themselves. A line of the 
 while it is true; where several are, only what all of them allow.
 
                                     goes_on  decides  timers_ahead  runs  works
-    closed: the shard is to end        -        -          -         -      -
+    draining: the shard is to end      -        -          -         -      -
     parked, paused or expected         -        -          -         -      -
     a callback is under way           yes       -          -         -     yes
     an event or an end is unfinished  yes       -          -         -     yes
@@ -42,7 +42,7 @@ class Freedom:
 
     def goes_on(self, snapshot: Snapshot) -> bool:
         """Whether anything of it may begin: the shard is not to end, and nobody has stopped it."""
-        return not (self._workflows.closed or snapshot.status in STOPPED)
+        return not (self._workflows.draining or snapshot.status in STOPPED)
 
     def decides(self, snapshot: Snapshot) -> bool:
         """Whether what waits for it may be decided, the next one first: it is free and owes no run."""
@@ -57,7 +57,7 @@ class Freedom:
         workflows, workflow_id = self._workflows, snapshot.workflow_id
         mailbox = workflows.mailboxes.get(workflow_id)
         return not (
-            workflows.closed
+            workflows.draining
             or snapshot.status in STOPPED
             or snapshot.deciding_due_ms > self._ledger.now_ms
             or workflow_id in workflows.runs
@@ -70,7 +70,7 @@ class Freedom:
         mailboxes = workflows.mailboxes
         return not (
             snapshot.status in STOPPED
-            or workflows.closed
+            or workflows.draining
             or workflow_id in workflows.runs
             or self._ledger.promised(workflow_id)
             or (workflow_id in mailboxes and mailboxes[workflow_id].unfinished is not None)

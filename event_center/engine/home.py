@@ -1,7 +1,8 @@
 """
 Where a workflow lives: the shard that its id hashes to. Everybody works it out the same way.
 
-The intake asks it for workflows that its shard does not hold yet, the outbox for targets.
+The intake asks it for workflows that its shard does not hold yet, the outbox for
+those that callbacks send events to.
 """
 
 from __future__ import annotations

@@ -308,12 +308,11 @@ class Intake:
         except STEP_FAILED as error:
             self._unborn(workflow_id, record, event, error)
             return False
-        if not definition.begins_at_rest or birth.owed or birth.jobs:
-            refused = self._turn.sizes.refused(snapshot, event, birth, record)
-            if refused is not None:
-                position = Position(event.topic, event.partition, event.offset)
-                self._missing(workflow_id, position, event, refused.detail, reason=refused.reason)
-                return False
+        refused = self._turn.sizes.unborn(snapshot, event, birth, record=record, machine=definition)
+        if refused is not None:
+            position = Position(event.topic, event.partition, event.offset)
+            self._missing(workflow_id, position, event, refused.detail, reason=refused.reason)
+            return False
         if snapshot.status is Status.EXPECTED:
             self._ledger.status(snapshot, Status.ACTIVE, self._workflows.mailbox(workflow_id))
         self._workflows.by_id[workflow_id] = snapshot

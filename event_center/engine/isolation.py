@@ -9,11 +9,12 @@ are taken in a few at a time, fewer after each failure, down to one. If the cut 
 that does not exist yet the event becomes a letter; whatever settles makes the pieces larger again. In an
 outage no bare cut settles, so nobody is parked.
 
-The result of a run may be what spoils. Its takeovers make cuts that only count what is owed, and those
-settle: they say nothing of the result, so they end no search. At pieces of one record the runs that were
-found go one after another (`quarantine`), before any record.
+The result of a run may be what spoils, or a timer, and these come when they like: perhaps long after the
+search has ended, and together. So the workflows of the cut that failed, once these are few, are kept
+apart: each end of a run and each timer of theirs has a cut of its own (`apart`), until one of these is
+durable. If `TIMES` fail, the workflow is parked.
 
-The owner (`shard`) hands its batches in and takes pieces out; `cutting` says how each cut ended.
+`takeover` hands batches in and takes pieces out, says how each cut ended, and has the order of all this.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ TIMES = 3
 SMALLER = 8
 """How many times smaller the next piece is: of 20,000 records five tries find the one."""
 
+FEW = 64
+"""Workflows of a cut that are kept apart at once: so many cuts of one take less than a second."""
+
 
 class Isolation:
     """The search for what spoils the cuts of one shard."""
@@ -47,11 +51,16 @@ class Isolation:
         self._row = 0
         self._failed: set[str] = set()
         """Workflows of the last cut that failed, those left out that have settled since."""
-        self._settled = False
-        """Whether a cut has settled since the takeover."""
         self._alone: Counter[str] = Counter()
         """How often the cut of one workflow alone has failed."""
+        self.apart: dict[str, int] = {}
+        """Workflows whose runs and timers have cuts of their own (`apart`): how many of these failed."""
         self._held: deque[Batch] = deque()
+
+    @property
+    def searching(self) -> bool:
+        """Whether cuts are kept small, to find who spoils them."""
+        return self.most is not None
 
     @property
     def full(self) -> bool:
@@ -59,45 +68,40 @@ class Isolation:
         return bool(self._held)
 
     @property
-    def apart(self) -> bool:
-        """Whether what a takeover finds goes on one after another, and records come after that."""
-        return self.most == 1
-
-    @property
-    def why(self) -> str:
-        """Why no cut is taken; empty: one has settled since the takeover."""
-        if self.most is None or self._settled:
-            return ""
+    def told(self) -> str:
+        """What is done about it, for who asks why nothing is durable."""
         return f"commits of unknown end, so cuts of up to {self.most} records are tried"
 
-    def begun(self) -> None:
-        """The shard was taken over: nothing of before is held, and no cut has settled."""
+    def forget_records(self) -> None:
+        """The gate opens anew: what was held is delivered again."""
         self._held.clear()
-        self._settled = False
 
-    def failed(self, cut: Cut, records: int) -> None:
-        """A cut with so many records ended Unknown, and no topic was to blame."""
+    def failed(self, cut: Cut, records: int, *, bare: bool, alone: str = "") -> None:
+        """
+        A cut with so many records ended Unknown; if not even a bare one goes through, nobody is why.
+
+        `alone`: the workflow that the cut was about, and nobody else, after one that did go through.
+        """
         self._row += 1
         workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
         self._failed = set(workflows)
+        if alone in self.apart:
+            self.apart[alone] += 1
         if self.most is None:
             if self._row >= TIMES:
                 self.most = max(1, max(records, len(workflows)) // SMALLER)
-        elif self._settled:  # else the log takes nothing at all
+        elif not bare:
             if len(workflows) == 1 and records <= 1:
                 self._alone[workflows[0]] += 1
             self.most = max(1, self.most // SMALLER)
         if self.most is not None:
+            if not bare and (self.most == 1 or len(workflows) <= FEW):
+                guilty = {one: times for one, times in self.apart.items() if times}
+                self.apart = dict.fromkeys(workflows, 0) | guilty
             log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
 
-    def settled(self, cut: Cut, *, found: bool) -> None:
-        """
-        This cut is durable: the next one may be larger, unless it was the bare one.
-
-        `found`: what the takeover found has not all begun again, so the cut may only have counted it.
-        """
-        if found:
-            return
+    def settled(self, cut: Cut, *, bare: bool) -> None:
+        """This cut is durable: who is in it spoils nothing, and after a piece the next may be larger."""
         for workflow_id in [one for one in self._alone if snapshot_key(one) in cut.entries]:
             del self._alone[workflow_id]
         if self.most is None:
@@ -105,12 +109,15 @@ class Isolation:
                 self._failed -= {one for one in self._failed if snapshot_key(one) in cut.entries}
                 if not self._failed:
                     self._row = 0
-        elif self._settled:
+        elif not bare:
             self.most *= 2
             if not self._held:  # all that was in the cut that began this has got through
                 self.most, self._row = None, 0
                 self._alone.clear()
-        self._settled = True
+
+    def clear(self, workflow_id: str) -> None:
+        """A cut about this workflow alone is durable: it spoils nothing."""
+        self.apart.pop(workflow_id, None)
 
     def hold(self, batch: Batch) -> None:
         """Records wait until it is their turn."""
@@ -129,8 +136,10 @@ class Isolation:
 
     def park(self, parts: Parts) -> None:
         """Who has failed alone often enough stands still from now on; its events wait for it."""
-        for workflow_id in [one for one, times in self._alone.items() if times >= TIMES]:
-            del self._alone[workflow_id]
+        counted = [*self._alone.items(), *self.apart.items()]
+        for workflow_id in {one for one, times in counted if times >= TIMES}:
+            self._alone.pop(workflow_id, None)
+            self.apart.pop(workflow_id, None)
             try:
                 snapshot = parts.workflows.live(workflow_id)
             except FormatError:  # `live` has noted it: it stands still already

@@ -25,7 +25,7 @@ from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, unsure
 from event_center.engine.timers import Timers
-from event_center.engine.upgrading import machine_for
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.workflow import Waiting, Workflows, forget
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
@@ -52,6 +52,7 @@ class Jobs:
         outbox: Outbox,
         freedom: Freedom,
         runners: Pool,
+        upgrading: Upgrading,
         decider: Decider,
     ) -> None:
         self._plan = plan
@@ -59,11 +60,14 @@ class Jobs:
         self._ledger = ledger
         self._timers = timers
         self._outbox = outbox
+        self._upgrading = upgrading
         self._decider = decider
         self._freedom = freedom
         self._runners = runners
         self._ended: dict[JobKey, JobRun] = {}
         """Those whose end waits for its turn."""
+        self.weight = 0
+        """The bytes of their results."""
         self.waiting: set[JobKey] = set()
         """Those that wait for their next attempt."""
 
@@ -96,9 +100,16 @@ class Jobs:
         snapshot.jobs = kept
         forget(snapshot)
 
+    def _taken_up(self, job_key: JobKey) -> JobRun | None:
+        """Its end waits for its turn no more, if it did."""
+        ended = self._ended.pop(job_key, None)
+        if ended is not None:
+            self.weight -= ended.weight
+        return ended
+
     def _leave(self, job_key: JobKey) -> None:
         self.waiting.discard(job_key)
-        ended, run = self._ended.pop(job_key, None), self._workflows.jobs.get(job_key)
+        ended, run = self._taken_up(job_key), self._workflows.jobs.get(job_key)
         if ended is not None:
             ended.left = True
             self.drop(ended, ended.value)
@@ -134,7 +145,7 @@ class Jobs:
 
     def _submit(self, snapshot: Snapshot, owed: Owed, *, asked: bool) -> bool:
         """Start a job, unless its machine knows it no more: then the workflow is parked."""
-        machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+        machine = self._upgrading.machine_for(snapshot)
         try:
             job = None if machine is None else machine.job(snapshot.state, owed.name)
         except KeyError:
@@ -188,6 +199,12 @@ class Jobs:
         workflows, job_key = self._workflows, run.job_key
         if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
+        apart = workflows.apart
+        if not (apart.whom and apart.keep(job_key[0], partial(self.ended, run, value, error))):
+            self._ended_now(run, value, error)
+
+    def _ended_now(self, run: JobRun, value: Any, error: BaseException | None) -> None:
+        workflows, job_key = self._workflows, run.job_key
         del workflows.jobs[job_key]
         self._ledger.wake()  # a shard that is to stop waits for this
         snapshot = workflows.live(job_key[0])
@@ -225,12 +242,13 @@ class Jobs:
             self._failed(run, error)
         reach(Step.RUN_DECIDED)
 
-    def _takes_its_turn(self, run: JobRun, event: Event, closes: Any) -> None:
+    def _takes_its_turn(self, run: JobRun, event: Event, ends: Any) -> None:
         """The end of a job waits behind what came before it."""
         item = Waiting(event)
         item.asks = partial(self._asked, run, event)
-        item.closes = closes
+        item.ends = ends
         self._ended[run.job_key] = run
+        self.weight += run.weight
         self._workflows.mailbox(run.job_key[0]).queue.append(item)
         self._decider.advance(run.snapshot)
 
@@ -256,7 +274,7 @@ class Jobs:
     def _over(self, run: JobRun) -> None:
         """The workflow owes this job no longer."""
         snapshot = run.snapshot
-        self._ended.pop(run.job_key, None)
+        self._taken_up(run.job_key)
         snapshot.jobs = tuple(owed for owed in snapshot.jobs if owed != run.owed)
         self._ledger.count_jobs(-1)
         forget(snapshot)
@@ -292,7 +310,7 @@ class Jobs:
 
     def _park(self, run: JobRun, failure: Failure) -> None:
         """Nobody hears of the failure: the workflow stands still, and owes the job still."""
-        self._ended.pop(run.job_key, None)
+        self._taken_up(run.job_key)
         self._again_at(run, failure, 0)
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)

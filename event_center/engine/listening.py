@@ -36,8 +36,9 @@ How long a process that stops waits for listeners: what they observe is in the l
 class Listening:
     """Calls the listeners of one process."""
 
-    def __init__(self, listeners: tuple[Listener, ...], topic: str) -> None:
+    def __init__(self, listeners: tuple[Listener, ...], topic: str, *, most: int = WAITING) -> None:
         self._listeners = listeners
+        self._most = most
         self._topic = topic
         self._waiting: deque[bytes] = deque()
         self._something = asyncio.Event()
@@ -48,10 +49,10 @@ class Listening:
     def hear(self, cut: Cut) -> None:
         """A cut is durable."""
         told = [record.value for record in cut.records if record.topic == self._topic]
-        room = WAITING - len(self._waiting)
+        room = self._most - len(self._waiting)
         if len(told) > room and not self._dropping:
             self._dropping = True
-            log.warning("listener.behind", waiting=len(self._waiting), limit=WAITING)
+            log.warning("listener.behind", waiting=len(self._waiting), limit=self._most)
         self._waiting.extend(value for value in told[:room] if value is not None)
         if self._waiting:
             self._nothing.clear()

@@ -1,5 +1,5 @@
 """
-What callbacks send: their events go to the target's home through the inbox, their records to topics.
+What callbacks send: events go through the inbox to the home of whom they are for, records to topics.
 
 Everything leaves in the cut that accepts the transition or marks the run done, or not at all. `deciding`
 and `effect` check what a callback returned here, and send what its context collected. After the check
@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from event_center.engine.attempt import failure_of
+from event_center.engine.job import JobRun
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run
-from event_center.errors import PluginError, TargetClosed
+from event_center.errors import PluginError, TopicClosed
 from event_center.machine.decision import Emission
 from event_center.model import RESERVED, Event, Failure, Json, Outgoing, Snapshot
 from event_center.plugins.context import Context, Emitted
@@ -42,7 +43,7 @@ class Outbox:
         self._ledger = ledger
         self._inbox = plan.topics.inbox
         self._home = plan.home
-        self._targets = plan.targets
+        self._closed_topics = plan.closed_topics
         self._max_bytes = plan.limits.record_bytes
         self._named = plan.at_least_once
         """Give every event an id: the log may hold it twice, and its workflow has to see that."""
@@ -76,11 +77,11 @@ class Outbox:
     def closed(self, topics: Iterable[str], callback: str) -> Postponed | None:
         """Why nothing can be sent to one of these topics now, as the failure of who has tried to."""
         now = self._ledger.clock()
-        closed = self._targets.closed(topics, now)
+        closed = self._closed_topics.first(topics, now)
         if closed is None:
             return None
         again_s = (closed.until_ms - now) / 1000
-        error = TargetClosed(
+        error = TopicClosed(
             f"nothing can be published to {closed.topic!r} now: {closed.why}; it is tried again in "
             f"{again_s:g} s, and no attempt is lost"
         )
@@ -91,7 +92,7 @@ class Outbox:
         sent = run.context.published
         return None if sent is None else self.closed((one.topic for one in sent), run.callback.name)
 
-    def result(self, run: Run, value: Json) -> Json | PluginError:
+    def result(self, run: JobRun, value: Json) -> Json | PluginError:
         """What a job returned, as a restart would find it; an error if the log could not hold it."""
         context, callback = run.context, run.callback
         try:
@@ -100,7 +101,8 @@ class Outbox:
             if value is None:
                 return None
             parts = orjson.dumps(value)
-            _check_size(len(parts), self._max_bytes, "the result")
+            run.weight = len(parts)
+            _check_size(run.weight, self._max_bytes, "the result")
         except PluginError as error:
             return error
         except WRONG as error:

@@ -8,6 +8,7 @@ these at a time; `restoring` fills it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -22,6 +23,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.quarantine import Quarantine
 from event_center.engine.removal import Removal
 from event_center.engine.run import Pool
+from event_center.engine.starts import StartCounts
 from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
 from event_center.engine.turn import Turn
@@ -59,12 +61,14 @@ class Parts:
         self.shard, self.entry = shard, ShardEntry()
         self.workflows = workflows = Workflows(f"shard {shard} of {where}")
         self._plan, self._runners, self._job_runners = plan, runners, job_runners
+        workflows.apart.wake = wake
         self._watermarks: dict[str, int] = {}
         self.resumed = False
         """What a takeover has found goes on: not before the bare cut of a shard served in pieces."""
         self.ledger = ledger = self._ledger(wake)
         self.freedom = freedom = Freedom(workflows, ledger)
-        self.quarantine = Quarantine(workflows, ledger, freedom, runners=runners, jobs=job_runners)
+        self.starts = starts = StartCounts(workflows, ledger, freedom)
+        self.quarantine = Quarantine(workflows, ledger, starts, runners=runners, jobs=job_runners)
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         self.removal = removal = Removal(plan, ledger, timers)
@@ -158,9 +162,9 @@ class Parts:
         log.error("intake.redelivered", shard=self.shard, topic=batch.topic, records=repeated)
         return batch._replace(records=new)
 
-    def close(self) -> None:
+    def drain(self) -> None:
         """Begin nothing more: what has not started stays owed or waiting, what runs may end."""
-        self.workflows.closed = True
+        self.workflows.draining = True
         for run in list(self.workflows.runs.values()):
             if run.task is None:
                 self._runners.cancel(run, Interrupted())
@@ -168,7 +172,7 @@ class Parts:
 
     def end(self) -> None:
         """Whatever still ends here counts for nothing any more; callbacks under way are cancelled."""
-        self.workflows.closed = self.workflows.gone = True
+        self.workflows.draining = self.workflows.gone = True
         for run in list(self.workflows.runs.values()):
             self._runners.cancel(run, Interrupted())
         self._end_jobs()
@@ -177,12 +181,8 @@ class Parts:
         for run in list(self.workflows.jobs.values()):
             self._job_runners.cancel(run, Interrupted())
 
-    def resume(self, *, crashed: bool, apart: bool = False) -> None:
-        """
-        After a restore: what was under way goes on, if `apart`, one after another.
-
-        `crashed`: not if it ends its process each time.
-        """
+    def resume(self, *, crashed: bool) -> None:
+        """After a restore: what was under way goes on; if it `crashed`, not what ends its process."""
         self.resumed = True
         self.ledger.tick()
         self.quarantine.shut(crashed=crashed)
@@ -194,11 +194,11 @@ class Parts:
         for workflow in list(self.workflows.by_id.values()):
             if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self.effects.start(workflow)
-        self.quarantine.begin(self.turn, apart=apart)
+        self.quarantine.begin(self.turn)
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than are decided in a row."""
-        if self.quarantine.active:
+        if self.quarantine.watching:
             self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
         self.ledger.tick()
@@ -213,6 +213,7 @@ class Parts:
         """Start what waited for its retry; returns the workflows of which timers are due."""
         self.ledger.tick()
         timed: list[str] = []
+        apart = self.workflows.apart
         for workflow_id in self.timers.pop(now_ms):
             snapshot = self._readable(workflow_id)
             if snapshot is None:
@@ -221,7 +222,9 @@ class Parts:
             if not self.freedom.heeds_time(snapshot):
                 continue
             if snapshot.status is Status.RETRYING:
-                self._retry(workflow_id, now_ms)
+                retry = partial(self._retry, workflow_id, now_ms)
+                if not (apart.whom and apart.keep(workflow_id, retry)):
+                    retry()
             if snapshot.jobs:
                 self.effects.start(snapshot)
             if (
@@ -251,25 +254,33 @@ class Parts:
 
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
-        now = self.ledger.tick()
+        now, apart = self.ledger.tick(), self.workflows.apart
         for workflow_id in self.timers.caught_up(self.entry.offsets):
-            snapshot = self._readable(workflow_id)
-            if snapshot is None:
-                continue
-            if snapshot.status is Status.EXPECTED:
-                self._holds.expire(snapshot, now)
-                continue
-            if self.removal.outlived(snapshot, now):
-                self.removal.remove(snapshot, "retention")
-                continue
-            for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):
-                if timer.due_ms <= now and timer in snapshot.timers:
-                    self.turn.fire(snapshot, timer)
+            fire = partial(self._fire, workflow_id, now)
+            if not (apart.whom and apart.keep(workflow_id, fire)):
+                fire()
+
+    def _fire(self, workflow_id: str, now: int) -> None:
+        """Fire what was due of one workflow by then."""
+        snapshot = self._readable(workflow_id)
+        if snapshot is None:
+            return
+        if snapshot.status is Status.EXPECTED:
+            self._holds.expire(snapshot, now)
+            return
+        if self.removal.outlived(snapshot, now):
+            self.removal.remove(snapshot, "retention")
+            return
+        for timer in sorted(snapshot.timers, key=lambda timer: timer.due_ms):
+            if timer.due_ms <= now and timer in snapshot.timers:
+                self.turn.fire(snapshot, timer)
 
     def idle(self, *, jobs: bool = True) -> bool:
         """Nothing is under way, waits for its turn or is not durable yet; `jobs`: no job either."""
         workflows = self.workflows
         if workflows.runs or not self.ledger.clean or self.timers.behind or self.turn.again:
+            return False
+        if workflows.apart.waiting:
             return False
         if self._retrying() or (jobs and workflows.jobs):
             return False
@@ -300,6 +311,11 @@ class Parts:
         """Records by outcome, and `read` and `waiting`."""
         entry = self.entry
         return {"read": entry.read, "waiting": sum(entry.waiting.values()), **entry.outcomes}
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits weighs so much: records, and results of jobs."""
+        return self.ledger.waiting_bytes + self.jobs.weight
 
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from event_center.engine.closed_topics import ClosedTopics
 from event_center.engine.home import Home
-from event_center.engine.targets import Targets
 from event_center.engine.workflow import Waiting
 from event_center.errors import InvariantError, Undecodable
 from event_center.machine.step import Machine
@@ -99,7 +99,7 @@ class Plan:
     """Functions of plugins that hear what has happened."""
     steady: bool = False
     """Clock and topics change only as this process knows: nobody has to look whether they did."""
-    targets: Targets = field(default_factory=Targets)
+    closed_topics: ClosedTopics = field(default_factory=ClosedTopics)
     """Topics that take nothing at the moment: the one thing in here that changes."""
     every_outcome: bool = True
     """History holds every outcome; False: only what moved a workflow."""

@@ -89,10 +89,10 @@ def _about_shard(key: bytes, value: bytes, parts: Parts) -> None:
         migration.check_whole(value)
 
 
-def _copy(source: ShardEntry, target: ShardEntry) -> None:
-    """The ledger and the intake hold the target already."""
+def _copy(source: ShardEntry, entry: ShardEntry) -> None:
+    """The ledger and the intake hold the entry already."""
     for name in ShardEntry.__slots__:
-        setattr(target, name, getattr(source, name))
+        setattr(entry, name, getattr(source, name))
 
 
 def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -> None:

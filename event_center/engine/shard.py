@@ -1,15 +1,10 @@
 """
 The ownership of one shard: take it over, serve it, release it, and begin again when the lease is lost.
 
-Numbered steps of a takeover:
-    1. assigned: the group says that the shard is ours
-    2. fenced: the lease is ours, the former owner can write no more
-    3. restored: memory is exactly the last committed entries
-    4. opened: records are delivered from the offsets of the shard entry; what was owed starts again
-
-Serving is three things side by side: the member hands in batches (`take`), the cut loop (`cutting`)
-makes durable what happened, the timekeeper (`timekeeping`) fires what is due. The steps of a cut are
-numbered in `ledger`.
+The steps of a takeover are numbered in `takeover`, which also has the order in which a shard goes on
+after one. Serving is three things side by side: the member hands in batches (`take`), the cut loop
+(`cutting`) makes durable what happened, the timekeeper (`timekeeping`) fires what is due. The steps of a
+cut are numbered in `ledger`. The member (`member`) makes an owner for each shard that it is assigned.
 """
 
 from __future__ import annotations
@@ -18,29 +13,19 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 import anyio
-import anyio.lowlevel
 import structlog
 
-from event_center.engine.backoff import Backoff
 from event_center.engine.cutting import Cutting
-from event_center.engine.isolation import Isolation
 from event_center.engine.kept import KeptShards
 from event_center.engine.limits import Reached, of_shard, untaken
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
-from event_center.engine.restoring import restore
 from event_center.engine.run import Runners
 from event_center.engine.stopping import Stop
+from event_center.engine.takeover import Takeovers
 from event_center.engine.tenure import Tenure
 from event_center.engine.timekeeping import Timekeeper
-from event_center.errors import (
-    Fenced,
-    FormatError,
-    LogUnavailable,
-    NotCommitted,
-    Unknown,
-)
-from event_center.failpoint import Step, reach
+from event_center.errors import Fenced, LogUnavailable, NotCommitted, Unknown
 from event_center.log.port import Batch, Cut, Group, Lease, Log
 from event_center.model import Shard, Token
 
@@ -70,8 +55,6 @@ class Owner:
         self.shard = shard
         self.token = token
         self.tenure = Tenure.RESTORING
-        self.restored = 0
-        """Workflows restored so far, for a progress bar."""
         self._log = log
         self._group = group
         self._plan = plan
@@ -82,26 +65,19 @@ class Owner:
         """Called when the shard may be able to take records again."""
         self._parts: Parts | None = None
         self._lease: Lease | None = None
-        self._restoring = anyio.CancelScope()
-        """The restore under way: nobody waits for the end of one that came to nothing."""
         self._gone = asyncio.Event()
         self._lost: Exception | None = None
-        self._served = False
-        """Whether it was taken over before: then whoever ran what is owed is this process, and lives."""
         self._trouble = ""
         """Why the shard is to be taken over again; empty while it is served."""
-        self._takeovers = Backoff()
-        """Between takeovers; a settled cut of more than what was found makes it short again."""
         self._stop = Stop()
         self._keep = False
-        self._isolation = Isolation(shard)
+        self._takeovers = Takeovers(shard, log, plan=plan, kept=kept, wake=self._stop.wake)
         self._cutting = Cutting(
             log,
             self._stop,
             plan=plan,
-            isolation=self._isolation,
-            on_settled=self._settled,
-            on_bare=self._resume,
+            takeovers=self._takeovers,
+            on_room=on_room,
             on_cut=on_cut,
         )
         self._timekeeper = Timekeeper(shard, group, plan, self._stop)
@@ -134,17 +110,17 @@ class Owner:
             return
         self._keep = keep
         self._stop.within(grace_s)
-        self._restoring.cancel()
+        self._takeovers.cancel()
         self._timekeeper.wake()
         if self._parts is not None:
-            self._parts.close()
+            self._parts.drain()
         if self.tenure is Tenure.SERVING:
             self._move(Tenure.DRAINING)
 
     def abandon(self) -> None:
         """The shard is somebody else's already: forget it."""
         self._stop.within(0.0)
-        self._restoring.cancel()
+        self._takeovers.cancel()
         self._timekeeper.wake()
         self._end()
 
@@ -179,7 +155,7 @@ class Owner:
 
     async def _begin_again(self, error: Exception) -> None:
         """After a lost lease, or a takeover that failed: a new one reads from the log what is true."""
-        delay = max(self._takeovers.next_s(), FENCED_S if isinstance(error, Fenced) else 0.0)
+        delay = max(self._takeovers.pause_s(), FENCED_S if isinstance(error, Fenced) else 0.0)
         told = {"kind": type(error).__name__, "again_in_s": delay}
         log.warning("shard.lease_lost", shard=self.shard, error=str(error), **told)
         self._trouble = str(error)
@@ -199,9 +175,7 @@ class Owner:
     # -- takeover ------------------------------------------------------------------------------
 
     async def _take_over(self) -> None:
-        reach(Step.TAKEOVER_ASSIGNED)
-        self._lease = lease = await self._group.lease(self.shard, self.token)
-        reach(Step.TAKEOVER_FENCED)
+        self._lease = lease = await self._takeovers.fence(self._group, self.token)
         parts = Parts(
             self.shard,
             self._plan,
@@ -211,42 +185,23 @@ class Owner:
             wake=self._stop.wake,
             earlier=self._timekeeper.wake,
         )
-        self.restored = 0
         if not self._over:
-            with anyio.CancelScope() as self._restoring:
-                await self._restore(lease, parts)
+            await self._takeovers.restore(lease, parts)
         if self._over:
             return
         self._parts, self._trouble = parts, ""
         self._move(Tenure.SERVING)
         log.info("shard.serving", shard=self.shard, workflows=len(parts.workflows.by_id))
-        self._isolation.begun()
-        if self._isolation.most is None:
-            self._resume(parts)
-        else:
-            self._isolation.park(parts)
+        self._takeovers.begin(parts)
         self._stop.wake()
         self._on_room()
 
-    def _resume(self, parts: Parts) -> None:
-        """What was owed and what waits goes on."""
-        parts.resume(crashed=not self._served, apart=self._isolation.apart)
-        self._served = True
-        self._take_piece(parts)
-
-    async def _restore(self, lease: Lease, parts: Parts) -> None:
-        batches = lease.restore(self._kept.take(self.shard))
-        try:
-            async for count in restore(batches, parts, await self._log.topics(), self._plan):
-                self.restored += count
-                await anyio.lowlevel.checkpoint()  # for heartbeats, and for shards that serve
-        except FormatError as error:
-            raise FormatError(f"shard {self.shard} of {self._log.where}: {error}") from error
-        reach(Step.TAKEOVER_RESTORED)
-        await lease.open_gate(parts.entry.offsets)
-        reach(Step.TAKEOVER_OPENED)
-
     # -- serving -------------------------------------------------------------------------------
+
+    @property
+    def restored(self) -> int:
+        """Workflows restored so far, for a progress bar."""
+        return self._takeovers.restored
 
     @property
     def ready(self) -> bool:
@@ -258,10 +213,11 @@ class Owner:
         """Whether only commands should be handed in until a cut or a callback has made room."""
         parts, limits = self._parts, self._plan.limits
         return parts is not None and (
-            self._isolation.full
+            self._takeovers.isolation.full
+            or parts.workflows.apart.waiting
             or parts.ledger.taken >= limits.cut_records
             or parts.ledger.heavy >= limits.cut_bytes
-            or parts.ledger.waiting_bytes >= limits.waiting_bytes
+            or parts.waiting_bytes >= limits.waiting_bytes
         )
 
     @property
@@ -278,9 +234,8 @@ class Owner:
         """The limits of this shard that are reached now."""
         if self._parts is None:
             return [untaken(self.shard, self._trouble)] if self._trouble else []
-        return of_shard(
-            self._plan.limits, self._parts, self._cutting.refused or self._isolation.why
-        )
+        refused = self._cutting.refused or self._takeovers.why_no_cut(self._parts)
+        return of_shard(self._plan.limits, self._parts, refused)
 
     def totals(self) -> dict[str, int]:
         """Records by outcome, and `read` and `waiting`, as of now."""
@@ -291,22 +246,8 @@ class Owner:
         parts = self._parts
         if parts is None or batch.token != self.token or self.tenure is not Tenure.SERVING:
             return
-        if self._isolation.most is None:
-            parts.take(batch)
-        else:
-            self._isolation.hold(batch)
-            if parts.ledger.clean and not self._cutting.under_way:
-                self._take_piece(parts)
+        self._takeovers.take(parts, batch, cutting=self._cutting.under_way)
         self._stop.wake()
-
-    def _take_piece(self, parts: Parts) -> None:
-        """Of a shard that is served in pieces: the next one."""
-        if self._isolation.apart and parts.quarantine.active:
-            return
-        piece = self._isolation.piece()
-        if piece is not None:
-            parts.take(piece)
-            self._stop.wake()
 
     async def quiet(self, *, jobs: bool = True) -> bool:
         """
@@ -360,13 +301,3 @@ class Owner:
         else:
             return True
         return False
-
-    def _settled(self, parts: Parts) -> None:
-        """A cut is durable: go on with what had more to do than are decided in a row."""
-        if not parts.quarantine.active:  # else the cut may only have counted what was found
-            self._takeovers.reset()
-        if not parts.workflows.gone:
-            parts.turn_again()
-            if self._served:  # else what goes on comes first
-                self._take_piece(parts)
-            self._on_room()

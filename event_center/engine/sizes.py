@@ -2,13 +2,14 @@
 How large a workflow may become: its data, and the events that its owed runs are caused by.
 
 A snapshot is written whole in each cut that changes its workflow, so that one that grows without end
-would first slow its shard down and then stop it. The turn asks here before it accepts, and an intake
-before a birth; what would make the workflow too large is refused (`too_large`), and the workflow stays
-as it was. What the center itself adds to a snapshot has limits of its own, and does not count here.
+would first slow its shard down and then stop it. The turn asks here before it accepts, the intake before
+a birth: what would make the workflow too large is refused (`too_large`), and the workflow stays as it was.
+`upgrading` asks before a workflow moves to another version: who would be too large there is parked.
+What the center itself adds to a snapshot has limits of its own, and does not count here.
 
-Measuring costs as much as dumping. So each workflow has an upper bound (`Snapshot.size`), which the
-ledger makes exact for nothing when it dumps; a step adds what is new, and only a bound that has
-passed the limit is measured. What is added is counted in the ledger too: it bounds the next cut.
+Measuring costs as much as dumping. So each workflow has an upper bound (`Snapshot.size`), which is exact
+when it is decoded; a step adds what is new, and only a bound that has passed the limit is measured.
+What is added is counted in the ledger too: it bounds the next cut.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from __future__ import annotations
 import orjson
 
 from event_center.engine.ledger import Ledger
+from event_center.errors import TooLarge
 from event_center.machine.decision import Refused, Transition
+from event_center.machine.step import Machine
 from event_center.model import Event, Headers, Json, Reason, Record, Snapshot, Unhandled
 
 SMALL_BYTES = 10_000
@@ -33,6 +36,27 @@ class SizeLimit:
     def __init__(self, ledger: Ledger, most: int) -> None:
         self._ledger = ledger
         self.most = most
+        self._begun: dict[str, int] = {}
+        """By machine: the bytes of the data with which its workflows begin."""
+
+    def unborn(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        birth: Transition,
+        *,
+        record: Record,
+        machine: Machine,
+    ) -> Refused | None:
+        """What is said of a birth that would make too large a workflow; None: it may happen."""
+        if machine.begins_at_rest and not (birth.owed or birth.jobs):
+            size = self._begun.get(machine.name)
+            if size is None:  # it begins with the same data every time: they are weighed once
+                size = self._begun[machine.name] = _json(birth.data or {})
+            if size <= min(SMALL_BYTES, self.most):
+                snapshot.size = size
+                return None
+        return self.refused(snapshot, event, birth, record)
 
     def refused(
         self, snapshot: Snapshot, event: Event, decision: Transition, record: Record | None
@@ -49,14 +73,30 @@ class SizeLimit:
         if size > self.most:
             size = _measured(snapshot, event, decision)
             if size > self.most:
-                return Refused(Reason.TOO_LARGE, Unhandled.REJECT, self._said(size))
+                return Refused(Reason.TOO_LARGE, Unhandled.REJECT, self._said("it", size))
         snapshot.size = size
         self._ledger.cut_bytes += added
         return None
 
-    def _said(self, size: int) -> str:
+    def check(self, snapshot: Snapshot, data: dict[str, Json]) -> None:
+        """
+        The workflow is to have these data instead of its own.
+
+        Raises:
+            TooLarge: it would have more than it may.
+        """
+        added = _grown(data, snapshot.data)
+        size = snapshot.size + added
+        if size > self.most:
+            size = _json(data) + _causes(snapshot)
+            if size > self.most:
+                raise TooLarge(self._said("what `migrate` makes", size))
+        snapshot.size = size
+        self._ledger.cut_bytes += added
+
+    def _said(self, new: str, size: int) -> str:
         return (
-            f"with it the data of its workflow, and the events that it still works on, have {size} "
+            f"with {new} the data of its workflow, and the events that it still works on, have {size} "
             f"bytes, and may have {self.most}: keep what is large elsewhere and its name here, or "
             "raise `snapshot_bytes` in [engine]"
         )
@@ -94,8 +134,13 @@ def _measured(snapshot: Snapshot, event: Event, decision: Transition) -> int:
         size += _size_of(event)
     if decision.entered and decision.left is None:
         return size  # nothing of the state before is owed any more
+    return size + _causes(snapshot)
+
+
+def _causes(snapshot: Snapshot) -> int:
+    """The bytes of the events that the workflow still works on."""
     causes = [] if snapshot.cause is None else [snapshot.cause]
-    return size + sum(map(_size_of, (*causes, *(snapshot.earlier or {}).values())))
+    return sum(map(_size_of, (*causes, *(snapshot.earlier or {}).values())))
 
 
 def _json(value: Json) -> int:

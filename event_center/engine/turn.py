@@ -4,7 +4,8 @@ One workflow's turn: decide an event, await its decide callbacks, accept, and go
 `decide` asks the pure machine and carries the decision out. Without decide callbacks that is one
 synchronous block. With them the event stays at the head of its workflow's mailbox until they are done,
 and nothing else of the workflow is decided meanwhile except commands. `advance` takes the next thing
-that waits. The intake, `effect`, `timers` and `commands` call in here; the ledger notes the outcome.
+that waits. What comes with a new state is in `entering`. The intake, `effect`, `timers` and `commands` call
+in here; the ledger notes the outcome.
 
 What goes on, in this order:
     1. commands, when they are read (`commands`)
@@ -22,6 +23,7 @@ from collections.abc import Callable
 
 from event_center.engine.deciding import Deciding
 from event_center.engine.effect import Effects
+from event_center.engine.entering import Entering
 from event_center.engine.failing import Failing, say_parked
 from event_center.engine.freedom import Freedom
 from event_center.engine.ledger import Ledger
@@ -31,15 +33,14 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Pool
 from event_center.engine.sizes import SizeLimit
 from event_center.engine.timers import Timers
-from event_center.engine.upgrading import machine_for
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.waiting import WaitingRoom, with_record
-from event_center.engine.workflow import Waiting, Workflows, forget, undecided, unstopped
+from event_center.engine.workflow import Waiting, Workflows, undecided, unstopped
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
 from event_center.model import (
     Event,
     Outcome,
-    Owed,
     Reason,
     Record,
     Snapshot,
@@ -49,13 +50,8 @@ from event_center.model import (
 )
 from event_center.wire import history
 
-_owed = tuple.__new__
-"""Makes a named tuple of a tuple without the detour over its constructor: one is made per entry."""
-
 EVENTS_IN_A_ROW = 256
 """Waiting events of one workflow that are decided in a row: some ms, then others get their turn."""
-ACTIVE = Status.ACTIVE
-"""Looked up once: to read a member of an enumeration costs as much as a call."""
 STEP_FAILED = (GuardFailed, ExpressionError, DefinitionError)
 """What the machine or its guards do wrong: this event failed. Any other error is a mistake of ours."""
 LOOP = 1_000
@@ -88,6 +84,7 @@ class Turn:
         self._freedom = freedom
         self._waiting = waiting
         self.sizes = SizeLimit(ledger, plan.limits.snapshot_bytes)
+        self._upgrading = Upgrading(plan, ledger, timers, self.sizes)
         self.failing = Failing(
             plan, workflows, ledger, letters=letters, timers=timers, decider=self
         )
@@ -110,9 +107,12 @@ class Turn:
             freedom=freedom,
             runners=runners,
             job_runners=job_runners,
+            upgrading=self._upgrading,
             decider=self,
         )
         self.jobs = self.effects.jobs
+        entering = Entering(workflows, ledger, timers=timers, effects=self.effects, decider=self)
+        self.enter, self.give_up = entering.enter, entering.give_up
         self.again: list[Snapshot] = []
         """Workflows with more waiting events than a row: to be advanced after the next cut."""
 
@@ -142,7 +142,7 @@ class Turn:
             return
         machine = self._machines.get(snapshot.machine)
         if machine is None or snapshot.version != machine.version:
-            machine = machine_for(snapshot, self._plan, self._ledger, self._timers)
+            machine = self._upgrading.machine_for(snapshot)
         if machine is None:
             self.park(snapshot, "no_place", self._waiting.queued(snapshot, event, item, record))
             say_parked(snapshot, "", "")
@@ -171,8 +171,8 @@ class Turn:
         """What waited waits no more: its outcome follows in the same block."""
         if item is not None:
             self._ledger.decided(snapshot, item)
-            if item.closes is not None:
-                item.closes()
+            if item.ends is not None:
+                item.ends()
         if snapshot.deciding_attempt or snapshot.deciding_starts:
             undecided(snapshot)
             self.refresh_status(snapshot)
@@ -243,67 +243,6 @@ class Turn:
             self.park(snapshot, "loop", None)
             say_parked(snapshot, "", "")
 
-    def enter(  # noqa: C901 - once per event: to call out costs more than a branch
-        self, snapshot: Snapshot, event: Event, decision: Transition
-    ) -> None:
-        """The workflow enters a state: what belonged to the old one goes."""
-        if snapshot.owed:
-            self._leave(snapshot, event, decision)
-        snapshot.state = decision.target
-        snapshot.entered_at_ms = self._ledger.now_ms
-        if decision.timers:
-            snapshot.timers = decision.timers
-            self._timers.arm(snapshot)
-        else:
-            snapshot.timers = ()
-        if decision.memory is not None:
-            snapshot.memory = decision.memory
-        if decision.owed:
-            seq = snapshot.seq
-            first, *more = decision.owed
-            snapshot.owed += (_owed(Owed, (first, seq, 0, 0, 0)),)
-            for name in more:
-                snapshot.owed += (Owed(name, seq),)
-            snapshot.cause = event
-            self._ledger.owes(snapshot)
-            # Else one that stays is owed first.
-            if snapshot.machine in self.effects.eager and snapshot.owed[0].seq == seq:
-                self.effects.start_eager(snapshot)
-        if decision.jobs is not None:
-            self.jobs.entered(snapshot, event, decision)
-        if decision.result is not None:
-            snapshot.result = decision.result
-            snapshot.closed_at_ms = snapshot.entered_at_ms
-            snapshot.timers = ()
-        mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
-        if mailbox is not None:
-            mailbox.recheck = True
-        if decision.result is not None or snapshot.status is not ACTIVE:
-            self.refresh_status(snapshot)
-
-    def _leave(self, snapshot: Snapshot, event: Event, decision: Transition) -> None:
-        """What is left owes nothing more; runs of states that stay keep the event that caused them."""
-        self.give_up(snapshot, f"left by {event.name}", decision.left)
-        if decision.owed and snapshot.owed and snapshot.cause is not None:
-            older = {one.seq: snapshot.cause for one in snapshot.owed}
-            snapshot.earlier = older | (snapshot.earlier or {})
-
-    def give_up(self, snapshot: Snapshot, why: str, left: frozenset[str] | None = None) -> None:
-        """The runs that states still owe (those `left`, or all) will not happen; history says so."""
-        kept: tuple[Owed, ...] = ()
-        for owed in snapshot.owed:
-            if left is not None and owed.name not in left:
-                kept = (*kept, owed)
-                continue
-            data = {"callback": owed.name, "attempt": owed.attempt, "seq": owed.seq}
-            data |= {"outcome": "given_up", "reason": why, "state": snapshot.state}
-            origin = f"run/{owed.seq}/{owed.name}/given_up"
-            self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
-        snapshot.owed = kept
-        if kept:
-            self._ledger.owes(snapshot)
-        forget(snapshot)
-
     # -- stopping and going on -------------------------------------------------------------------
 
     def refresh_status(self, snapshot: Snapshot) -> None:
@@ -364,11 +303,11 @@ class Turn:
         self.decide(snapshot, event, item)
 
     def internal(
-        self, snapshot: Snapshot, event: Event, closes: Callable[[], None] | None = None
+        self, snapshot: Snapshot, event: Event, ends: Callable[[], None] | None = None
     ) -> None:
         """Decide an event that is no record now: the result of a run, ahead of the queue."""
         item = Waiting(event)
-        item.closes = closes
+        item.ends = ends
         self.decide(snapshot, event, item)
 
     # -- timers ----------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ import structlog
 from event_center.engine.attempt import failure_of
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
+from event_center.engine.sizes import SizeLimit
 from event_center.engine.timers import Timers
-from event_center.errors import ExpressionError, UpgradeFailed
+from event_center.errors import EventCenterError, ExpressionError, TooLarge, UpgradeFailed
 from event_center.machine.step import Machine
 from event_center.model import Snapshot
 from event_center.wire import history
@@ -24,25 +25,62 @@ from event_center.wire import history
 log = structlog.get_logger()
 
 
-def machine_for(snapshot: Snapshot, plan: Plan, ledger: Ledger, timers: Timers) -> Machine | None:
-    """The machine under which a workflow goes on; None: it has no place."""
-    machine = plan.machine_of(snapshot)
-    if machine is None or machine.version == snapshot.version:
-        return machine
-    if machine.version < snapshot.version:
-        return machine if machine.rests(snapshot.state) else None
-    return machine if _move(snapshot, machine, ledger, timers) else None
+class Upgrading:
+    """Moves the workflows of one shard to the versions that are loaded."""
 
+    def __init__(self, plan: Plan, ledger: Ledger, timers: Timers, sizes: SizeLimit) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._timers = timers
+        self._sizes = sizes
 
-def _move(snapshot: Snapshot, machine: Machine, ledger: Ledger, timers: Timers) -> bool:
-    """The workflow goes on under this version; false if it has no place there."""
-    try:
-        upgraded = machine.upgraded(snapshot, ledger.now_ms)
-    except (ExpressionError, UpgradeFailed) as error:
-        failure, said = failure_of("migrate", error, ledger.now_ms, 1), str(error)
+    def machine_for(self, snapshot: Snapshot) -> Machine | None:
+        """The machine under which a workflow goes on; None: it has no place."""
+        machine = self._plan.machine_of(snapshot)
+        if machine is None or machine.version == snapshot.version:
+            return machine
+        if machine.version < snapshot.version:
+            return machine if machine.rests(snapshot.state) else None
+        return machine if self._move(snapshot, machine) else None
+
+    def _move(self, snapshot: Snapshot, machine: Machine) -> bool:
+        """The workflow goes on under this version; false if it has no place there."""
+        try:
+            upgraded = machine.upgraded(snapshot, self._ledger.now_ms)
+            if upgraded is None:
+                return False
+            self._sizes.check(snapshot, upgraded.data)
+        except (ExpressionError, UpgradeFailed, TooLarge) as error:
+            self._failed(snapshot, machine, error)
+            return False
+        before, version = snapshot.state, snapshot.version
+        snapshot.version = machine.version
+        snapshot.state = upgraded.state
+        snapshot.data = upgraded.data
+        snapshot.memory = upgraded.memory
+        if upgraded.timers != snapshot.timers:
+            snapshot.timers = upgraded.timers
+            self._timers.arm(snapshot)
+        self._ledger.changed(snapshot)
+        if upgraded.told:
+            data = {
+                "machine": machine.name,
+                "version": machine.version,
+                "from_version": version,
+                "seq": snapshot.seq,
+                "from": before,
+                "to": snapshot.state,
+            }
+            origin = f"version/{version}/{machine.version}"
+            self._ledger.tell(history.MIGRATED, snapshot.workflow_id, origin, data)
+        return True
+
+    def _failed(self, snapshot: Snapshot, machine: Machine, error: EventCenterError) -> None:
+        """The workflow stays as it was, and keeps why."""
+        now_ms, said = self._ledger.now_ms, str(error)
+        failure = failure_of("migrate", error, now_ms, 1)
         if isinstance(error, UpgradeFailed):
-            raised = error.__cause__ or error
-            failure = failure_of(f"upgrade {error.name}", raised, ledger.now_ms, 1)
+            failure = failure_of(f"upgrade {error.name}", error.__cause__ or error, now_ms, 1)
             said += f": {failure.type}: {failure.message}"
         snapshot.failure = failure
         log.warning(
@@ -52,27 +90,3 @@ def _move(snapshot: Snapshot, machine: Machine, ledger: Ledger, timers: Timers) 
             version=snapshot.version,
             error=said,
         )
-        return False
-    if upgraded is None:
-        return False
-    before, version = snapshot.state, snapshot.version
-    snapshot.version = machine.version
-    snapshot.state = upgraded.state
-    snapshot.data = upgraded.data
-    snapshot.memory = upgraded.memory
-    if upgraded.timers != snapshot.timers:
-        snapshot.timers = upgraded.timers
-        timers.arm(snapshot)
-    ledger.changed(snapshot)
-    if upgraded.told:
-        data = {
-            "machine": machine.name,
-            "version": machine.version,
-            "from_version": version,
-            "seq": snapshot.seq,
-            "from": before,
-            "to": snapshot.state,
-        }
-        origin = f"version/{version}/{machine.version}"
-        ledger.tell(history.MIGRATED, snapshot.workflow_id, origin, data)
-    return True

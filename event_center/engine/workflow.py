@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from event_center.engine.apart import Apart
 from event_center.engine.run import Run
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Snapshot, Status, Timer
@@ -29,9 +30,9 @@ class Waiting:
 
     __slots__ = (
         "asks",
-        "closes",
         "deferred",
         "due_ms",
+        "ends",
         "event",
         "gone",
         "number",
@@ -55,7 +56,7 @@ class Waiting:
         self.topic = topic
         self.partition = partition
         self.timer: Timer | None = None
-        self.closes: Callable[[], None] | None = None
+        self.ends: Callable[[], None] | None = None
         """
         What ends with this event, in the same block right before its outcome: of a run's result the run
         (`effect`), of an `on_error` the event that failed (`failing`), of a replay its letter (`commands`).
@@ -117,8 +118,9 @@ class Workflows:
     __slots__ = (
         "_cooling",
         "_where",
+        "apart",
         "by_id",
-        "closed",
+        "draining",
         "gone",
         "jobs",
         "mailboxes",
@@ -143,10 +145,12 @@ class Workflows:
         """The jobs under way, by workflow and name; also those that were asked to end and have not yet."""
         self.gone = False
         """The shard was given up: whatever still ends here counts for nothing."""
-        self.closed = False
+        self.draining = False
         """The shard is drained or was given up: what runs may end, and nothing more begins."""
         self.woken_bytes = 0
         """What those had, as bytes, that became live since the last cut was built: it may hold them."""
+        self.apart = Apart()
+        """What is kept for a cut of its own: next to always nothing."""
         self.unreadable: dict[str, str] = {}
         """Workflows that can not be read, with the reason: their bytes stay as they are."""
 

@@ -75,13 +75,13 @@ def balance(
     least, odd = divmod(shards, len(members))
     ranked = sorted(members, key=lambda member: -holding[member])
     room = {member: least + (rank < odd) for rank, member in enumerate(ranked)}
-    target: dict[int, MemberT] = {}
+    wanted: dict[int, MemberT] = {}
     for shard in range(shards):
         keeper = held.get(shard)
         if keeper is not None and room.get(keeper, 0) > 0:
-            target[shard] = keeper
+            wanted[shard] = keeper
             room[keeper] -= 1
     places = [member for member in members for _ in range(room[member])]
-    moving = [shard for shard in range(shards) if shard not in target]
-    target.update(zip(moving, places, strict=True))
-    return target
+    moving = [shard for shard in range(shards) if shard not in wanted]
+    wanted.update(zip(moving, places, strict=True))
+    return wanted

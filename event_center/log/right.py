@@ -45,12 +45,12 @@ def check(shard: Shard, right: Right, *, unheard: bool) -> None:
         )
 
 
-def unanswered(shard: Shard, why: str = "", *, target: str = "") -> Unknown:
+def unanswered(shard: Shard, why: str = "", *, topic: str = "") -> Unknown:
     """The error for a lease whose last commit may have been written, or may not."""
     return Unknown(
         f"nobody knows whether the last cut of shard {shard} was written: lease the shard again and "
         f"restore it{why}",
-        target=target,
+        topic=topic,
     )
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import FrameType
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from event_center.machine.definition import NOWHERE, Text
@@ -43,6 +44,9 @@ class Do:
     place: Place
 
     def __init__(self, callback: str | Function, **options: Unpack[_CallOptions]) -> None:
+        self._noted(callback, options)
+
+    def _noted(self, callback: str | Function, options: Mapping[str, object]) -> None:
         object.__setattr__(self, "callback", callback)
         object.__setattr__(self, "options", dict(options))
         object.__setattr__(self, "place", here()[1])
@@ -61,9 +65,7 @@ class Job(Do):
     """A callback that a state invokes: `Job(build, timeout="2h", on_done="built")`."""
 
     def __init__(self, callback: str | Function, **options: Unpack[_JobOptions]) -> None:
-        object.__setattr__(self, "callback", callback)
-        object.__setattr__(self, "options", dict(options))
-        object.__setattr__(self, "place", here()[1])
+        self._noted(callback, options)
 
 
 Callback = str | Function | Do
@@ -127,12 +129,20 @@ class _MachineOptions(TypedDict, total=False):
     perpetual: bool
 
 
-def here() -> tuple[str, Place]:
-    """The file, line and column that are being executed outside of this module."""
+ANYWHERE = "__anywhere__"  # where a class keeps what its body says of every state at once
+
+
+def _outside() -> FrameType | None:
+    """What is being executed outside of this module."""
     frame = inspect.currentframe()
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
-    if frame is None:
+    return frame
+
+
+def here() -> tuple[str, Place]:
+    """The file, line and column that are being executed outside of this module."""
+    if (frame := _outside()) is None:
         return "<python>", NOWHERE
     positions = islice(frame.f_code.co_positions(), frame.f_lasti // 2, None)
     line, _, column, _ = next(positions, (None, None, None, None))
@@ -220,9 +230,8 @@ class Origin:
         self, key: str, names: list[str], target: Target | None, branch: Mapping[str, object]
     ) -> Way:
         led = branch if target is None else {"target": target, **branch}
-        place = here()[1]
         way = Way(
-            place=place,
+            place=here()[1],
             key=key,
             names=names,
             named=bool(names),
@@ -234,15 +243,22 @@ class Origin:
 
 
 class AnyState(Origin):
-    """
-    Every state that is not final; `after` counts from the birth of the workflow.
-
-    It is kept as an attribute, unless the transition is one: `stop = AnyState().to(off)`.
-    """
+    """Every state that is not final; `after` counts from the birth of the workflow."""
 
     def __init__(self) -> None:
         file, place = here()
         self.__part__ = Part(file=file, place=place)
+
+    def _way(
+        self, key: str, names: list[str], target: Target | None, branch: Mapping[str, object]
+    ) -> Way:
+        way = super()._way(key, names, target, branch)
+        body = _outside()
+        while body is not None and "__qualname__" not in body.f_locals:
+            body = body.f_back
+        if body is not None:  # of the class that is being made: no attribute has to hold this state
+            body.f_locals.setdefault(ANYWHERE, []).append(way)
+        return way
 
 
 class Vertex(Origin):

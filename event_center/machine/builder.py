@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from event_center.machine.blueprint import (
+    ANYWHERE,
     AnyState,
     Blueprint,
     Do,
@@ -100,6 +101,13 @@ class _Builder:
     def _inside(self, owner: type, part: Part, what: str) -> Pairs:
         """The states in the body of a class, and which of them it begins with."""
         states = [one for one in vars(owner).values() if isinstance(one, State | Nest)]
+        if isinstance(owner, Nest):
+            for way in _anywhere(owner):
+                message = (
+                    f"AnyState() is every state of the machine, and this stands inside of "
+                    f"{quoted(part.name)}; move it to the class of the machine"
+                )
+                self.problems.add(way.place, Code.MISPLACED, message)
         parts = [one.__part__ for one in states]
         first = [one for one in parts if one.initial]
         for extra in first[1:]:
@@ -240,9 +248,9 @@ class _Builder:
         return _scalar(place, name)
 
 
-def _anywhere(blueprint: type[Blueprint]) -> list[Way]:
-    """What is written for every state at once, whether its `AnyState` or the transition was kept."""
-    found: dict[int, Way] = {}
+def _anywhere(blueprint: type) -> list[Way]:
+    """What is written for every state at once, in the body of the class or on a state that it keeps."""
+    found: dict[int, Way] = {id(way): way for way in vars(blueprint).get(ANYWHERE, ())}
     for one in vars(blueprint).values():
         ways: Iterable[Way] = ()
         if isinstance(one, AnyState):

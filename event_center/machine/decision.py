@@ -145,6 +145,11 @@ class Refused:
         self.accepted = accepted
         """The events that the state accepts, sorted."""
 
+    def __repr__(self) -> str:
+        """For who prints it: the reason, and what is said of it."""
+        said = f": {self.detail}" if self.detail else ""
+        return f"<Refused {self.reason}{said}; accepted: {', '.join(self.accepted) or 'nothing'}>"
+
     def explained(self, state: str, event_name: str) -> str:
         """What history says of it: the guard, or what the state accepts and was perhaps meant."""
         meant_name = event_name if self.reason is Reason.UNKNOWN_EVENT else ""

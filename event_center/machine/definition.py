@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from event_center.machine.cases import Case
 from event_center.machine.decision import ANY, Action, Upgrader
@@ -311,6 +311,8 @@ class Definition:
     """What it promises, in examples; nothing of the machine depends on them."""
     tags: Tags = ()
     meta: Json = None
+    blueprint: type[Any] | None = field(default=None, compare=False, repr=False)
+    """The class that it was written as."""
 
     def ways(self) -> Iterator[tuple[str, On]]:
         """Everything that can move a workflow out of any state that is not final."""

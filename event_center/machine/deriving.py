@@ -12,7 +12,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from itertools import count, islice, product
 from typing import Any, NamedTuple
 
 from event_center.errors import DefinitionError, ExpressionError
@@ -23,6 +23,7 @@ from event_center.machine.definition import Definition, On
 from event_center.machine.duration import in_words
 from event_center.machine.expression import Expression
 from event_center.machine.guard import Computed, Raised, leaves
+from event_center.machine.outlook import heard
 from event_center.machine.problems import Place
 from event_center.machine.step import Machine
 from event_center.machine.trial import Trial, answering, awaited
@@ -72,8 +73,8 @@ class _Search:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._recorder = Recorder(machine)
-        self._events = sorted({*machine.events, *(machine.definition.events or {})} - {ANY})
         definition = machine.definition
+        self._events = [name for name in heard(definition) if name != ANY]
         asked = _asked(definition)
         self._payloads = {name: _payloads(_heard(definition, name), asked) for name in self._events}
         self._results = {
@@ -84,7 +85,7 @@ class _Search:
         """What each job may return."""
         self._answers = _answers(machine)
         self._decide: dict[str, tuple[str, ...]] = {}
-        self._cases: list[Case] = []
+        self._cases: dict[str, Case] = {}
         self._seen: dict[str, set[str]] = {}
         """The data with which each configuration was looked at."""
         self._covered: set[Place] = set()
@@ -106,7 +107,7 @@ class _Search:
             variants.add(key)
         known = branches_of(self._machine.definition)
         missed = tuple(one for one in known if one.place not in self._covered)
-        return Derived(tuple(self._cases), missed)
+        return Derived(tuple(self._cases.values()), missed)
 
     def _trial(self, visit: _Visit) -> Trial:
         """The workflow of a visit, come there again by its steps; nothing of it counts as taken."""
@@ -142,8 +143,7 @@ class _Search:
             if fresh:
                 self._covered.update(self._recorder.taken)
                 what = step.what if step.kind == "event" else f"{step.kind} {step.what}"
-                name = f"{what} in {visit.state}"
-                self._cases.append(Case(place=NOWHERE, name=name, steps=path))
+                self._keep(f"{what} in {visit.state}", path)
             if trial.snapshot.result is None:
                 yield _Visit(trial.snapshot.state, trial.snapshot.data, path, fresh)
 
@@ -171,8 +171,8 @@ class _Search:
     def _awaited(self, state: str) -> tuple[str, ...]:
         """The callbacks of branches from here, if anything follows when they fail."""
         if state not in self._decide:
-            heard = self._machine.has(state, ERROR)
-            self._decide[state] = awaited(self._machine, state) if heard else ()
+            follows = self._machine.has(state, ERROR)
+            self._decide[state] = awaited(self._machine, state) if follows else ()
         return self._decide[state]
 
     def _refused(self, visit: _Visit) -> None:
@@ -187,8 +187,13 @@ class _Search:
                 expected = Expected(refused=refused.reason, state=visit.state)
                 steps.append(replace(_step("event", name), expected=expected))
         if steps:
-            name = f"refused in {visit.state}"
-            self._cases.append(Case(place=NOWHERE, name=name, steps=(*visit.path, *steps)))
+            self._keep(f"refused in {visit.state}", (*visit.path, *steps))
+
+    def _keep(self, name: str, steps: tuple[Step, ...]) -> None:
+        """Note a case; of several that would have one name the later ones have a number."""
+        names = (name if number == 1 else f"{name} ({number})" for number in count(1))
+        own = next(one for one in names if one not in self._cases)
+        self._cases[own] = Case(place=NOWHERE, name=own, steps=steps)
 
 
 def _step(

@@ -8,6 +8,7 @@ through `event_center.machine.load` and `parse`; the machine that comes out goes
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from event_center.errors import ExpressionError
@@ -30,7 +31,7 @@ def load(definition: Path | str | type[Blueprint]) -> Machine:
     """
     if not isinstance(definition, Path | str):
         drawn = built(definition)
-        return _machine(drawn.root, drawn.problems)
+        return _machine(drawn.root, drawn.problems, definition)
     path, source = Path(definition), str(definition)
     problems = Problems(source)
     try:
@@ -60,9 +61,9 @@ def parse(text: str, source: str = "<text>") -> Machine:
     return _machine(root, problems)
 
 
-def _machine(root: Node, problems: Problems) -> Machine:
+def _machine(root: Node, problems: Problems, blueprint: type[Blueprint] | None = None) -> Machine:
     """The machine that nodes describe, wherever they come from."""
-    definition = read_definition(Reader(problems), root)
+    definition = replace(read_definition(Reader(problems), root), blueprint=blueprint)
     check(definition, problems)
     if len(problems):
         raise problems.error()

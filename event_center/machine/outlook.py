@@ -2,7 +2,8 @@
 What could move a workflow from where it is: every event, timer and end of a callback that means
 something in its configuration, with the guards that are asked and where each branch leads.
 
-Pure; called by the client's `why`. `drawing_table` answers the same for a table of all states.
+Pure; called by the client's `why`, and by whoever is given the name of an event. `drawing_table`
+answers the same for a table of all states.
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ class Offer(NamedTuple):
     """Where it leads; None: the workflow stays, or the event is deferred."""
     deferred: bool = False
     """The state sets the event aside if no branch before takes it."""
+
+
+def heard(definition: Definition) -> list[str]:
+    """The names of all events that a machine knows, sorted: those in `on`, and those that are declared."""
+    return sorted(definition.known() | (definition.events or {}).keys())
+
+
+def hears(definition: Definition, event_name: str) -> bool:
+    """Whether a machine knows an event of this name, or takes any."""
+    tables = (definition.on, *(state.on for state in definition.states.values()))
+    return event_name in heard(definition) or any(ANY in on for on in tables)
 
 
 def ways_from(definition: Definition, configuration: str) -> list[Offer]:

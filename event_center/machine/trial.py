@@ -17,6 +17,7 @@ from event_center.machine.chart import Chart
 from event_center.machine.decision import DONE, ERROR, Guard, Refused, Transition
 from event_center.machine.definition import Job
 from event_center.machine.microstep import job_event
+from event_center.machine.outlook import heard, hears
 from event_center.machine.problems import Code, Place
 from event_center.machine.spelling import hint, listed, quoted
 from event_center.machine.step import Machine
@@ -199,24 +200,59 @@ def awaited(machine: Machine, state: str) -> tuple[str, ...]:
 
 
 def failures(machine: Machine) -> list[Problem]:
-    """What of the machine's tests comes out otherwise."""
-    return [problem for case in machine.definition.tests for problem in failed(machine, case)]
+    """What of the machine's tests comes out otherwise, and which of them have one name."""
+    found: list[Problem] = []
+    named: dict[str, Case] = {}
+    for case in machine.definition.tests:
+        former = named.setdefault(case.name, case)
+        if former is not case:
+            text = f"the test in line {former.place.line} has this name, too; give each its own"
+            found.append(_problem(machine, case, case.place, text))
+        found += failed(machine, case)
+    return found
+
+
+def _misnamed(machine: Machine, case: Case) -> list[Problem]:
+    """The states and events of a case that the machine does not have, so that one hides no other."""
+    found = []
+    if case.state is not None and not machine.can_enter(case.state):
+        guess = hint(case.state, machine.states, "states")
+        text = f"nobody rests in {quoted(case.state)}{guess}"
+        found.append(_problem(machine, case, case.state_place, text))
+    for step in case.steps:
+        expected = step.expected
+        if step.kind == "event" and not (expected.refused or hears(machine.definition, step.what)):
+            guess = hint(step.what, heard(machine.definition), "events")
+            text = f"the machine has no event {quoted(step.what)}{guess}"
+            found.append(_problem(machine, case, step.place, text))
+        if expected.state is not None and not machine.rests(expected.state):
+            guess = hint(expected.state, machine.states, "states")
+            text = f"nobody rests in {quoted(expected.state)}{guess}"
+            found.append(_problem(machine, case, step.place, text))
+    return found
+
+
+def _problem(machine: Machine, case: Case, place: Place, text: str) -> Problem:
+    return Problem(machine.source, *place, Code.TEST, f"test {quoted(case.name)}: {text}")
 
 
 def failed(machine: Machine, case: Case) -> list[Problem]:
-    """What of one case comes out otherwise; what follows the first such step is not tried."""
+    """
+    What of one case comes out otherwise; what follows the first such step is not tried.
 
+    Where states or events in it are none of the machine's, it is all of these, and nothing is tried.
+    """
+    return _misnamed(machine, case) or _otherwise(machine, case)
+
+
+def _otherwise(machine: Machine, case: Case) -> list[Problem]:
     def problem(place: Place, text: str) -> list[Problem]:
-        message = f"test {quoted(case.name)}: {text}"
-        return [Problem(machine.source, *place, Code.TEST, message)]
+        return [_problem(machine, case, place, text)]
 
     trial = Trial(machine)
     if case.state is not None or case.data:
         try:
             trial.begin(case.state or machine.initial, case.data)
-        except KeyError:
-            guess = hint(str(case.state), machine.states, "states")
-            return problem(case.state_place, f"nobody rests in {quoted(case.state)}{guess}")
         except ExpressionError as error:
             return problem(case.place, str(error))
     for step in case.steps:

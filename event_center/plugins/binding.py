@@ -62,6 +62,12 @@ class SentEvent:
         self._key = f"{snapshot.workflow_id}/{uuid.uuid4()}"
         self._callbacks: Callbacks = {}
 
+    def __repr__(self) -> str:
+        """For who prints it: where the record is, and what is to be done."""
+        owed = f", owed: {', '.join(self.owed)}" if self.owed else ""
+        refused = f", {self.refused!r}" if self.refused else ""
+        return f"<SentEvent {self._event.name!r}, state: {self.state}{owed}{refused}>"
+
     @property
     def accepted(self) -> bool:
         """Whether the event was accepted."""

@@ -183,10 +183,10 @@ class Context:
             id = event.id if id is None else id  # noqa: A001 - as above
         else:
             name = event
-        target = self.workflow_id if workflow_id is None else workflow_id
-        if not (isinstance(name, str) and name and isinstance(target, str) and target):
+        receiver = self.workflow_id if workflow_id is None else workflow_id
+        if not (isinstance(name, str) and name and isinstance(receiver, str) and receiver):
             raise PluginError(
-                f"{self._where()} emitted {name!r} to workflow {target!r}; both are names, "
+                f"{self._where()} emitted {name!r} to workflow {receiver!r}; both are names, "
                 "neither may be empty"
             )
         if name.startswith(RESERVED):
@@ -196,7 +196,7 @@ class Context:
                 f"{self._where()} emitted {name!r} with the id {type(id).__name__} and the machine "
                 f"{type(machine).__name__}; both are texts or left out"
             )
-        parts = (target, name, payload, id, machine)
+        parts = (receiver, name, payload, id, machine)
         sent = encoded(parts, f"{self._where()}: what it emitted as {name!r}")
         self._weigh(len(sent))
         if self.emitted is None:

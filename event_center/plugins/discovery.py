@@ -25,6 +25,7 @@ from typing import Any, TypeVar, cast
 from event_center.errors import PluginError
 from event_center.machine.blueprint import Blueprint
 from event_center.machine.builder import built
+from event_center.machine.definition import Definition
 from event_center.plugins.callbacks import Callbacks, Implementation, Role
 
 T = TypeVar("T")
@@ -87,6 +88,22 @@ def blueprints(path: Path) -> list[type[Blueprint]]:
             "`class Order(Blueprint, version=1)`"
         )
     return found
+
+
+def of_machine(definition: Definition) -> list[Callbacks]:
+    """
+    The callbacks that one machine has by itself: of its class, and of the module where that stands, or
+    of the module beside its file; and those that installed packages announce.
+
+    Raises:
+        PluginError: as of `discover`.
+    """
+    if definition.blueprint is None:
+        return discover([Path(definition.source)])
+    # The module may be the program itself, or in the middle of its import: it is not loaded again.
+    module = sys.modules.get(definition.blueprint.__module__)
+    beside = [one for one in vars(module).values() if isinstance(one, Callbacks)] if module else []
+    return [in_class(definition.blueprint), *beside, *discover(())]
 
 
 def function_named(named: str, root: Path, source: str) -> Callable[[], Any]:
@@ -169,15 +186,15 @@ class _Finder:
         """Load what an installed package announces."""
         source = f"the entry point {point.name!r} = {point.value!r}"
         why = "an installed package announces it; without the package nobody loads it"
-        target = _imported(point.load, source, None, why=why)
-        if isinstance(target, Callbacks):
-            if not any(target is known for known in self.found):
-                self.found.append(target)
-        elif isinstance(target, ModuleType):
-            self.named(target, source)
+        loaded = _imported(point.load, source, None, why=why)
+        if isinstance(loaded, Callbacks):
+            if not any(loaded is known for known in self.found):
+                self.found.append(loaded)
+        elif isinstance(loaded, ModuleType):
+            self.named(loaded, source)
         else:
             raise PluginError(
-                f"{source} of {ENTRY_POINTS} is {target!r:.80}; name a module, or what "
+                f"{source} of {ENTRY_POINTS} is {loaded!r:.80}; name a module, or what "
                 "`callbacks()` returned"
             )
 

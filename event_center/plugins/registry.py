@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from event_center.machine.step import Machine, build
 from event_center.machine.upgrade import with_upgraders
 from event_center.plugins.binding import BoundRecord, Fields
 from event_center.plugins.callbacks import EVERY, Callbacks, Implementation, Role
-from event_center.plugins.discovery import discover
+from event_center.plugins.discovery import in_class, of_machine
 from event_center.plugins.signatures import (
     Callback,
     Lifespan,
@@ -101,12 +100,17 @@ def with_callbacks(machine: Machine, *callbacks: Callbacks) -> Bound:
 
     Args:
         machine: from `load`.
-        callbacks: those to take; without any, those of the module beside the machine's file.
+        callbacks: those to take, beside functions in the machine's class; without any, those of the
+            module in which the class, or beside which the file stands.
 
     Raises:
         PluginError: a callback or guard is missing, twice there, or wrong.
     """
-    return resolve(machine, callbacks or discover([Path(machine.source)]))
+    if not callbacks:
+        return resolve(machine, of_machine(machine.definition))
+    blueprint = machine.definition.blueprint
+    own = [] if blueprint is None else [in_class(blueprint)]
+    return resolve(machine, [*own, *callbacks])
 
 
 def resolve(

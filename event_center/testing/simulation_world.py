@@ -429,6 +429,6 @@ class World:
             store = self.broker.store(parts.shard)
             found += kept_otherwise(parts, store)
             found += differences(parts, restored(parts, plan, store, self.broker.infos))
-        if not parts.workflows.closed:
+        if not parts.workflows.draining:
             found += stuck(parts)
         return found

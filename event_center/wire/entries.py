@@ -13,11 +13,14 @@ import orjson
 
 from event_center.errors import FormatError, InvariantError
 from event_center.model import Outcome, Status
+from event_center.wire import shapes
 
 SHARD_FORMAT = 1
 SHARD_KEY = b"shard"
 _SNAPSHOT = b"s:"
 _WAITING = b"w:"
+_TEXTS = {"topic_ids", "machines"}
+"""The mappings that hold texts; all others hold numbers."""
 _NOT_NOTED = {"partitioner": "", "owner": "", "takeovers": 0}
 """What stands for the fields that an earlier release did not write."""
 
@@ -197,9 +200,10 @@ class ShardEntry:
                 Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]
             }
+            shapes.whole_numbers(entry.counts.values())
             for name in cls.__slots__:
                 if name != "counts":
-                    setattr(entry, name, body[name])
+                    setattr(entry, name, _like(getattr(entry, name), body[name], name))
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             msg = (
                 f"the shard entry can not be read ({error!r}), so what was decided is not known: "
@@ -208,3 +212,13 @@ class ShardEntry:
             )
             raise FormatError(msg) from error
         return entry
+
+
+def _like(empty: Any, value: Any, name: str) -> Any:
+    """What a field of the shard entry holds, if it is of the type of the empty one."""
+    shapes.check((value,), (type(empty),))
+    if isinstance(empty, dict):
+        (shapes.texts if name in _TEXTS else shapes.whole_numbers)(value.values())
+        if not value.keys() >= empty.keys():
+            raise KeyError(f"{name} of {sorted(empty)}")
+    return value

@@ -14,6 +14,7 @@ import orjson
 
 from event_center.errors import FormatError
 from event_center.model import Event, Failure, Owed, Refusal, Snapshot, Snapshotted, Status, Timer
+from event_center.wire import shapes
 from event_center.wire.entries import Counted
 
 SNAPSHOT_FORMAT = 1
@@ -26,6 +27,15 @@ NEXT = (
 """What to do about a workflow that can not be read; the end of each message."""
 STOPPED = frozenset({Status.PARKED, Status.PAUSED, Status.EXPECTED})
 """Statuses in which nothing of its own moves a workflow: it takes a command, or its creation."""
+
+MOST = shapes.MOST
+NONE = (0, 0)
+EVENT = (str, int, str, int, int)
+OWED = (str, int, int, int, int)
+TIMER = (str, int, int)
+REFUSAL = (int, str, str, str)
+DECIDING = (int, int, str, int)
+FAILURE = (str, str, str, int, int, str)
 
 _Heads = dict[bytes, tuple[str, Counted]]
 _heads: _Heads = {}
@@ -117,9 +127,12 @@ def _event_parts(event: Event) -> list[Any]:
 
 def _event(parts: list[Any]) -> Event:
     """An event back from its parts."""
-    name, payload, event_id, time_ms, headers, *position = parts
-    pairs = tuple((header, value.encode("latin-1")) for header, value in headers)
-    return Event(name, payload, event_id, time_ms, pairs, *position)
+    name, payload, event_id, time_ms, headers, topic, partition, offset = parts
+    shapes.check((name, time_ms, topic, partition, offset), EVENT)
+    if event_id is not None:
+        shapes.text(event_id)
+    pairs = tuple((shapes.text(header), value.encode("latin-1")) for header, value in headers)
+    return Event(name, payload, event_id, time_ms, pairs, topic, partition, offset)
 
 
 def _rare(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tuple[str, int]:
@@ -227,14 +240,20 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
         machine, version, state, status = where
         snapshot = Snapshot(workflow_id, machine, version, state)
         snapshot.status = status
-        snapshot.seq = body["seq"]
-        snapshot.entered_at_ms = body["at"]
-        snapshot.data = body["data"]
-        snapshot.seen = body["seen"]
+        snapshot.seq = seq = body["seq"]
+        snapshot.entered_at_ms = at_ms = body["at"]
+        snapshot.data = data = body["data"]
+        snapshot.seen = seen = body["seen"]
+        # In line, since an event of an idle workflow comes by here.
+        if type(seq) is not int or seq >= MOST or type(at_ms) is not int or type(data) is not dict:
+            shapes.check((seq, at_ms, data), (int, int, dict))
+        for offset in seen.values():
+            if type(offset) is not int:
+                shapes.whole_numbers(seen.values())
         parts = len(body)
         if "ids" in body:
             snapshot.ids = tuple(body["ids"])
-            parts -= 1
+            parts -= 1  # of any type: they are only compared
         if parts > 4:  # noqa: PLR2004 - the four parts that every snapshot has
             _decode_rest(snapshot, body)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -250,28 +269,43 @@ def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     """Fill in the parts that are left out while they are empty."""
     get = body.get
     if "owed" in body:
-        snapshot.owed = tuple([Owed(*owed) for owed in body["owed"]])
+        snapshot.owed = _owed(body["owed"])
     cause = get("cause")
     snapshot.cause = None if cause is None else _event(cause)
     if "timers" in body:
-        snapshot.timers = tuple([Timer(*timer) for timer in body["timers"]])
-    snapshot.waiting, snapshot.waiting_next = get("waiting", (0, 0))
+        snapshot.timers = tuple([Timer(*shapes.check(one, TIMER)) for one in body["timers"]])
+    snapshot.waiting, snapshot.waiting_next = shapes.check(get("waiting", NONE), (int, int))
     if "refusals" in body:
-        snapshot.refusals = tuple([Refusal(*refusal) for refusal in body["refusals"]])
-    snapshot.result = get("result")
-    snapshot.closed_at_ms = get("closed_at", 0)
-    snapshot.over_ms = get("over", 0)
-    snapshot.letters_next, snapshot.letters_last = get("letters", (0, 0))
-    if "deciding" in body:
-        snapshot.deciding_attempt, snapshot.deciding_due_ms, *event = body["deciding"]
-        snapshot.deciding_event = event[0] if event else ""
-        snapshot.deciding_starts = event[1] if len(event) > 1 else 0
-    snapshot.parked = get("parked")
-    failure = get("failure")
-    snapshot.failure = None if failure is None else Failure(*failure)
-    snapshot.loop = get("loop", 0)
-    snapshot.memory = get("memory")
+        refusals = [Refusal(*shapes.check(one, REFUSAL)) for one in body["refusals"]]
+        snapshot.refusals = tuple(refusals)
+    if "result" in body:
+        snapshot.result = shapes.text(body["result"])
+    times = get("closed_at", 0), get("over", 0), get("loop", 0)
+    snapshot.closed_at_ms, snapshot.over_ms, snapshot.loop = shapes.check(times, (int, int, int))
+    snapshot.letters_next, snapshot.letters_last = shapes.check(get("letters", NONE), (int, int))
+    if "memory" in body:
+        snapshot.memory = memory = body["memory"]
+        shapes.texts(memory.values())
     if "jobs" in body:
-        snapshot.jobs = tuple([Owed(*job) for job in body["jobs"]])
+        snapshot.jobs = _owed(body["jobs"])
     if "earlier" in body:
         snapshot.earlier = {seq: _event(parts) for seq, parts in body["earlier"]}
+        shapes.whole_numbers(snapshot.earlier)
+    _decode_trouble(snapshot, body)
+
+
+def _decode_trouble(snapshot: Snapshot, body: dict[str, Any]) -> None:
+    """What is known of a workflow that has failed, or that somebody has stopped."""
+    if "deciding" in body:
+        attempt, due_ms, *event = shapes.check(body["deciding"], DECIDING)
+        snapshot.deciding_attempt, snapshot.deciding_due_ms = attempt, due_ms
+        snapshot.deciding_event = event[0] if event else ""
+        snapshot.deciding_starts = event[1] if len(event) > 1 else 0
+    if "parked" in body:
+        snapshot.parked = shapes.text(body["parked"])
+    if "failure" in body:
+        snapshot.failure = Failure(*shapes.check(body["failure"], FAILURE))
+
+
+def _owed(parts: list[Any]) -> tuple[Owed, ...]:
+    return tuple([Owed(*shapes.check(one, OWED)) for one in parts])

@@ -14,6 +14,7 @@ import orjson
 
 from event_center.errors import FormatError
 from event_center.model import Record
+from event_center.wire import shapes
 from event_center.wire.snapshot import NEXT
 
 WAITING_FORMAT = 1
@@ -67,16 +68,17 @@ def decode(value: bytes) -> WaitingEntry:
             )
             raise FormatError(msg)
         key = about["key"]
+        offset, at_ms = shapes.check((about["offset"], about["at"]), (int, int))
+        headers = about["headers"]
         record = Record(
-            offset=about["offset"],
-            timestamp_ms=about["at"],
+            offset=offset,
+            timestamp_ms=at_ms,
             key=None if key is None else key.encode("latin-1"),
             value=None if about["null"] else text,
-            headers=tuple((name, text.encode("latin-1")) for name, text in about["headers"]),
+            headers=tuple((shapes.text(name), said.encode("latin-1")) for name, said in headers),
         )
-        return WaitingEntry(
-            record, about["topic"], about["partition"], about["deferred"], about.get("due", 0)
-        )
+        place = about["topic"], about["partition"], about["deferred"], about.get("due", 0)
+        return WaitingEntry(record, *shapes.check(place, (str, int, bool, int)))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"a waiting entry can not be read ({error!r}): {value[:80]!r}; {NEXT}"
         raise FormatError(msg) from error

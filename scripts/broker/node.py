@@ -7,6 +7,7 @@ started in this folder, also from another process. `cluster.py` runs several.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -45,7 +46,6 @@ class Broker:
         self.number = number
         self._port = port
         self._plan = plan
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -115,14 +115,21 @@ class Broker:
         self._port = int((self.folder / "port").read_text())
         properties = str(self.folder / "server.properties")
         with (self.folder / "broker.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                self._java("kafka.Kafka", properties, making=making),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        (self.folder / "pid").write_text(str(self._process.pid))
+            command = self._java("kafka.Kafka", properties, making=making)
+            files = [
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+            ]
+            # It may outlive this process, which `subprocess` would complain of.
+            pid = os.posix_spawnp(command[0], command, os.environ, file_actions=files, setsid=True)
+        (self.folder / "pid").write_text(str(pid))
+        # A process has no command line for a moment after its start, and none after its end.
+        self._wait_until(
+            lambda: self.pid is not None or os.waitpid(pid, os.WNOHANG)[0] == pid,
+            READY_S,
+            "did not start",
+        )
 
     def make_archive(self, path: Path) -> None:
         """Run once, to write the archive of the classes that a broker needs."""
@@ -135,7 +142,7 @@ class Broker:
         return java.command(self.folder / "log4j2.yaml", *arguments, making=making)
 
     def _serves(self, wanted: int) -> bool:
-        if self._process is not None and self._process.poll() is not None:
+        if self.pid is None:
             told = (self.folder / "broker.log").read_text(errors="replace")[-800:]
             raise NoBroker(f"the broker ended by itself; see {self.folder / 'broker.log'}: {told}")
         try:
@@ -150,12 +157,11 @@ class Broker:
             return
         os.kill(pid, with_signal)
         try:
-            if self._process is not None:
-                self._process.wait(STOP_S)
-            else:
-                self._wait_until(lambda: self.pid is None, STOP_S, "did not end")
-        except (subprocess.TimeoutExpired, NoBroker):
+            self._wait_until(lambda: self.pid is None, STOP_S, "did not end")
+        except NoBroker:
             os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):  # another process has started it
+            os.waitpid(pid, 0)
 
     def _wait_until(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
         end = time.monotonic() + limit_s

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from event_center import Publisher, SyncPublisher
+from event_center.app.opening import open_log
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import open_log
 from event_center.errors import ConfigurationError, UnknownTopic
 from event_center.model import Position
 

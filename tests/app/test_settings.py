@@ -282,8 +282,10 @@ def test_a_file_that_is_missing() -> None:
 
 
 def test_a_file_that_is_not_toml() -> None:
-    """A mistake of form is named with its line and column."""
+    """A mistake of form is named with its line and column; what is open at the end, with the last line."""
     assert problem("app = \n").startswith("center.toml:1:7: this is not TOML: Invalid value")
+    said = "center.toml:2: this is not TOML: Unclosed array at the end of the file; end what is still open"
+    assert problem('app = "a"\nmachines = ["machines"\n\n') == said
 
 
 def test_settings_do_not_change() -> None:

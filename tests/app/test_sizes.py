@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from event_center import Center, Publisher
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import app_of, open_log
+from event_center.app.wiring import app_of
 from event_center.client.workflows import show
 
 MACHINE = """

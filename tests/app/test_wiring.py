@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from event_center.app.machines import load_machines
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import make_plan, open_log
+from event_center.app.wiring import make_plan
 from event_center.errors import ConfigurationError, NotCommitted
 from event_center.model import Outgoing
 

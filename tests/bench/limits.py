@@ -11,7 +11,6 @@ another one has left.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -41,6 +40,7 @@ from tests.bench.work import (
     silence,
     workflow_id,
 )
+from tests.forked import FORKED
 from tests.waiting import until
 
 Result = TypeVar("Result")
@@ -93,8 +93,7 @@ def _row(what: str, unit: str, values: list[float], target: Target) -> Row:
 
 def apart(measure: Callable[[], Result]) -> Result:
     """Measure in a process of its own."""
-    spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawned) as processes:
+    with ProcessPoolExecutor(1, mp_context=FORKED) as processes:
         return processes.submit(measure).result()
 
 

@@ -20,6 +20,7 @@ PIECE = 65_536
 class Request(IntEnum):
     """Kinds of requests, in Kafka's numbers."""
 
+    METADATA = 3
     PARTITIONS_TO_TRANSACTION = 24
     END_OF_TRANSACTION = 26
 

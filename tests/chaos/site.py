@@ -29,6 +29,7 @@ from scripts.broker import Broker, Cluster
 from scripts.broker.plan import Plan, Ports, free_ports
 from tests.chaos.proxy import Proxy
 from tests.chaos.publishing import TRIPS, Publishing
+from tests.forked import Forked
 from tests.kafka.looking import Look, looking
 from tests.kafka.project import Project
 from tests.waiting import whole_lines
@@ -89,13 +90,14 @@ class Center:
         self.number = number
         self.site = site
         self.said = site.folder / f"center-{number}.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
 
     def start(self) -> None:
         """Start the process."""
         with self.said.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "event_center", "run", "--config", str(self.site.settings)],
+            self.process = Forked(
+                ["run", "--config", str(self.site.settings)],
+                cwd=self.site.folder,
                 stdout=output,
                 stderr=output,
                 env=self.site.project.environment,
@@ -312,9 +314,14 @@ async def opened(folder: Path, nodes: int, chance: Random) -> AsyncIterator[Site
                 site.project.bootstrap, f"{site.project.prefix}trips", chance
             )
             site.publishing.start()
+            # Who stands still while the group still forms has no shards that others could take.
             await site.until(
-                lambda now: now["events"]["applied"] > 0 and all(o["owner"] for o in now["shards"]),
-                "to serve every shard",
+                lambda now: (
+                    now["events"]["applied"] > 0
+                    and all(one["owner"] for one in now["shards"])
+                    and len({one["owner"] for one in now["shards"]}) == min(CENTERS, SHARDS)
+                ),
+                "to serve every shard, each center some",
             )
             yield site
     finally:

@@ -6,16 +6,16 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 from typer.testing import CliRunner
 
 from event_center.cli import app
+from tests.forked import Forked, Heard
 from tests.waiting import PATIENCE_S, wait_until
 
 SETTINGS = """
@@ -85,6 +85,11 @@ class Answer:
         """What it printed on stdout, all of it, as JSON."""
         return orjson.loads(self.out)
 
+    @property
+    def told(self) -> str:
+        """What it printed on stderr, on one line and without the box around wrong usage."""
+        return " ".join(re.sub("[│╭╮╰╯─]", "", self.err).split())
+
     def __repr__(self) -> str:
         return f"exit {self.code}\n{self.out}\n{self.err}"
 
@@ -137,47 +142,40 @@ class Project:
 
     def process(self, *arguments: str, stdin: bytes = b"") -> Answer:
         """Run a command in a process of its own, in the project's directory."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.root,
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=PATIENCE_S,
-            env=self.environment,
-        )
-        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+        done = Heard(arguments, cwd=self.root, env=self.environment, typed=stdin).done()
+        return Answer(done.returncode, done.stdout, done.stderr)
 
     @contextlib.contextmanager
     def daemon(self) -> Iterator[Daemon]:
         """A daemon in a process of its own, serving."""
-        process = subprocess.Popen(self.command("run"), cwd=self.root, stderr=subprocess.PIPE)
+        heard, told = os.pipe()
+        process = Forked(["run"], cwd=self.root, stderr=told)
+        os.close(told)
         try:
-            daemon = Daemon(process)
-            daemon.wait_for("shard.serving")
-            daemon.wait_for("shard.serving")
-            yield daemon
-            if process.poll() is None:
-                daemon.signal(signal.SIGTERM)
-            daemon.end()
+            with os.fdopen(heard, "rb") as words:
+                daemon = Daemon(process, words)
+                daemon.wait_for("shard.serving")
+                daemon.wait_for("shard.serving")
+                yield daemon
+                process.terminate()
+                daemon.end()
         finally:
             process.kill()
             process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
 
 
 class Daemon:
     """A daemon that runs, and what it has logged so far."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: Forked, words: IO[bytes]) -> None:
         self.logged = ""
+        self.pid = process.pid
         self._process = process
+        self._words = words
 
     def wait_for(self, event: str) -> None:
         """Wait until it logs an event."""
-        assert self._process.stderr is not None
-        while line := self._process.stderr.readline().decode():
+        while line := self._words.readline().decode():
             self.logged += line
             if f'"event":"{event}"' in line:
                 return
@@ -189,8 +187,7 @@ class Daemon:
 
     def end(self) -> int:
         """Wait for its end; returns its exit code."""
-        assert self._process.stderr is not None
-        self.logged += self._process.stderr.read().decode()
+        self.logged += self._words.read().decode()
         return self._process.wait(PATIENCE_S)
 
 

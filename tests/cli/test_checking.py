@@ -112,3 +112,20 @@ def test_paths_are_written_as_from_here(project: Project, monkeypatch: pytest.Mo
     project.write("machines/task.py", PLUGIN.replace('action("work")', 'action("wrok")'))
     (problem,) = project.run("check", "--json").json["problems"]
     assert problem["source"] == "machines/task.yaml"
+
+
+def test_problems_come_in_the_order_of_the_files(project: Project) -> None:
+    """Whoever finds them, problems are told by file and line, and what has no place comes last."""
+    project.write("machines/task.py", '"""Nothing."""\n')
+    tests = "tests:\n- {name: a, steps: [{event: begun}, {event: begin, state: bussy}]}\n"
+    project.write("machines/lamp.yaml", MACHINE.replace("task", "lamp", 1) + tests)
+    project.write("machines/lamp.py", PLUGIN.replace('callbacks("task")', 'callbacks("lamp")'))
+    project.write("event-center.toml", SETTINGS + '[topics.a]\nmachine = "task"\nid = "=body."\n')
+    problems = project.run("check", "--json").json["problems"]
+    assert [(str(one["source"]).rpartition("/")[2], one["line"]) for one in problems] == [
+        ("lamp.yaml", 17),
+        ("lamp.yaml", 17),
+        ("task.yaml", 11),
+        ("task.yaml", 13),
+        ("None", None),
+    ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import orjson
 import pytest
 
 from tests.cli.center import SETTINGS, Answer, Project
-from tests.waiting import PATIENCE_S
+from tests.cli.migrating_killed import migrate
+from tests.forked import Heard
 
 OTHER = SETTINGS.replace("partitions = 2", 'partitions = 3\npath = "other.db"')
 EVENTS = [
@@ -129,7 +129,7 @@ def test_a_daemon_that_runs(half: Project) -> None:
         answer = _migrate(half)
         assert answer.code == 3
         assert "another daemon runs on" in answer.err
-        assert f"process {daemon._process.pid}" in answer.err
+        assert f"process {daemon.pid}" in answer.err
     assert _migrate(half).code == 0
 
 
@@ -141,36 +141,11 @@ def test_a_target_in_use(half: Project) -> None:
     assert (answer.code, "is not empty" in answer.err) == (1, True)
 
 
-KILLED = """
-import os, signal, sys
-from event_center.cli import main
-from event_center.client import moving
-
-at, cuts = int(sys.argv.pop()), 0
-moving.CUT_PARTS = 5
-note_down = moving.TargetShard.note_down
-
-async def killed(*arguments):
-    global cuts
-    await note_down(*arguments)
-    cuts += 1
-    if cuts == at:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-moving.TargetShard.note_down = killed
-main()
-"""
-"""A process that ends itself after so many cuts of the target."""
-
-
 def _killed(half: Project, at: int) -> int:
     """Migrate in a process that is killed with -9 after so many cuts; its exit code."""
-    script = half.write("killed.py", KILLED)
-    command = [half.command()[0], str(script), "migrate", "--to", "other.toml", "--with-history"]
-    done = subprocess.run(
-        [*command, str(at)], cwd=half.root, timeout=PATIENCE_S, check=False, capture_output=True
-    )
-    return done.returncode
+    command = ["migrate", "--to", "other.toml", "--with-history", str(at)]
+    process = Heard(command, cwd=half.root, work=migrate, env=half.environment)
+    return process.done().returncode
 
 
 def test_killed_and_started_again(half: Project) -> None:

@@ -119,3 +119,43 @@ def test_a_file_is_no_place_for_a_project(tmp_path: Path) -> None:
     answer = run(tmp_path / "file")
     assert answer.code == 2
     assert "is a file; name a directory" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "DIR is empty"),
+        ("-x", "none can be called '-x'"),
+        ("bären", "none can be called 'bären'"),
+        ("...", "none can be called '...'"),
+        ("event_center", "no name for one"),
+    ],
+)
+def test_a_name_that_no_package_can_have(
+    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory whose name is none for a project is told so, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    answer = run("--", name)
+    assert answer.code == 2
+    assert told in answer.told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_kafka_nothing_speaks_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --kafka no file keeps a log on the disk, and making the topics is a step of its own."""
+    monkeypatch.chdir(tmp_path)
+    made = run("new", "--kafka")
+    assert (
+        "next: cd new, then `pytest`, then with a cluster `event-center topics create" in made.out
+    )
+    texts = [path.read_text("utf-8") for path in (tmp_path / "new").rglob("*") if path.is_file()]
+    assert not [text for text in texts if "event-center.db" in text or "/data" in text]
+    assert "topics create --events" in (tmp_path / "new/README.md").read_text("utf-8")
+    assert "topics create" not in start(tmp_path, example="order", kafka=False).files["README.md"]
+
+
+def test_in_this_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the directory where one stands the next step is no `cd`."""
+    monkeypatch.chdir(tmp_path)
+    assert "next: `pytest`, and `event-center run`" in run(".").out

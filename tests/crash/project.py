@@ -13,7 +13,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +20,15 @@ from typing import Any
 
 import orjson
 
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import home_of, open_log
+from event_center.app.wiring import home_of
 from event_center.machine import load
 from event_center.model import Outgoing
 from event_center.testing import Evidence, Started, Violation, find_violations, read_sqlite
 from event_center.wire.command import Command, Verb
+from tests.crash import daemon
+from tests.forked import Heard
 from tests.waiting import PATIENCE_S, whole_lines
 
 HERE = Path(__file__).parent
@@ -118,20 +120,17 @@ class Project:
 
     # -- daemons ---------------------------------------------------------------------------------
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Heard:
         """A daemon, running."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.daemon", str(self.settings), *arguments],
+        return Heard(
+            [str(self.settings), *arguments],
             cwd=self.folder,
+            work=daemon.main,
             env={
                 **os.environ,
-                "PYTHONPATH": str(ROOT),
                 "CRASH_STARTS": str(self.starts),
                 "EVENT_CENTER_DEMO_DIR": str(self.folder),
             },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
         )
 
     def run_until_killed(self, *arguments: str) -> None:
@@ -145,22 +144,22 @@ class Project:
         totals: dict[str, int] = report["totals"]
         return totals
 
-    def _end(self, daemon: subprocess.Popen[str], wanted: int) -> str:
+    def _end(self, process: Heard, wanted: int) -> str:
         """Wait for the end of a daemon; returns what it printed."""
         try:
-            said, told = daemon.communicate(timeout=PATIENCE_S)
+            said, told = process.communicate(PATIENCE_S)
         except subprocess.TimeoutExpired:
-            said, told = self.kill(daemon)
-            raise Died(f"{daemon.args!r}: the daemon never ended: {said}{told}") from None
-        if daemon.returncode != wanted:
-            code = daemon.returncode
-            raise Died(f"{daemon.args!r}: it ended with {code}: {said}{told}", code)
+            said, told = self.kill(process)
+            raise Died(f"{process.args!r}: the daemon never ended: {said}{told}") from None
+        code = process.wait()
+        if code != wanted:
+            raise Died(f"{process.args!r}: it ended with {code}: {said}{told}", code)
         return said
 
-    def kill(self, daemon: subprocess.Popen[str]) -> tuple[str, str]:
+    def kill(self, process: Heard) -> tuple[str, str]:
         """Kill a daemon from outside; returns what it printed."""
-        daemon.send_signal(signal.SIGKILL)
-        return daemon.communicate(timeout=PATIENCE_S)
+        process.kill()
+        return process.communicate(PATIENCE_S)
 
     # -- what is left ----------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from event_center.app.health import Health, health_of
 from event_center.log.sqlite import holder_of
 from tests.crash.project import Project
 from tests.crash.workload import MACHINES, TOPICS, chunk, repairs
+from tests.forked import Heard
 from tests.waiting import wait_until
 
 PARTS = 2
@@ -29,7 +29,7 @@ def project(tmp_path: Path) -> Project:
 
 
 @contextmanager
-def full(project: Project, daemon: subprocess.Popen[str]) -> Iterator[None]:
+def full(project: Project, daemon: Heard) -> Iterator[None]:
     """No file of the daemon may grow: what is written behind the ends of its files fails."""
     wal = Path(f"{project.log}-wal")
     sizes = [path.stat().st_size for path in (project.log, wal)]

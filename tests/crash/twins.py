@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from event_center.engine import intake, jobs, quarantine, turn
+from event_center.engine.entering import Entering
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters
 from event_center.engine.parts import Parts
-from event_center.engine.quarantine import Quarantine
 from event_center.engine.shard import Owner
-from event_center.engine.turn import Turn
+from event_center.engine.starts import StartCounts
 from event_center.log.kafka import client
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.port import Batch, Cut, Lease
@@ -90,13 +90,13 @@ def unfenced() -> None:
 def early() -> None:
     """Runs start with the accept, before the transition that owes them is durable."""
     PATCH.setattr(Ledger, "promised", lambda self, workflow_id: False)
-    enter = Turn.enter
+    enter = Entering.enter
 
-    def at_once(self: Turn, snapshot: Snapshot, event: Event, decision: Transition) -> None:
+    def at_once(self: Entering, snapshot: Snapshot, event: Event, decision: Transition) -> None:
         enter(self, snapshot, event, decision)
-        self.effects.start(snapshot)
+        self._effects.start(snapshot)
 
-    PATCH.setattr(Turn, "enter", at_once)
+    PATCH.setattr(Entering, "enter", at_once)
 
 
 def unwaited() -> None:
@@ -136,7 +136,7 @@ def unseen() -> None:
 
 def uncounted() -> None:
     """A takeover does not count what it finds without a result."""
-    PATCH.setattr(Quarantine, "_count_of", lambda self, run: 1)
+    PATCH.setattr(StartCounts, "of", lambda self, run: 1)
 
 
 def impatient() -> None:

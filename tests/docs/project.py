@@ -19,6 +19,7 @@ import asyncio
 import inspect
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,12 +35,14 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 
 from event_center.app.settings import load_settings
 from event_center.machine import parse
-from tests.waiting import PATIENCE_S
+from tests.forked import Forked, Heard
+from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
 _NAMED = re.compile(r"\s*(?:#|//)\s*([\w./-]+\.(?:py|yaml|yml|toml|json))\b")
 _OURS = re.compile(r"(^|\|\s*)((\w+=\S*|'[^']*')\s+)*event-center\b")
+_PLAIN = re.compile(r"event-center\b(?:[^'|<>;&$*~`]|'[^']*')*$")
 _STAYS = re.compile(r"event-center\s+run\b|&\s*$")
 
 
@@ -57,7 +60,6 @@ class Project:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "COLUMNS": "100",
             "NO_COLOR": "1",
-            "PYTHONUNBUFFERED": "1",
             "TERM": "dumb",
         }
 
@@ -115,6 +117,17 @@ class Project:
         if isinstance(keys, dict) and "machine" in keys:
             parse(example.parsed, f"{example.path}:{example.line}")
 
+    def _wait_for_pulse(self, running: Running) -> None:
+        """A daemon says how it is once a second: who reads the next block is not so quick."""
+
+        def known() -> bool:
+            if running.process.poll() is not None:
+                return True
+            asked = Heard(["health"], cwd=self.directory, env=self.environment)
+            return asked.done().returncode == 0
+
+        wait_until(known)
+
     def _console(self, example: Example) -> None:
         for command, expected in _commands(example.parsed):
             if not _OURS.search(command):
@@ -123,6 +136,7 @@ class Project:
             if _STAYS.search(command):
                 self.running.append(running)
                 running.wait_for(expected)
+                self._wait_for_pulse(running)
             else:
                 running.check(expected)
 
@@ -136,24 +150,33 @@ class Running:
         self.printed = threading.Condition()
         self.silent = False
         """It prints nothing more; what it printed before its end has been read."""
-        self.process = subprocess.Popen(
-            ["sh", "-c", self.command if "|" in self.command else f"exec {self.command}"],
-            cwd=project.directory,
-            env=project.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.reader = threading.Thread(target=self._read, daemon=True)
+        heard, told = os.pipe()
+        self.process = self._started(project, told)
+        os.close(told)
+        self.reader = threading.Thread(target=self._read, args=(heard,), daemon=True)
         self.reader.start()
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self.printed:
-                self.lines.append(line)
-                self.printed.notify_all()
+    def _started(self, project: Project, told: int) -> Forked | subprocess.Popen[bytes]:
+        """The process; only what a shell alone understands gets one."""
+        where, environment = project.directory, project.environment
+        if not _PLAIN.match(self.command):
+            return subprocess.Popen(
+                ["sh", "-c", self.command],
+                cwd=where,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=told,
+            )
+        _, *words = shlex.split(self.command)
+        return Forked(words, cwd=where, env=environment, stdout=told, stderr=told)
+
+    def _read(self, heard: int) -> None:
+        with os.fdopen(heard, encoding="utf-8") as said:
+            for line in said:
+                with self.printed:
+                    self.lines.append(line)
+                    self.printed.notify_all()
         with self.printed:
             self.silent = True
             self.printed.notify_all()
@@ -185,8 +208,6 @@ class Running:
 
     def _end_reading(self) -> None:
         self.reader.join(PATIENCE_S)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
     def _told(self, expected: list[str]) -> str:
         shown = "\n".join(expected) or "(nothing in particular)"

@@ -56,7 +56,7 @@ class Facts:
         self.snapshot = Snapshot("w", "m", 1, "busy")
         self.snapshot.status = status
         self.workflows.by_id["w"] = self.snapshot
-        self.workflows.closed = "closed: the shard is to end" in facts
+        self.workflows.draining = "draining: the shard is to end" in facts
         if "a callback is under way" in facts:
             self.workflows.runs["w"] = a_run(self.snapshot)
         if "an event or an end is unfinished" in facts:
@@ -112,8 +112,8 @@ def test_the_table_is_what_is_answered(question: str) -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_only_who_is_stopped_keeps_the_end_of_its_run(status: Status) -> None:
-    """What ends while its workflow is stopped is decided when it goes on, also in a closed shard."""
-    for facts in (frozenset[str](), frozenset({"closed: the shard is to end"})):
+    """What ends while its workflow is stopped is decided when it goes on, also in a shard that drains."""
+    for facts in (frozenset[str](), frozenset({"draining: the shard is to end"})):
         asked = Facts(facts, status)
         assert asked.freedom.stopped(asked.snapshot) is (status in STOPPED)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from event_center import Event
+from event_center.engine.apart import Apart
 from event_center.engine.isolation import Isolation
 from event_center.engine.parts import Parts
 from event_center.log.memory import Ending
@@ -64,7 +67,7 @@ async def test_the_workflow_that_spoils_its_cuts_is_parked(before: int) -> None:
 
 async def test_without_the_search_its_shard_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin: nobody thinks of the cut, so that it fails for ever, and nobody else is decided."""
-    monkeypatch.setattr(Isolation, "failed", lambda self, cut, records: None)
+    monkeypatch.setattr(Isolation, "failed", lambda self, cut, records, **_: None)
     async with World((MACHINE, {"work": Script()})) as world:
         world.send("w", "note", "well")
         await world.idle()
@@ -108,11 +111,11 @@ async def test_without_that_letter_its_shard_stands_still(monkeypatch: pytest.Mo
         world.faults.spoiled = spoiled
         world.send("w", "note", "spoiled")
         world.send("a", "note", 1)
-        await world.rest(600)
+        await world.rest(20)
         assert not world.exists("a")
         assert [one.limit for one in world.processes[0].member.reached()] == ["log"]
         world.faults.spoiled = None
-        await world.rest(600)
+        await world.rest(20)
         assert world.snapshot("a").data == {"note": 1}
 
 
@@ -179,3 +182,113 @@ async def test_a_result_that_spoils_its_cuts_parks_its_workflow(others: int) -> 
         world.command("retry", "w")
         await world.idle()
         assert world.snapshot("w").data == {"note": "spoiled"}
+
+
+@pytest.mark.parametrize("lasts_s", [15, 90])
+@pytest.mark.parametrize("events", [0, 30])
+async def test_a_long_run_whose_result_spoils_its_cuts(lasts_s: int, events: int) -> None:
+    """However long it runs, and whatever comes meanwhile, also for itself: it is found, and it alone."""
+    runs = RUNS.replace("{do: work}", "{do: work, timeout: 1h}")
+    called: Counter[str] = Counter()
+
+    async def work(workflow_id: str) -> Event:
+        called[workflow_id] += 1
+        await world.rest(lasts_s)
+        return Event("noted", "spoiled" if workflow_id == "w" else "fine")
+
+    async with World((runs, {"work": work})) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled
+        for number in range(10):
+            world.send(f"a{number}", "begin")
+        world.send("w", "begin")
+        for number in range(events):
+            world.send(f"b{number % 7}", "begin")
+            world.send("w", "begin")
+            await world.rest(lasts_s / 3)
+        await world.rest(20 * lasts_s)
+        assert world.snapshot("w").parked == "cut_failed"
+        assert called["w"] < 12
+        assert all(world.state(f"a{number}") == "idle" for number in range(10))
+        assert all(world.state(f"b{number}") == "idle" for number in range(7 if events else 0))
+        assert world.processes[0].member.reached() == []
+
+
+TIMED = """
+machine: t
+version: 1
+initial: new
+perpetual: true
+data: {note: null}
+states:
+  new: {on: {begin: {target: wait, assign: {note: =payload}}}}
+  wait: {after: {10s: {target: idle, assign: {note: =data.note + '!'}}}}
+  idle: {}
+"""
+
+
+def spoiled_later(cut: Cut) -> bool:
+    """Whether it has what no log takes once a timer has fired."""
+    return any(
+        is_snapshot(key) and b"spoiled!" in (value or b"") for key, value in cut.entries.items()
+    )
+
+
+@pytest.mark.parametrize("others", [0, 5, 40])
+async def test_a_timer_that_spoils_its_cut(others: int) -> None:
+    """Timers that fire together are told apart: its workflow is parked, those of the others have fired."""
+    async with World(TIMED) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled_later
+        world.send("w", "begin", "spoiled")
+        for number in range(others):
+            world.send(f"a{number}", "begin", "fine")
+        await world.rest(120)
+        assert world.snapshot("w").parked == "cut_failed"
+        assert all(world.state(f"a{number}") == "idle" for number in range(others))
+        assert world.processes[0].member.reached() == []
+        assert world.entry().takeovers < 20
+        world.faults.spoiled = None
+        world.command("retry", "w")
+        await world.idle()
+        assert world.state("w") == "idle"
+
+
+async def test_without_cuts_of_their_own_timers_are_not_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The twin: all fire into one cut, again and again, and nobody is parked."""
+    monkeypatch.setattr(Apart, "keep", lambda self, workflow_id, act: False)
+    async with World(TIMED) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled_later
+        world.send("w", "begin", "spoiled")
+        for number in range(5):
+            world.send(f"a{number}", "begin", "fine")
+        await world.rest(30)
+        assert world.snapshot("w").parked is None
+        assert world.state("a0") == "wait"
+        world.faults.spoiled = None
+        await world.rest(60)
+        assert world.state("w") == "idle"
+
+
+async def test_an_outage_of_commits_parks_nobody_who_is_apart() -> None:
+    """Whoever is searched for is not found guilty by a log that takes nothing at all."""
+
+    async def work(workflow_id: str) -> Event:
+        return Event("noted", "spoiled" if workflow_id == "w" else "fine")
+
+    async with World((RUNS, {"work": work})) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled
+        for name in ("w", "a"):
+            world.send(name, "begin")
+        while world.processes[0].owner(0)._takeovers.isolation.apart.get("w") is None:
+            await world.rest(0.01)
+        world.faults.spoiled = lambda _: True
+        await world.rest(600)
+        world.faults.spoiled = None
+        await world.rest(60)
+        assert [world.state(name) for name in ("w", "a")] == ["idle", "idle"]
+        assert world.entry().waiting["parked"] == 0

@@ -219,3 +219,77 @@ async def test_as_many_as_one_attempt_may_send() -> None:
         world.send("w", "go")
         await world.idle()
         assert len(world.records("app.inbox")) == 10_000
+
+
+@pytest.mark.parametrize("roomy", [False, True])
+async def test_a_machine_that_begins_too_large_makes_no_workflow(*, roomy: bool) -> None:
+    """What each workflow begins with counts from its birth on: rejected, unless there is room."""
+    text = MACHINE.replace("last: null}", f"last: {LARGE_ONE}}}")
+    async with world_with(machine=text, limit=10 * LIMIT if roomy else LIMIT) as world:
+        world.send("w", "last", "small")
+        await world.idle()
+        assert world.exists("w") is roomy
+        if not roomy:
+            [told] = [one for one in world.history() if one.get("reason") == Reason.TOO_LARGE]
+            assert (told["workflow_id"], told["kind"]) == ("w", "rejected")
+            assert "snapshot_bytes" in told["detail"]
+
+
+async def test_what_a_workflow_begins_with_counts_beside_what_comes() -> None:
+    """Two halves are too much, also if one of them was there from the birth on."""
+    text = MACHINE.replace("last: null}", f"last: {HALF[5_000:]}}}")
+    async with world_with(machine=text) as world:
+        world.send("w", "note", HALF + HALF[5_000:])
+        world.send("w", "note", HALF)
+        await world.idle()
+        assert world.outcomes("w") == ["note rejected(too_large)", "note applied"]
+
+
+async def test_births_with_large_data_bound_a_cut() -> None:
+    """They weigh as what is decoded does: past the limit the shard waits for its cut."""
+    text = MACHINE.replace("last: null}", f"last: {LARGE_ONE}}}")
+    scripts = {"work": Script(), "look": Script()}
+    async with World((text, scripts), limits=EngineLimits(cut_bytes=100_000)) as world:
+        await world.idle()
+        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
+        for number in range(5):
+            world.send(f"w{number}", "note", "x")
+        await world.rest(0.5)
+        reached = [one.limit for one in world.processes[0].member.reached()]
+        assert "cut_bytes" in reached
+        await world.idle()
+        assert world.entry().outcomes["applied"] == 5
+
+
+GROWN = MACHINE.replace("version: 1", "version: 2").replace(
+    "states:",
+    "migrate: [{from: 1, data: {last: =data.note + data.note}}]\nstates:",
+    1,
+)
+
+
+@pytest.mark.parametrize("roomy", [False, True])
+async def test_an_upgrade_that_makes_too_much_parks_its_workflow(*, roomy: bool) -> None:
+    """The workflow stays as it was, says why, and goes on once a version makes less of it."""
+    scripts = {"work": Script(), "look": Script()}
+    async with world_with(limit=10 * LIMIT if roomy else LIMIT) as world:
+        world.send("w", "note", HALF[3_000:])
+        await world.idle()
+        world.redefine((GROWN, scripts))
+        await world.crash_and_recover()
+        world.send("w", "note", "small")
+        await world.idle()
+        snapshot = world.snapshot("w")
+        assert snapshot.version == (2 if roomy else 1)
+        if roomy:
+            return
+        assert (snapshot.parked, snapshot.data["last"]) == ("no_place", None)
+        assert snapshot.failure is not None
+        assert (snapshot.failure.callback, snapshot.failure.type) == ("migrate", "TooLarge")
+        assert f"may have {LIMIT}" in snapshot.failure.message
+        smaller = GROWN.replace("data.note + data.note", "data.note")
+        world.redefine((smaller.replace("version: 2", "version: 3"), scripts))
+        await world.crash_and_recover()
+        world.command("retry", "w")
+        await world.idle()
+        assert (world.snapshot("w").version, world.outcomes("w")[-1]) == (3, "note applied")

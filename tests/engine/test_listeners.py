@@ -11,11 +11,13 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from event_center.engine import listening
+from event_center.engine.listening import LIMIT_S, Listening
 from event_center.errors import PluginError
+from event_center.log.port import Cut
+from event_center.model import Outgoing
 from event_center.plugins.callbacks import Callbacks, callbacks
 from event_center.plugins.listening import Listener, Notice, listeners_of
-from tests.engine.world import World
+from tests.engine.world import OWN, World
 
 TASK = """
 machine: task
@@ -115,7 +117,7 @@ async def test_a_listener_that_fails_or_hangs_changes_nothing() -> None:
         async with world(found, listening_to(callbacks("*"), heard)) as one:
             one.send("a", "end")
             await one.idle()
-            await one.rest(listening.LIMIT_S + 1)
+            await one.rest(LIMIT_S + 1)
             assert one.state("a") == "done"
     failed = [log for log in logs if log["event"] == "listener.failed"]
     assert [(log["error"], log["message"]) for log in failed] == [
@@ -165,18 +167,28 @@ async def test_listeners_of_a_machine_hear_of_it_alone() -> None:
     assert heard == []
 
 
-async def test_listeners_that_are_too_slow_miss_something(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listeners_that_are_too_slow_miss_something() -> None:
     """The queue has a limit: what does not fit is dropped, which is said once."""
-    monkeypatch.setattr(listening, "WAITING", 3)
     heard: list[str] = []
+    async with world(listening_to(callbacks("*"), heard)) as one:
+        for number in range(20):
+            one.send(f"w{number}", "end")
+        await one.idle()
+        told = [
+            record for record in one.records(OWN.history) if b"applied" in (record.value or b"")
+        ]
+    assert len(told) == 20
+    heard.clear()
+    slow = Listening(one.plan.listeners, OWN.history, most=3)
     with capture_logs() as logs:
-        async with world(listening_to(callbacks("*"), heard)) as one:
-            for number in range(20):
-                one.send(f"w{number}", "end")
-            await one.idle()
-            assert one.entry().outcomes["applied"] == 20
-    assert 0 < len(heard) < 20
-    assert [log["event"] for log in logs].count("listener.behind") >= 1
+        for record in told:
+            slow.hear(Cut(records=[Outgoing(OWN.history, record.key, record.value)]))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(slow.run)
+        await slow.last()
+        tasks.cancel_scope.cancel()
+    assert len({line.split()[1] for line in heard}) == 3
+    assert [log["event"] for log in logs] == ["listener.behind"]
 
 
 async def test_a_process_that_stops_tells_the_last() -> None:

@@ -232,10 +232,12 @@ OVERTAKEN = [
 
 
 def _forgets_ids(patch: pytest.MonkeyPatch) -> None:
+    """A mutation: no id is ever known."""
     patch.setattr(Intake, "_duplicate", lambda self, snapshot, event: False)
 
 
 def _writes_no_waiting_entries(patch: pytest.MonkeyPatch) -> None:
+    """A mutation: what waits is not durable."""
     build = Ledger.build
 
     def without(self: Ledger) -> Cut:

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from event_center import DONE
-from event_center.engine.quarantine import Quarantine
+from event_center.engine.starts import StartCounts
 from event_center.machine import parse
 from event_center.plugins.callbacks import callbacks
-from event_center.plugins.registry import Bound, resolve
-from tests.engine import world as worlds
+from event_center.plugins.registry import resolve
 from tests.engine.script import HOLD, Script, emits
 from tests.engine.world import World
 
@@ -42,19 +41,13 @@ def asked() -> Script:
     return Script()
 
 
-def world_with(monkeypatch: pytest.MonkeyPatch, asked: Any, **functions: Any) -> World:
+def world_with(asked: Any, **functions: Any) -> World:
     """A world of the machine, whose callbacks have this `reconcile`."""
-    known = {name: functions.get(name, Script()) for name in ("work", "make")}
-
-    def bind(text: str, functions: worlds.Functions) -> Bound:
-        machine = parse(text)
-        found = callbacks(machine.name)
-        for name, function in functions.items():
-            found.action(name, reconcile=asked)(function)
-        return resolve(machine, [found])
-
-    monkeypatch.setattr(worlds, "bind", bind)
-    return World((MACHINE, known))
+    machine = parse(MACHINE)
+    found = callbacks(machine.name)
+    for name in ("work", "make"):
+        found.action(name, reconcile=asked)(functions.get(name, Script()))
+    return World(resolve(machine, [found]))
 
 
 async def crashed_in(world: World, event: str) -> None:
@@ -74,12 +67,10 @@ async def crashed_in(world: World, event: str) -> None:
         ("build", DONE, "idle"),
     ],
 )
-async def test_its_answer_is_the_result(
-    monkeypatch: pytest.MonkeyPatch, event: str, answer: Any, state: str
-) -> None:
+async def test_its_answer_is_the_result(event: str, answer: Any, state: str) -> None:
     """After a crash the callback does not run again if `reconcile` knows that it has; on record."""
     work, asked = Script(HOLD), Script(answer)
-    async with world_with(monkeypatch, asked, work=work, make=work) as world:
+    async with world_with(asked, work=work, make=work) as world:
         await crashed_in(world, event)
         await world.idle()
         assert world.state() == state
@@ -92,13 +83,11 @@ async def test_its_answer_is_the_result(
 
 
 @pytest.mark.parametrize("event", ["go", "build"])
-async def test_without_an_answer_the_callback_runs(
-    monkeypatch: pytest.MonkeyPatch, asked: Script, event: str
-) -> None:
+async def test_without_an_answer_the_callback_runs(asked: Script, event: str) -> None:
     """It is asked first, with the same key and attempt; what it emits without an answer is not sent."""
     work = Script(HOLD, "done")
     asked.steps.append(emits("lost"))
-    async with world_with(monkeypatch, asked, work=work, make=work) as world:
+    async with world_with(asked, work=work, make=work) as world:
         await crashed_in(world, event)
         await world.idle()
         assert world.state() == "idle"
@@ -108,12 +97,10 @@ async def test_without_an_answer_the_callback_runs(
         assert "reconciled" not in world.history("w", "run")[0]
 
 
-async def test_it_is_not_asked_before_the_first_attempt(
-    monkeypatch: pytest.MonkeyPatch, asked: Script
-) -> None:
+async def test_it_is_not_asked_before_the_first_attempt(asked: Script) -> None:
     """Nor after one that failed by itself: its result, an error, is known."""
     work = Script(ConnectionError("nobody answers"), "done")
-    async with world_with(monkeypatch, asked, work=work) as world:
+    async with world_with(asked, work=work) as world:
         await world.idle()
         world.send("w", "go")
         await world.idle()
@@ -122,13 +109,11 @@ async def test_it_is_not_asked_before_the_first_attempt(
 
 
 @pytest.mark.parametrize("event", ["go", "build"])
-async def test_it_is_asked_after_an_attempt_that_was_cut_off(
-    monkeypatch: pytest.MonkeyPatch, asked: Script, event: str
-) -> None:
+async def test_it_is_asked_after_an_attempt_that_was_cut_off(asked: Script, event: str) -> None:
     """What timed out may have happened, also when the center stops before the next attempt."""
     work = Script(HOLD)
     asked.steps.append("done")
-    async with world_with(monkeypatch, asked, work=work, make=work) as world:
+    async with world_with(asked, work=work, make=work) as world:
         await world.idle()
         world.send("w", event)
         await world.rest(10.3)
@@ -140,13 +125,11 @@ async def test_it_is_asked_after_an_attempt_that_was_cut_off(
         assert world.state() == "idle"
 
 
-async def test_it_is_asked_after_a_stop_that_did_not_wait(
-    monkeypatch: pytest.MonkeyPatch, asked: Script
-) -> None:
+async def test_it_is_asked_after_a_stop_that_did_not_wait(asked: Script) -> None:
     """The grace was over before the callback was: whoever comes next asks."""
     work = Script(HOLD, HOLD)
     asked.steps.append("done")
-    async with world_with(monkeypatch, asked, work=work, make=work) as world:
+    async with world_with(asked, work=work, make=work) as world:
         await world.idle()
         world.send("w", "build")
         await world.rest(1)
@@ -157,13 +140,11 @@ async def test_it_is_asked_after_a_stop_that_did_not_wait(
         assert (len(work.calls), len(asked.calls)) == (1, 1)
 
 
-async def test_a_question_that_fails_uses_an_attempt_and_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch, asked: Script
-) -> None:
+async def test_a_question_that_fails_uses_an_attempt_and_is_asked_again(asked: Script) -> None:
     """As long as nobody knows, the callback does not run."""
     work = Script(HOLD)
     asked.steps.extend([ConnectionError("nobody answers"), HOLD, "done"])
-    async with world_with(monkeypatch, asked, work=work) as world:
+    async with world_with(asked, work=work) as world:
         await crashed_in(world, "go")
         await world.rest(5)
         await world.crash_and_recover()
@@ -174,13 +155,11 @@ async def test_a_question_that_fails_uses_an_attempt_and_is_asked_again(
 
 
 @pytest.mark.parametrize("event", ["go", "build"])
-async def test_it_is_asked_of_a_workflow_that_was_paused(
-    monkeypatch: pytest.MonkeyPatch, asked: Script, event: str
-) -> None:
+async def test_it_is_asked_of_a_workflow_that_was_paused(asked: Script, event: str) -> None:
     """Paused while its callback ran, then a crash: `resume` asks before it runs again."""
     work = Script(HOLD)
     asked.steps.append("done")
-    async with world_with(monkeypatch, asked, work=work, make=work) as world:
+    async with world_with(asked, work=work, make=work) as world:
         await world.idle()
         world.send("w", event)
         await world.rest(0.2)
@@ -194,13 +173,11 @@ async def test_it_is_asked_of_a_workflow_that_was_paused(
 
 
 @pytest.mark.parametrize("event", ["go", "build"])
-async def test_paused_while_it_is_asked(
-    monkeypatch: pytest.MonkeyPatch, asked: Script, event: str
-) -> None:
+async def test_paused_while_it_is_asked(asked: Script, event: str) -> None:
     """It knows of nothing, and its workflow stands: it is asked again when that goes on."""
     work = Script(HOLD, "done")
     asked.steps.extend([HOLD, None])
-    async with world_with(monkeypatch, asked, work=work, make=work) as world:
+    async with world_with(asked, work=work, make=work) as world:
         await crashed_in(world, event)
         await world.rest(0.2)
         world.command("pause", "w")
@@ -213,13 +190,11 @@ async def test_paused_while_it_is_asked(
         assert (world.state(), len(work.calls), len(asked.calls)) == ("idle", 2, 2)
 
 
-async def test_a_job_that_is_left_while_it_is_asked(
-    monkeypatch: pytest.MonkeyPatch, asked: Script
-) -> None:
+async def test_a_job_that_is_left_while_it_is_asked(asked: Script) -> None:
     """Nothing of it begins any more."""
     make = Script(HOLD)
     asked.steps.append(HOLD)
-    async with world_with(monkeypatch, asked, make=make) as world:
+    async with world_with(asked, make=make) as world:
         await crashed_in(world, "build")
         await world.rest(0.2)
         world.send("w", "leave")
@@ -231,10 +206,10 @@ async def test_without_the_count_nobody_is_asked(
     monkeypatch: pytest.MonkeyPatch, asked: Script
 ) -> None:
     """The twin: what the takeover does not note happens twice."""
-    monkeypatch.setattr(Quarantine, "_count_of", lambda self, run: 0)
+    monkeypatch.setattr(StartCounts, "of", lambda self, run: 0)
     work = Script(HOLD, "done")
     asked.steps.append("done")
-    async with world_with(monkeypatch, asked, work=work) as world:
+    async with world_with(asked, work=work) as world:
         await crashed_in(world, "go")
         await world.idle()
         assert (len(work.calls), asked.calls) == (2, [])

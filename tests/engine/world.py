@@ -112,7 +112,7 @@ class World:
 
     def __init__(
         self,
-        *machines: str | tuple[str, Functions],
+        *machines: str | tuple[str, Functions] | Bound,
         shards: int = 1,
         topics: Mapping[str, Rules] | None = None,
         partitions: Mapping[str, int] | None = None,
@@ -144,10 +144,11 @@ class World:
         sizes |= dict.fromkeys([OWN.commands, OWN.history, OWN.dead_letters], shards)
         self.broker.create({**sizes, **(partitions or {})})
 
-    def redefine(self, *machines: str | tuple[str, Functions]) -> Plan:
+    def redefine(self, *machines: str | tuple[str, Functions] | Bound) -> Plan:
         """Give the processes that start from now on other machines."""
         pairs = [(one, {}) if isinstance(one, str) else one for one in machines]
-        bound = {one.machine.name: one for one in (bind(*pair) for pair in pairs)}
+        found = [one if isinstance(one, Bound) else bind(*one) for one in pairs]
+        bound = {one.machine.name: one for one in found}
         first = next(iter(bound))
         rules = self._topics if self._topics is not None else {EVENTS: Rules(machine=first)}
         envelopes = {topic: Envelope(topic, rule) for topic, rule in rules.items()}

@@ -17,8 +17,9 @@ import anyio
 import orjson
 
 from event_center import Center, Publisher
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import app_of, open_log
+from event_center.app.wiring import app_of
 from event_center.client import commands
 from event_center.client.workflows import Wanted, list_workflows, show
 from event_center.wire.command import Command, Verb

@@ -19,8 +19,8 @@ from typing import Any
 
 import orjson
 
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import open_log
 from event_center.model import Outgoing
 from scripts.broker import Broker
 from tests.kafka.project import Project

@@ -2,14 +2,15 @@
 The Kafka brokers of a test run, each started when the first test needs it: a plain one, a secured
 one, and three nodes.
 
-With `-n` each process of the run starts its own. They lie in one folder and end with the run, however
-it ends: this is a plugin of pytest, which `tests/conftest.py` loads.
+With `-n` all processes of the run share the plain one. They lie in one folder and end with the run,
+however it ends: this is a plugin of pytest, which `tests/conftest.py` loads.
 KAFKA_BOOTSTRAP names a cluster that runs already, for the plain one. Where no broker can be had, the
 tests that need one are skipped, with the reason; in continuous integration (CI=true) that is a failure.
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shutil
@@ -34,14 +35,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End what was started: a process that was interrupted has not done it."""
     if not hasattr(config, "workerinput"):
         folder = Path(os.environ[FOLDER])
-        for made in folder.iterdir():
+        for made in folder.glob("*/"):
             Cluster(made).remove()
         shutil.rmtree(folder)
 
 
 def bootstrap() -> str:
     """The address of the broker; skips the test if there is none."""
-    return os.environ.get("KAFKA_BOOTSTRAP") or _had(nodes=1, secured=False).plain
+    return os.environ.get("KAFKA_BOOTSTRAP") or _shared()
+
+
+@functools.cache
+def _shared() -> str:
+    """The address of the plain one: who comes first starts it, and the others wait meanwhile."""
+    with (Path(os.environ[FOLDER]) / "shared").open("a+", encoding="ascii") as told:
+        fcntl.flock(told, fcntl.LOCK_EX)
+        told.seek(0)
+        address = told.read()
+        if not address:
+            address = _had(nodes=1, secured=False).plain
+            told.write(address)
+        return address
 
 
 def secured() -> Cluster:

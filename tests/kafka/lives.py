@@ -1,36 +1,25 @@
 """
 Daemons on Kafka that live shortly: each dies at a step, at an await, or comes to its end.
 
-They are real processes, forked from one that has imported everything, so that a life takes tenths of a
-second; SIGKILL ends them as it does any other. They have one `instance_id`, one after the other: who is
+They are real processes that begin with everything imported (`tests/forked.py`), so that a life takes
+tenths of a second. They have one `instance_id`, one after the other: who is
 back under it waits for nobody's session.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
+import subprocess
 from collections.abc import Collection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.crash import daemon
+from tests.forked import Forked
 from tests.kafka.project import Project
 from tests.waiting import PATIENCE_S
 
 RELAY = Path(__file__).parent / "machines" / "relay.yaml"
 PINGS = '[publish]\ntopics = ["mail"]\n[topics.pings]\nmachine = "relay"\n'
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload([__name__])
-
-
-def _live(output: str, arguments: list[str]) -> None:
-    """What the process does."""
-    with Path(output).open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    daemon.main(arguments)
 
 
 class Lives(Project):
@@ -49,38 +38,30 @@ class Lives(Project):
         written = f'instance_id = "{instance_id}"\n{more}\n{topics}'
         super().__init__(folder, machines=machines, topics=written, partitions=2, session=session)
         self.deaths = 0
-        self._begun: list[BaseProcess] = []
+        self._begun: list[Forked] = []
 
-    def begin(self, *arguments: str) -> BaseProcess:
+    def begin(self, *arguments: str) -> Forked:
         """A life beside others."""
-        words = [str(self.settings), *arguments]
-        process = FORKED.Process(target=_live, args=(str(self.folder / "daemon.log"), words))
-        process.start()
+        process = self.started(daemon.main, [str(self.settings), *arguments])
         self._begun.append(process)
         return process
 
     def ended(self) -> list[int]:
         """How the lives ended that were begun beside others; each has to, within a bounded time."""
-        codes = []
-        for process in self._begun:
-            process.join(PATIENCE_S)
-            assert process.exitcode is not None, f"it never ended: {self.said()}"
-            codes.append(process.exitcode)
-            process.close()
+        codes = [self._ended(process) for process in self._begun]
         self._begun.clear()
         return codes
 
+    def _ended(self, process: Forked) -> int:
+        """How a life has ended."""
+        try:
+            return process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{process.args} never ended: {self.said()}") from None
+
     def live(self, *arguments: str) -> int:
         """One life; how it ended."""
-        process = self.begin(*arguments)
-        process.join(PATIENCE_S)
-        self._begun.remove(process)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise AssertionError(f"{arguments} never ended: {self.said()}")
-        code = process.exitcode
-        process.close()
+        code = self._ended(self.started(daemon.main, [str(self.settings), *arguments]))
         self.deaths += code == -signal.SIGKILL
         return code
 
@@ -102,13 +83,3 @@ class Lives(Project):
             assert code == 0, self.said()
             return set()
         return set(stood.read_text(encoding="utf-8").splitlines())
-
-    def end(self) -> None:
-        """End what runs."""
-        for process in self._begun:
-            process.kill()
-        for process in self._begun:
-            process.join()
-            process.close()
-        self._begun.clear()
-        super().end()

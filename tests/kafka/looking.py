@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import app_of, open_log
+from event_center.app.wiring import app_of
 from event_center.client.app import App
 from event_center.client.stats import Stats, stats
 from event_center.client.workflows import Wanted, list_workflows

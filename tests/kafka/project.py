@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import orjson
 
 from tests.cli.center import answered
+from tests.forked import Done, Forked, Heard, command_line
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.waiting import PATIENCE_S, wait_until, whole_lines
@@ -70,23 +69,20 @@ class Project:
             session=session,
         )
         self.settings.write_text(text, encoding="utf-8")
-        self.daemons: list[subprocess.Popen[bytes]] = []
+        self.daemons: list[Forked] = []
         # What callbacks of the examples write about themselves.
         self.environment = os.environ | {"EVENT_CENTER_DEMO_DIR": str(folder)}
 
     def told(self, *arguments: str) -> Any:
         """Run one command; what it printed, read as JSON."""
-        command = self.command(*arguments, "--json")
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=self.timeout_s,
-            check=False,
-            env=self.environment,
-        )
+        done = self.run(*arguments, "--json")
         assert done.returncode == 0, done.stdout + done.stderr
         return orjson.loads(done.stdout) if done.stdout.strip() else None
+
+    def run(self, *arguments: str) -> Done:
+        """Run one command to its end."""
+        command = self.command(*arguments)
+        return Heard(command, cwd=self.folder, env=self.environment).done(self.timeout_s)
 
     def publish(self, first: int, last: int) -> None:
         """Begin these orders."""
@@ -98,11 +94,20 @@ class Project:
         file.write_bytes(b"\n".join(lines))
         self.told("publish", "orders", "--file", str(file))
 
-    def daemon(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def daemon(self, *arguments: str) -> Forked:
         """Start a daemon."""
+        return self.started(command_line, self.command("run", *arguments))
+
+    def started(self, work: Callable[[], None], arguments: list[str]) -> Forked:
+        """Start a process that does this, with the words of its command line."""
         with (self.folder / "daemon.log").open("ab") as output:
-            started = subprocess.Popen(
-                self.command("run", *arguments), stdout=output, stderr=output
+            started = Forked(
+                arguments,
+                cwd=self.folder,
+                work=work,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
             )
         self.daemons.append(started)
         return started
@@ -159,8 +164,8 @@ class Project:
         asyncio.run(KafkaHarness(self.bootstrap).remove_topics(self.prefix))
 
     def command(self, *arguments: str) -> list[str]:
-        command = [sys.executable, "-m", "event_center", *arguments]
-        return [*command, "--config", str(self.settings)]
+        """A command line of this project."""
+        return [*arguments, "--config", str(self.settings)]
 
 
 def alive(pid: int) -> bool:

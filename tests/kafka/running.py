@@ -11,8 +11,9 @@ from typing import Any
 from confluent_kafka import Producer
 
 from event_center import Center
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import app_of, open_log
+from event_center.app.wiring import app_of
 from event_center.client.stats import Stats, stats
 from event_center.client.workflows import show
 from event_center.log.port import Log

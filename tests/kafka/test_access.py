@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import open_log, wall_clock_ms
+from event_center.app.wiring import wall_clock_ms
 from event_center.errors import ConfigurationError, EventCenterError, LogRefused, LogUnavailable
 from event_center.log.kafka.access import DISCREET
 from scripts.broker import Cluster, acls

@@ -7,8 +7,6 @@ import contextlib
 import itertools
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +22,12 @@ from event_center.failpoint import Step
 from event_center.log.kafka import KafkaLog
 from event_center.log.port import Log
 from event_center.model import Outgoing, Shard
+from tests.crash import daemon
 from tests.kafka.audit import read_cluster, violations
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.looking import looking
-from tests.kafka.project import ORDERS, ROOT, Project
+from tests.kafka.project import ORDERS, Project
 from tests.kafka.test_faults import EVENTS, Center
 from tests.log.contract import test_cut, test_fetch, test_kept, test_lease, test_restore_and_read
 from tests.log.harness import Harness, entries_of, joined, puts, restored
@@ -113,12 +112,12 @@ class TestLease(test_lease.TestLease):
         async with await joined(log, ["orders"], 1) as member:
             await member.has(0)
             group: Any = member.group
-            certain = group._certain_until
+            certain, now = group._certain_until, asyncio.get_running_loop().time
             for left_s in (-1.0, 0.05):
                 lease: Any = member.leases[Shard(0)]
                 lease._delivery._producer = Hanging(lease._producer)
-                until = asyncio.get_running_loop().time() + left_s
-                group._certain_until = lambda _, until=until: until
+                # From when it is asked, however slow the machine is until then.
+                group._certain_until = lambda _, left_s=left_s: now() + left_s
                 with pytest.raises(Unknown):
                     await lease.commit(puts({b"a": b"1"}))
                 assert lease._delivery._producer.asked == (left_s > 0)
@@ -253,12 +252,7 @@ async def ping_all(relays: Project) -> None:
 
 def run(relays: Project, *arguments: str) -> int:
     """A daemon that ends by itself, or is killed at its step; how it ended."""
-    command = [sys.executable, "-m", "tests.crash.daemon", str(relays.settings), *arguments]
-    environment = relays.environment | {"PYTHONPATH": str(ROOT)}
-    with (relays.folder / "daemon.log").open("ab") as output:
-        return subprocess.run(
-            command, stdout=output, stderr=output, timeout=PATIENCE_S, check=False, env=environment
-        ).returncode
+    return relays.started(daemon.main, [str(relays.settings), *arguments]).wait(PATIENCE_S)
 
 
 async def test_killed_between_the_steps(relays: Project) -> None:

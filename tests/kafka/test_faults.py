@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,9 +20,11 @@ from event_center.failpoint import Step
 from event_center.log.kafka import open_kafka
 from event_center.model import Shard
 from scripts.broker import Broker
+from tests.crash import daemon
+from tests.forked import Forked
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.kafka.project import ORDERS, ROOT, Project
+from tests.kafka.project import ORDERS, Project
 from tests.log.harness import clock, joined, puts, records_of, restored
 from tests.waiting import PATIENCE_S, until_stopped, until_true
 
@@ -34,13 +34,9 @@ EVENTS = 60
 class Center(Project):
     """A project whose daemons end or stand still at a step, and whose log can be looked at."""
 
-    def at(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def at(self, *arguments: str) -> Forked:
         """Start a daemon that ends once all is done, if it does not end or stop at a step before."""
-        daemon = [sys.executable, str(ROOT / "tests/crash/daemon.py"), str(self.settings)]
-        with (self.folder / "daemon.log").open("ab") as output:
-            started = subprocess.Popen([*daemon, *arguments], stdout=output, stderr=output)
-        self.daemons.append(started)
-        return started
+        return self.started(daemon.main, [str(self.settings), *arguments])
 
     async def broken(self) -> list[str]:
         """Promises that what is durable breaks, in the words of a reader who knows the formats."""

@@ -232,10 +232,10 @@ class TestSizes:
             small_one = Outgoing("orders", b"k", b"v", partition=0)
             with pytest.raises(Unknown, match="MessageSizeTooLarge") as lost:
                 await member.leases[Shard(0)].commit(puts({b"a": b"1"}, small_one, large))
-            assert lost.value.target == "history"
+            assert lost.value.topic == "history"
         with pytest.raises(NotCommitted, match=r"nothing was published.*MessageSizeTooLarge") as no:
             await log.publish([large])
-        assert no.value.target == "history"
+        assert no.value.topic == "history"
 
     async def test_of_a_topic_that_is_gone(
         self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
@@ -248,7 +248,7 @@ class TestSizes:
             await member.group.look()
             with pytest.raises(NotCommitted, match="has no history") as lost:
                 await member.leases[Shard(0)].commit(puts({b"a": b"1"}, told))
-            assert lost.value.target == "history"
+            assert lost.value.topic == "history"
             await member.leases[Shard(0)].commit(puts({b"a": b"1"}))
 
     async def test_of_records(self, kafka_log: KafkaLog) -> None:

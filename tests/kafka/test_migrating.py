@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -15,12 +13,14 @@ from typing import Any
 import orjson
 import pytest
 
+from event_center.app.opening import reach_log
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import reach_log
 from tests.cli.center import answered
+from tests.cli.migrating_killed import migrate
+from tests.forked import Forked, Heard
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIES = 25
@@ -48,7 +48,8 @@ class Desk:
             'heartbeat = "200ms"\n'
         )
         self.write("kafka", kafka)
-        self.daemons: list[subprocess.Popen[bytes]] = []
+        self.daemons: list[Forked] = []
+        self.environment = os.environ | {"EVENT_CENTER_DEMO_DIR": str(folder)}
 
     def on_sqlite(self, name: str, partitions: int) -> None:
         """Settings of a file."""
@@ -58,10 +59,6 @@ class Desk:
         """Settings of this name."""
         text = f'machines = ["{ROOT}/machines/helpdesk.yaml"]\n[log]\n{log}{REST}'
         (self.folder / f"{name}.toml").write_text(text, encoding="utf-8")
-
-    def command(self, *arguments: str) -> list[str]:
-        """A command line."""
-        return [sys.executable, "-m", "event_center", *arguments]
 
     def done(self, name: str, *arguments: str) -> Any:
         """Run a command on a log; what it printed, as JSON."""
@@ -73,15 +70,8 @@ class Desk:
         return self._told("migrate", *files, "--json", *arguments)
 
     def _told(self, *arguments: str) -> Any:
-        done = subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            cwd=self.folder,
-            timeout=PATIENCE_S,
-            check=False,
-            env=os.environ | {"EVENT_CENTER_DEMO_DIR": str(self.folder)},
-        )
-        assert done.returncode == 0, done.stderr.decode()
+        done = Heard(arguments, cwd=self.folder, env=self.environment).done()
+        assert done.returncode == 0, done.stderr
         return orjson.loads(done.stdout) if done.stdout.strip() else None
 
     def publish(self, name: str, events: list[Any]) -> None:
@@ -91,11 +81,8 @@ class Desk:
 
     def killed(self, name: str, read: int) -> None:
         """Run a daemon, and kill it with -9 once it has read so much."""
-        daemon = subprocess.Popen(
-            self.command("run", "--config", f"{name}.toml"),
-            cwd=self.folder,
-            env=os.environ | {"EVENT_CENTER_DEMO_DIR": str(self.folder)},
-        )
+        command = ["run", "--config", f"{name}.toml"]
+        daemon = Forked(command, cwd=self.folder, env=self.environment)
         self.daemons.append(daemon)
         settings = self.folder / f"{name}.toml"
         wait_until(lambda: answered(settings, "stats", "--json").json["events"]["read"] >= read)
@@ -186,37 +173,11 @@ def test_to_kafka_and_back(desk: Desk) -> None:
     assert len({(e["workflow_id"], e["key"]) for e in effects}) == whole["runs"]
 
 
-KILLED = """
-import os, sys
-from event_center.cli import main
-from event_center.client import moving
-
-at, cuts = int(sys.argv.pop()), 0
-moving.CUT_PARTS = 5
-note_down = moving.TargetShard.note_down
-
-async def killed(*arguments):
-    global cuts
-    await note_down(*arguments)
-    cuts += 1
-    if cuts == at:
-        os.kill(os.getpid(), 9)
-
-moving.TargetShard.note_down = killed
-main()
-"""
-"""A process that ends itself after so many cuts of the target."""
-
-
 def _killed(desk: Desk, there: str, here: str, at: int) -> None:
     """Migrate in a process that is killed with -9 on its way."""
-    (desk.folder / "killed.py").write_text(KILLED, encoding="utf-8")
-    files = ["--from", f"{there}.toml", "--to", f"{here}.toml"]
-    command = [sys.executable, "killed.py", "migrate", *files, str(at)]
-    ended = subprocess.run(
-        command, cwd=desk.folder, timeout=PATIENCE_S, check=False, capture_output=True
-    )
-    assert ended.returncode == -9, ended.stderr.decode()
+    command = ["migrate", "--from", f"{there}.toml", "--to", f"{here}.toml", str(at)]
+    ended = Heard(command, cwd=desk.folder, work=migrate).done()
+    assert ended.returncode == -9, ended.stderr
 
 
 def test_killed_on_the_way(desk: Desk) -> None:
@@ -238,15 +199,10 @@ def test_killed_on_the_way(desk: Desk) -> None:
 
 
 def _refused(desk: Desk, name: str) -> None:
-    refused = subprocess.run(
-        desk.command("run", "--until-idle", "--config", f"{name}.toml"),
-        cwd=desk.folder,
-        timeout=PATIENCE_S,
-        check=False,
-        capture_output=True,
-    )
+    command = ["run", "--until-idle", "--config", f"{name}.toml"]
+    refused = Heard(command, cwd=desk.folder).done()
     assert refused.returncode == 2, refused.stderr
-    assert b"run `event-center migrate` again" in refused.stderr
+    assert "run `event-center migrate` again" in refused.stderr
 
 
 def _free(desk: Desk, there: str, here: str) -> bool:

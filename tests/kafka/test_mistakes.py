@@ -18,7 +18,8 @@ from aiokafka.protocol.metadata import MetadataRequest
 from event_center.errors import LogUnavailable, Unknown
 from event_center.log.kafka import KafkaLog
 from event_center.log.kafka.assignor import Claim, KeepPlace
-from event_center.log.kafka.client import FAILURES, Clients, bounded
+from event_center.log.kafka.calling import FAILURES, bounded
+from event_center.log.kafka.client import Clients
 from event_center.log.kafka.membership import Membership
 from event_center.log.kafka.packing import Parcel
 from event_center.log.kafka.transaction import transact

@@ -14,8 +14,8 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from event_center import Center, Publisher
+from event_center.app.opening import open_log
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import open_log
 from event_center.errors import EventCenterError, NotCommitted, Unknown
 from event_center.model import Outgoing, Shard
 from scripts.broker import Cluster, acls
@@ -210,7 +210,9 @@ async def test_they_are_enough(project: Project) -> None:
         async with project.running() as running:
             await running.has_applied(2 * EACH)
     assert running.errors == []
-    assert [line for line in lines if line["log_level"] in {"warning", "error"}] == []
+    complaints = [line for line in lines if line["log_level"] in {"warning", "error"}]
+    # A machine that is busy with other things is no matter of permissions.
+    assert [line for line in complaints if line["event"] != "loop.blocked"] == []
 
 
 def wanted(project: Project, entry: tuple[On, str, May]) -> re.Pattern[str]:
@@ -271,9 +273,9 @@ async def test_a_topic_of_a_cut_is_named(project: Project, known: bool) -> None:
             await project.take(history)
             with pytest.raises(Unknown, match=r"WRITE on topic .*app.history") as lost:
                 await lease.commit(puts({b"a": b"2"}, told))
-            assert lost.value.target == "app.history"
+            assert lost.value.topic == "app.history"
         with pytest.raises(NotCommitted, match=r"WRITE on topic .*app.history") as refused:
             await log.publish([told])
-        assert refused.value.target == "app.history"
+        assert refused.value.topic == "app.history"
     finally:
         await log.close()

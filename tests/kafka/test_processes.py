@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,13 +63,7 @@ def test_wrong_settings_are_told_once(project: Project) -> None:
     """What no other try can mend ends the command at once, with the code of wrong settings."""
     text = project.settings.read_text().replace('machine = "order"', 'machine = "ordre"')
     project.settings.write_text(text)
-    done = subprocess.run(
-        project.command("run", "--processes", "3"),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    done = project.run("run", "--processes", "3")
     assert done.returncode == 2
     assert done.stderr.count("did you mean") == 1
     assert "process 1 ended with code 2" in done.stderr

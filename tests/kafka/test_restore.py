@@ -109,7 +109,7 @@ async def test_a_cut_of_unknown_end_is_read_back(
 async def test_why_old_marks_are_not_used(
     kafka_harness: KafkaHarness, kafka_log: KafkaLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A removal that compaction has forgotten is missed by a restore from before it: hence `KEPT_S`."""
+    """A removal that compaction forgot is missed by a restore from before it: the twin of `KEPT_S`."""
     async with await joined(kafka_log, ["orders"], 1) as member:
         await member.has(0)
         lease = member.leases[Shard(0)]

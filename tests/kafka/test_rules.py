@@ -55,7 +55,7 @@ RULES = {
         "kafka/test_twins.py:test_records_of_an_older_assignment",
     ),
     "R7 every await is bounded": (
-        "client.py:bounded",
+        "calling.py:bounded",
         "kafka/test_rules.py:test_awaits_are_bounded",
     ),
     "R8 clients are stopped aside": (

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
 
+from event_center.app.opening import open_log
+from event_center.app.settings import Settings, load_settings
+from event_center.errors import LogUnavailable
 from scripts.broker import Cluster
 from scripts.broker.plan import free_ports
+from tests.chaos.proxy import Proxy, Request
 from tests.kafka.broker import bootstrap
+from tests.kafka.harness import KafkaHarness
 from tests.kafka.project import Project
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, until, wait_until
 
 NOWHERE = "127.0.0.1:1"
 
@@ -79,3 +88,57 @@ def test_a_broker_that_comes_late(tmp_path: Path, late: Cluster) -> None:
         assert daemon.wait(PATIENCE_S) == 0
     finally:
         project.close()
+
+
+@pytest_asyncio.fixture
+async def before() -> AsyncIterator[Proxy]:
+    """Stands before the broker as its bootstrap address; what passes is only how clients enter."""
+    made = Proxy(int(bootstrap().rpartition(":")[2]))
+    await made.start()
+    yield made
+    await made.close()
+
+
+def through(proxy: Proxy, folder: Path, start_wait: str) -> Settings:
+    """The settings of a project whose cluster is behind this proxy."""
+    project = Project(folder, f"127.0.0.1:{proxy.port}")
+    impatient = {"start_wait": start_wait, "request_timeout": "200ms"}
+    return load_settings(project.settings, {"log": {"kafka": impatient}})
+
+
+async def fall_silent(proxy: Proxy) -> None:
+    """Once the first client has entered, nobody after it is heard."""
+    await proxy.next_request(Request.METADATA)
+    proxy.up.hold()
+
+
+async def test_a_cluster_that_falls_silent_after_the_first_answer(
+    before: Proxy, tmp_path: Path
+) -> None:
+    """It is waited for as one that is not there, and the log opens once it speaks again."""
+    settings = through(before, tmp_path, "30s")
+
+    async def be_silent_until(told: list[MutableMapping[str, Any]]) -> None:
+        await fall_silent(before)
+        await until(lambda: any(line["event"] == "log.waiting" for line in told))
+        before.up.go_on()
+
+    with capture_logs() as told:
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(PATIENCE_S):
+            tasks.create_task(be_silent_until(told))
+            log = await open_log(settings)
+    try:
+        assert "orders" in await log.topics()
+    finally:
+        await log.close()
+        harness = KafkaHarness(bootstrap())
+        await harness.remove_topics(settings.log.kafka.topic_prefix)
+
+
+async def test_without_the_wait_the_silence_is_an_error(before: Proxy, tmp_path: Path) -> None:
+    """The twin of the wait: with none, the same silence ends the start."""
+    settings = through(before, tmp_path, "0s")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fall_silent(before))
+        with pytest.raises(LogUnavailable):
+            await open_log(settings)

@@ -20,13 +20,13 @@ HELD = st.dictionaries(st.integers(0, 19), st.sampled_from("abcdefgxyz"))
 def test_balanced(members: list[str], held: dict[int, str], shards: int) -> None:
     """Every shard has a member, members differ by one shard at most, asking again moves none."""
     held = {shard: member for shard, member in held.items() if shard < shards}
-    target = balance(members, held, shards)
+    wanted = balance(members, held, shards)
     counts = Counter(dict.fromkeys(members, 0))
-    counts.update(target.values())
-    assert sorted(target) == list(range(shards))
+    counts.update(wanted.values())
+    assert sorted(wanted) == list(range(shards))
     assert set(counts) == set(members)
     assert max(counts.values()) - min(counts.values()) <= 1
-    assert balance(members, target, shards) == target
+    assert balance(members, wanted, shards) == wanted
 
 
 @given(MEMBERS, st.integers(1, 20))

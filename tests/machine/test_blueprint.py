@@ -299,3 +299,45 @@ def test_a_transition_from_any_state_can_be_the_attribute() -> None:
 
     assert load(Inline).hash == load(Kept).hash
     assert len(load(Kept).definition.on["stop"].branches) == 1
+
+
+def test_what_any_state_is_given_needs_no_attribute() -> None:
+    """`AnyState()` without a name loses nothing, whatever was written on it."""
+
+    class Kept(Blueprint, version=1, machine="stop"):
+        running = State(initial=True)
+        off = State(final=True)
+        every = AnyState()
+        every.after("1h", off)
+        every.on_error(off)
+        every.to(off, event="stop")
+
+    class Inline(Blueprint, version=1, machine="stop"):
+        running = State(initial=True)
+        off = State(final=True)
+        AnyState().after("1h", off)
+        AnyState().on_error(off)
+        AnyState().to(off, event="stop")
+
+    assert load(Inline).to_yaml() == load(Kept).to_yaml()
+    assert "timeout: {1h: off}" in load(Inline).to_yaml()
+
+
+def test_any_state_stands_in_the_class_of_the_machine() -> None:
+    """Inside of a nested class it would be lost, so it is refused where it stands."""
+
+    class Wrong(Blueprint, version=1):
+        class Glowing(Compound, initial=True):
+            dim = State(initial=True)
+            AnyState().after("1h", "off")
+
+        off = State(final=True)
+        Glowing.to(off, event="stop")
+
+    with pytest.raises(DefinitionError) as raised:
+        load(Wrong)
+    [problem] = raised.value.problems
+    assert (problem.code, "move it to the class of the machine" in problem.message) == (
+        "E211",
+        True,
+    )

@@ -109,6 +109,27 @@ def test_what_is_otherwise_is_told(right: str, wrong: str, said: str) -> None:
     assert problem.line > LAMP.count("\n")
 
 
+def test_every_name_that_there_is_not_is_told() -> None:
+    """Unknown states and events are told of every step, and two tests of one name, in one pass."""
+    steps = (
+        "{event: prss, state: lt}, {event: dim, state: drk}, {event: other, refused: unknown_event}"
+    )
+    first = f"tests:\n- {{name: a, given: {{state: lt}}, steps: [{steps}]}}\n"
+    second = "- {name: a, steps: [{event: unplug, state: gone}]}\n"
+    problems = failures(parse(f"{LAMP}{first}{second}"))
+    line = LAMP.count("\n") + 2
+    assert [(one.line, one.message) for one in problems] == [
+        (line, "test 'a': nobody rests in 'lt'; did you mean 'lit'?"),
+        (line, "test 'a': the machine has no event 'prss'; did you mean 'press'?"),
+        (line, "test 'a': nobody rests in 'lt'; did you mean 'lit'?"),
+        (line, "test 'a': nobody rests in 'drk'; did you mean 'dark'?"),
+        (
+            line + 1,
+            f"test 'a': the test in line {line} has this name, too; give each its own",
+        ),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

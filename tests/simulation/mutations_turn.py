@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from event_center.engine import effect, jobs, restoring, turn, upgrading
+from event_center.engine import jobs, restoring
 from event_center.engine.commands import Commands
 from event_center.engine.effect import Effects
+from event_center.engine.entering import Entering
 from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.parts import Parts
-from event_center.engine.plan import Plan
 from event_center.engine.removal import Removal
 from event_center.engine.shard import Owner
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.waiting import timer_item
 from event_center.errors import Fenced, NotCommitted, Unknown
 from event_center.log.port import Cut
@@ -157,13 +158,13 @@ def found_left_job_begins_again(patch: Patch) -> None:
 @breaks(Promise.CALLBACKS, Promise.WHOLE_CUTS)
 def owed_run_forgotten(patch: Patch) -> None:
     """The state that is entered owes its runs, and its snapshot does not say so."""
-    enter = Turn.enter
+    enter = Entering.enter
 
-    def without(self: Turn, snapshot: Snapshot, event: Any, decision: Any) -> None:
+    def without(self: Entering, snapshot: Snapshot, event: Any, decision: Any) -> None:
         enter(self, snapshot, event, decision)
         snapshot.owed = snapshot.owed[:1]
 
-    patch.setattr(Turn, "enter", without)
+    patch.setattr(Entering, "enter", without)
 
 
 # -- timers ------------------------------------------------------------------------------------
@@ -219,15 +220,15 @@ def timer_lost_at_a_takeover(patch: Patch) -> None:
 @breaks(Promise.TIMERS)
 def stale_timer(patch: Patch) -> None:
     """A timer of a state that was left fires all the same."""
-    enter = Turn.enter
+    enter = Entering.enter
 
-    def keep(self: Turn, snapshot: Snapshot, event: Any, decision: Any) -> None:
+    def keep(self: Entering, snapshot: Snapshot, event: Any, decision: Any) -> None:
         old = snapshot.timers
         enter(self, snapshot, event, decision)
         if snapshot.result is None and snapshot.state:
             snapshot.timers = (*snapshot.timers, *(t for t in old if t not in snapshot.timers))
 
-    patch.setattr(Turn, "enter", keep)
+    patch.setattr(Entering, "enter", keep)
 
 
 @breaks(Promise.TIMERS)
@@ -254,7 +255,7 @@ def retry_never_comes(patch: Patch) -> None:
 @breaks(Promise.QUIET)
 def owed_runs_not_started(patch: Patch) -> None:
     """A takeover does not start what is owed."""
-    patch.setattr(Parts, "resume", lambda self, *, crashed: self.ledger.tick())
+    patch.setattr(Parts, "resume", lambda self, **_: self.ledger.tick())
 
 
 @breaks(Promise.QUIET)
@@ -287,13 +288,12 @@ def found_woken_for_ever(patch: Patch) -> None:
 @breaks(Promise.ONCE, first=10)
 def found_moved_back(patch: Patch) -> None:
     """A center of the old version moves whoever has moved already back, so that `migrate` comes twice."""
-    now = upgrading.machine_for
+    now = Upgrading.machine_for
 
-    def backwards(snapshot: Snapshot, plan: Plan, *rest: Any) -> Machine | None:
-        machine = plan.machine_of(snapshot)
+    def backwards(self: Upgrading, snapshot: Snapshot) -> Machine | None:
+        machine = self._plan.machine_of(snapshot)
         if machine is not None and machine.version < snapshot.version and not machine.pins:
             snapshot.version = machine.version
-        return now(snapshot, plan, *rest)
+        return now(self, snapshot)
 
-    for module in (turn, effect, jobs):
-        patch.setattr(module, "machine_for", backwards)
+    patch.setattr(Upgrading, "machine_for", backwards)

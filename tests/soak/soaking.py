@@ -2,18 +2,20 @@
 A soak: many lives on the embedded log, for long, and whether anything grows.
 
     scripts/soak --minutes 30 --lives 100000      # the recorded run
+    scripts/soak --minutes 60 --lives 120000 --runs 1     # one life of the daemon
     scripts/soak --minutes 120 --lives 400000     # before a release
 
 Lives begin at a steady pace and end; finished ones are kept for a while and forgotten, and so are
-records. The daemon is asked to end and started again several times. Memory, file descriptors and asyncio
-tasks are those of its process, disk is all files of the log. The exit code is 1 if one of them is
-not flat (`trend.py`), or if a life has not come to its end.
+records. The daemon is asked to end and started again, so that it has several runs. Memory, file
+descriptors and asyncio tasks are those of its process, disk is all files of the log. The exit code is 1
+if one of them is not flat (`trend.py`), or if a life has not come to its end.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
 import os
 import shutil
 import signal
@@ -31,8 +33,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
-from event_center.app.wiring import app_of, open_log
+from event_center.app.wiring import app_of
 from event_center.client.stats import Stats, stats
 from event_center.log.port import Log
 from event_center.model import Outgoing
@@ -56,7 +59,7 @@ machine = "life"
 level = "warning"
 """
 RUNS = 3
-"""The daemon lives so many times, each long enough for a slope to show."""
+"""The daemon lives so many times if nobody says how often, each long enough for a slope to show."""
 KEPT_S = 60.0
 """What is over is kept so long: the kept part is full soon, and nothing may grow after that."""
 TICK_S = 0.5
@@ -162,7 +165,9 @@ def _pace(lives: int, seconds: float) -> Iterator[int]:
         yield round(lives * tick / ticks)
 
 
-async def soak(made: Soak, *, seconds: float, lives: int, console: Console) -> Stats:
+async def soak(
+    made: Soak, *, seconds: float, lives: int, console: Console, runs: int = RUNS
+) -> Stats:
     """Go through it all; what the log says when every life has come to its end."""
     settings = load_settings(made.settings)
     log = await open_log(settings)
@@ -170,7 +175,7 @@ async def soak(made: Soak, *, seconds: float, lives: int, console: Console) -> S
         await asyncio.to_thread(made.start)
         begun: dict[int, int] = defaultdict(int)
         late = round(FINISH_S / TICK_S)
-        turns = {round(seconds / TICK_S * n / RUNS) for n in range(1, RUNS)}
+        turns = {round(seconds / TICK_S * n / runs) for n in range(1, runs)}
         began = time.monotonic()
         with Progress(console=console) as progress:
             bar = progress.add_task("lives", total=lives)
@@ -232,13 +237,26 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--lives", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--samples", type=Path, help="write every sample to this file, as CSV")
     chosen = parser.parse_args()
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="event-center-soak-"))
     made = Soak(folder, KEPT_S)
     found = asyncio.run(
-        soak(made, seconds=60 * chosen.minutes, lives=chosen.lives, console=console)
+        soak(
+            made,
+            seconds=60 * chosen.minutes,
+            lives=chosen.lives,
+            console=console,
+            runs=chosen.runs,
+        )
     )
+    if chosen.samples is not None:
+        with chosen.samples.open("w", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(("run", *Sample._fields))
+            rows.writerows((n, *one) for n, run in enumerate(made.runs) for one in run)
     flat = report(made, found, console)
     whole = found["transitions"] == 4 * chosen.lives
     console.print(f"{chosen.lives} lives in {chosen.minutes:g} minutes, all ended well: {whole}")

@@ -23,6 +23,9 @@ CORPUS: dict[str, list[bytes]] = {
         b"2\torder\t1\trunning\tactive\t0\n{}",
         b'1\torder\t1\trunning\tactive\t0\n{"seq":1,"at":1,"data":{},"seen":{},"waiting":[1]}',
         b'1\torder\t1\trunning\tactive\t0\n{"seq":1,"at":1,"data":{},"seen":{},"earlier":[5]}',
+        b'1\torder\t1\trunning\tactive\t0\n{"seq":true,"at":1,"data":{},"seen":{}}',
+        b'1\torder\t1\trunning\tactive\t0\n{"seq":1,"at":1,"data":{},"seen":{"orders":"4"}}',
+        b'1\torder\t1\trunning\tactive\t0\n{"seq":18446744073709551615,"at":1,"data":{},"seen":{}}',
     ],
     "waiting": [
         b"\n",
@@ -31,6 +34,8 @@ CORPUS: dict[str, list[bytes]] = {
         b'{"format":2}\n',
         '{"format":1,"offset":0,"at":0,"key":"Ѐ","null":false,"headers":[]}\n'.encode(),
         b'{"format":1,"offset":0,"at":0,"key":5,"null":false,"headers":[[]]}\n',
+        b'{"format":1,"offset":"0","at":0,"key":null,"null":false,"headers":[],"topic":"a","partition":0,'
+        b'"deferred":false}\n',
     ],
     "shards": [b"[]", b"null", b"{}", b'{"format":1,"counts":[[1]]}', b'{"format":9}'],
     "commands": [b"[]", b'{"format":1}', b'{"format":1,"command":"explode"}', b"\xff"],

@@ -49,7 +49,7 @@ RECORD = st.builds(
     headers=HEADERS,
 )
 PARTS: dict[str, st.SearchStrategy[Any]] = {
-    "status": st.sampled_from([str(status) for status in Status]),
+    "status": st.sampled_from(Status),
     "seq": NUMBER,
     "data": st.dictionaries(TEXT, JSON, max_size=3),
     "entered_at_ms": NUMBER,

@@ -47,12 +47,12 @@ def shares(claims: Mapping[str, Claim], shards: int) -> dict[str, Share]:
     for member, claim in sorted(claims.items(), key=lambda item: (item[1].epoch, item[1].name)):
         held.update((shard, member) for shard in claim.held if shard < shards)
     members = sorted(claims, key=lambda member: claims[member].name)
-    target = balance(members, held, shards)
-    holders = target | held
+    wanted = balance(members, held, shards)
+    holders = wanted | held
     return {
         member: Share(
             tuple(shard for shard in sorted(holders) if holders[shard] == member),
-            tuple(shard for shard in sorted(holders) if holders[shard] == member != target[shard]),
+            tuple(shard for shard in sorted(holders) if holders[shard] == member != wanted[shard]),
         )
         for member in claims
     }

@@ -19,7 +19,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import NodeNotReadyError, for_code
 
 from event_center.errors import ConfigurationError, LogInUse, LogUnavailable, UnknownTopic
-from event_center.log.kafka.client import FAILURES, Clients, bounded
+from event_center.log.kafka.calling import FAILURES, bounded
+from event_center.log.kafka.client import Clients
 from event_center.log.kafka.metadata import TopicsRequest
 from event_center.log.kafka.permission import DENIED, hidden, unseen
 from event_center.log.kafka.wanted import settings_for
@@ -116,7 +117,7 @@ class Catalog:
         return UnknownTopic(
             f"the Kafka cluster at {self.options.bootstrap} has no {place} for this log; create the "
             f"topic first{hidden(self.real(topic), self.options)}. It has: {there or 'no topics'}",
-            target=topic,
+            topic=topic,
         )
 
     async def create(self, topics: Mapping[str, int]) -> None:

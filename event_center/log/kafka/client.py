@@ -1,34 +1,32 @@
 """
 The clients: the one module that makes aiokafka's producers and consumers, and gets rid of them.
 
-Promises: whatever is made here is started or disposed of; no await on a client lasts longer than its
-limit; disposing never raises and never hangs, because a client's `stop` may do both: it runs in an
-asyncio task of its own. The other modules of this room call it.
+Promises: whatever is made here is started or disposed of; disposing never raises and never hangs,
+because a client's `stop` may do both: it runs in an asyncio task of its own. The other modules of this
+room call it, and `calling.py` for each await on what is made here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from traceback import walk_tb
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import IllegalOperation, KafkaError, for_code
+from aiokafka.errors import KafkaError, for_code
 
-from event_center.errors import LogRefused, LogUnavailable
+from event_center.errors import LogUnavailable
+from event_center.log.kafka.calling import FAILURES, bounded, look_at_end
 from event_center.log.kafka.diagnosis import diagnosed
 from event_center.log.kafka.fetching import KafkaReader
 from event_center.log.kafka.options import MAX_BATCH_BYTES, KafkaOptions
 from event_center.log.kafka.permission import DENIED, refused
 
 log = structlog.get_logger(__name__)
-
-ResultT = TypeVar("ResultT")
 
 STOP_S = 3.0
 """
@@ -39,45 +37,7 @@ AGAIN_S = 0.1
 """
 Between two questions to a cluster that is not ready to answer: it takes some tenths of a second.
 """
-LOOK_S = 1.0
-"""Between two looks for a cluster that is not there yet: each writes a line that people read."""
-FAILURES = (KafkaError, IllegalOperation, OSError, TimeoutError)
-"""
-What a client of a cluster in trouble raises; `bounded` makes one of these of what else it raises. Any
-other error is a mistake of ours, and ends the daemon.
-"""
-
 Client = AIOKafkaClient | AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient
-
-
-async def bounded(waited: Awaitable[ResultT], limit_s: float) -> ResultT:
-    """
-    Await this for so long at most, else TimeoutError.
-
-    A client may end what it was asked by a cancellation of its own. That is a failure: only who
-    awaits this here can be cancelled. Its assertions are as well: "Did we not perform bootstrap?" and
-    "Invalid state transition" are ordinary answers of a broker that has just come up, or of a producer
-    that was fenced.
-    """
-    try:
-        async with asyncio.timeout(limit_s):
-            return await waited
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise KafkaError("the client has given up what it was asked") from error
-    except (AssertionError, ValueError) as error:
-        if not is_of_the_client(error):
-            raise
-        raise KafkaError(f"{type(error).__name__}: {error}") from error
-
-
-def is_of_the_client(error: BaseException) -> bool:
-    """Whether aiokafka raised it, or what that calls: not we, nor what it called of ours."""
-    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
-    rooms = [name.partition(".")[0] for name in names]
-    return [room for room in rooms if room in {"aiokafka", "event_center"}][-1:] == ["aiokafka"]
 
 
 class Clients:
@@ -198,29 +158,6 @@ class Clients:
         )
         await self._started(made)
         return made
-
-    async def found(self) -> Any:
-        """
-        Start a plain client, and wait a while for a cluster that is not there yet.
-
-        Raises:
-            LogUnavailable: it did not come in time.
-            LogRefused: it is there and does not let us in, which waiting would not change.
-        """
-        loop, limit_s = asyncio.get_running_loop(), self.options.start_wait_s
-        deadline = loop.time() + limit_s
-        while True:
-            try:
-                return await self.plain()
-            except LogRefused:
-                raise
-            except LogUnavailable as error:
-                left = deadline - loop.time()
-                if left <= 0:
-                    waited = f"; waited {limit_s:g} s for it" if limit_s else ""
-                    raise LogUnavailable(f"{error}{waited}") from error
-                log.warning("log.waiting", error=str(error), left_s=round(left, 1))
-            await asyncio.sleep(min(LOOK_S, left))
 
     async def _started(self, client: Any) -> None:
         self._enters_whole(client)
@@ -378,16 +315,6 @@ def _hush(client: Any) -> None:
     for batches in getattr(accumulator, "_batches", {}).values():
         for batch in batches:
             look_at_end(batch._drain_waiter)  # noqa: SLF001 - it has no public name
-
-
-def look_at_end(future: asyncio.Future[Any]) -> None:
-    """Look at the end of a future that nobody may wait for any more."""
-    future.add_done_callback(_look)
-
-
-def _look(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
 
 
 def partitions(topic: str, numbers: Sequence[int]) -> list[Any]:

@@ -25,7 +25,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from event_center.errors import LogUnavailable, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
-from event_center.log.kafka.client import FAILURES, bounded
+from event_center.log.kafka.calling import FAILURES, bounded
 from event_center.log.kafka.options import KafkaOptions
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.store import JOURNAL, journal

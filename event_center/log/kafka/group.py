@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place
 from event_center.log.kafka.assignor import Claim, Share
-from event_center.log.kafka.client import FAILURES
+from event_center.log.kafka.calling import FAILURES
 from event_center.log.kafka.lease import Cluster, KafkaLease
 from event_center.log.kafka.membership import Membership
 from event_center.log.kafka.supply import Supply

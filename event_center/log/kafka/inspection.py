@@ -15,8 +15,9 @@ from aiokafka.errors import for_code
 
 from event_center.errors import LogUnavailable
 from event_center.log.detail import PartitionDetail, TopicDetail
+from event_center.log.kafka.calling import FAILURES, bounded
 from event_center.log.kafka.catalog import Catalog
-from event_center.log.kafka.client import FAILURES, Clients, bounded
+from event_center.log.kafka.client import Clients
 from event_center.log.kafka.reading import Reading
 
 

@@ -161,7 +161,7 @@ class KafkaLease:
         except (UnknownTopic, LogUnavailable) as error:
             raise NotCommitted(
                 f"nothing of the cut of shard {self.shard} was written: {error}",
-                target=error.target,
+                topic=error.topic,
             ) from error
         self._check()
         records = packer.pack(producer, cut.records, places)
@@ -183,7 +183,7 @@ class KafkaLease:
         except Unknown as error:
             self._end(Right.UNKNOWN)
             said = self._clients.said(error.__cause__ or error)
-            raise unanswered(self.shard, f" ({said})", target=error.target) from error
+            raise unanswered(self.shard, f" ({said})", topic=error.topic) from error
         self._unheard = False
         for key, count in changed.items():
             self._wide[key] = count

@@ -70,7 +70,7 @@ async def open_kafka(
     """
     clients = Clients(options)
     try:
-        client = await clients.found()
+        client = await clients.plain()
     except LogUnavailable:
         await clients.disposed()
         raise
@@ -200,7 +200,7 @@ class KafkaLog:
             if len(packed) > 1 or not isinstance(said, REFUSED):
                 raise self._doubt(error) from error
             raise NotCommitted(
-                f"nothing was published: {self._clients.said(said)}", target=places[0][0]
+                f"nothing was published: {self._clients.said(said)}", topic=places[0][0]
             ) from error
 
     async def _together(self, records: Sequence[Outgoing], places: Sequence[Place]) -> list[Landed]:

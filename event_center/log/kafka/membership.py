@@ -25,7 +25,8 @@ from aiokafka.errors import (
 from event_center.errors import LogInUse, LogUnavailable
 from event_center.log.gates import Place
 from event_center.log.kafka.assignor import Claim, KeepPlace, Share
-from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.kafka.calling import FAILURES, bounded
+from event_center.log.kafka.client import Clients, partitions
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,8 @@ from typing import Any
 import orjson
 from aiokafka.errors import KafkaError
 
-from event_center.log.kafka.client import AGAIN_S, FAILURES, Clients, bounded
+from event_center.log.kafka.calling import FAILURES, bounded
+from event_center.log.kafka.client import AGAIN_S, Clients
 
 MAX_NOTE_BYTES = 4_000
 """Brokers take 4096 (offset.metadata.max.bytes), and refuse the offset with a longer one."""

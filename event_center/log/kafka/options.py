@@ -36,8 +36,6 @@ class KafkaOptions:
     group: str
     access: Access = field(default_factory=Access)
     """How the brokers let us in."""
-    start_wait_s: float = 0.0
-    """How long opening waits for a cluster that does not answer."""
     topic_prefix: str = ""
     """Stands before the name of every topic in the cluster, and nowhere else."""
     at_least_once: bool = False

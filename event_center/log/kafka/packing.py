@@ -217,5 +217,5 @@ def _check_size(
         raise NotCommitted(
             f"nothing was written: the record for {place[0]}/{place[1]} has {size} bytes, and a Kafka "
             f"broker takes batches of 1 MiB; keep a record below {MAX_RECORD_BYTES} bytes",
-            target=place[0],
+            topic=place[0],
         )

@@ -15,8 +15,9 @@ from typing import Any
 
 from event_center.errors import LogUnavailable
 from event_center.log.gates import Place
+from event_center.log.kafka.calling import FAILURES, bounded
 from event_center.log.kafka.catalog import Catalog
-from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.kafka.client import Clients, partitions
 from event_center.log.kafka.fetching import decoded
 from event_center.log.kafka.store import Store
 from event_center.log.port import Entry

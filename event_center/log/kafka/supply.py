@@ -23,8 +23,9 @@ from event_center.errors import LogUnavailable
 from event_center.log.bell import Bell
 from event_center.log.gates import Gates, Place, Tap
 from event_center.log.kafka.ahead import ReadAhead, ReadSoFar, Stuck, packed, truncated
+from event_center.log.kafka.calling import FAILURES, bounded
 from event_center.log.kafka.catalog import Catalog
-from event_center.log.kafka.client import FAILURES, Clients, bounded, partitions
+from event_center.log.kafka.client import Clients, partitions
 from event_center.log.kafka.fetching import Fetched
 from event_center.log.kafka.options import MAX_EVENT_BYTES
 from event_center.log.kafka.packing import size_of

@@ -29,7 +29,7 @@ from aiokafka.errors import (
 from event_center.errors import Fenced, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.gates import Place
-from event_center.log.kafka.client import FAILURES, bounded, look_at_end
+from event_center.log.kafka.calling import FAILURES, bounded, look_at_end
 from event_center.log.kafka.packing import Parcel
 
 FOR_GOOD = (MessageSizeTooLargeError, TopicAuthorizationFailedError, InvalidTopicError)
@@ -107,9 +107,9 @@ async def send(
         for future, parcel in zip(futures, packed, strict=False):  # as many as were sent
             first = future.exception() if future.done() and not future.cancelled() else None
             if isinstance(first, FOR_GOOD):
-                raise Unknown(_said(first), target=parcel.place[0]) from first
+                raise Unknown(_said(first), topic=parcel.place[0]) from first
         if isinstance(error, FOR_GOOD) and len(futures) < len(packed):  # it was not even sent
-            raise Unknown(_said(error), target=packed[len(futures)].place[0]) from error
+            raise Unknown(_said(error), topic=packed[len(futures)].place[0]) from error
         raise
     return [
         (parcel.place, parcel.first, answer.offset)

@@ -127,7 +127,7 @@ class MemoryBroker:
         return UnknownTopic(
             f"the log in memory has no {place[0]}/{place[1]}; create the topic first. It has: "
             f"{there or 'no topics'}",
-            target=place[0],
+            topic=place[0],
         )
 
     def append(self, records: Sequence[Outgoing], now_ms: int) -> list[tuple[str, int, int]]:
@@ -173,7 +173,7 @@ class MemoryBroker:
             placed = self.append(cut.records, now_ms)
         except UnknownTopic as error:
             raise NotCommitted(
-                f"nothing of the cut of shard {shard} was written: {error}", target=error.target
+                f"nothing of the cut of shard {shard} was written: {error}", topic=error.topic
             ) from error
         store = self._stores.setdefault(shard, {})
         if None in cut.entries.values():

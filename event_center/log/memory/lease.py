@@ -97,15 +97,17 @@ class MemoryLease:
         self._check()
         reach(Step.LOG_BEGUN)
         ending = self._faults.next_commit()
-        target = next((one.topic for one in cut.records if one.topic in self._faults.refusing), "")
-        if target:
-            ending = self._faults.refusing[target]
+        refusing = next(
+            (one.topic for one in cut.records if one.topic in self._faults.refusing), ""
+        )
+        if refusing:
+            ending = self._faults.refusing[refusing]
         elif self._faults.spoiled is not None and self._faults.spoiled(cut):
             ending = Ending.LOST
         if ending is None:
             self._apply(cut)
         else:
-            self._fail(cut, ending, target)
+            self._fail(cut, ending, refusing)
         reach(Step.LOG_WRITTEN)
         self._unheard = True
         await asyncio.sleep(0)
@@ -128,12 +130,12 @@ class MemoryLease:
             self._end(Right.FENCED)
             raise
 
-    def _fail(self, cut: Cut, ending: Ending, target: str) -> None:
+    def _fail(self, cut: Cut, ending: Ending, topic: str) -> None:
         if ending is Ending.NOT_COMMITTED:
             raise NotCommitted(
                 f"nothing of the cut of shard {self.shard} was written, as the faults of this log "
                 "in memory asked: try it again",
-                target=target,
+                topic=topic,
             )
         if ending is Ending.WRITTEN:
             self._apply(cut)
@@ -142,7 +144,7 @@ class MemoryLease:
             flight = InFlight(cut, self.epoch, self._clock(), written)
             self._broker.leave_in_flight(self.shard, flight)
         self._end(Right.UNKNOWN)
-        raise unanswered(self.shard, target=target)
+        raise unanswered(self.shard, topic=topic)
 
     def _check(self) -> None:
         check(self.shard, self.right, unheard=self._unheard)

@@ -39,7 +39,7 @@ class View(NamedTuple):
     generation: int
     members: tuple[str, ...]
     held: dict[Shard, tuple[str, Token]]
-    target: dict[int, str]
+    wanted: dict[int, str]
 
 
 def join(transaction: Transaction, wish: Wish, topics: Sequence[str]) -> View:
@@ -80,10 +80,10 @@ def share_out(transaction: Transaction, wish: Wish) -> View:
         )
     members = _members(transaction)
     held = _held(transaction, wish.shards)
-    target = balance(members, {shard: holder for shard, (holder, _) in held.items()}, wish.shards)
-    for number, wanted in target.items():
+    wanted = balance(members, {shard: holder for shard, (holder, _) in held.items()}, wish.shards)
+    for number, member in wanted.items():
         shard = Shard(number)
-        if wanted == wish.me and (shard not in held or (shard, held[shard][1]) in wish.take):
+        if member == wish.me and (shard not in held or (shard, held[shard][1]) in wish.take):
             connection.execute(
                 "UPDATE shards SET member = ?, token = token + 1 WHERE shard = ?", (wish.me, shard)
             )
@@ -91,7 +91,7 @@ def share_out(transaction: Transaction, wish: Wish) -> View:
         connection.execute(RISE)
         held = _held(transaction, wish.shards)
     (generation,) = connection.execute("SELECT value FROM generation").fetchone()
-    return View(generation, members, held, target)
+    return View(generation, members, held, wanted)
 
 
 def leave(transaction: Transaction, me: str) -> None:

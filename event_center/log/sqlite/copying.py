@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 """Called with the pages that are copied, and with all of them."""
 
 
-def copy(source: Path, target: Path, progress: Progress) -> int:
+def copy(source: Path, destination: Path, progress: Progress) -> int:
     """
     Copy a log, which may be in use, into a file that does not exist yet.
 
@@ -33,10 +33,13 @@ def copy(source: Path, target: Path, progress: Progress) -> int:
         The bytes of the copy.
 
     Raises:
-        LogUnavailable: the source is no log or is damaged, or the target exists or can not be written.
+        LogUnavailable: the source is no log or is damaged, or the destination exists or can not be written.
     """
-    _free(target)
-    part = target.with_name(f"{target.name}.part")
+    _free(destination)
+    folder = destination.absolute().parent
+    if not folder.is_dir():
+        raise LogUnavailable(f"there is no folder {folder}; make it, or name another file")
+    part = destination.with_name(f"{destination.name}.part")
     try:
         part.unlink(missing_ok=True)
         with _log(source) as log, closing(sqlite3.connect(part)) as made:
@@ -50,18 +53,18 @@ def copy(source: Path, target: Path, progress: Progress) -> int:
         if found:
             raise LogUnavailable(f"{source} is damaged, so there is no copy: {'; '.join(found)}")
         _to_disk(part)
-        os.link(part, target)  # unlike a rename, this does not take the place of another file
+        os.link(part, destination)  # unlike a rename, this does not take the place of another file
         part.unlink()
-        _to_disk(target.parent)
+        _to_disk(destination.parent)
     except OSError as error:
         raise LogUnavailable(
-            f"cannot write {target}: {error.strerror}; look at the folder and the disk"
+            f"cannot write {destination}: {error.strerror}; look at the folder and the disk"
         ) from error
     except sqlite3.Error as error:
-        raise LogUnavailable(f"cannot copy {source} to {target}: {explain(error)}") from error
+        raise LogUnavailable(f"cannot copy {source} to {destination}: {explain(error)}") from error
     finally:
         _tidy(part)
-    return target.stat().st_size
+    return destination.stat().st_size
 
 
 def put_back(backup: Path, log: Path, progress: Progress, *, aside: Path | None) -> int:

@@ -305,7 +305,7 @@ class SqliteGroup:
             if holder == me and shard not in self._tokens:
                 self._tokens[shard] = token
                 self._tell(Assigned(shard=shard, token=token))
-            wanted = view.target.get(number)
+            wanted = view.wanted.get(number)
             if holder == me and wanted != me and shard not in self._revoked:
                 self._revoked[shard] = token
                 self._gates.close(shard)

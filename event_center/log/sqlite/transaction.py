@@ -164,7 +164,7 @@ class Transaction:
             placed = self._place(cut.records)
         except UnknownTopic as error:
             raise NotCommitted(
-                f"nothing of the cut of shard {shard} was written: {error}", target=error.target
+                f"nothing of the cut of shard {shard} was written: {error}", topic=error.topic
             ) from error
         self._put(shard, cut.entries)
         self._write(placed)
@@ -248,5 +248,5 @@ class Transaction:
         )
         return UnknownTopic(
             f"the log has no {where}; create the topic first. It has: {there or 'no topics'}",
-            target=topic,
+            topic=topic,
         )

@@ -2,7 +2,7 @@
 Topics that callbacks publish to and that take nothing at the moment: gone, forbidden, or too small.
 
 A cut is all or nothing, so that one such topic would stop its shard. A permanent error of a cut names its
-topic (`LogError.target`); if that is one that callbacks publish to, it is *closed* here, for all shards
+topic (`LogError.topic`); if that is one that callbacks publish to, it is *closed* here, for all shards
 of the process, and the shard is taken over again without what was meant for it. A run that has published
 there is postponed, as after any failure of the infrastructure: no attempt is used. After a pause that
 grows the topic is tried again; the first cut that gets through opens it.
@@ -28,7 +28,7 @@ LONGEST_MS = 300_000
 """How long at most: an operator who has mended the topic waits no longer."""
 
 
-class Closed(NamedTuple):
+class ClosedTopic(NamedTuple):
     """A topic that is closed."""
 
     topic: str
@@ -38,23 +38,23 @@ class Closed(NamedTuple):
     pause_ms: int
 
 
-class Targets:
+class ClosedTopics:
     """The topics of one process that are closed."""
 
     def __init__(self) -> None:
-        self._closed: dict[str, Closed] = {}
+        self._closed: dict[str, ClosedTopic] = {}
 
-    def __iter__(self) -> Iterator[Closed]:
+    def __iter__(self) -> Iterator[ClosedTopic]:
         return iter([*self._closed.values()])
 
     def close(self, topic: str, why: str, now_ms: int) -> None:
         """Nothing is published to it for a while; twice as long as the time before."""
         before = self._closed.get(topic)
         pause = PAUSE_MS if before is None else min(2 * before.pause_ms, LONGEST_MS)
-        self._closed[topic] = Closed(topic, why, now_ms + pause, pause)
-        log.error("target.closed", topic=topic, error=why, again_in_s=pause / 1000)
+        self._closed[topic] = ClosedTopic(topic, why, now_ms + pause, pause)
+        log.error("topic.closed", topic=topic, error=why, again_in_s=pause / 1000)
 
-    def closed(self, topics: Iterable[str], now_ms: int) -> Closed | None:
+    def first(self, topics: Iterable[str], now_ms: int) -> ClosedTopic | None:
         """The first of these topics that is closed; a pause that is over counts no more."""
         for topic in topics if self._closed else ():
             found = self._closed.get(topic)
@@ -67,4 +67,4 @@ class Targets:
         if self._closed:
             for topic in {record.topic for record in cut.records} & self._closed.keys():
                 del self._closed[topic]
-                log.info("target.opened", topic=topic)
+                log.info("topic.opened", topic=topic)

@@ -1,0 +1,78 @@
+"""
+What is kept for a cut of its own, while the workflow is searched that no cut goes through with.
+
+Whatever happens goes into the next cut together: ends of runs, timers and attempts that are due. Of a
+workflow that `isolation` has kept apart each of these waits here instead, until nothing else is to be cut,
+however long its run has lasted; what others end meanwhile waits behind it, and no records are taken in. So
+the cut that follows says of this one workflow whether it spoils its cuts. Before that a cut without it has
+to go through, or nobody would know whether the log takes any.
+
+Effects, jobs, deciding and the parts ask `keep`, at the price of one look while nobody is apart; the cut
+loop (`cutting`) calls `before_cut`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Container
+from typing import Protocol
+
+
+class NextCut(Protocol):
+    """What the next cut will hold: the ledger."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether that is nothing."""
+
+    def asked(self) -> None:
+        """A cut is wanted all the same."""
+
+
+class Apart:
+    """What waits for a cut of its own in one shard, between a takeover and its end."""
+
+    __slots__ = ("_kept", "_taking", "alone", "wake", "whom", "witnessed")
+
+    def __init__(self) -> None:
+        self.whom: Container[str] = ()
+        """The workflows that are kept apart."""
+        self.alone = ""
+        """The workflow that the cut under way is about; empty: it has whatever happened."""
+        self.witnessed = False
+        """Whether a cut has gone through since the takeover."""
+        self.wake: Callable[[], None] = lambda: None
+        self._kept: deque[tuple[str, Callable[[], None]]] = deque()
+        self._taking = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits for its cut."""
+        return bool(self._kept)
+
+    def keep(self, workflow_id: str, act: Callable[[], None]) -> bool:
+        """Keep this for later, if it is of a workflow apart or comes behind one; else it is done now."""
+        if self._taking or not (self._kept or workflow_id in self.whom):
+            return False
+        self._kept.append((workflow_id, act))
+        self.wake()
+        return True
+
+    def before_cut(self, ledger: NextCut) -> None:
+        """A cut is to be built: do what may be in it, up to one piece that is alone in it."""
+        self.alone = ""
+        while self._kept and not self.alone:
+            workflow_id, act = self._kept[0]
+            if workflow_id in self.whom:
+                if not self.witnessed:
+                    ledger.asked()
+                if not ledger.clean:
+                    return
+            del self._kept[0]
+            self._taking = True
+            try:
+                act()
+            finally:
+                self._taking = False
+            if workflow_id in self.whom and not ledger.clean:
+                self.alone = workflow_id
