@@ -42,6 +42,8 @@ def restore(
             written.
     """
     log = _file(settings)
+    if not backup.is_file():
+        raise LogUnavailable(f"there is no file {backup}; name a copy that `backup` has made")
     now = rfc3339(wall_clock_ms())
     if log.exists() and not replace:
         raise LogUnavailable(

@@ -20,6 +20,7 @@ import typer
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
 from event_center.cli.letters import GROUPED, WhichLetters, groups_of, named, print_groups
+from event_center.cli.naming import no_such_letters, unsent
 from event_center.cli.operating import NO_DAEMON, lacks_reason
 from event_center.cli.output import Output
 from event_center.cli.progress import bar
@@ -190,7 +191,8 @@ async def _deal(output: Output, dealing: Dealing, sought: Sought, session: Sessi
     newest, _ = await newest_letters(session.log, session.app, GROUPED, sought)
     chosen = [one for one in newest if one.state in {"open", "kept"}]
     if not chosen:
-        output.error("no letter that is open or kept is like that; nothing was sent")
+        mistaken = await no_such_letters(sought, session)
+        output.error(unsent(mistaken or "no letter that is open or kept is like that"))
         return Exit.NOT_FOUND
     if not output.as_json:
         print_groups(output, groups_of(chosen))

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from event_center.cli.exits import Exit
 from event_center.cli.explaining import print_calls
 from event_center.cli.groups import Asked
+from event_center.cli.naming import no_such_letters
 from event_center.cli.options import choice
 from event_center.cli.output import Output
 from event_center.cli.session import Session, ask
@@ -28,14 +29,25 @@ from event_center.wire.history import rfc3339
 
 GROUPED = 100_000
 """Letters that are grouped, the newest: what an operator acts on is among them."""
+MEANT = 5
+"""Letters that are named where a number may mean several: enough to see which way to write it."""
+
+
+class Place(NamedTuple):
+    """Where a letter lies, or one number of it alone."""
+
+    partition: int | None
+    offset: int
 
 
 def _place(text: str) -> Any:
-    """PARTITION/OFFSET."""
-    partition, _, offset = text.rpartition("/")
-    if not offset.isdigit() or not (partition or "0").isdigit():
-        raise typer.BadParameter(f"{text!r} is no letter; write PARTITION/OFFSET, as 0/12")
-    return int(partition or 0), int(offset)
+    """PARTITION/OFFSET, or a number."""
+    partition, slash, offset = text.rpartition("/")
+    if not offset.isdecimal() or (slash and not partition.isdecimal()):
+        raise typer.BadParameter(
+            f"{text!r} is no letter; write PARTITION/OFFSET, as `dead-letters list` shows it: 0/12"
+        )
+    return Place(int(partition) if slash else None, int(offset))
 
 
 LetterPlace = Annotated[
@@ -87,6 +99,9 @@ def list_(
 
 async def _list(output: Output, sought: Sought, limit: int, session: Session) -> Exit:
     newest, count = await newest_letters(session.log, session.app, limit, sought)
+    if not newest and (mistaken := await no_such_letters(sought, session)):
+        output.error(mistaken)
+        return Exit.NOT_FOUND
     rows = [row_of(filed) for filed in newest]
     if output.as_json:
         output.json(rows)
@@ -113,6 +128,9 @@ async def _list(output: Output, sought: Sought, limit: int, session: Session) ->
 
 async def _groups(output: Output, sought: Sought, limit: int, session: Session) -> Exit:
     newest, count = await newest_letters(session.log, session.app, GROUPED, sought)
+    if not newest and (mistaken := await no_such_letters(sought, session)):
+        output.error(mistaken)
+        return Exit.NOT_FOUND
     rows = groups_of(newest)
     if output.as_json:
         output.json(rows)
@@ -161,6 +179,8 @@ def print_groups(output: Output, rows: list[dict[str, Any]]) -> None:
     output.table(
         [name.replace("_", " ").upper() for name in names],
         ([str(row[name]) if name in counts else row[name] for name in names] for row in rows),
+        below=("CALLBACK", "ERROR"),
+        spare=("NEWEST",),
     )
 
 
@@ -202,10 +222,10 @@ def show(place: LetterPlace, *, asked: Asked) -> None:
     ask(asked.output, asked.where, partial(_show, asked.output, place))
 
 
-async def _show(output: Output, place: tuple[int, int], session: Session) -> Exit:
-    filed = await find_letter(session.log, session.app, place)
-    if filed is None:
-        return no_letter(output, place)
+async def _show(output: Output, place: Place, session: Session) -> Exit:
+    filed = await letter_at(output, place, session)
+    if isinstance(filed, Exit):
+        return filed
     letter = filed.letter
     shown = row_of(filed) | {
         "key": _text(letter.key),
@@ -215,6 +235,10 @@ async def _show(output: Output, place: tuple[int, int], session: Session) -> Exi
     if output.as_json:
         output.json(shown | {"traceback": letter.traceback})
         return Exit.OK
+    closing = filed.closing
+    if closing is not None:
+        why = f": {closing.reason}" if closing.reason else ""
+        shown["closing"] = f"{closing.how} at {rfc3339(closing.at_ms)} by {closing.by}{why}"
     output.pairs((name, value) for name, value in shown.items() if value not in (None, []))
     if letter.traceback:
         print_calls(output, letter.callback or "it", letter.traceback)
@@ -225,10 +249,28 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "backslashreplace")
 
 
-def no_letter(output: Output, place: tuple[int, int]) -> Exit:
-    """Say that there is no such letter."""
-    output.error(
-        f"there is no letter {place[0]}/{place[1]}; `event-center dead-letters list` shows those "
-        "there are"
-    )
-    return Exit.NOT_FOUND
+async def letter_at(output: Output, place: Place, session: Session) -> Filed | Exit:
+    """The letter that lies there, or has this number alone; else how the command ends, which is said."""
+    if place.partition is not None:
+        filed = await find_letter(session.log, session.app, (place.partition, place.offset))
+        found = [] if filed is None else [filed]
+    else:
+        found = await _numbered(place.offset, session)
+    if len(found) == 1:
+        return found[0]
+    called = place.offset if place.partition is None else f"{place.partition}/{place.offset}"
+    if not found:
+        output.error(
+            f"there is no letter {called}; `event-center dead-letters list` shows those there are"
+        )
+        return Exit.NOT_FOUND
+    some = ", ".join(f"{named(one)} of {one.letter.workflow_id}" for one in found[:MEANT])
+    more = ", ..." if len(found) > MEANT else ""
+    output.error(f"{called} may be {some}{more}; write PARTITION/OFFSET, as {named(found[0])}")
+    return Exit.USAGE
+
+
+async def _numbered(number: int, session: Session) -> list[Filed]:
+    """The letters of which a list shows this number: as their offset, or their place in a sequence."""
+    newest, _ = await newest_letters(session.log, session.app, GROUPED)
+    return [one for one in newest if number in {one.letter.position.offset, one.letter.number}]

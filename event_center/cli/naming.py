@@ -11,6 +11,7 @@ from __future__ import annotations
 from event_center.app.machines import load_versions
 from event_center.app.settings import Settings
 from event_center.cli.session import Session
+from event_center.client.letters import Sought
 from event_center.client.stats import stats
 from event_center.client.workflows import Wanted
 from event_center.errors import ConfigurationError, DefinitionError, PluginError
@@ -41,14 +42,14 @@ def unsent(told: str) -> str:
     return f"{told}{' ' if told.endswith('?') else '; '}nothing was sent"
 
 
-async def no_such_name(wanted: Wanted, session: Session) -> str | None:
+async def no_such_name(wanted: Wanted, session: Session, what: str = "workflows") -> str | None:
     """That nobody knows the machine or the state that workflows are asked for by; None: somebody does."""
     by_state = (await stats(session.log, session.app))["workflows"]["by_state"]
     machines = loaded(session.settings)
     name, state = wanted.machine, wanted.state
-    names = sorted({*by_state, *(one.name for one in machines)})
+    names = {*by_state, *(one.name for one in machines)}
     if name is not None and name not in names:
-        return f"no workflows of a machine {quoted(name)}{hint(name, names, 'machines')}"
+        return f"no {what} of a machine {quoted(name)}{hint(name, sorted(names), 'machines')}"
     if state is None:
         return None
     counted = [states for of, states in by_state.items() if name in {None, of}]
@@ -59,6 +60,11 @@ async def no_such_name(wanted: Wanted, session: Session) -> str | None:
     if state in known:
         return None
     return f"no workflows in a state {quoted(state)}{hint(state, sorted(known), 'states')}"
+
+
+async def no_such_letters(sought: Sought, session: Session) -> str | None:
+    """That nobody knows the machine whose letters are asked for; None: somebody does, or none is."""
+    return await no_such_name(Wanted(machine=sought.machine), session, "letters")
 
 
 def no_such_event(machine: Machine, event: str) -> str | None:

@@ -40,7 +40,7 @@ KINDS = 10
 
 NEEDS_REASON = frozenset({Verb.SET_STATE, Verb.FORGET, Verb.DISCARD})
 """What nobody can make out later from the workflow itself."""
-NO_DAEMON = "no daemon runs; it is in the log, and will be decided when one does"
+NO_DAEMON = "no daemon runs; what is in the log is decided when one does"
 """Why nobody is waited for."""
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import orjson
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.segment import Segment, Segments
 from rich.table import Table
@@ -123,7 +123,8 @@ class Output:
             rest = "; ".join(filter(None, (column.told(number) for column in under)))
             if rest:
                 _print(console, table)
-                console.print(Padding(Text(rest, style="dim"), (0, 0, 0, INDENT), expand=False))
+                told = Padding(Text(rest, style="dim"), (0, 0, 0, INDENT), expand=False)
+                _print(console, told)
                 table = _begun(beside)
         if table.row_count:
             _print(console, table)
@@ -171,9 +172,9 @@ def _fit(columns: list[_Column], width: int) -> None:
         widest.width -= 1
 
 
-def _print(console: Console, table: Table) -> None:
-    """Print a table without the blanks that fill its last column: nobody wants them in a file."""
-    for line in console.render_lines(table, pad=False):
+def _print(console: Console, what: RenderableType) -> None:
+    """Print without the blanks that fill the last column: nobody wants them in a file."""
+    for line in console.render_lines(what, pad=False):
         while line and not line[-1].text.strip():
             line.pop()
         if line:

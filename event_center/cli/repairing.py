@@ -217,6 +217,8 @@ def _sentence(command: Command, told: dict[str, Any]) -> str:
     why = ", ".join(str(told[name]) for name in ("reason", "detail") if told.get(name))
     if why:
         return f"{what} ({why})"
+    if command.verb is Verb.FORGET:
+        return f"{what}; it is gone, and what was told of it stays in the history"
     return f"{what}; it is in state {told.get('to')}, {told.get('status')}"
 
 

@@ -17,14 +17,14 @@ import typer
 from event_center.cli.dealing import Dealing, ManyLetters, closed, deal_with
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
-from event_center.cli.letters import LetterPlace, WhichLetters, named, no_letter
+from event_center.cli.letters import LetterPlace, Place, WhichLetters, letter_at, named
 from event_center.cli.operating import lacks_reason
 from event_center.cli.options import json_value
 from event_center.cli.output import Output
 from event_center.cli.repairing import Giving, deliver
 from event_center.cli.session import Session, ask
-from event_center.client.letters import ALL, Filed, find_letter, open_numbers
-from event_center.client.replaying import Edited, event_of
+from event_center.client.letters import ALL, Filed, open_numbers
+from event_center.client.replaying import DISCARDED, Edited, event_of
 from event_center.client.replaying import discard as discarding
 from event_center.client.replaying import replay as replaying
 from event_center.errors import Undecodable
@@ -85,25 +85,25 @@ def _check_one(which: WhichLetters, many: ManyLetters) -> None:
 # -- one letter ------------------------------------------------------------------------------------
 
 
-async def _found(output: Output, place: tuple[int, int], session: Session) -> Filed | Exit:
+async def _found(output: Output, place: Place, session: Session) -> Filed | Exit:
     """The letter if something can be done about it, else how the command ends."""
-    filed = await find_letter(session.log, session.app, place)
-    if filed is None:
-        return no_letter(output, place)
+    filed = await letter_at(output, place, session)
+    if isinstance(filed, Exit):
+        return filed
     if filed.state in {"open", "kept"}:
         return filed
     closing = filed.closing
     by = "" if closing is None else f" by {closing.by} at {rfc3339(closing.at_ms)}"
-    output.error(
-        f"letter {named(filed)} is {filed.state} already{by}; nothing was sent. If its event failed "
-        "again, that is another letter"
+    again = (
+        "" if filed.state == DISCARDED else ". If its event failed again, that is another letter"
     )
+    output.error(f"letter {named(filed)} is {filed.state} already{by}; nothing was sent{again}")
     return Exit.NOTHING
 
 
 async def _replay(
     output: Output,
-    place: tuple[int, int],
+    place: Place,
     giving: Giving,
     session: Session,
     *,
@@ -127,8 +127,8 @@ async def _replay(
         return _would(output, letter, what)
     if isinstance(sent, Command):
         code = await deliver(output, sent, giving.within_s, session)
-        if code is Exit.OK and giving.within_s and not output.as_json:
-            await _say_closed(output, letter, giving.within_s, session)
+        if code is Exit.OK and giving.within_s:
+            return await _closed(output, letter, giving.within_s, session)
         return code
     position = (await session.log.publish(sent))[0]
     if output.as_json:
@@ -152,18 +152,18 @@ def _edited(letter: Letter, session: Session) -> Edited | None:
     return None if text is None else Edited(payload=json_value(text))
 
 
-async def _say_closed(output: Output, letter: Letter, within_s: float, session: Session) -> None:
-    """Say whether the letter is closed: its event may fail once more."""
-    if await closed(letter, within_s, session):
-        rest = await open_numbers(session.log, session.app, letter.workflow_id or "")
-        output.say(f"letter {letter.number} is closed, {len(rest)} still open")
-    else:
-        output.say(f"letter {letter.number} is still open; `event-center why` says why")
+async def _closed(output: Output, letter: Letter, within_s: float, session: Session) -> Exit:
+    """Say whether the letter is closed, and end so: its event may fail once more, or still be tried."""
+    done = await closed(letter, within_s, session)
+    workflow_id = letter.workflow_id or ""
+    if not output.as_json:
+        rest = len(await open_numbers(session.log, session.app, workflow_id))
+        still = f"letter {letter.number} is still open; `event-center why {workflow_id}` says why"
+        output.say(f"letter {letter.number} is closed, {rest} still open" if done else still)
+    return Exit.OK if done else Exit.PARTLY
 
 
-async def _discard(
-    output: Output, place: tuple[int, int], giving: Giving, session: Session
-) -> Exit:
+async def _discard(output: Output, place: Place, giving: Giving, session: Session) -> Exit:
     filed = await _found(output, place, session)
     if isinstance(filed, Exit):
         return filed

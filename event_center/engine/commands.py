@@ -321,7 +321,8 @@ class Commands:
         snapshot.seq += 1
         snapshot.result = snapshot.failure = None
         snapshot.closed_at_ms = snapshot.over_ms = snapshot.loop = 0
-        snapshot.version = machine.version
+        if machine.pins or snapshot.version < machine.version:
+            snapshot.version = machine.version
         snapshot.parked = None
         undecided(snapshot)
         if self._freedom.stopped(snapshot):
@@ -357,7 +358,7 @@ class Commands:
         if misfit:
             return misfit
         if not self._freedom.decides(snapshot):
-            return "a run of it is under way, or it is stopped: replay when it is idle"
+            return _why_not_now(snapshot)
         origin = f"letter/{snapshot.letters_next}/{position}"
         event = Event(str(name), command.args.get("payload"), None, self._ledger.now_ms, (), origin)
         # The letter stays open until its event is decided: if that fails it can be replayed again.
@@ -367,3 +368,12 @@ class Commands:
     @staticmethod
     def _close_letter(snapshot: Snapshot) -> None:
         snapshot.letters_next += 1
+
+
+def _why_not_now(snapshot: Snapshot) -> str:
+    """Why a workflow can not decide an event at this moment, and what lets it."""
+    if snapshot.status is Status.PARKED:
+        return "it is parked: retry tries again what failed, skip gives it up"
+    if snapshot.status is Status.PAUSED:
+        return "it is paused: resume it first"
+    return "something of it is under way, or tried later: replay when it is idle"

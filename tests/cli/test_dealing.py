@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 
@@ -58,6 +59,10 @@ def test_sequences_are_replayed_as_a_whole(failing: Project) -> None:
     with failing.daemon():
         answer = failing.run("dead-letters", "replay", "--all", "--yes", "--wait", "300ms")
         assert answer.code == 1, answer
+        first = failing.done("dead-letters", "list", "--json").json[0]["letter"]
+        again = failing.run("dead-letters", "replay", first, "--wait", "300ms")
+        assert again.code == 1
+        assert "it is parked: retry tries again what failed" in again.out
         assert "2 still open: why says why; 2 left alone" in answer.out
         failing.write("machines/mended", "")
         shown = failing.done("dead-letters", "replay", "--all", "--dry-run", "--json").json
@@ -79,7 +84,7 @@ def test_without_a_daemon(failing: Project) -> None:
     answer = failing.run("dead-letters", "replay", "--all", "--yes", "--wait", "24h")
     assert answer.code == 1
     assert (
-        "2 not answered: no daemon runs; it is in the log, and will be decided when one does; 2 left"
+        "2 not answered: no daemon runs; what is in the log is decided when one does; 2 left"
         in answer.out
     )
 
@@ -151,3 +156,29 @@ def test_a_payload_is_changed(stray: Project, monkeypatch: pytest.MonkeyPatch) -
     stray.done("run", "--until-idle")
     told = [stray.done("history", name, "--json").json for name in ("t-0", "t-1")]
     assert [lines[0]["origin"].rpartition("/")[0] for lines in told] == ["event-center.inbox/0"] * 2
+
+
+def test_a_letter_by_a_number_of_the_list(stray: Project) -> None:
+    """A number that one letter alone has names it, and what is no number says how to write one."""
+    assert stray.done("dead-letters", "show", "2", "--json").json["letter"] == "0/2"
+    assert stray.run("dead-letters", "show", "7").code == 4
+    assert "dry_run" in stray.done("dead-letters", "replay", "1", "--dry-run", "--json").out
+    wrong = stray.run("dead-letters", "show", "0-1")
+    assert (wrong.code, "write PARTITION/OFFSET" in wrong.told) == (2, True)
+
+
+def test_a_number_that_several_letters_have(failing: Project) -> None:
+    """Offsets and places in a sequence are both shown, so that a number may mean several letters."""
+    answer = failing.run("dead-letters", "discard", "0", *WHY)
+    assert answer.code == 2
+    assert re.match(r"error: 0 may be ./. of t-., ./. of t-.; write PARTITION/OFFSET", answer.err)
+    assert _states(failing) == ["open"] * 4
+
+
+def test_letters_of_a_machine_that_nobody_knows(stray: Project) -> None:
+    """A machine that there is not is no empty list: it is told, with the one that was meant."""
+    for command in (["list"], ["list", "--grouped"], ["replay", "--yes"]):
+        answer = stray.run("dead-letters", *command, "--machine", "tsk")
+        assert answer.code == 4
+        assert "no letters of a machine 'tsk'; did you mean 'task'?" in answer.err
+    assert stray.done("dead-letters", "list", "--machine", "task").out == "no dead letters\n"

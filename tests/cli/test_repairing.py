@@ -14,7 +14,7 @@ def test_without_a_daemon(decided: Project) -> None:
     """A command nobody can answer says so at once and stays in the log: the next daemon decides it."""
     answer = decided.run("pause", "t-1", "--wait", "24h", "--reason", "look")
     assert answer.code == 5
-    assert "pause t-1: sent, but no daemon runs; it is in the log" in answer.out
+    assert "pause t-1: sent, but no daemon runs; what is in the log" in answer.out
     assert decided.done("pause", "t-1", "--no-wait").out == "pause t-1: sent\n"
     decided.done("run", "--until-idle")
     assert decided.done("show", "t-1", "--json").json["status"] == "paused"

@@ -36,6 +36,9 @@ def copy(source: Path, destination: Path, progress: Progress) -> int:
         LogUnavailable: the source is no log or is damaged, or the destination exists or can not be written.
     """
     _free(destination)
+    folder = destination.absolute().parent
+    if not folder.is_dir():
+        raise LogUnavailable(f"there is no folder {folder}; make it, or name another file")
     part = destination.with_name(f"{destination.name}.part")
     try:
         part.unlink(missing_ok=True)
