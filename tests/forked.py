@@ -3,8 +3,8 @@ Processes that begin with everything imported: the command line, and the daemons
 
 A Python process of this project spends 0.7 s of a core on imports, and the tests need hundreds. These are
 real processes all the same (signals end them, locks are their own, nothing is shared that one of them
-writes), forked from a process in which nothing but the imports has happened. What a fresh interpreter does
-is held by the tests that start one: `tests/cli/test_new_user.py`, `tests/crash/test_interpreter.py`.
+writes), forked from a process in which nothing but the imports has happened. What a fresh interpreter
+does is held by tests that start one: `tests/cli/test_new_user.py`, `test_exits.py`, `tests/soak`.
 """
 
 from __future__ import annotations
@@ -194,7 +194,8 @@ class Heard(Forked):
             said, told = self.communicate(limit_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise
+            words = self.communicate(PATIENCE_S)
+            raise subprocess.TimeoutExpired(self.args, limit_s, *words) from None
         return Done(self.wait(), said, told)
 
 

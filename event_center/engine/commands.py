@@ -321,7 +321,8 @@ class Commands:
         snapshot.seq += 1
         snapshot.result = snapshot.failure = None
         snapshot.closed_at_ms = snapshot.over_ms = snapshot.loop = 0
-        snapshot.version = machine.version
+        if machine.pins or snapshot.version < machine.version:
+            snapshot.version = machine.version
         snapshot.parked = None
         undecided(snapshot)
         if self._freedom.stopped(snapshot):

@@ -80,7 +80,7 @@ class Cutting:
 
     async def _cut(self, parts: Parts, lease: Lease) -> None:
         ledger = parts.ledger
-        parts.workflows.pieces.before_cut(ledger)
+        parts.workflows.apart.before_cut(ledger)
         if ledger.clean:
             return
         cut = ledger.build()

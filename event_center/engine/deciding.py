@@ -107,10 +107,10 @@ class Deciding:
         runs = self._workflows.runs
         if self._workflows.gone or runs.get(snapshot.workflow_id) is not run:
             return
-        pieces = self._workflows.pieces
-        if pieces.apart:
+        apart = self._workflows.apart
+        if apart.whom:
             again = partial(self.ended, hearing, run, value, error)
-            if pieces.keep(snapshot.workflow_id, again):
+            if apart.keep(snapshot.workflow_id, again):
                 return
         del runs[snapshot.workflow_id]
         if isinstance(error, Interrupted):

@@ -166,8 +166,8 @@ class Effects:
         workflows = self._workflows
         if workflows.gone or workflows.runs.get(workflow_id) is not run:
             return
-        pieces = workflows.pieces
-        if pieces.apart and pieces.keep(workflow_id, partial(self.ended, run, value, error)):
+        apart = workflows.apart
+        if apart.whom and apart.keep(workflow_id, partial(self.ended, run, value, error)):
             return
         del workflows.runs[workflow_id]
         if error is not None and isinstance(error, Interrupted):

@@ -11,7 +11,7 @@ outage no bare cut settles, so nobody is parked.
 
 The result of a run may be what spoils, or a timer, and these come when they like: perhaps long after the
 search has ended, and together. So the workflows of the cut that failed, once these are few, are kept
-apart: each end of a run and each timer of theirs has a cut of its own (`pieces`), until one of these is
+apart: each end of a run and each timer of theirs has a cut of its own (`apart`), until one of these is
 durable. If `TIMES` fail, the workflow is parked.
 
 `takeover` hands batches in and takes pieces out, says how each cut ended, and has the order of all this.
@@ -54,7 +54,7 @@ class Isolation:
         self._alone: Counter[str] = Counter()
         """How often the cut of one workflow alone has failed."""
         self.apart: dict[str, int] = {}
-        """Workflows whose runs and timers have cuts of their own (`pieces`): how many of these failed."""
+        """Workflows whose runs and timers have cuts of their own (`apart`): how many of these failed."""
         self._held: deque[Batch] = deque()
 
     @property
@@ -76,17 +76,17 @@ class Isolation:
         """The gate opens anew: what was held is delivered again."""
         self._held.clear()
 
-    def failed(self, cut: Cut, records: int, *, bare: bool, piece: str = "") -> None:
+    def failed(self, cut: Cut, records: int, *, bare: bool, alone: str = "") -> None:
         """
         A cut with so many records ended Unknown; if not even a bare one goes through, nobody is why.
 
-        `piece`: the workflow that the cut was about, and nobody else, after one that did go through.
+        `alone`: the workflow that the cut was about, and nobody else, after one that did go through.
         """
         self._row += 1
         workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
         self._failed = set(workflows)
-        if piece in self.apart:
-            self.apart[piece] += 1
+        if alone in self.apart:
+            self.apart[alone] += 1
         if self.most is None:
             if self._row >= TIMES:
                 self.most = max(1, max(records, len(workflows)) // SMALLER)

@@ -56,6 +56,7 @@ class JobRun(Run):
         "snapshot",
         "submitted_ms",
         "value",
+        "weight",
     )
 
     context: JobContext
@@ -76,6 +77,8 @@ class JobRun(Run):
         """Why it has failed for good, while that waits for its turn."""
         self.value: Any = None
         """Its result, while that waits for its turn."""
+        self.weight = 0
+        """The bytes of that."""
         self._beat: tuple[float, str] | None = None
         """The last heartbeat, by the event loop's clock, and its details."""
         self._clock = asyncio.get_running_loop().time

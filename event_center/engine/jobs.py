@@ -66,6 +66,8 @@ class Jobs:
         self._runners = runners
         self._ended: dict[JobKey, JobRun] = {}
         """Those whose end waits for its turn."""
+        self.weight = 0
+        """The bytes of their results."""
         self.waiting: set[JobKey] = set()
         """Those that wait for their next attempt."""
 
@@ -98,9 +100,16 @@ class Jobs:
         snapshot.jobs = kept
         forget(snapshot)
 
+    def _taken_up(self, job_key: JobKey) -> JobRun | None:
+        """Its end waits for its turn no more, if it did."""
+        ended = self._ended.pop(job_key, None)
+        if ended is not None:
+            self.weight -= ended.weight
+        return ended
+
     def _leave(self, job_key: JobKey) -> None:
         self.waiting.discard(job_key)
-        ended, run = self._ended.pop(job_key, None), self._workflows.jobs.get(job_key)
+        ended, run = self._taken_up(job_key), self._workflows.jobs.get(job_key)
         if ended is not None:
             ended.left = True
             self.drop(ended, ended.value)
@@ -190,8 +199,8 @@ class Jobs:
         workflows, job_key = self._workflows, run.job_key
         if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
-        pieces = workflows.pieces
-        if not (pieces.apart and pieces.keep(job_key[0], partial(self.ended, run, value, error))):
+        apart = workflows.apart
+        if not (apart.whom and apart.keep(job_key[0], partial(self.ended, run, value, error))):
             self._ended_now(run, value, error)
 
     def _ended_now(self, run: JobRun, value: Any, error: BaseException | None) -> None:
@@ -239,6 +248,7 @@ class Jobs:
         item.asks = partial(self._asked, run, event)
         item.ends = ends
         self._ended[run.job_key] = run
+        self.weight += run.weight
         self._workflows.mailbox(run.job_key[0]).queue.append(item)
         self._decider.advance(run.snapshot)
 
@@ -264,7 +274,7 @@ class Jobs:
     def _over(self, run: JobRun) -> None:
         """The workflow owes this job no longer."""
         snapshot = run.snapshot
-        self._ended.pop(run.job_key, None)
+        self._taken_up(run.job_key)
         snapshot.jobs = tuple(owed for owed in snapshot.jobs if owed != run.owed)
         self._ledger.count_jobs(-1)
         forget(snapshot)
@@ -300,7 +310,7 @@ class Jobs:
 
     def _park(self, run: JobRun, failure: Failure) -> None:
         """Nobody hears of the failure: the workflow stands still, and owes the job still."""
-        self._ended.pop(run.job_key, None)
+        self._taken_up(run.job_key)
         self._again_at(run, failure, 0)
         more = {"error": failure.type, "message": failure.message}
         self._tell(run, failure.attempt, "failed", more)

@@ -72,8 +72,10 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
     if parts.ledger.heavy >= limits.cut_bytes:
         meaning = f"{parts.ledger.heavy} bytes wait for a cut: only commands are taken in"
         found.append(("cut_bytes", meaning))
-    if parts.ledger.waiting_bytes >= limits.waiting_bytes:
-        meaning = f"events of {parts.ledger.waiting_bytes} bytes wait: only commands are taken in"
+    if parts.waiting_bytes >= limits.waiting_bytes:
+        meaning = (
+            f"{parts.waiting_bytes} bytes of events and results wait: only commands are taken in"
+        )
         found.append(("waiting_bytes", meaning))
     held = entry.waiting["held"]
     if held >= limits.max_held_in_shard:
@@ -86,7 +88,15 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
         full = _named(_crowded(parts, limits.max_waiting, held=False))
         if full:
             found.append(("max_waiting", f"later events become dead letters, of {full}"))
+    found += _held_back(parts)
     return [Reached(name, shard, meaning) for name, meaning in found]
+
+
+def _held_back(parts: Parts) -> Iterable[tuple[str, str]]:
+    """The runs that a takeover has found, and others behind them."""
+    held = parts.quarantine.held
+    if held:
+        yield "callbacks", f"{held} wait until it is seen which of those found ends its process"
 
 
 def _crowded(parts: Parts, most: int, *, held: bool) -> Iterable[str]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from event_center.engine.attempt import failure_of
+from event_center.engine.job import JobRun
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run
@@ -91,7 +92,7 @@ class Outbox:
         sent = run.context.published
         return None if sent is None else self.closed((one.topic for one in sent), run.callback.name)
 
-    def result(self, run: Run, value: Json) -> Json | PluginError:
+    def result(self, run: JobRun, value: Json) -> Json | PluginError:
         """What a job returned, as a restart would find it; an error if the log could not hold it."""
         context, callback = run.context, run.callback
         try:
@@ -100,7 +101,8 @@ class Outbox:
             if value is None:
                 return None
             parts = orjson.dumps(value)
-            _check_size(len(parts), self._max_bytes, "the result")
+            run.weight = len(parts)
+            _check_size(run.weight, self._max_bytes, "the result")
         except PluginError as error:
             return error
         except WRONG as error:

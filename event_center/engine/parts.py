@@ -61,7 +61,7 @@ class Parts:
         self.shard, self.entry = shard, ShardEntry()
         self.workflows = workflows = Workflows(f"shard {shard} of {where}")
         self._plan, self._runners, self._job_runners = plan, runners, job_runners
-        workflows.pieces.wake = wake
+        workflows.apart.wake = wake
         self._watermarks: dict[str, int] = {}
         self.resumed = False
         """What a takeover has found goes on: not before the bare cut of a shard served in pieces."""
@@ -198,7 +198,7 @@ class Parts:
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than are decided in a row."""
-        if self.quarantine.active:
+        if self.quarantine.watching:
             self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
         self.ledger.tick()
@@ -213,7 +213,7 @@ class Parts:
         """Start what waited for its retry; returns the workflows of which timers are due."""
         self.ledger.tick()
         timed: list[str] = []
-        pieces = self.workflows.pieces
+        apart = self.workflows.apart
         for workflow_id in self.timers.pop(now_ms):
             snapshot = self._readable(workflow_id)
             if snapshot is None:
@@ -223,7 +223,7 @@ class Parts:
                 continue
             if snapshot.status is Status.RETRYING:
                 retry = partial(self._retry, workflow_id, now_ms)
-                if not (pieces.apart and pieces.keep(workflow_id, retry)):
+                if not (apart.whom and apart.keep(workflow_id, retry)):
                     retry()
             if snapshot.jobs:
                 self.effects.start(snapshot)
@@ -254,10 +254,10 @@ class Parts:
 
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
-        now, pieces = self.ledger.tick(), self.workflows.pieces
+        now, apart = self.ledger.tick(), self.workflows.apart
         for workflow_id in self.timers.caught_up(self.entry.offsets):
             fire = partial(self._fire, workflow_id, now)
-            if not (pieces.apart and pieces.keep(workflow_id, fire)):
+            if not (apart.whom and apart.keep(workflow_id, fire)):
                 fire()
 
     def _fire(self, workflow_id: str, now: int) -> None:
@@ -280,7 +280,7 @@ class Parts:
         workflows = self.workflows
         if workflows.runs or not self.ledger.clean or self.timers.behind or self.turn.again:
             return False
-        if workflows.pieces.waiting:
+        if workflows.apart.waiting:
             return False
         if self._retrying() or (jobs and workflows.jobs):
             return False
@@ -311,6 +311,11 @@ class Parts:
         """Records by outcome, and `read` and `waiting`."""
         entry = self.entry
         return {"read": entry.read, "waiting": sum(entry.waiting.values()), **entry.outcomes}
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits weighs so much: records, and results of jobs."""
+        return self.ledger.waiting_bytes + self.jobs.weight
 
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""

@@ -1,18 +1,25 @@
 """
-Runs that may have ended their process: counted before they begin again, then kept alone, then parked.
+Runs that may have ended their process: counted before they begin again, then told apart, then parked.
 
 What a takeover finds without a result may have been under way when the process before it ended, and may
-be why. So it begins again only once a cut has counted that (`starts`). From `SUSPECT` takeovers on it
-runs alone in its shard: nothing else runs beside it, while events are decided as ever. `CRASHED` of them
-park its workflow.
+be why. So it begins again only once a cut has counted that (`starts`). From `SUSPECT` takeovers on it is a
+suspect: it begins with fewer and fewer others, at last alone. Who has `CRASHED` of them and more than
+anybody else parks its workflow.
 
-The parts submit their runs through the doors of this. A door is open, and costs nothing, but for the
-beginning of a takeover; `parts` shuts it in `resume` and says in `settled` when a cut is durable.
+How they are told apart: suspects begin in groups, each half of those that are left, those that were counted
+least often first. The next group begins when all of the one before have ended, or have lasted for its time.
+A process that ends counts for those that had begun, so whoever comes last is counted less often the next
+time, or is why. The time doubles with the greatest count: in the end it is longer than it takes to end a
+process, however long that is.
+
+Nothing else runs beside the first suspects; what is no suspect waits `ALONE_S` at most, events are decided
+as ever. The parts submit their runs through the doors of this. A door is open, and costs nothing, but for
+the beginning of a takeover; `parts` shuts it in `resume` and says in `settled` when a cut is durable.
 
 Steps after a takeover that has found something:
     1. found: all that `resume` submits is held at the doors
-    2. suspects, those that were counted least often first: counted, cut, run alone
-    3. the others: counted, cut, run side by side; the doors open
+    2. suspects, group by group: counted, cut, run
+    3. the others, when the suspects have ended or lasted: counted, cut, run side by side
 """
 
 from __future__ import annotations
@@ -41,7 +48,11 @@ log = structlog.get_logger()
 SUSPECT = 3
 """From so many takeovers on a run is alone: a deploy and a power cut can meet the same run by chance."""
 ALONE_S = 10.0
-"""How long others wait for a run that is alone: what ends a process does so soon, and a job may last."""
+"""How long others wait for suspects, and how long the first ones are watched: most end a process soon."""
+
+
+HOPELESS = 2 * CRASHED
+"""From so many on all that were counted as often are parked: they can not be told apart."""
 
 
 class Door:
@@ -58,8 +69,29 @@ class Door:
         self.pool.cancel(run, why)
 
 
+class Suspect:
+    """A run that many takeovers have found."""
+
+    __slots__ = ("count", "door", "found", "run")
+
+    def __init__(self, door: Door, found: Run, count: int) -> None:
+        self.door = door
+        self.found = found
+        """As the takeover has found it: this object is not run."""
+        self.count = count
+        self.run: Run | None = None
+        """The same, under way."""
+
+    def stands_for(self, run: Run) -> bool:
+        """Whether this is of the suspect: its run, what asks about it, or its event's next callback."""
+        found = self.found
+        if isinstance(found, DecideRun) and isinstance(run, DecideRun):
+            return run.hearing is found.hearing
+        return run.context.idempotency_key == found.context.idempotency_key
+
+
 class Quarantine:
-    """Keeps the suspects of one shard apart after its takeover."""
+    """Tells the suspects of one shard apart after its takeover."""
 
     def __init__(
         self,
@@ -76,17 +108,28 @@ class Quarantine:
         self.door, self.job_door = Door(runners), Door(jobs)
         self._doors = self.door, self.job_door
         self._found: list[tuple[Door, Run]] = []
-        self._suspects: deque[tuple[Door, Run]] = deque()
+        self._suspects: deque[Suspect] = deque()
+        """Those that have not begun."""
+        self._turn_of: list[Suspect] = []
+        """The group that has its turn."""
+        self._time_s = ALONE_S
         self._others: list[tuple[Door, Run]] = []
         self._later: list[tuple[Door, Run, float]] = []
-        """What was submitted while a suspect had its turn, and when."""
+        """What was submitted while the others had to wait, and when."""
         self._deciding: list[tuple[Door, Run]] = []
         """Events in decide that are counted, and go on once that is durable."""
-        self._turn_of: Run | None = None
-        """The suspect that has its turn, as it was found."""
-        self._alone: Run | None = None
-        """The same, under way."""
         self.active = False
+        """Whether others than suspects wait."""
+
+    @property
+    def watching(self) -> bool:
+        """Whether something is held, or a group has its turn."""
+        return self.active or bool(self._turn_of or self._deciding)
+
+    @property
+    def held(self) -> int:
+        """How many runs wait here."""
+        return len(self._suspects) + len(self._others) + len(self._later)
 
     # -- what a takeover finds -------------------------------------------------------------------
 
@@ -99,20 +142,26 @@ class Quarantine:
     def begin(self, turn: Turn) -> None:
         """All that the takeover found is held: `turn` parks what has crashed, the rest begins in order."""
         found, self._found = self._found, []
-        suspects: list[tuple[int, Door, Run]] = []
+        suspects: list[Suspect] = []
         for door, run in found:
             count = self._starts.of(run)
-            if count >= CRASHED:
-                self._park(run, count, turn)
-            elif count >= SUSPECT:
-                suspects.append((count, door, run))
+            if count >= SUSPECT:
+                suspects.append(Suspect(door, run, count))
             else:
                 self._others.append((door, run))
-        suspects.sort(key=lambda one: one[0])
-        self._suspects.extend((door, run) for _, door, run in suspects)
+        greatest = max((one.count for one in suspects), default=SUSPECT)
+        worst = [one for one in suspects if one.count == greatest]
+        if greatest >= CRASHED and (len(worst) == 1 or greatest >= HOPELESS):
+            for one in worst:
+                suspects.remove(one)
+                self._park(one.found, one.count, turn)
+        self._time_s = ALONE_S * 2.0 ** (greatest - SUSPECT)
+        self._suspects.extend(sorted(suspects, key=lambda one: one.count))
         self.active = bool(found)
         for door in self._doors:
             self._hold(door, self._wait)
+        if suspects:
+            asyncio.get_running_loop().call_later(ALONE_S, self._let_others)
         self._next()
 
     @staticmethod
@@ -168,7 +217,7 @@ class Quarantine:
     # -- one after another -----------------------------------------------------------------------
 
     def settled(self) -> None:
-        """A cut is durable: what it counted may begin, and the next one if a suspect is over."""
+        """A cut is durable: what it counted may begin, and the next group if this one has ended."""
         if self._workflows.draining:
             return
         deciding, self._deciding = self._deciding, []
@@ -177,44 +226,57 @@ class Quarantine:
                 self._deciding.append((door, run))
             elif not self._over(run):
                 self._enter(door, run)
-        turn_of = self._turn_of
-        if turn_of is None:
-            self.active = bool(self._deciding)
-        elif self._alone is not None:
-            if self._alone.over:
+        if self._turn_of:
+            if all(map(self._has_ended, self._turn_of)):
                 self._next()
-        elif not self._ledger.promised(turn_of.context.workflow_id):
-            self._next()  # it was given up meanwhile, or its workflow was stopped
+        elif not (self._suspects or self._others or self._later):
+            self.active = False
+
+    def _has_ended(self, one: Suspect) -> bool:
+        """It is over, or it was given up, or its workflow was stopped, before it began."""
+        if one.run is not None:
+            return one.run.over
+        return not self._ledger.promised(one.found.context.workflow_id)
 
     def _next(self) -> None:
-        """The next suspect has its turn; after the last one all others, and the doors open."""
-        self._turn_of = self._alone = None
-        while self._suspects:
-            door, run = self._suspects.popleft()
-            if not self._over(run):
-                self._turn_of = run
-                log.warning(
-                    "run.alone",
-                    workflow_id=run.context.workflow_id,
-                    callback=run.callback.name,
-                    starts=self._starts.of(run),
-                    where=run.callback.file_line,
-                )
-                self._count(door, run)
-                return
+        """The next group has its turn; after the last one all others."""
+        waiting = [one for one in self._suspects if not self._over(one.found)]
+        self._suspects = deque(waiting)
+        half = min(len(waiting), max(1, len(waiting) // 2))
+        self._turn_of = [self._suspects.popleft() for _ in range(half)]
+        for one in self._turn_of:
+            log.warning(
+                "run.alone",
+                workflow_id=one.found.context.workflow_id,
+                callback=one.found.callback.name,
+                starts=one.count,
+                beside=len(self._turn_of) - 1,
+                where=one.found.callback.file_line,
+            )
+            self._count(one.door, one.found)
+        if self._turn_of:
+            return
+        self._let_others()
         for door in self._doors:
             door.submit = door.pool.submit
-        if self.active and not self._others:  # a cut ends this: what waits for it has to go on
+
+    def _let_others(self) -> None:
+        """What is no suspect has waited long enough, or there is none."""
+        if not self.active or self._workflows.draining:
+            return
+        for door in self._doors:
+            self._hold(door, self._pass)
+        if not self._others:  # a cut ends this: what waits for it has to go on
             self._ledger.asked()
             self._ledger.wake()
         for door, run in self._others:
             if not self._over(run):
                 self._count(door, run)
         now = asyncio.get_running_loop().time()
-        for door, run, since in self._later:
+        later, self._others, self._later = self._later, [], []
+        for door, run, since in later:
             run.context.deadline_ms += round((now - since) * 1000)
             door.submit(run)
-        self._others, self._later = [], []
 
     def _count(self, door: Door, run: Run) -> None:
         """Count that it begins again, in the next cut; it begins after that."""
@@ -227,31 +289,30 @@ class Quarantine:
         self._ledger.wake()
 
     def _wait(self, submitted: tuple[Door, Run]) -> None:
-        """A suspect has its turn: it goes in, and what else is submitted waits."""
+        """A group has its turn, and what else is submitted waits."""
         door, run = submitted
-        if self._has_its_turn(run):
+        if any(one.stands_for(run) for one in self._turn_of):
             self._enter(door, run)
         else:
             self._later.append((door, run, asyncio.get_running_loop().time()))
 
-    def _has_its_turn(self, run: Run) -> bool:
-        """Whether this is of the suspect: its run, what asks about it, or its event's next callback."""
-        turn_of = self._turn_of
-        if isinstance(turn_of, DecideRun) and isinstance(run, DecideRun):
-            return run.hearing is turn_of.hearing
-        return (
-            turn_of is not None and run.context.idempotency_key == turn_of.context.idempotency_key
-        )
+    def _pass(self, submitted: tuple[Door, Run]) -> None:
+        """Suspects have their turn beside all others."""
+        self._enter(*submitted)
 
     def _enter(self, door: Door, run: Run) -> None:
-        """It begins; if it is alone, others wait no longer than their time."""
-        if self._has_its_turn(run):
-            self._alone = run
-            asyncio.get_running_loop().call_later(ALONE_S, self._long_enough, run)
+        """It begins; if it is the first of its group, the time of that begins."""
+        for one in self._turn_of:
+            if one.stands_for(run):
+                if all(other.run is None for other in self._turn_of):
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(self._time_s, self._long_enough, self._turn_of)
+                one.run = run
         door.pool.submit(run)
 
-    def _long_enough(self, run: Run) -> None:
-        if self._alone is run and not self._workflows.draining:
+    def _long_enough(self, group: list[Suspect]) -> None:
+        """Some of the group last; the next one begins beside them."""
+        if self._turn_of is group and not self._workflows.draining:
             self._next()
 
     def _over(self, run: Run) -> bool:

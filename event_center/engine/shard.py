@@ -214,10 +214,10 @@ class Owner:
         parts, limits = self._parts, self._plan.limits
         return parts is not None and (
             self._takeovers.isolation.full
-            or parts.workflows.pieces.waiting
+            or parts.workflows.apart.waiting
             or parts.ledger.taken >= limits.cut_records
             or parts.ledger.heavy >= limits.cut_bytes
-            or parts.ledger.waiting_bytes >= limits.waiting_bytes
+            or parts.waiting_bytes >= limits.waiting_bytes
         )
 
     @property

@@ -9,10 +9,10 @@ Numbered steps of a takeover:
 
 Step 4 has an order of its own. Most takeovers find no run and search for nothing: then only `others` and
 `records` are left of it, at once.
-    parked: while workflows are searched that spoil cuts, those that have been found (`isolation`)
+    parked: workflows that have been found to spoil cuts (`isolation`)
     bare: in a search, a cut with next to nothing in it shows whether the log takes any
-    suspects: runs that many takeovers have found, each counted in a cut, then alone (`quarantine`)
-    others: what else was owed, counted in a cut if it was found, then side by side
+    suspects: runs that many takeovers have found, group by group: counted in a cut, then run (`quarantine`)
+    others: what else was owed, 10 s later at most: counted in a cut if it was found, then side by side
     records: as they come; in a search a piece of a few, and at pieces of one after all that was found
 
 What a cut says depends on what it is (`CutKind`):
@@ -30,6 +30,7 @@ Counters, who counts them, and when they begin anew:
     takeovers in a row   here (`_pauses`)          a durable cut that makes the next takeover soon
     cuts in a row        `isolation`               all that failed are durable; no piece is left
     cuts alone           `isolation`               it is in a durable cut, or parked; no piece is left
+    cuts of its own      `isolation`               one is durable (`apart`), or it is parked
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
     pauses of a topic    `closed_topics`                 a durable cut has written there
 
@@ -135,7 +136,7 @@ class Takeovers:
         """The shard is served from now on: what was owed and what waits goes on, in the order above."""
         self.isolation.forget_records()
         self.isolation.park(parts)
-        parts.workflows.pieces.apart = self.isolation.apart
+        parts.workflows.apart.whom = self.isolation.apart
         if self.isolation.searching:
             parts.ledger.asked()  # the bare cut
         else:
@@ -153,7 +154,7 @@ class Takeovers:
             parts.take(batch)
             return
         self.isolation.hold(batch)
-        if parts.ledger.clean and not cutting and not parts.workflows.pieces.waiting:
+        if parts.ledger.clean and not cutting and not parts.workflows.apart.waiting:
             self._take_piece(parts)
 
     def _take_piece(self, parts: Parts) -> None:
@@ -168,15 +169,15 @@ class Takeovers:
 
     def unknown(self, parts: Parts, cut: Cut) -> None:
         """Nobody knows whether this cut is durable, and no topic is to blame."""
-        bare, piece = self.kind(parts) is CutKind.BARE, parts.workflows.pieces.taken
-        self.isolation.failed(cut, parts.ledger.taken, bare=bare, piece=piece)
+        bare, alone = self.kind(parts) is CutKind.BARE, parts.workflows.apart.alone
+        self.isolation.failed(cut, parts.ledger.taken, bare=bare, alone=alone)
 
     def durable(self, parts: Parts, cut: Cut) -> None:
         """This cut is durable; what it made so has been started."""
-        kind, pieces = self.kind(parts), parts.workflows.pieces
-        pieces.witnessed = True
-        if pieces.taken:
-            self.isolation.clear(pieces.taken)
+        kind, apart = self.kind(parts), parts.workflows.apart
+        apart.witnessed = True
+        if apart.alone:
+            self.isolation.clear(apart.alone)
         if kind is not CutKind.COUNTING:
             self._pauses.reset()
             self.isolation.settled(cut, bare=kind is CutKind.BARE)
@@ -184,7 +185,7 @@ class Takeovers:
             parts.turn_again()
             if kind is CutKind.BARE:
                 self._go_on(parts)
-            if pieces.waiting:
+            if apart.waiting:
                 self._wake()
             else:
                 self._take_piece(parts)

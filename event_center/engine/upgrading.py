@@ -3,7 +3,9 @@ Workflows of another version than the one that is loaded: they move to it when t
 
 What the machine's `migrate` makes of them is told in the history, in the cut that has it. Called by the
 turn before it decides, and by the effects before a run that is owed; who has no place is parked there.
-With `on_upgrade: pin` nobody moves, and each runs the version that it was born under.
+Nobody moves back: in a rolling upgrade a center of the old version goes on with whoever has moved
+already, under the version that has its data, for otherwise `migrate` would be applied twice. With
+`on_upgrade: pin` nobody moves, and each runs the version that it was born under.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ class Upgrading:
         machine = self._plan.machine_of(snapshot)
         if machine is None or machine.version == snapshot.version:
             return machine
+        if machine.version < snapshot.version:
+            return machine if machine.rests(snapshot.state) else None
         return machine if self._move(snapshot, machine) else None
 
     def _move(self, snapshot: Snapshot, machine: Machine) -> bool:

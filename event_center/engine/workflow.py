@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from event_center.engine.pieces import Pieces
+from event_center.engine.apart import Apart
 from event_center.engine.run import Run
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Snapshot, Status, Timer
@@ -118,12 +118,12 @@ class Workflows:
     __slots__ = (
         "_cooling",
         "_where",
+        "apart",
         "by_id",
         "draining",
         "gone",
         "jobs",
         "mailboxes",
-        "pieces",
         "runs",
         "unreadable",
         "warm",
@@ -149,7 +149,7 @@ class Workflows:
         """The shard is drained or was given up: what runs may end, and nothing more begins."""
         self.woken_bytes = 0
         """What those had, as bytes, that became live since the last cut was built: it may hold them."""
-        self.pieces = Pieces()
+        self.apart = Apart()
         """What is kept for a cut of its own: next to always nothing."""
         self.unreadable: dict[str, str] = {}
         """Workflows that can not be read, with the reason: their bytes stay as they are."""

@@ -264,7 +264,8 @@ def _plain_guard(reader: Reader, node: ScalarNode, text: str) -> Condition | Non
 
 def _joined(reader: Reader, key: str, node: Node) -> Condition | None:
     if not isinstance(node, SequenceNode) or not node.items:
-        reader.wrong(node, f"{quoted(key)} has a list of guards, not {noun_of(node)}")
+        empty = "an empty one" if isinstance(node, SequenceNode) else noun_of(node)
+        reader.wrong(node, f"{quoted(key)} has a list of guards, not {empty}")
         return None
     read = [_guard(reader, item) for item in node.items]
     parts = tuple(part for part in read if part is not None)

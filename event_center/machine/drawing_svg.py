@@ -39,7 +39,7 @@ rect, circle, polygon { fill: #fff; stroke: #455a64; stroke-width: 1.2 }
 .at > rect { fill: #ffd54f; stroke: #e65100; stroke-width: 3 } .compound.at > rect { fill: #fffbea }
 .compound.seen > rect { fill: #fffef7 }
 .arrow path { fill: none; stroke: #78909c; stroke-width: 1.2 }
-.arrow rect { fill: #fff; fill-opacity: .85; stroke: none } .arrow text { font-size: 11px }
+.arrow rect { fill: #fff; stroke: none } .arrow text { font-size: 11px }
 .arrow.dashed path { stroke-dasharray: 5 4 } .arrow.taken path { stroke: #e65100; stroke-width: 2.5 }
 .dot { fill: #263238; stroke: none }
 """.strip()
@@ -69,8 +69,7 @@ def svg_of(drawing: Drawing) -> str:
         parts += _anywhere(drawing, layout.spots[ANYWHERE])
     for name, box in boxes.items():
         parts += _state(drawing, box, layout.spots[name])
-    for name, dot in layout.dots.items():
-        parts.append(_dot(dot, layout.spots[name]))
+    parts += [_dot(way) for way in layout.dots.values()]
     for line in layout.lines:
         parts += _arrow(line)
     return "\n".join([*parts, "</g>", "</svg>", ""])
@@ -133,12 +132,11 @@ def _text(x: float, y: float, text: str, kind: str, *, middle: bool = False) -> 
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{anchor}>{escape(text)}</text>'
 
 
-def _dot(dot: Point, spot: Spot) -> str:
-    x, y = dot
-    end = f"{spot.middle[0]:.1f},{spot.y:.1f}"
+def _dot(way: list[Point]) -> str:
+    x, y = way[0]
     return (
-        f'<g class="arrow"><path d="M{x:.1f},{y:.1f} L{end}" marker-end="url(#head)"/>'
-        f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{DOT / 2:.0f}"/></g>'
+        f'<g class="arrow"><path d="{smooth(way)}" marker-end="url(#head)"/>'
+        f'<circle class="dot" cx="{x:.1f}" cy="{y - DOT / 2:.1f}" r="{DOT / 2:.0f}"/></g>'
     )
 
 

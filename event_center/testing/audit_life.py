@@ -26,8 +26,8 @@ from event_center.testing.audit_formats import Shot, Told
 JUDGED = frozenset({"unknown_event", "not_accepted", "guard"})
 """The refusals that the pure machine gives."""
 _AT_ONCE = frozenset({"other_machine", "finished"})
-_NOT_BEHIND = frozenset({"command", "dead_lettered", "duplicate"})
-"""Outcomes that do not have to wait for open letters."""
+_NOT_BEHIND = frozenset({"command", "dead_lettered", "duplicate", "discarded"})
+"""Outcomes that do not have to wait for open letters: an operator's `forget` discards whatever waits."""
 _OWN = (
     ("@after/", "timer/", Promise.TIMERS),
     (DONE, "run/", Promise.CALLBACKS),

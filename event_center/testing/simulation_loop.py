@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import TypeVarTuple
 
 from event_center.errors import Standstill
 
@@ -23,6 +23,8 @@ MAX_STEPS = 400_000
 """Steps of the loop in one simulation: several times what the longest took; more go in a circle."""
 BEGIN_S = 1_000.0
 """What the clock of the loop shows when a world begins: any moment that is not zero would do."""
+
+Ts = TypeVarTuple("Ts")
 
 PROCESS: ContextVar[object] = ContextVar("process", default=None)
 """The simulated process that an asyncio task belongs to; None is the world itself."""
@@ -35,7 +37,8 @@ class SimulationLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.steps = 0
         self._now = BEGIN_S
-        self._ready: deque[asyncio.Handle]
+        self._ready: deque[asyncio.Handle]  # this and the next are asyncio's own
+        self._stopping: bool
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbers = count()
         self._still: dict[object, list[asyncio.Handle]] = {}
@@ -78,7 +81,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
     # -- what asyncio calls --------------------------------------------------------------------
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Run this in the next turn; without asyncio's own checks, for this is half of all work."""
         handle = asyncio.Handle(callback, args, self, context)
@@ -88,8 +91,8 @@ class SimulationLoop(asyncio.BaseEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[..., object],
-        *args: Any,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run this at that time; of two with the same time the first that was asked for comes first."""

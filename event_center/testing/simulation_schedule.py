@@ -79,7 +79,7 @@ _SAID = {
     What.SLOW: "fetches take {delay_s} s, for {seconds} s",
     What.CLOCK: "the clock of process {process} is set {seconds} s on",
     What.UPGRADE: "all processes are replaced, and have the next version",
-    What.ROLL: "process {process} is replaced by one of the next version, beside the others",
+    What.ROLL: "process {process} is replaced by one with version {version}, beside the others",
     What.CONFIGURE: "process {process} is replaced by one with {limits}, beside the others",
 }
 
@@ -119,13 +119,14 @@ def faults(chance: Random, span_ms: int) -> list[Happening]:
 def changes(
     chance: Random, span_ms: int, limits: Mapping[str, Sequence[int | float | None]]
 ) -> list[Happening]:
-    """What deploys do: perhaps the next version, at once or beside the others; perhaps other limits."""
+    """What deploys do: another version, at once or beside the others, and back; other limits."""
     found = []
     if chance.random() < CHANGED:
-        at_ms = chance.randrange(span_ms)
-        told = {"process": chance.randrange(4)}
-        rolls = Happening(at_ms, What.ROLL, told)
-        found.append(rolls if chance.random() < CHANGED else Happening(at_ms, What.UPGRADE, {}))
+        found.append(Happening(chance.randrange(span_ms), What.UPGRADE, {}))
+    told: dict[str, Any]
+    while chance.random() < CHANGED:
+        told = {"process": chance.randrange(4), "version": chance.choice([1, 2, 2])}
+        found.append(Happening(chance.randrange(span_ms), What.ROLL, told))
     while chance.random() < CHANGED:
         some = {name: chance.choice(limits[name]) for name in chance.sample(sorted(limits), 2)}
         told = {"process": chance.randrange(4), "limits": some}

@@ -279,21 +279,18 @@ class World:
             self.set_back_ms += max(0, round(-seconds * 1000))
 
     def _upgrade(self) -> None:
-        self._next_version()
+        self._version = min(self._version + 1, len(self._scenery.plans) - 1)
         for process in self._living():
             self._end(process)
         self._later(AGAIN_S, self._start)
 
-    def _roll(self, process: int) -> None:
-        self._next_version()
+    def _roll(self, process: int, version: int) -> None:
+        self._version = min(version, len(self._scenery.plans)) - 1
         self._replace(process)
 
     def _configure(self, process: int, limits: dict[str, Any]) -> None:
         self._limits |= limits
         self._replace(process)
-
-    def _next_version(self) -> None:
-        self._version = min(self._version + 1, len(self._scenery.plans) - 1)
 
     def _replace(self, number: int) -> None:
         """One goes, and a new one comes; what the others do not know yet it does."""

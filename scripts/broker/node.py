@@ -124,6 +124,12 @@ class Broker:
             # It may outlive this process, which `subprocess` would complain of.
             pid = os.posix_spawnp(command[0], command, os.environ, file_actions=files, setsid=True)
         (self.folder / "pid").write_text(str(pid))
+        # A process has no command line for a moment after its start, and none after its end.
+        self._wait_until(
+            lambda: self.pid is not None or os.waitpid(pid, os.WNOHANG)[0] == pid,
+            READY_S,
+            "did not start",
+        )
 
     def make_archive(self, path: Path) -> None:
         """Run once, to write the archive of the classes that a broker needs."""

@@ -21,6 +21,7 @@ from aiokafka.client import CoordinationType
 from aiokafka.errors import KafkaError
 
 from scripts.broker import Broker
+from tests import waiting
 from tests.chaos.proxy import Proxy, Request
 from tests.chaos.site import LOOK_S, SHARDS, Center, Seen, Site
 from tests.kafka.harness import KafkaHarness
@@ -163,7 +164,7 @@ async def topic_deleted(site: Site, chance: Random) -> None:
 async def _mid_transaction(site: Site) -> None:
     """Return when a transaction was begun a moment ago."""
     assert site.proxy is not None
-    async with asyncio.timeout(SESSION_S):
+    async with asyncio.timeout(waiting.PATIENCE_S):
         await site.proxy.next_request(Request.PARTITIONS_TO_TRANSACTION)
 
 
@@ -240,7 +241,7 @@ async def _at_a_commit(site: Site, chance: Random, *, arrives: bool) -> None:
     """Cut the connection, and let no other be of use: the client would ask again, and be answered."""
     proxy = _proxy(site)
     proxy.cut_at(Request.END_OF_TRANSACTION, arrives=arrives)
-    async with asyncio.timeout(SESSION_S):
+    async with asyncio.timeout(waiting.PATIENCE_S):
         await proxy.next_request(Request.END_OF_TRANSACTION)
     await _held(site, chance, up=True, down=True)
 
@@ -312,7 +313,7 @@ async def _coordinator(bootstrap: str, kind: CoordinationType, name: str) -> int
     """The number of the node that coordinates; 0 if nobody says."""
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     try:
-        async with asyncio.timeout(SESSION_S):
+        async with asyncio.timeout(waiting.PATIENCE_S):
             await client.bootstrap()
             node: int = await client.coordinator_lookup(kind, name)
     except (KafkaError, TimeoutError):

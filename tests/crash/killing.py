@@ -64,6 +64,7 @@ jobs = 4
 threads = 2
 mailbox = 60
 cut_bytes = "64KiB"
+waiting_bytes = "160KiB"
 snapshot_bytes = "32KiB"
 warm = 10
 grace = "1s"
@@ -124,6 +125,7 @@ class Series:
             records.insert(0, event("things", f"thing-{self._death}", self._death))
         one = f"thing-{part}"
         records.append(event("things", one, "hang"))
+        records += [event("things", one, "fill", payload="x" * 25_000) for _ in range(7)]
         records += [event("things", one, "tick") for _ in range(25)]
         records += [event("parcels", f"nobody-{5 + part}", "hint") for _ in range(3)]
         sizes = [chance.choice([10_000, 20_000, 50_000]) for _ in range(6)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from event_center.engine import quarantine
 from event_center.engine.attempt import CRASHED
 from event_center.engine.quarantine import ALONE_S, SUSPECT
 from event_center.engine.starts import StartCounts
@@ -40,9 +41,13 @@ class Killer:
 
     world: World
 
-    def __init__(self, *victims: str, after: Any = None) -> None:
+    def __init__(
+        self, *victims: str, after: Any = None, kills_s: float = 0.05, lasts_s: float = 1.05
+    ) -> None:
         self.victims = set(victims)
         self.after = after
+        self.kills_s, self.lasts_s = kills_s, lasts_s
+        """How long it takes to end its process, and to end where it does not."""
         self.under_way: set[str] = set()
         self.beside: list[frozenset[str]] = []
         """What was under way whenever it killed."""
@@ -52,14 +57,14 @@ class Killer:
         self.calls[ctx.workflow_id] += 1
         self.under_way.add(ctx.workflow_id)
         try:
-            await self.world.rest(0.05)
             if ctx.workflow_id in self.victims:
+                await self.world.rest(self.kills_s)
                 self.beside.append(frozenset(self.under_way - {ctx.workflow_id}))
                 process = PROCESS.get()
                 self.world.processes.remove(process)
                 process.crash()
-                await self.world.rest(3600)
-            await self.world.rest(1)
+                await self.world.rest(36_000)
+            await self.world.rest(self.lasts_s)
         finally:
             self.under_way.discard(ctx.workflow_id)
         return self.after
@@ -74,11 +79,11 @@ def world_with(**functions: Any) -> World:
     return world
 
 
-async def live_on(world: World, most: int = 3 * CRASHED) -> int:
+async def live_on(world: World, most: int = 3 * CRASHED, step_s: float = 0.02) -> int:
     """Start the center again whenever it has died, until all is quiet; returns how often that was."""
     deaths = 0
     while not (world.processes and await world._quiet()):
-        await world.rest(0.02)
+        await world.rest(step_s)
         if not world.processes:
             deaths += 1
             if deaths == most:
@@ -314,3 +319,58 @@ async def test_a_stop_amid_suspects_is_clean() -> None:
         await world.served()
         await world.idle()
         assert not any(world.snapshot(name).owed for name in "abd")
+
+
+@pytest.mark.parametrize(("bad", "kills_s"), [("a0", 15.0), ("a2", 100.0), ("a4", 500.0)])
+async def test_what_ends_its_process_late_is_told_from_what_lasts(bad: str, kills_s: float) -> None:
+    """However long it runs before, beside jobs that last as long: it is parked, and they are done."""
+    make = Killer(bad, kills_s=kills_s, lasts_s=3_000)
+    work = Killer(after="done", lasts_s=5)
+    async with world_with(make=make, work=work) as world:
+        await world.idle()
+        for number in range(5):
+            world.send(f"a{number}", "build")
+        for _ in range(30):
+            world.send("short", "go")
+        await live_on(world, step_s=1.0)
+        assert world.snapshot(bad).parked == "crashed"
+        for number in range(5):
+            if f"a{number}" != bad:
+                assert world.snapshot(f"a{number}").parked is None
+                assert world.state(f"a{number}") == "idle"
+        assert world.state("short") == "idle"
+
+
+async def test_if_nobody_has_to_be_told_apart_all_that_last_are_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The twin: ten takeovers are enough for whoever has met them, so that innocent ones stop as well."""
+    monkeypatch.setattr(quarantine, "HOPELESS", CRASHED)
+    make = Killer("a4", kills_s=100, lasts_s=3_000)
+    async with world_with(make=make) as world:
+        await world.idle()
+        for number in range(5):
+            world.send(f"a{number}", "build")
+        await live_on(world, step_s=1.0)
+        assert sum(world.snapshot(f"a{number}").parked == "crashed" for number in range(5)) > 1
+
+
+async def test_many_suspects_keep_nobody_waiting_for_long() -> None:
+    """What is no suspect begins after ten seconds, however many of them there are."""
+    make, work = Script(*[HOLD] * 2_000), Script(*["done"] * 9)
+    async with world_with(make=make, work=work) as world:
+        await world.idle()
+        for number in range(100):
+            world.send(f"a{number}", "build")
+        for _ in range(SUSPECT):
+            await world.rest(1)
+            await world.crash_and_recover()
+        world.send("w", "go")
+        await world.rest(ALONE_S / 2)
+        assert world.state("w") == "busy"
+        assert [one.limit for one in world.processes[0].member.reached()] == ["callbacks"]
+        await world.rest(ALONE_S / 2 + 1)
+        assert world.state("w") == "idle"
+        await world.rest(8 * ALONE_S)
+        assert len(make.calls) == 100 * (SUSPECT + 1)
+        assert world.processes[0].member.reached() == []

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from event_center import Event
+from event_center.engine.apart import Apart
 from event_center.engine.isolation import Isolation
 from event_center.engine.parts import Parts
-from event_center.engine.pieces import Pieces
 from event_center.log.memory import Ending
 from event_center.log.port import Cut
 from event_center.wire.entries import is_snapshot
@@ -258,7 +258,7 @@ async def test_without_cuts_of_their_own_timers_are_not_told_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The twin: all fire into one cut, again and again, and nobody is parked."""
-    monkeypatch.setattr(Pieces, "keep", lambda self, workflow_id, act: False)
+    monkeypatch.setattr(Apart, "keep", lambda self, workflow_id, act: False)
     async with World(TIMED) as world:
         await world.idle()
         world.faults.spoiled = spoiled_later

@@ -114,6 +114,48 @@ async def test_events_that_wait_weigh_no_more_than_the_limit() -> None:
         assert world.exists("v")
 
 
+JOBS = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+states:
+  idle: {on: {go: making, add: {}}}
+  making: {invoke: {do: make, on_done: {target: idle}}, on: {stop: idle}}
+"""
+
+
+async def test_results_of_jobs_that_wait_weigh_as_well() -> None:
+    """Of paused workflows they pile up: only commands are taken in until they are taken up or dropped."""
+    make = Script(HOLD, HOLD, HOLD)
+    limits = EngineLimits(waiting_bytes=100_000)
+    async with World((JOBS, {"make": make}), limits=limits) as world:
+        for name in "abc":
+            world.send(name, "go")
+        await world.rest(1)
+        for name in "abc":
+            world.command("pause", name)
+        await world.rest(1)
+        for _ in "abc":
+            make.let_go("x" * 40_000)
+        await world.rest(1)
+        world.send("other", "add")
+        await world.rest(1)
+        assert not world.exists("other")
+        assert [one.limit for one in world.processes[0].member.reached()] == ["waiting_bytes"]
+        world.command("cancel", "a")
+        await world.rest(1)
+        assert world.processes[0].member.reached() == []
+        assert world.exists("other")
+        for name in "bc":
+            world.command("resume", name)
+        await world.idle()
+        parts = world.processes[0].owner(0)._parts
+        assert parts is not None
+        assert parts.ledger.waiting_bytes == 0
+        assert [world.state(name) for name in "bc"] == ["idle", "idle"]
+
+
 async def test_a_long_queue_of_one_workflow_does_not_keep_the_loop() -> None:
     """More waiting events than are decided in a row are decided row by row, in order."""
     work = Script(HOLD)

@@ -86,6 +86,47 @@ async def test_a_workflow_goes_on_in_the_state_that_migrate_names() -> None:
         assert world.snapshot("u").version == 1
 
 
+async def test_nobody_moves_back() -> None:
+    """A center of the old version goes on with who has moved, and `migrate` is not applied twice."""
+    same = (
+        OLD.replace("version: 1", "version: 2")
+        + "migrate: {from: 1, data: {euros: =data.euros * 100}}"
+    )
+    async with World((OLD, FUNCTIONS)) as world:
+        world.send("w", "begin")
+        await world.idle()
+        for text, event in ((same, "unheard"), (OLD, "unheard"), (same, "end")):
+            world.redefine((text, FUNCTIONS))
+            await world.crash_and_recover()
+            world.send("w", event)
+            await world.idle()
+            assert world.snapshot("w").version == 2
+        assert (world.state("w"), world.snapshot("w").data["euros"]) == ("done", 500)
+        assert len(world.history("w", "migrated")) == 1
+
+
+async def test_who_has_moved_to_a_state_that_the_old_version_does_not_know_is_parked() -> None:
+    """A center of the old version has no place for it; one of the new version has."""
+    async with World((OLD, FUNCTIONS)) as world:
+        world.send("w", "begin")
+        await world.idle()
+        world.redefine((NEW, FUNCTIONS))
+        await world.crash_and_recover()
+        world.send("w", "unheard")
+        await world.idle()
+        world.redefine((OLD, FUNCTIONS))
+        await world.crash_and_recover()
+        world.send("w", "end")
+        await world.idle()
+        snapshot = world.snapshot("w")
+        assert (snapshot.parked, snapshot.state, snapshot.version) == ("no_place", "working", 3)
+        world.redefine((NEW, FUNCTIONS))
+        await world.crash_and_recover()
+        world.command("retry", "w")
+        await world.idle()
+        assert (world.state("w"), world.snapshot("w").version) == ("done", 3)
+
+
 async def test_a_run_that_is_owed_is_found_under_the_new_version() -> None:
     """An owed run of a renamed state happens, with its key as before."""
     keys: list[str] = []

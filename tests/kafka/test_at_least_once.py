@@ -112,12 +112,12 @@ class TestLease(test_lease.TestLease):
         async with await joined(log, ["orders"], 1) as member:
             await member.has(0)
             group: Any = member.group
-            certain = group._certain_until
+            certain, now = group._certain_until, asyncio.get_running_loop().time
             for left_s in (-1.0, 0.05):
                 lease: Any = member.leases[Shard(0)]
                 lease._delivery._producer = Hanging(lease._producer)
-                until = asyncio.get_running_loop().time() + left_s
-                group._certain_until = lambda _, until=until: until
+                # From when it is asked, however slow the machine is until then.
+                group._certain_until = lambda _, left_s=left_s: now() + left_s
                 with pytest.raises(Unknown):
                     await lease.commit(puts({b"a": b"1"}))
                 assert lease._delivery._producer.asked == (left_s > 0)

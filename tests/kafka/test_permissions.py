@@ -210,7 +210,9 @@ async def test_they_are_enough(project: Project) -> None:
         async with project.running() as running:
             await running.has_applied(2 * EACH)
     assert running.errors == []
-    assert [line for line in lines if line["log_level"] in {"warning", "error"}] == []
+    complaints = [line for line in lines if line["log_level"] in {"warning", "error"}]
+    # A machine that is busy with other things is no matter of permissions.
+    assert [line for line in complaints if line["event"] != "loop.blocked"] == []
 
 
 def wanted(project: Project, entry: tuple[On, str, May]) -> re.Pattern[str]:

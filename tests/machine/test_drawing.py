@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
 
+from event_center.errors import DefinitionError
 from event_center.machine import Machine, load, parse
-from event_center.machine.drawing import Trail, Went, drawn, label_of, place_in, trail_of
+from event_center.machine.drawing import Drawing, Trail, Went, drawn, label_of, place_in, trail_of
 from event_center.machine.drawing_layout import laid_out
 from event_center.machine.drawing_svg import svg_of
 from event_center.machine.drawing_table import table_of
 from event_center.machine.drawing_text import dot_of, json_of, mermaid_of
+from tests.machine.test_nested_properties import documents
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "machines").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "machines").rglob("*.yaml"))
 SVG = "{http://www.w3.org/2000/svg}"
 
 PARCEL = """
@@ -125,16 +130,65 @@ def test_every_state_and_way_is_in_each_picture(parcel: Machine) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_a_picture_is_an_svg(path: Path) -> None:
-    """It is XML, each state is a group that a page can find, and no two boxes lie on each other."""
+    """It is XML, each state is a group that a page can find, and boxes stand beside each other."""
     machine = load(path)
     drawing = drawn(machine.definition)
     root = ET.fromstring(svg_of(drawing))
     groups = {group.get("data-state") for group in root.iter(f"{SVG}g")}
     assert groups >= set(machine.states)
     layout = laid_out(drawing)
-    for one, other in combinations(layout.spots.values(), 2):
+    beside = [
+        (layout.spots[one.name], layout.spots[other.name])
+        for one, other in combinations(machine.definition.states.values(), 2)
+        if one.parent == other.parent
+    ]
+    for one, other in beside:
         apart = one.x + one.w <= other.x or other.x + other.w <= one.x
         assert apart or one.y + one.h <= other.y or other.y + other.h <= one.y
+
+
+def crossed(drawing: Drawing) -> list[str]:
+    """What arrows lead through though they have no business there: boxes, and texts of other arrows."""
+    layout = laid_out(drawing)
+    states = drawing.definition.states
+    found = []
+    for line in layout.lines:
+        own = {line.source, line.target}
+        for _ in states:
+            own |= {str(states[name].parent) for name in own if name in states}
+        for (x, y), (ox, oy) in pairwise(line.points):
+            texts = [other.label for other in layout.lines if other is not line]
+            others = [spot for name, spot in layout.spots.items() if name not in own]
+            found += [
+                f"{line.source} -> {line.target} crosses {spot.name or 'a text'}"
+                for spot in (*others, *texts)
+                if max(x, ox) > spot.x + 0.1
+                if min(x, ox) < spot.x + spot.w - 0.1
+                if max(y, oy) > spot.y + 0.1
+                if min(y, oy) < spot.y + spot.h - 0.1
+            ]
+    for one, other in combinations([line.label for line in layout.lines], 2):
+        apart = one.x + one.w <= other.x or other.x + other.w <= one.x
+        if not (apart or one.y + one.h <= other.y or other.y + other.h <= one.y):
+            found.append("a text lies on another")
+    return found
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_arrows_cross_no_box_and_no_text(path: Path) -> None:
+    """Between the boxes there is a way for each arrow, also out of nested states and regions."""
+    assert crossed(drawn(load(path).definition)) == []
+
+
+@settings(suppress_health_check=list(HealthCheck), max_examples=15, deadline=None)
+@given(documents())
+def test_arrows_of_any_machine_cross_nothing(document: dict[str, Any]) -> None:
+    """The same of random machines: nested, with regions, choices and history."""
+    try:
+        machine = parse(json.dumps(document))
+    except DefinitionError:
+        assume(False)
+    assert crossed(drawn(machine.definition)) == []
 
 
 def test_states_stand_inside_of_what_is_around_them(parcel: Machine) -> None:

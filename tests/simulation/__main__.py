@@ -2,8 +2,8 @@
 Plays seeds of the engine's simulation on all cores, with a bar; a seed that breaks a promise is told.
 
 Each piece of seeds has a process of its own, without a garbage collector, that ends with it. `--state FILE`
-keeps how far it came, so that a night that was interrupted can go on; `--story FILE` plays again what a seed
-that broke a promise has left behind. Called by `scripts/simulate`.
+keeps how far it came, so that a night that was interrupted can go on; `--story FILE` plays again what a
+seed that broke a promise has left behind. Called by `scripts/simulate`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def torn_cut(patch: Patch) -> None:
     patch.setattr(MemoryLease, "commit", in_pieces)
 
 
-@breaks(Promise.NEVER_BACK, Promise.WHOLE_CUTS, first=30)
+@breaks(Promise.NEVER_BACK, Promise.WHOLE_CUTS, first=24)
 def fencing_off(patch: Patch) -> None:
     """Whoever once had a lease can write for ever."""
     patch.setattr(MemoryBroker, "check", lambda self, shard, epoch: None)
@@ -76,7 +76,7 @@ def found_mark_of_now(patch: Patch) -> None:
     )
 
 
-@breaks(Promise.WHOLE_CUTS)
+@breaks(Promise.WHOLE_CUTS, first=1)
 def unknown_is_success(patch: Patch) -> None:
     """A cut that may have been lost counts as written."""
     fail = MemoryLease._fail
@@ -119,7 +119,7 @@ def failure_is_success(patch: Patch) -> None:
 # -- what is read ------------------------------------------------------------------------------
 
 
-@breaks(Promise.ONCE, first=6)
+@breaks(Promise.ONCE, first=5)
 def dedupe_off(patch: Patch) -> None:
     """The ids of events are not looked at."""
     patch.setattr(Intake, "_duplicate", lambda self, snapshot, event: False)
@@ -229,7 +229,7 @@ def parked_overtaken(patch: Patch) -> None:
     patch.setattr(Turn, "park", behind)
 
 
-@breaks(Promise.ORDER)
+@breaks(Promise.ORDER, first=1)
 def letters_overtaken(patch: Patch) -> None:
     """Later events do not follow the open letters of their workflow."""
     patch.setattr(turn, "open_letters", lambda snapshot: False)

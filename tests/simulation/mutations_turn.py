@@ -16,9 +16,11 @@ from event_center.engine.removal import Removal
 from event_center.engine.shard import Owner
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.waiting import timer_item
 from event_center.errors import Fenced, NotCommitted, Unknown
 from event_center.log.port import Cut
+from event_center.machine import Machine
 from event_center.model import Snapshot, Timer
 from event_center.plugins.context import Context
 from event_center.testing import Promise
@@ -135,7 +137,7 @@ def done_without_a_start(patch: Patch) -> None:
     patch.setattr(Effects, "_submit", skip)
 
 
-@breaks(Promise.CALLBACKS, first=205)
+@breaks(Promise.CALLBACKS, first=61)
 def found_left_job_begins_again(patch: Patch) -> None:
     """A job that is left before it began is begun again by its own end, and counted as done."""
     ended = Jobs.ended
@@ -168,7 +170,7 @@ def owed_run_forgotten(patch: Patch) -> None:
 # -- timers ------------------------------------------------------------------------------------
 
 
-@breaks(Promise.TIMERS)
+@breaks(Promise.TIMERS, first=1)
 def timer_early(patch: Patch) -> None:
     """A timer fires some seconds before it is due."""
     due = Parts.start_due
@@ -185,7 +187,7 @@ def timer_early(patch: Patch) -> None:
     patch.setattr(Parts, "start_due", early)
 
 
-@breaks(Promise.TIMERS)
+@breaks(Promise.TIMERS, first=6)
 def timer_twice(patch: Patch) -> None:
     """A timer that has fired fires once more."""
     fire = Turn.fire
@@ -200,7 +202,7 @@ def timer_twice(patch: Patch) -> None:
     patch.setattr(Turn, "fire", twice)
 
 
-@breaks(Promise.TIMERS)
+@breaks(Promise.TIMERS, first=1)
 def timer_lost_at_a_takeover(patch: Patch) -> None:
     """A takeover does not arm the timers that it finds."""
     look = restoring._look_at
@@ -281,3 +283,17 @@ def found_woken_for_ever(patch: Patch) -> None:
         return self.cut_bytes + self._workflows.woken_bytes
 
     patch.setattr(Ledger, "heavy", property(heavy))
+
+
+@breaks(Promise.ONCE, first=10)
+def found_moved_back(patch: Patch) -> None:
+    """A center of the old version moves whoever has moved already back, so that `migrate` comes twice."""
+    now = Upgrading.machine_for
+
+    def backwards(self: Upgrading, snapshot: Snapshot) -> Machine | None:
+        machine = self._plan.machine_of(snapshot)
+        if machine is not None and machine.version < snapshot.version and not machine.pins:
+            snapshot.version = machine.version
+        return now(self, snapshot)
+
+    patch.setattr(Upgrading, "machine_for", backwards)

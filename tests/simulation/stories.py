@@ -1,9 +1,9 @@
 """
 Stories: worlds in which a promise was broken once, each a file that can be played again.
 
-A story is a schedule, made short, with the seed and the variant that decide the rest, so that it tells the
-same whatever schedules seeds have by then. `scripts/simulate` writes one for each seed that breaks a promise
-and plays one with `--story FILE`; those in `stories/` are played in every run of the tests.
+A story is a schedule, made short, with the seed and the variant that decide the rest, so that it tells
+the same whatever schedules seeds have by then. `scripts/simulate` writes one for each seed that breaks a
+promise and plays one with `--story FILE`; those in `stories/` are played in every run of the tests.
 """
 
 from __future__ import annotations

@@ -29,15 +29,15 @@ class NextCut(Protocol):
         """A cut is wanted all the same."""
 
 
-class Pieces:
+class Apart:
     """What waits for a cut of its own in one shard, between a takeover and its end."""
 
-    __slots__ = ("_kept", "_taking", "apart", "taken", "wake", "witnessed")
+    __slots__ = ("_kept", "_taking", "alone", "wake", "whom", "witnessed")
 
     def __init__(self) -> None:
-        self.apart: Container[str] = ()
+        self.whom: Container[str] = ()
         """The workflows that are kept apart."""
-        self.taken = ""
+        self.alone = ""
         """The workflow that the cut under way is about; empty: it has whatever happened."""
         self.witnessed = False
         """Whether a cut has gone through since the takeover."""
@@ -52,7 +52,7 @@ class Pieces:
 
     def keep(self, workflow_id: str, act: Callable[[], None]) -> bool:
         """Keep this for later, if it is of a workflow apart or comes behind one; else it is done now."""
-        if self._taking or not (self._kept or workflow_id in self.apart):
+        if self._taking or not (self._kept or workflow_id in self.whom):
             return False
         self._kept.append((workflow_id, act))
         self.wake()
@@ -60,10 +60,10 @@ class Pieces:
 
     def before_cut(self, ledger: NextCut) -> None:
         """A cut is to be built: do what may be in it, up to one piece that is alone in it."""
-        self.taken = ""
-        while self._kept and not self.taken:
+        self.alone = ""
+        while self._kept and not self.alone:
             workflow_id, act = self._kept[0]
-            if workflow_id in self.apart:
+            if workflow_id in self.whom:
                 if not self.witnessed:
                     ledger.asked()
                 if not ledger.clean:
@@ -74,5 +74,5 @@ class Pieces:
                 act()
             finally:
                 self._taking = False
-            if workflow_id in self.apart and not ledger.clean:
-                self.taken = workflow_id
+            if workflow_id in self.whom and not ledger.clean:
+                self.alone = workflow_id
