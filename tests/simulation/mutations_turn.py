@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from event_center.engine import effect, jobs, restoring, turn, upgrading
+from event_center.engine import jobs, restoring
 from event_center.engine.commands import Commands
 from event_center.engine.effect import Effects
 from event_center.engine.entering import Entering
 from event_center.engine.jobs import Jobs
 from event_center.engine.ledger import Ledger
 from event_center.engine.parts import Parts
-from event_center.engine.plan import Plan
 from event_center.engine.removal import Removal
 from event_center.engine.shard import Owner
 from event_center.engine.timers import Timers
 from event_center.engine.turn import Turn
+from event_center.engine.upgrading import Upgrading
 from event_center.engine.waiting import timer_item
 from event_center.errors import Fenced, NotCommitted, Unknown
 from event_center.log.port import Cut
@@ -288,13 +288,12 @@ def found_woken_for_ever(patch: Patch) -> None:
 @breaks(Promise.ONCE, first=10)
 def found_moved_back(patch: Patch) -> None:
     """A center of the old version moves whoever has moved already back, so that `migrate` comes twice."""
-    now = upgrading.machine_for
+    now = Upgrading.machine_for
 
-    def backwards(snapshot: Snapshot, plan: Plan, *rest: Any) -> Machine | None:
-        machine = plan.machine_of(snapshot)
+    def backwards(self: Upgrading, snapshot: Snapshot) -> Machine | None:
+        machine = self._plan.machine_of(snapshot)
         if machine is not None and machine.version < snapshot.version and not machine.pins:
             snapshot.version = machine.version
-        return now(snapshot, plan, *rest)
+        return now(self, snapshot)
 
-    for module in (turn, effect, jobs):
-        patch.setattr(module, "machine_for", backwards)
+    patch.setattr(Upgrading, "machine_for", backwards)
