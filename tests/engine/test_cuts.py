@@ -14,7 +14,7 @@ from event_center.failpoint import Step
 from event_center.log.memory import Ending
 from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script
-from tests.engine.world import EVENTS, OWN, World
+from tests.engine.world import EVENTS, OWN, Functions, World
 
 MACHINE = """
 machine: m
@@ -265,7 +265,7 @@ async def test_a_stop_under_full_load_leaves_nothing_to_redo() -> None:
         await world.rest(1.0 + called.total() % 7 / 10)
         return "done"
 
-    functions = {"work": work, "check": Script()}
+    functions: Functions = {"work": work, "check": Script()}
     world = World((MACHINE, functions), limits=EngineLimits(callbacks=50, mailbox=200))
     async with world:
         for number in range(500):
