@@ -265,7 +265,7 @@ async def test_a_stop_under_full_load_leaves_nothing_to_redo() -> None:
         await world.rest(1.0 + called.total() % 7 / 10)
         return "done"
 
-    functions = {"work": work, "check": Script()}
+    functions: dict[str, Any] = {"work": work, "check": Script()}
     world = World((MACHINE, functions), limits=EngineLimits(callbacks=50, mailbox=200))
     async with world:
         for number in range(500):
