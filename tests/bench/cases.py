@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tests.bench import (
     kafka,
+    lag,
     limits,
     members,
     memory,
@@ -34,6 +35,7 @@ CASES: dict[str, Callable[[Size], list[Row]]] = {
 ON_REQUEST: dict[str, Callable[[Size], list[Row]]] = {
     "limits": limits.run,
     "kafka": kafka.run,
+    "kafka-lag": lag.run,
     "kafka-restore": restoring.run,
     "kafka-members": members.run,
     "stream-peers": stream_peers.run,

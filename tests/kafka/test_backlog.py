@@ -26,7 +26,7 @@ def test_everything_once(project: Project) -> None:
     """The lag is told before, and is none after; every workflow has counted its events."""
     asyncio.run(publish(project, EVENTS, WORKFLOWS))
     # What is published in one transaction has markers behind it, which have offsets of their own.
-    assert EVENTS <= project.told("stats")["lag"] < EVENTS + 100
+    assert EVENTS <= project.stats()["lag"] < EVENTS + 100
     done = project.told("run", "--until-idle")
     assert done["events"]["read"] == done["events"]["applied"] == EVENTS
     assert (done["lag"], done["redelivered"]) == (0, 0)

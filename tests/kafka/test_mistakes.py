@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -220,6 +221,42 @@ class TestBounded:
         """The limit ends it with TimeoutError."""
         with pytest.raises(TimeoutError):
             await bounded(asyncio.get_running_loop().create_future(), 0.0)
+
+
+class TestBegun:
+    """A commit of offsets goes on in a task of aiokafka's when nobody waits for it any more."""
+
+    async def test_its_end_is_heard(self) -> None:
+        """However it ends after the limit, nothing is reported as never heard."""
+        clients = Clients(KafkaHarness(NOWHERE).options)
+        assert await self.reported(lambda commit: clients.begun(commit, 0.0)) == []
+
+    async def test_a_limit_alone_leaves_it_unheard(self) -> None:
+        """Twin: bounded only, the end of the commit is an error in the daemon's output."""
+        [said] = await self.reported(lambda commit: bounded(commit, 0.0))
+        assert said == "Task exception was never retrieved"
+
+    async def reported(
+        self, waited: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+    ) -> list[str]:
+        """What asyncio says of a commit that takes longer than is waited, and then fails."""
+        loop, said = asyncio.get_running_loop(), list[str]()
+        loop.set_exception_handler(lambda _, context: said.append(context["message"]))
+        closed = asyncio.Event()
+
+        async def sent() -> None:
+            await closed.wait()
+            raise KafkaError("the connection is closed")
+
+        async def commit() -> None:
+            await asyncio.shield(sent())
+
+        with pytest.raises(TimeoutError):
+            await waited(commit())
+        closed.set()
+        await turns()
+        gc.collect()
+        return said
 
 
 class StrangeProducer:

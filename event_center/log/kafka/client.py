@@ -216,6 +216,16 @@ class Clients:
         """Get rid of a client aside, to be waited for; from this time of the loop on it sends nothing."""
         return self.aside(self._stop(client, until), "stop a client")
 
+    async def begun(self, asked: Coroutine[Any, Any, None], limit_s: float) -> None:
+        """
+        Await for so long at most what a client does not give up once it has begun it: a commit of offsets.
+
+        It goes on in an asyncio task of aiokafka's. How that ends is heard aside, else it would be reported
+        as never heard, long after whoever had asked was told.
+        """
+        begun = self.aside(asked, "what was begun", _told_already)
+        await bounded(asyncio.shield(begun), limit_s)
+
     def aside(
         self,
         work: Coroutine[Any, Any, None],
@@ -298,7 +308,7 @@ def _connections(client: Any) -> Any:
 
 
 def _told_already(_: BaseException) -> None:
-    """Whoever has started the client hears of it."""
+    """Whoever has asked hears of it, or was told that it took too long."""
 
 
 def _hush(client: Any) -> None:

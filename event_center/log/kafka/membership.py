@@ -145,9 +145,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         why = "the group changes hands"
         try:
             if offsets:  # about nothing aiokafka asks nobody
-                await bounded(
-                    self._consumer.commit(self._noted(offsets)), options.session_timeout_s
-                )
+                commit = self._consumer.commit(self._noted(offsets))
+                await self._clients.begun(commit, options.session_timeout_s)
                 if self._generation() == told == self._told and self._leaving is None:
                     self._confirmed = now
                     return
@@ -281,6 +280,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         if not offsets:
             return
         try:
-            await bounded(self._consumer.commit(self._noted(offsets)), self._clients.options.call_s)
+            commit = self._consumer.commit(self._noted(offsets))
+            await self._clients.begun(commit, self._clients.options.call_s)
         except (CommitFailedError, IllegalStateError) as error:
             log.debug("log.lag_not_shown", error=f"{type(error).__name__}: {error}")
