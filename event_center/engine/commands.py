@@ -213,6 +213,9 @@ class Commands:
             self._jobs.give_up(snapshot, why, ending or self._jobs.lost(snapshot) or None)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
             item = self._what_failed(snapshot, mailbox)
+            if item is not None and item.timer and self._plan.machine_of(snapshot) is None:
+                version = f"version {snapshot.version} of machine {snapshot.machine}"
+                return f"{version}, which says when its timer comes again, is not loaded"
             self._drop_run(snapshot)
             if item is not None:
                 self._skip_event(snapshot, mailbox, item, why)

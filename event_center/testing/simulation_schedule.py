@@ -77,7 +77,7 @@ _SAID = {
     What.REPEAT: "the next fetch repeats the one before",
     What.TROUBLE: "the log does not answer at {place}",
     What.SLOW: "fetches take {delay_s} s, for {seconds} s",
-    What.CLOCK: "the clock of process {process} is set {seconds} s on",
+    What.CLOCK: "the clock of process {process} is set {seconds:,.10g} s on",
     What.UPGRADE: "all processes are replaced, and have the next version",
     What.ROLL: "process {process} is replaced by one with version {version}, beside the others",
     What.CONFIGURE: "process {process} is replaced by one with {limits}, beside the others",
