@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -265,7 +265,7 @@ async def test_a_stop_under_full_load_leaves_nothing_to_redo() -> None:
         await world.rest(1.0 + called.total() % 7 / 10)
         return "done"
 
-    functions = {"work": work, "check": Script()}
+    functions: dict[str, Callable[..., Any]] = {"work": work, "check": Script()}
     world = World((MACHINE, functions), limits=EngineLimits(callbacks=50, mailbox=200))
     async with world:
         for number in range(500):
