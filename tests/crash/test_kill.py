@@ -52,7 +52,7 @@ def test_killed_anywhere(project: Project) -> None:
     chance = random.Random(1)
     behind = 0
     for part in range(KILLS):
-        project.publish(chunk(project, part, KILLS, parcels=KILLS * 400))
+        project.publish(chunk(project, part, KILLS, parcels=KILLS * 150))
         behind += kill_at_work(project, chance.randrange(100)) > 0
     assert behind >= 2
     finish(project)
