@@ -113,7 +113,11 @@ app.add_typer(dead_letters, name="dead-letters", rich_help_panel=REPAIR)
 app.command("backup", rich_help_panel=ARRANGE)(command(keeping.backup))
 app.command("restore", rich_help_panel=ARRANGE)(command(keeping.restore))
 app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)
-app.add_typer(topics.topics, name="topics", rich_help_panel=ARRANGE)
+topics_ = typer.Typer(no_args_is_help=True, help="Make, check and describe the topics of this app.")
+topics_.command("create")(command(topics.create))
+topics_.command("check")(command(topics.check))
+topics_.command("describe")(command(topics.describe))
+app.add_typer(topics_, name="topics", rich_help_panel=ARRANGE)
 
 
 def main() -> None:

@@ -19,14 +19,14 @@ from event_center.app.settings import Settings
 from event_center.app.topic_flaws import FOREIGN, flaws_of
 from event_center.app.wiring import partitions_wanted, uses
 from event_center.cli.exits import Exit, perform
+from event_center.cli.groups import Asked
 from event_center.cli.log_lines import set_up_quiet_logging
-from event_center.cli.options import AsJson, Config, DryRun, LogPath
+from event_center.cli.options import DryRun
 from event_center.cli.output import Output
 from event_center.cli.session import WAIT_S, Where, require_log
 from event_center.log.detail import TopicDetail, Use
 from event_center.log.port import Log
 
-topics = typer.Typer(no_args_is_help=True, help="Make, check and describe the topics of this app.")
 Events = Annotated[
     bool, typer.Option("--events", help="Also the topics of events and those published to.")
 ]
@@ -43,20 +43,11 @@ class AskedTopics(NamedTuple):
     partitions: dict[str, int]
 
 
-@topics.command()
-def create(
-    *,
-    events: Events = False,
-    dry_run: DryRun = False,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
-) -> None:
+def create(*, events: Events = False, dry_run: DryRun = False, asked: Asked) -> None:
     """Make the topics that are missing, with the settings that they have to have."""
-    output = Output(as_json=as_json)
+    output = asked.output
     work = partial(_create, output, dry_run=dry_run)
-    where = Where(config, log)
-    perform(output, partial(_answer, where, work, events=events, make=not dry_run))
+    perform(output, partial(_answer, asked.where, work, events=events, make=not dry_run))
 
 
 async def _create(output: Output, asked: AskedTopics, *, dry_run: bool) -> Exit:
@@ -76,16 +67,9 @@ async def _create(output: Output, asked: AskedTopics, *, dry_run: bool) -> Exit:
     return Exit.OK
 
 
-@topics.command()
-def check(
-    *,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
-) -> None:
+def check(*, asked: Asked) -> None:
     """Name what is wrong with the topics and what can happen; exit code 1 if anything is grave."""
-    output = Output(as_json=as_json)
-    _look(output, Where(config, log), partial(_check, output))
+    _look(asked, _check)
 
 
 async def _check(output: Output, asked: AskedTopics) -> Exit:
@@ -104,16 +88,9 @@ async def _check(output: Output, asked: AskedTopics) -> Exit:
     return Exit.NOTHING if grave else Exit.OK
 
 
-@topics.command()
-def describe(
-    *,
-    config: Config = None,
-    log: LogPath = None,
-    as_json: AsJson = False,
-) -> None:
+def describe(*, asked: Asked) -> None:
     """Show partitions, copies, offsets and settings of the topics."""
-    output = Output(as_json=as_json)
-    _look(output, Where(config, log), partial(_describe, output))
+    _look(asked, _describe)
 
 
 async def _describe(output: Output, asked: AskedTopics) -> Exit:
@@ -145,9 +122,9 @@ def _as_json(detail: TopicDetail, use: Use) -> dict[str, Any]:
     return {**told, "settings": dict(detail.settings), "use": str(use)}
 
 
-def _look(output: Output, where: Where, work: Callable[[AskedTopics], Awaitable[Exit]]) -> None:
+def _look(asked: Asked, work: Callable[[Output, AskedTopics], Awaitable[Exit]]) -> None:
     """Answer from a log that is there, about all topics."""
-    perform(output, partial(_answer, where, work))
+    perform(asked.output, partial(_answer, asked.where, partial(work, asked.output)))
 
 
 async def _answer(

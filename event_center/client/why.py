@@ -212,7 +212,8 @@ def _moving(told: Told) -> str:
     if told["owed"]:
         run = told["owed"][0]
         if run["due"]:
-            return f"{run['callback']} failed {run['attempt']} times{error}; tried again at {run['due']}"
+            often = "once" if run["attempt"] == 1 else f"{run['attempt']} times"
+            return f"{run['callback']} failed {often}{error}; tried again at {run['due']}"
         return f"its callback {run['callback']} has not ended yet, and its events wait for that"
     if deciding and deciding["due"]:
         return f"an event could not be decided{error}; tried again at {deciding['due']}"

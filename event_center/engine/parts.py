@@ -63,6 +63,7 @@ class Parts:
         self._plan, self._runners, self._job_runners = plan, runners, job_runners
         workflows.apart.wake = wake
         self._watermarks: dict[str, int] = {}
+        self._earlier = earlier
         self.resumed = False
         """What a takeover has found goes on: not before the bare cut of a shard served in pieces."""
         self.ledger = ledger = self._ledger(wake)
@@ -195,6 +196,7 @@ class Parts:
             if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
                 self.effects.start(workflow)
         self.quarantine.begin(self.turn)
+        self._earlier()  # time goes on as well
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than are decided in a row."""

@@ -10,7 +10,8 @@ Numbered steps of a takeover:
 Step 4 has an order of its own. Most takeovers find no run and search for nothing: then only `others` and
 `records` are left of it, at once.
     parked: workflows that have been found to spoil cuts (`isolation`)
-    bare: in a search, a cut with next to nothing in it shows whether the log takes any
+    bare: in a search, a cut with next to nothing in it shows whether the log takes any; until then time
+        stands still as well: no timer fires, and nothing is tried again
     suspects: runs that many takeovers have found, group by group: counted in a cut, then run (`quarantine`)
     others: what else was owed, 10 s later at most: counted in a cut if it was found, then side by side
     records: as they come; in a search a piece of a few, and at pieces of one after all that was found
@@ -32,7 +33,7 @@ Counters, who counts them, and when they begin anew:
     cuts alone           `isolation`               it is in a durable cut, or parked; no piece is left
     cuts of its own      `isolation`               one is durable (`apart`), or it is parked
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
-    pauses of a topic    `closed_topics`                 a durable cut has written there
+    pauses of a topic    `closed_topics`           a durable cut has written there
 
 The owner (`shard`) holds one of these for its whole life; `cutting` says how each cut has ended.
 tests/engine/test_takeover.py holds the table of cuts.

@@ -3,7 +3,8 @@ The timekeeper of one shard: looks at what is due, when it is.
 
 It sleeps until the earliest due time, and at most a second while something is due later, so that a
 step of the clock is seen by then. Timers wait for what the log held when they became due (promises P4
-and P7). The owner (`shard`) runs it beside the cut loop; `parts` starts and fires what is due.
+and P7), and nothing is due before what a takeover has found goes on (`takeover`). The owner (`shard`)
+runs it beside the cut loop; `parts` starts and fires what is due.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Timekeeper:
         """Look at what is due until the shard is to stop."""
         while not self._stop.asked:
             self._earlier.clear()
-            next_ms = parts.timers.next_ms()
+            next_ms = parts.timers.next_ms() if parts.resumed else None
             now = self._clock()
             if next_ms is None or next_ms > now:
                 limit = None if next_ms is None else min((next_ms - now) / 1000, self._longest_s)

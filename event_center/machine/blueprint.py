@@ -8,15 +8,13 @@ class what `document` makes of a text; the door is `event_center.machine.load`.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from types import FrameType
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
-from event_center.machine.definition import NOWHERE, Text
+from event_center.machine.authoring import ANYWHERE, WRITTEN, here, note
+from event_center.machine.definition import Text
 from event_center.machine.problems import Place
 
 Function = Callable[..., Any]
@@ -127,26 +125,7 @@ class _MachineOptions(TypedDict, total=False):
     on_failure: str
     unhandled: str
     perpetual: bool
-
-
-ANYWHERE = "__anywhere__"  # where a class keeps what its body says of every state at once
-
-
-def _outside() -> FrameType | None:
-    """What is being executed outside of this module."""
-    frame = inspect.currentframe()
-    while frame is not None and frame.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return frame
-
-
-def here() -> tuple[str, Place]:
-    """The file, line and column that are being executed outside of this module."""
-    if (frame := _outside()) is None:
-        return "<python>", NOWHERE
-    positions = islice(frame.f_code.co_positions(), frame.f_lasti // 2, None)
-    line, _, column, _ = next(positions, (None, None, None, None))
-    return frame.f_code.co_filename, Place(line or frame.f_lineno, (column or 0) + 1)
+    tests: Sequence[Mapping[str, object]]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -253,11 +232,7 @@ class AnyState(Origin):
         self, key: str, names: list[str], target: Target | None, branch: Mapping[str, object]
     ) -> Way:
         way = super()._way(key, names, target, branch)
-        body = _outside()
-        while body is not None and "__qualname__" not in body.f_locals:
-            body = body.f_back
-        if body is not None:  # of the class that is being made: no attribute has to hold this state
-            body.f_locals.setdefault(ANYWHERE, []).append(way)
+        note(ANYWHERE, way)
         return way
 
 
@@ -280,7 +255,7 @@ class Vertex(Origin):
         self, function: F | None = None, /, **options: Unpack[_CallOptions]
     ) -> F | Callable[[F], F]:
         """Owe this callback when the state is entered; in the class's body below staticmethod."""
-        return self._decorated("entry", function, options)
+        return self._doing("entry", function, options)
 
     @overload
     def exit(self, function: F, /) -> F: ...
@@ -290,7 +265,7 @@ class Vertex(Origin):
         self, function: F | None = None, /, **options: Unpack[_CallOptions]
     ) -> F | Callable[[F], F]:
         """Await this callback before the state is left."""
-        return self._decorated("exit", function, options)
+        return self._doing("exit", function, options)
 
     @overload
     def invoke(self, function: F, /) -> F: ...
@@ -302,9 +277,7 @@ class Vertex(Origin):
         """Run this job for as long as the state is active."""
         return self._noted("invoke", function, lambda job: Job(job, **options))
 
-    def _decorated(
-        self, key: str, function: F | None, options: _CallOptions
-    ) -> F | Callable[[F], F]:
+    def _doing(self, key: str, function: F | None, options: _CallOptions) -> F | Callable[[F], F]:
         return self._noted(key, function, lambda callback: Do(callback, **options))
 
     def _noted(self, key: str, function: F | None, made: Callable[[F], Do]) -> F | Callable[[F], F]:
@@ -335,6 +308,7 @@ class State(Vertex):
             initial=initial,
             options=dict(options),
         )
+        note(WRITTEN, self)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.__part__.name = self.__part__.name or name

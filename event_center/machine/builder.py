@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from event_center.machine.authoring import ANYWHERE, WRITTEN
 from event_center.machine.blueprint import (
-    ANYWHERE,
     AnyState,
     Blueprint,
     Do,
@@ -101,6 +101,10 @@ class _Builder:
     def _inside(self, owner: type, part: Part, what: str) -> Pairs:
         """The states in the body of a class, and which of them it begins with."""
         states = [one for one in vars(owner).values() if isinstance(one, State | Nest)]
+        for state in vars(owner).get(WRITTEN, ()):
+            if state not in states:
+                message = f"no attribute of {quoted(owner.__name__)} holds this state; give it one"
+                self.problems.add(state.__part__.place, Code.VALUE, message)
         if isinstance(owner, Nest):
             for way in _anywhere(owner):
                 message = (

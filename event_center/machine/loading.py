@@ -28,8 +28,13 @@ def load(definition: Path | str | type[Blueprint]) -> Machine:
 
     Raises:
         DefinitionError: the file can not be read, or the definition has problems: all of them.
+        TypeError: this is neither a path nor a class that derives from Blueprint.
     """
     if not isinstance(definition, Path | str):
+        if not hasattr(definition, "__part__"):
+            raise TypeError(
+                f"load takes a path or a class that derives from Blueprint, not {definition!r:.80}"
+            )
         drawn = built(definition)
         return _machine(drawn.root, drawn.problems, definition)
     path, source = Path(definition), str(definition)

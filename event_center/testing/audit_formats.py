@@ -43,6 +43,8 @@ class Shot(NamedTuple):
     waiting: int
     result: str | None
     letters: tuple[int, int]
+    failed: str
+    """The last error of a callback, and which callback; empty: there is none."""
 
     @property
     def stopped(self) -> bool:
@@ -114,6 +116,7 @@ def read_snapshot(value: bytes, where: str) -> Shot:
         line, _, text = value.partition(b"\n")
         _, machine, version, state, status, _ = line.decode().split("\t")
         body = orjson.loads(text)
+        callback, kind, message, *_ = body.get("failure", ("", "", ""))
         return Shot(
             machine=machine,
             version=int(version),
@@ -127,6 +130,7 @@ def read_snapshot(value: bytes, where: str) -> Shot:
             waiting=body.get("waiting", [0])[0],
             result=body.get("result"),
             letters=tuple(body.get("letters", (0, 0))),
+            failed=f"{callback} failed with {kind}: {message}" if callback else "",
         )
 
     return _reading("a snapshot", where, read)

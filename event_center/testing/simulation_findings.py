@@ -105,7 +105,8 @@ def _stuck(played: Played, scenery: Scenery) -> Iterator[tuple[str, tuple[str, s
                 continue
             where = f"{shot.machine}, {shot.state}"
             if shot.status in {"parked", "paused"}:
-                yield workflow_id, (where, f"is {shot.status} in {shot.state}")
+                why = f": {shot.failed}" if shot.failed else ""
+                yield workflow_id, (where, f"is {shot.status} in {shot.state}{why}")
             elif not (shot.timers or shot.owed or shot.jobs) and shot.status == "active":
                 yield workflow_id, (where, f"stays in {shot.state}, and nothing will move it")
 

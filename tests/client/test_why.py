@@ -88,7 +88,7 @@ STANDING: list[Standing] = [
             "owed": (Owed("charge", 0, 1, NOW_MS + 60_000),),
             "failure": FAILED,
         },
-        "charge failed 1 times: OSError: the disk is full; tried again at",
+        "charge failed once: OSError: the disk is full; tried again at",
         ["retry", "skip", "history"],
     ),
     (

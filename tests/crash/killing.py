@@ -31,12 +31,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from event_center.engine.workflow import ENTRY_BYTES
 from event_center.failpoint import Step
 from event_center.log.sqlite import holder_of
 from event_center.model import Outcome, Outgoing
 from event_center.testing import Evidence
 from event_center.wire import snapshot as wire
-from event_center.wire.entries import is_snapshot, workflow_of
+from event_center.wire import waiting as waiting_wire
+from event_center.wire.entries import is_snapshot, is_waiting, workflow_of
 from tests.crash.project import Died, Project
 from tests.crash.workload import MACHINES, TOPICS, chunk, event, repairs
 from tests.waiting import wait_until
@@ -54,7 +56,8 @@ DEATH = 9
 """The exit code of a daemon that a callback has ended (`machines/deadly.py`)."""
 MOST_DEATHS = 40
 REFUSED = {Outcome.REJECTED, Outcome.DEAD_LETTERED, Outcome.DISCARDED}
-LIMITS = """
+WAITING_BYTES = 160 * 1024
+LIMITS = f"""
 keep_finished = "1s"
 max_waiting = 20
 max_held = 2
@@ -64,7 +67,7 @@ jobs = 4
 threads = 2
 mailbox = 60
 cut_bytes = "64KiB"
-waiting_bytes = "160KiB"
+waiting_bytes = {WAITING_BYTES}
 snapshot_bytes = "32KiB"
 warm = 10
 grace = "1s"
@@ -199,6 +202,7 @@ class Series:
             callbacks=len(self.project.started()),
         )
         self._count_history(evidence)
+        report.limits["waiting_bytes, in cuts"] += _heavy(evidence)
         report.count("parked", (why for _, why, _ in _parked(evidence)))
 
     def _count_history(self, evidence: Evidence) -> None:
@@ -215,6 +219,21 @@ class Series:
                     self.report.count("runs", [data["outcome"]])
                 if kind == "command":
                     self.report.count("commands", [data["command"]])
+
+
+def _heavy(evidence: Evidence) -> int:
+    """How many cuts left so much waiting in their shard that it took in no more."""
+    weights: dict[int, dict[bytes, int]] = {}
+    found = 0
+    for cut in evidence.cuts:
+        waiting = weights.setdefault(cut.shard, {})
+        for key, value in cut.entries:
+            if is_waiting(key):
+                waiting.pop(key, None)
+                if value is not None:
+                    waiting[key] = waiting_wire.decode(value).record.size + ENTRY_BYTES
+        found += sum(waiting.values()) >= WAITING_BYTES
+    return found
 
 
 def _parked(evidence: Evidence) -> set[tuple[str, str, int]]:

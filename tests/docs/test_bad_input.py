@@ -19,6 +19,18 @@ SAID = {
     "a payload of depth 10,000": "JSON of depth 10,000",
 }
 """Items that the page words otherwise."""
+WORDS = """
+not JSON; not UTF-8; no workflow_id; workflow_id of 10 kB; with control characters; an empty one; an
+unknown event; an unknown machine; another machine; payload of 5 MB; depth 10,000; NaN; an integer
+of 400 digits; duplicate keys; a null key; null value; 1,000 headers; an event id for the second
+time; an event for a finished workflow; after its tombstone; snapshot of an unknown format;
+truncated; of a machine that is gone; grow past; does not fit; raises; hangs past its timeout;
+blocks the event loop; cancels itself; SystemExit; KeyboardInterrupt; os._exit; returns nonsense;
+emits a million events; a YAML with every kind of mistake; a config with every kind of mistake;
+another program's; read-only; locked; damaged; of a newer release; disk is full; deleted or replaced
+while; an hour forward, and back
+"""
+"""What bad input may be, whatever the tests have: each has its row."""
 
 
 def _tests_of(file: str) -> set[str]:
@@ -31,6 +43,13 @@ def _tests_of(file: str) -> set[str]:
 def test_the_test_of_an_item_exists(file: str, test: str) -> None:
     """Each test that the page names is there."""
     assert test in _tests_of(file)
+
+
+@pytest.mark.parametrize("word", [" ".join(one.split()) for one in WORDS.split(";")])
+def test_every_kind_of_bad_input_has_a_row(word: str) -> None:
+    """Nothing of the list goes out of the page: each word stands in the first cell of a row with a test."""
+    cells = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
+    assert any(word in first and "`tests/" in test for first, _, test in cells[1:])
 
 
 def test_every_test_is_of_an_item() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from event_center.engine.plan import EngineLimits
 from event_center.failpoint import Step
 from event_center.log.memory import Ending
+from event_center.plugins.context import Context
 from tests.engine.script import HOLD, Script
 from tests.engine.world import EVENTS, OWN, World
 
@@ -251,6 +254,33 @@ async def test_a_graceful_stop_waits_for_what_runs_and_takes_no_more_in() -> Non
         await world.start()
         await world.idle()
         assert world.snapshot("w").data["n"] == 1
+
+
+async def test_a_stop_under_full_load_leaves_nothing_to_redo() -> None:
+    """With every runner busy and more waiting, it ends once these runs have; no callback runs again."""
+    called: Counter[str] = Counter()
+
+    async def work(ctx: Context) -> str:
+        called[ctx.idempotency_key] += 1
+        await world.rest(1.0 + called.total() % 7 / 10)
+        return "done"
+
+    functions = {"work": work, "check": Script()}
+    world = World((MACHINE, functions), limits=EngineLimits(callbacks=50, mailbox=200))
+    async with world:
+        for number in range(500):
+            world.send(f"w{number}", "go")
+            world.send(f"w{number}", "add")
+        await world.rest(2.5)
+        before, ended = world.clock(), called.total()
+        assert 50 < ended < 300
+        await world.stop()
+        assert world.clock() - before < 3_000
+        assert called.total() == ended
+        await world.start()
+        await world.idle()
+        assert len(called) == called.total() == 500
+        assert all(world.snapshot(f"w{number}").data["n"] == 1 for number in range(500))
 
 
 async def test_a_graceful_stop_owes_what_does_not_end_in_time() -> None:

@@ -292,3 +292,40 @@ async def test_an_outage_of_commits_parks_nobody_who_is_apart() -> None:
         await world.rest(60)
         assert [world.state(name) for name in ("w", "a")] == ["idle", "idle"]
         assert world.entry().waiting["parked"] == 0
+
+
+RETRIED = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+retries:
+  default: {max_attempts: 3, interval: 1m}
+states:
+  idle: {on: {go: {target: idle, before: work}, wait: waits}}
+  waits: {after: {1m: {target: idle, before: work}}}
+"""
+
+
+def fails(_: object) -> None:
+    """An attempt that fails."""
+    raise OSError("not now")
+
+
+@pytest.mark.parametrize("event", ["go", "wait"])
+async def test_in_a_search_nothing_begins_before_the_bare_cut(event: str) -> None:
+    """Not what time brings either: a timer and an attempt that come due meanwhile begin after it."""
+    work = Script(*[fails] * (event == "go"))
+    async with World((RETRIED, {"work": work})) as world:
+        world.send("w", event)
+        await world.rest(5)
+        before = len(work.calls)
+        world.faults.commits.extend([Ending.LOST] * 60)
+        world.send("a", "wait")
+        await world.rest(120)
+        assert world.faults.commits
+        begun = len(work.calls) - before
+        world.faults.commits.clear()
+        await world.idle()
+        await world.rest(120)
+        assert (begun, world.state("w"), len(work.calls) > before) == (0, "idle", True)

@@ -138,6 +138,34 @@ async def test_events_of_a_topic_that_is_no_longer_read_become_letters() -> None
         assert orjson.loads(letter.value or b"")["event"] == "add"
 
 
+async def test_a_workflow_whose_machine_is_gone_is_parked_alone() -> None:
+    """What it owes waits for its machine, and begins once that is back; those of other machines go on."""
+    other = MACHINE.replace("machine: m", "machine: o")
+    rules = {EVENTS: Rules(machine="m"), "others": Rules(machine="o")}
+    work = {"work": Script(HOLD, "done")}
+    async with World((MACHINE, work), (other, work), topics=rules) as world:
+        world.send("w", "go")
+        world.send("v", "add", topic="others")
+        await world.rest(1)
+        await world.stop()
+        world._topics = {EVENTS: Rules(machine="o"), "others": Rules(machine="o")}
+        world.redefine((other, work))
+        await world.start()
+        world.send("w", "add")
+        world.send("v", "add", topic="others")
+        await world.idle()
+        assert world.snapshot("v").data["n"] == 2
+        assert (world.snapshot("w").parked, world.state("w")) == ("no_place", "busy")
+        assert world.outcomes("w") == ["go applied", "add rejected(other_machine)"]
+        await world.stop()
+        world._topics = rules
+        world.redefine((MACHINE, work), (other, work))
+        await world.start()
+        world.command("retry", "w")
+        await world.idle()
+        assert (world.snapshot("w").parked, world.state("w")) == (None, "idle")
+
+
 async def test_an_owed_run_that_the_machine_has_no_more_parks_its_workflow() -> None:
     """A new version without the callback that is owed waits for an operator, who may give it up."""
     async with world_with(Script(HOLD)) as world:

@@ -15,6 +15,7 @@ from event_center.app.machines import load_machines
 from event_center.app.settings import load_settings
 from event_center.errors import DefinitionError, PluginError
 from event_center.machine.decision import Transition
+from event_center.machine.trial import failures
 from event_center.machine.writing import yaml_of
 from event_center.model import Event, Snapshot
 from event_center.plugins.discovery import blueprints, discover
@@ -321,6 +322,44 @@ def test_what_any_state_is_given_needs_no_attribute() -> None:
 
     assert load(Inline).to_yaml() == load(Kept).to_yaml()
     assert "timeout: {1h: off}" in load(Inline).to_yaml()
+
+
+def test_a_state_that_nothing_holds_is_told_of() -> None:
+    """Without an attribute, or with one that is given to another state, it would not be in the machine."""
+
+    class Wrong(Blueprint, version=1):
+        dim = State(initial=True)
+        off = State(final=True)
+        dim.to(off, event="stop")
+        State(name="lost").to(off, event="stop")
+        dim = State(initial=True)  # noqa: PIE794 - the mistake that is meant
+
+    with pytest.raises(DefinitionError) as raised:
+        load(Wrong)
+    told = [one.message for one in raised.value.problems if one.code == "E106"]
+    assert told == ["no attribute of 'Wrong' holds this state; give it one"] * 2
+
+
+def test_what_is_no_machine_is_not_loaded() -> None:
+    """A wrong argument is said to be one."""
+    with pytest.raises(TypeError, match="derives from Blueprint, not 5"):
+        load(5)  # type: ignore[arg-type]  # the mistake that is meant
+    with pytest.raises(TypeError, match="derives from Blueprint, not <class"):
+        load(Blueprint)
+
+
+def test_a_class_has_tests_as_yaml_has() -> None:
+    """They stand behind the version, and come out as they say."""
+    tests = [{"name": "it ends", "steps": [{"event": "stop", "result": "success"}]}]
+
+    class Tested(Blueprint, version=1, tests=tests):
+        dim = State(initial=True)
+        off = State(final=True)
+        stop = dim.to(off)
+
+    machine = load(Tested)
+    assert [case.name for case in machine.definition.tests] == ["it ends"]
+    assert failures(machine) == []
 
 
 def test_any_state_stands_in_the_class_of_the_machine() -> None:

@@ -9,7 +9,10 @@ from textwrap import dedent
 from typer.testing import CliRunner
 
 from event_center.cli import app
+from event_center.model import Failure, Snapshot
 from event_center.testing import Simulated, Sort, Weakness, simulate
+from event_center.testing.audit_formats import read_snapshot
+from event_center.wire.snapshot import encode
 
 SHOP = """
 machine: shop
@@ -155,3 +158,12 @@ def test_the_command_tells_and_fails(tmp_path: Path) -> None:
     assert json.loads(plain.stdout)["findings"][0]["what"] == "charge"
     (tmp_path / "shop.yaml").write_text("machine: shop\n", encoding="utf-8")
     assert CliRunner().invoke(app, asked).exit_code == 2
+
+
+def test_why_a_workflow_is_parked_is_read() -> None:
+    """What a stranded workflow is told with: the callback that failed, and its error."""
+    snapshot = Snapshot("w-1", "shop", 1, "charging")
+    assert read_snapshot(encode(snapshot)[0], "w-1").failed == ""
+    snapshot.failure = Failure("charge", "OSError", "the disk is full", 1, 2, "line 3")
+    said = read_snapshot(encode(snapshot)[0], "w-1").failed
+    assert said == "charge failed with OSError: the disk is full"

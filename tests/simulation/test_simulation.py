@@ -18,9 +18,9 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.stories import Story, kept, read_story
 from tests.simulation.workload import scenery_of
 
-SEEDS = 120
-"""Seeds of each run of the tests, about ten a second; a night plays 100,000."""
-BATCH = 20
+SEEDS = 600
+"""Seeds of each run of the tests, some twenty a second; a night plays 100,000."""
+BATCH = 30
 TRACE = """
 import zlib
 from event_center.testing.simulation import play
