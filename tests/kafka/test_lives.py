@@ -61,12 +61,11 @@ TABLE = {
     "client.py Clients._stop: asyncio.wait([stopping], timeout=STOP_S)": TROUBLE,
     "client.py Clients.disposed: asyncio.wait(late)": TROUBLE,
     "client.py Clients.explained: diagnosed(self.options.bootstrap, self.options.access)": TROUBLE,
-    "client.py Clients.found: asyncio.sleep(min(LOOK_S, left))": TROUBLE,
     "client.py Clients._described: asyncio.sleep(AGAIN_S)": OUTSIDE,
     "client.py Clients.members: bounded(self._described(admin), self.options.call_s)": OUTSIDE,
     "client.py Clients.members: self.admin()": OUTSIDE,
     "client.py _cut_off: asyncio.wait([closing], timeout=STOP_S)": TROUBLE,
-    "client.py bounded: asyncio.timeout(limit_s)": "to enter and to leave a limit waits for nothing",
+    "calling.py bounded: asyncio.timeout(limit_s)": "to enter and to leave a limit waits for nothing",
     "delivery.py AtLeastOnce._sent: self._confirm()": (
         "the group was asked before the cut: it is again only in a cut longer than a heartbeat"
     ),
@@ -124,8 +123,7 @@ TABLE = {
     "log.py open_kafka: log.close()": TROUBLE,
     "membership.py Membership._renew: self._start()": TROUBLE,
     "log.py KafkaLog.said: self._cluster.notes.heard()": OUTSIDE,
-    "membership.py Membership._show_lag: bounded(self._consumer.commit(self._noted(offsets)), "
-    "self._clients.options.call_s)": LAG,
+    "membership.py Membership._show_lag: self._clients.begun(commit, self._clients.options.call_s)": LAG,
     "membership.py Membership._start: self._clients.explained(error)": TROUBLE,
     "membership.py Membership._tend: bounded(self._consumer.getmany(timeout_ms=0), options.call_s)": (
         RARE
@@ -154,8 +152,8 @@ EVERY = {one.name.removeprefix("log/kafka/") for one in awaits_in("log/kafka/*.p
 PLAIN = {
     *(one for one in EVERY if "AtLeastOnce" in one or "confirm()" in one or "in_time" in one),
     "lease.py KafkaLease.restore: self._write(store.unwritten | {JOURNAL: None}, [])",
-    "membership.py Membership.confirm: bounded(self._consumer.commit(self._noted(offsets)), "
-    "options.session_timeout_s)",
+    "membership.py Membership.confirm: self._clients.begun(commit, options.session_timeout_s)",
+    "client.py Clients.begun: bounded(asyncio.shield(begun), limit_s)",
 }
 """Those that only a cut without transactions meets."""
 DEADLY = {name for name in EVERY if name.partition(".")[0] not in ELSEWHERE} - TABLE.keys()
