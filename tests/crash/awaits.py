@@ -184,12 +184,6 @@ TABLE = {
     "engine/shard.py Owner._serve: self._ended_well(self._cutting.last(parts, lease))": (
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"
     ),
-    "engine/cutting.py Cutting.until_stopped: self._bare(parts, lease)": (
-        "the bare cut is a cut: cut.1.taken_in to cut.6.settled die in it"
-    ),
-    "engine/cutting.py Cutting._bare: self._cut(parts, lease)": (
-        "the bare cut is a cut: cut.1.taken_in to cut.6.settled die in it"
-    ),
     "engine/cutting.py Cutting.last: self._cut(parts, lease)": (
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"
     ),

@@ -24,13 +24,13 @@ from event_center.machine.trial import Trial
 from tests.machine.peer import Bounded, EndlessStep, Peer, compared, leaves_of
 from tests.machine.statecharts import Body, statechart
 
-EXAMPLES = 200
+EXAMPLES = 500
 RICH = 0.3
 
 
 @pytest.mark.slow
 def test_a_peer_is_in_the_same_states(capsys: pytest.CaptureFixture[str]) -> None:
-    """Over 200 random machines: the same states and data after each event as in python-statemachine."""
+    """Over 500 random machines: the same states and data after each event as in python-statemachine."""
     seen: Counter[str] = Counter()
 
     @settings(
