@@ -107,6 +107,26 @@ class TestFetchFaults:
             rest = await member.group.fetch(member.tokens, 3)
         assert [record.offset for record in flat(rest, "orders", 0)] == [3, 4, 5]
 
+    @pytest.mark.parametrize("leased", [False, True])
+    async def test_repeated_behind_a_gate_that_was_opened_anew(
+        self, log: MemoryLog, broker: MemoryBroker, *, leased: bool
+    ) -> None:
+        """No record is passed over: what another gate has delivered comes when it is its turn."""
+        await log.publish(numbered("orders", 6))
+        async with await joined(log, ["orders"], 1) as member:
+            await member.has(0)
+            await member.group.fetch(member.tokens, 3)
+            await member.group.fetch(member.tokens, 3)
+            if leased:
+                member.leases[Shard(0)] = await member.group.lease(
+                    Shard(0), member.tokens[Shard(0)]
+                )
+            await member.leases[Shard(0)].open_gate({"orders": 1})
+            broker.faults.repeats = 1
+            found = [await member.group.fetch(member.tokens, 3) for _ in range(2)]
+        offsets = [[record.offset for record in flat(one, "orders", 0)] for one in found]
+        assert offsets == [[1, 2, 3], [1, 2, 3]]
+
     @pytest.mark.looptime
     async def test_delayed(self, log: MemoryLog, broker: MemoryBroker) -> None:
         """A delayed fetch loses nothing, also when it is given up."""

@@ -50,6 +50,7 @@ class MemoryGroup:
         self._bell = Bell()
         self._leases: dict[Shard, MemoryLease] = {}
         self._last: list[Batch] = []
+        """What a fault may deliver again: of each shard only what came since its gate was opened."""
 
     async def changes(self) -> Change:
         """Wait for the next change of assignment."""
@@ -113,7 +114,7 @@ class MemoryGroup:
             self._broker,
             shard=shard,
             token=token,
-            gates=self._gates,
+            opened=self._gate_opened,
             clock=self._clock,
             faults=self._faults,
             ended=self._lease_ended,
@@ -167,6 +168,11 @@ class MemoryGroup:
     def ring(self) -> None:
         """Wake the fetches."""
         self._bell.ring()
+
+    def _gate_opened(self, lease: MemoryLease, offsets: Mapping[str, int]) -> None:
+        self._last = [batch for batch in self._last if batch.shard != lease.shard]
+        self._gates.open(lease.shard, lease.token, offsets)
+        self._broker.members.ring()
 
     def _lease_ended(self, lease: MemoryLease) -> None:
         if self._leases.get(lease.shard) is lease:

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from event_center.errors import Fenced, NotCommitted
 from event_center.failpoint import Step, reach
-from event_center.log.gates import Gates
 from event_center.log.memory.broker import InFlight, MemoryBroker
 from event_center.log.memory.faults import Ending, Faults
 from event_center.log.port import Cut, Entry, Kept
@@ -33,7 +32,7 @@ class MemoryLease:
         *,
         shard: Shard,
         token: Token,
-        gates: Gates,
+        opened: Callable[[MemoryLease, Mapping[str, int]], None],
         clock: Callable[[], int],
         faults: Faults,
         ended: Callable[[MemoryLease], None],
@@ -43,7 +42,7 @@ class MemoryLease:
         self.epoch = broker.fence(shard)
         self.right = Right.VALID
         self._broker = broker
-        self._gates = gates
+        self._opened = opened
         self._clock = clock
         self._faults = faults
         self._ended = ended
@@ -88,8 +87,7 @@ class MemoryLease:
         """Let `fetch` deliver the shard's records from these offsets on."""
         await self._faults.at("open_gate")
         self._check()
-        self._gates.open(self.shard, self.token, offsets)
-        self._broker.members.ring()
+        self._opened(self, offsets)
 
     async def commit(self, cut: Cut) -> None:
         """Make the whole cut durable and visible, or nothing of it."""
