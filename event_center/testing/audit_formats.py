@@ -45,6 +45,8 @@ class Shot(NamedTuple):
     letters: tuple[int, int]
     failed: str
     """The last error of a callback, and which callback; empty: there is none."""
+    tried: tuple[str, int] = "", 0
+    """What no entry holds and could not be decided yet, and when that was tried; empty: there is none."""
 
     @property
     def stopped(self) -> bool:
@@ -116,7 +118,8 @@ def read_snapshot(value: bytes, where: str) -> Shot:
         line, _, text = value.partition(b"\n")
         _, machine, version, state, status, _ = line.decode().split("\t")
         body = orjson.loads(text)
-        callback, kind, message, *_ = body.get("failure", ("", "", ""))
+        callback, kind, message, at_ms, *_ = body.get("failure", ("", "", "", 0))
+        _, _, tried, *_ = [*body.get("deciding", ()), "", "", ""]
         return Shot(
             machine=machine,
             version=int(version),
@@ -131,6 +134,7 @@ def read_snapshot(value: bytes, where: str) -> Shot:
             result=body.get("result"),
             letters=tuple(body.get("letters", (0, 0))),
             failed=f"{callback} failed with {kind}: {message}" if callback else "",
+            tried=(tried, at_ms),
         )
 
     return _reading("a snapshot", where, read)

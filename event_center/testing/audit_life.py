@@ -63,6 +63,8 @@ class Life:
         """A timer that failed may have been given up; which one, a command does not say."""
         self._set_back_ms = set_back_ms
         self._fired: set[str] = set()
+        self._begun: dict[str, int] = {}
+        """When a timer that fires later was tried, by the clock of who owned the shard then."""
         self._open: dict[int, Position] = {}
         """The open letters: number, and where their events lay."""
         self._failure: dict[str, Any] = {}
@@ -284,12 +286,13 @@ class Life:
 
     def _fire(self, told: Told) -> Iterator[Complaint]:
         origin = told.origin
+        begun_ms = max(told.at_ms, self._begun.pop(origin, 0))
         if origin in self._fired:
             yield Promise.TIMERS, f"{origin} fired a second time"
         elif self._pending(told) is None:
             yield Promise.TIMERS, f"{origin} fired, but no such timer was set"
-        elif told.at_ms + self._set_back_ms < int(origin.rpartition("/")[2]):
-            yield Promise.TIMERS, f"{origin} fired at {told.at_ms}, before it was due"
+        elif begun_ms + self._set_back_ms < int(origin.rpartition("/")[2]):
+            yield Promise.TIMERS, f"{origin} fired at {begun_ms}, before it was due"
         self._fired.add(origin)
 
     # -- runs and commands ---------------------------------------------------------------------
@@ -372,6 +375,10 @@ class Life:
         if shot.letters != letters:
             yield Promise.ORDER, f"its snapshot has letters {shot.letters}, its history {letters}"
         mine.data, mine.timers = shot.data, shot.timers
+        name, at_ms = shot.tried
+        for timer in shot.timers:
+            if timer.id == name and at_ms:
+                self._begun[f"timer/{timer.seq}/{name}/{timer.due_ms}"] = at_ms
         self.blind = self.loose = self.skipped = False
 
     def _same_timers(self, timers: tuple[Timer, ...]) -> bool:

@@ -232,6 +232,16 @@ def test_a_broken_promise_is_named(spoil: Callable[[Story], None], promise: str)
     assert {violation.promise for violation in violations} == {Promise(promise)}, violations
 
 
+@pytest.mark.parametrize(("tried", "found"), [(1_200, set()), (1_199, {Promise.TIMERS})])
+def test_a_timer_counts_from_when_it_was_tried(tried: int, found: set[Promise]) -> None:
+    """Who goes on with a timer may have a clock that is behind; who tried it first was not early."""
+    story = good()
+    story.cuts[2].shot["deciding"] = [1, 0, "@after/1s"]
+    story.cuts[2].shot["failure"] = ["listen", "RetryLater", "", NOW + tried, 1]
+    story.cuts[3].at = 1_100
+    assert {violation.promise for violation in audit(story)} == found
+
+
 def test_a_record_that_does_what_only_a_timer_may_is_found() -> None:
     """A transition by a timer's name needs the origin of a timer."""
     story = good()
