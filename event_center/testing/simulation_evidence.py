@@ -1,5 +1,5 @@
 """
-Evidence out of a log in memory that kept its cuts, for the audit.
+Evidence out of a log in memory that kept its cuts, for the audit; and who in it waits for an operator.
 
 What happens in the log later changes nothing of it. The simulation calls this when a world has come to
 rest; `find_violations` takes what this returns.
@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from event_center.log.memory import MemoryBroker
 from event_center.model import Shard
 from event_center.testing.audit_evidence import Evidence, KeptCut
+from event_center.wire import snapshot as wire
+from event_center.wire.entries import is_snapshot, workflow_of
+
+STOPPED = frozenset({"paused", "parked"})
 
 
 def read_memory(
@@ -59,3 +63,15 @@ def read_memory(
         idle_ms=idle_ms,
         set_back_ms=set_back_ms,
     )
+
+
+def stopped_in(broker: MemoryBroker, shards: int) -> list[str]:
+    """The workflows that only a command sets going again."""
+    found = []
+    for shard in range(shards):
+        for key, value in broker.store(Shard(shard)).items():
+            if is_snapshot(key):
+                workflow_id = workflow_of(key)
+                if wire.decode(workflow_id, value).status in STOPPED:
+                    found.append(workflow_id)
+    return found

@@ -16,14 +16,16 @@ from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
 from event_center.engine.workflow import Mailbox, Waiting
-from event_center.log.memory.broker import KeptCut
+from event_center.log.memory.broker import KeptCut, MemoryBroker
 from event_center.log.port import Entry, TopicInfo
-from event_center.model import Snapshot
+from event_center.model import Shard, Snapshot
 from event_center.wire import entries
 from event_center.wire import snapshot as wire
 from event_center.wire.entries import ShardEntry
 from event_center.wire.snapshot import STOPPED
 
+WHOLLY = 8
+"""Of so many cuts one is compared with all that a restore reads: it costs ten times what the others do."""
 MEMORY = frozenset({"counted", "size"})
 """What of a snapshot is not in its bytes."""
 BEGUN_ANEW = ("waiting_next", "deciding_event")
@@ -34,6 +36,33 @@ ENTRY = ShardEntry.__slots__
 _fields = attrgetter(*PLAIN)
 _entry_facts = attrgetter(*ENTRY)
 NOTHING = Mailbox()
+
+
+class Mirror:
+    """Holds the memory of the shards of one log against what their cuts would restore."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.cuts = 0
+        """So many were looked at."""
+        self._broker = broker
+        self._standbys: dict[Shard, Standby] = {}
+
+    def compared(self, parts: Parts, plan: Plan) -> list[str]:
+        """What is otherwise in the memory of a shard than after a takeover now; its last cut is durable."""
+        standby = self._standbys.get(parts.shard)
+        if standby is None:
+            standby = self._standbys[parts.shard] = Standby(parts, plan)
+        topics = self._broker.infos
+        standby.follow(self._broker.cuts, plan, topics)
+        self.cuts += 1
+        found = differences(parts, standby.parts)
+        if self.cuts % WHOLLY == 0:
+            store = self._broker.store(parts.shard)
+            found += kept_otherwise(parts, store)
+            found += differences(parts, restored(parts, plan, store, topics))
+        if not parts.workflows.draining:
+            found += stuck(parts)
+        return found
 
 
 def restored(

@@ -20,30 +20,22 @@ from typing import Any
 
 import anyio.abc
 
-from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.shard import Owner
 from event_center.engine.timekeeping import GLANCE_S
 from event_center.errors import Fenced, LogUnavailable
 from event_center.failpoint import Step
 from event_center.log.memory import Ending, MemoryBroker
-from event_center.model import Outgoing, Shard
+from event_center.model import Outgoing
 from event_center.testing.audit_evidence import Promise, Violation
 from event_center.testing.simulation_calls import Calls
+from event_center.testing.simulation_evidence import stopped_in
 from event_center.testing.simulation_loop import PROCESS, SimulationLoop
-from event_center.testing.simulation_mirror import (
-    Standby,
-    differences,
-    kept_otherwise,
-    restored,
-    stuck,
-)
+from event_center.testing.simulation_mirror import Mirror
 from event_center.testing.simulation_process import Process
 from event_center.testing.simulation_scenery import Scenery
 from event_center.testing.simulation_schedule import Happening, Schedule, What
-from event_center.wire import snapshot as wire
 from event_center.wire.command import Command, Verb
-from event_center.wire.entries import is_snapshot, workflow_of
 
 REST_S = 900.0
 """How long, by the event loop's clock, a world may take to come to rest: every timeout is over by then."""
@@ -63,9 +55,6 @@ SLOW = 0.03
 """The share of what the log is asked that takes longer: with more of it nothing else happens."""
 KILLED = 0.3
 """The share of processes that an upgrade kills, because not every deploy waits."""
-WHOLLY = 8
-"""Of so many cuts one is compared with all that a restore reads: it costs ten times what the others do."""
-STOPPED = frozenset({"paused", "parked"})
 
 
 class World:
@@ -86,8 +75,6 @@ class World:
         """How far clocks were set back in all."""
         self.calm = False
         """Nothing goes wrong any more."""
-        self.cuts = 0
-        """Cuts of which memory was compared with a fresh restore."""
         self._scenery = scenery
         self._calls = calls
         self._chance = chance
@@ -97,7 +84,7 @@ class World:
         """Limits that were changed since."""
         self._ahead_ms = 0
         """How far the clocks of new processes are ahead: at first they are right."""
-        self._standbys: dict[Shard, Standby] = {}
+        self._mirror = Mirror(self.broker)
         self._started = 0
         self._commands = 0
         self._context = copy_context()
@@ -127,6 +114,11 @@ class World:
         """What processes that start now work with."""
         plan = self._scenery.plans[self._version]
         return replace(plan, limits=replace(plan.limits, **self._limits))
+
+    @property
+    def cuts(self) -> int:
+        """Cuts of which memory was compared with what they would restore."""
+        return self._mirror.cuts
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -380,7 +372,7 @@ class World:
     async def _release(self) -> None:
         """What an operator does in the end: whatever is stopped goes on, or is passed over."""
         for _ in range(MAX_ROUNDS):
-            stopped = self._stopped()
+            stopped = stopped_in(self.broker, self.plan.home.shards)
             if not stopped or self.violations:
                 return
             for workflow_id in stopped:
@@ -388,16 +380,6 @@ class World:
                     self._commands += 1
                     self._command(f"end-{self._commands}", verb, workflow_id, {})
             await self._rest()
-
-    def _stopped(self) -> list[str]:
-        found = []
-        for shard in range(self.plan.home.shards):
-            for key, value in self.broker.store(Shard(shard)).items():
-                if is_snapshot(key):
-                    workflow_id = workflow_of(key)
-                    if wire.decode(workflow_id, value).status in STOPPED:
-                        found.append(workflow_id)
-        return found
 
     # -- what must hold ------------------------------------------------------------------------
 
@@ -413,22 +395,6 @@ class World:
         parts = owner._parts  # noqa: SLF001 - as above
         if parts is None or not parts.ledger.clean:
             return
-        found = self._compared(parts, process.plan)
-        self.violations += [
-            Violation(Promise.WHOLE_CUTS, "", f"at cut {cut.number}, {story}") for story in found
-        ]
-
-    def _compared(self, parts: Parts, plan: Plan) -> list[str]:
-        standby = self._standbys.get(parts.shard)
-        if standby is None:
-            standby = self._standbys[parts.shard] = Standby(parts, plan)
-        standby.follow(self.broker.cuts, plan, self.broker.infos)
-        self.cuts += 1
-        found = differences(parts, standby.parts)
-        if self.cuts % WHOLLY == 0:
-            store = self.broker.store(parts.shard)
-            found += kept_otherwise(parts, store)
-            found += differences(parts, restored(parts, plan, store, self.broker.infos))
-        if not parts.workflows.draining:
-            found += stuck(parts)
-        return found
+        for story in self._mirror.compared(parts, process.plan):
+            told = f"at cut {cut.number}, {story}"
+            self.violations.append(Violation(Promise.WHOLE_CUTS, "", told))
