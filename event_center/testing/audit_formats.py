@@ -119,7 +119,6 @@ def read_snapshot(value: bytes, where: str) -> Shot:
         _, machine, version, state, status, _ = line.decode().split("\t")
         body = orjson.loads(text)
         callback, kind, message, at_ms, *_ = body.get("failure", ("", "", "", 0))
-        _, _, tried, *_ = [*body.get("deciding", ()), "", "", ""]
         return Shot(
             machine=machine,
             version=int(version),
@@ -134,7 +133,7 @@ def read_snapshot(value: bytes, where: str) -> Shot:
             result=body.get("result"),
             letters=tuple(body.get("letters", (0, 0))),
             failed=f"{callback} failed with {kind}: {message}" if callback else "",
-            tried=(tried, at_ms),
+            tried=("".join(body.get("deciding", ())[2:3]), at_ms),
         )
 
     return _reading("a snapshot", where, read)
