@@ -256,9 +256,10 @@ class Parts:
 
     def fire_released(self) -> None:
         """Fire the timers that are due and behind nothing that the log held by then."""
-        now, apart = self.ledger.tick(), self.workflows.apart
-        for workflow_id in self.timers.caught_up(self.entry.offsets):
-            fire = partial(self._fire, workflow_id, now)
+        self.ledger.tick()
+        apart = self.workflows.apart
+        for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets):
+            fire = partial(self._fire, workflow_id, due_ms)
             if not (apart.whom and apart.keep(workflow_id, fire)):
                 fire()
 

@@ -55,7 +55,7 @@ class Timekeeper:
                 continue
             timed = parts.start_due(now)
             if timed:
-                parts.timers.put_behind(timed, await self._watermarks())
+                parts.timers.put_behind(timed, await self._watermarks(), now)
                 if self._stop.asked:
                     return
                 parts.fire_released()

@@ -31,7 +31,7 @@ class Timers:
         self._heap: list[tuple[int, str]] = []
         self._earliest: dict[str, int] = {}
         """When each workflow is to be looked at next; other entries of the heap are superseded."""
-        self._behind: deque[tuple[Watermarks, list[str]]] = deque()
+        self._behind: deque[tuple[Watermarks, int, list[str]]] = deque()
         self._on_earlier = on_earlier
         """Called when something is due earlier than all that was known."""
 
@@ -79,18 +79,22 @@ class Timers:
                 due[workflow_id] = None
         return list(due)
 
-    def put_behind(self, workflow_ids: list[str], watermarks: Watermarks) -> None:
-        """Timers of these are due; they fire once everything below the watermarks is decided."""
-        self._behind.append((watermarks, workflow_ids))
+    def put_behind(self, workflow_ids: list[str], watermarks: Watermarks, now_ms: int) -> None:
+        """Timers of these are due now; they fire once everything below the watermarks is decided."""
+        self._behind.append((watermarks, now_ms, workflow_ids))
 
-    def caught_up(self, offsets: Mapping[str, int]) -> list[str]:
-        """The workflows whose timers may fire now that the shard has read up to these offsets."""
-        due: list[str] = []
+    def caught_up(self, offsets: Mapping[str, int]) -> list[tuple[str, int]]:
+        """
+        The workflows whose timers may fire now that the shard has read up to these offsets.
+
+        Each with the moment at which they were due: the clock may have been set back since.
+        """
+        due: list[tuple[str, int]] = []
         while self._behind:
-            watermarks, workflow_ids = self._behind[0]
+            watermarks, now_ms, workflow_ids = self._behind[0]
             if any(offsets.get(source, 0) < end for source, end in watermarks.items()):
                 break
-            due += workflow_ids
+            due += [(workflow_id, now_ms) for workflow_id in workflow_ids]
             self._behind.popleft()
         return due
 

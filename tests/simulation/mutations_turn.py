@@ -243,6 +243,17 @@ def found_time_goes_on_in_a_step(patch: Patch) -> None:
     patch.setattr(Jobs, "ended", ticking)
 
 
+@breaks(Promise.TIMERS, first=41405)
+def found_set_back_before_it_fires(patch: Patch) -> None:
+    """What was due is looked at again, by the clock as it is when the log has said what it holds."""
+    fire = Parts._fire
+
+    def late(self: Parts, workflow_id: str, now: int) -> None:
+        fire(self, workflow_id, self.ledger.now_ms)
+
+    patch.setattr(Parts, "_fire", late)
+
+
 # -- rest --------------------------------------------------------------------------------------
 
 
