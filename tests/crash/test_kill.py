@@ -73,7 +73,7 @@ def test_every_numbered_step_can_be_killed_at() -> None:
     steps = {tuple(step.split(".")) for step in Step}
     told = {
         (name, *found)
-        for name, module in (("takeover", "shard"), ("cut", "ledger"), ("run", "run"))
+        for name, module in (("takeover", "takeover"), ("cut", "ledger"), ("run", "run"))
         for found in re.findall(
             r"\b([1-9])\. (\w+(?: in)?)",
             (ENGINE / f"{module}.py").read_text("utf-8").split('"""')[1],
