@@ -1,7 +1,7 @@
 """
 The numbered steps of a cut, a takeover and a run, as points at which a test may kill the process.
 
-The docstrings of `engine/shard.py`, `engine/ledger.py` and `engine/run.py` number the same steps. A
+The docstrings of `engine/takeover.py`, `engine/ledger.py` and `engine/run.py` number the same steps. A
 crash test installs a hook; without one a step costs one comparison. Nothing outside tests sets it.
 """
 

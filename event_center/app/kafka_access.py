@@ -2,7 +2,7 @@
 From the settings to what lets us into a cluster: certificates are loaded, secrets read from files.
 
 Promises: what is wrong with a file is told with the setting that names it; no secret is in a message.
-`wiring.py` calls `access_of` when a log on Kafka is opened.
+`opening.py` calls `access_of` when a log on Kafka is opened.
 """
 
 from __future__ import annotations

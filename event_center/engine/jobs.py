@@ -6,7 +6,7 @@ for it: events are decided meanwhile. Leaving its state asks it to end, and its 
 then, on record. Its end takes its turn like an event that came at that moment, and is decided in the cut
 that marks the job done; so after a crash it runs again, with the same key. Heartbeats are in memory.
 
-The turn calls `entered`, effects and the parts `start`, commands the rest. A job's numbered steps are
+`entering` calls `entered`, effects and the parts `start`, commands the rest. A job's numbered steps are
 those of `run`; its third, decided, is where its end has taken its turn.
 """
 

@@ -246,7 +246,7 @@ class Quarantine:
         self._turn_of = [self._suspects.popleft() for _ in range(half)]
         for one in self._turn_of:
             log.warning(
-                "run.alone",
+                "run.suspect",
                 workflow_id=one.found.context.workflow_id,
                 callback=one.found.callback.name,
                 starts=one.count,

@@ -2,7 +2,7 @@
 A shard's memory back from its entries: what a takeover does between the fence and the gate.
 
 Idle workflows are kept as the bytes they are. Those that owe a run, wait, or are stopped become live
-at once; timers are known from the first line. Called by the owner (`shard`), step 3 of a takeover.
+at once; timers are known from the first line. Called by `takeover`, for its step 3.
 """
 
 from __future__ import annotations

@@ -111,6 +111,7 @@ class Series:
                 self.project.publish(repairs(self.project))
             self.report.kills[self._kill()] += 1
             killed()
+        self._lift()
         self._come_to_rest()
         self.project.publish(repairs(self.project))
         self._come_to_rest()
@@ -168,6 +169,12 @@ class Series:
         if step and daemon.returncode == -9:
             return str(step)
         raise Died(f"a daemon has ended by itself: {told}", daemon.returncode)
+
+    def _lift(self) -> None:
+        """What an operator does where so much waits for parked workflows that nothing is taken in."""
+        settings = self.project.settings
+        text = settings.read_text("utf-8")
+        settings.write_text(text.replace(f"{WAITING_BYTES // 1024}KiB", "64MiB"), encoding="utf-8")
 
     def _come_to_rest(self) -> None:
         """Let daemons work until nothing is left to do, however often a callback ends one."""
