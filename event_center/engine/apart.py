@@ -32,12 +32,12 @@ class NextCut(Protocol):
 class Apart:
     """What waits for a cut of its own in one shard, between a takeover and its end."""
 
-    __slots__ = ("_kept", "_taking", "alone", "wake", "whom", "witnessed")
+    __slots__ = ("_kept", "_taking", "about", "wake", "whom", "witnessed")
 
     def __init__(self) -> None:
         self.whom: Container[str] = ()
         """The workflows that are kept apart."""
-        self.alone = ""
+        self.about = ""
         """The workflow that the cut under way is about; empty: it has whatever happened."""
         self.witnessed = False
         """Whether a cut has gone through since the takeover."""
@@ -60,8 +60,8 @@ class Apart:
 
     def before_cut(self, ledger: NextCut) -> None:
         """A cut is to be built: do what may be in it, up to one piece that is alone in it."""
-        self.alone = ""
-        while self._kept and not self.alone:
+        self.about = ""
+        while self._kept and not self.about:
             workflow_id, act = self._kept[0]
             if workflow_id in self.whom:
                 if not self.witnessed:
@@ -75,4 +75,4 @@ class Apart:
             finally:
                 self._taking = False
             if workflow_id in self.whom and not ledger.clean:
-                self.alone = workflow_id
+                self.about = workflow_id

@@ -16,7 +16,7 @@ from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.stopping import Stop
-from event_center.engine.takeover import Takeovers
+from event_center.engine.takeover import CutKind, Takeovers
 from event_center.errors import LogError, NotCommitted, Unknown
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut, Lease, Log
@@ -82,11 +82,13 @@ class Cutting:
         ledger = parts.ledger
         parts.workflows.apart.before_cut(ledger)
         if ledger.clean:
+            self._takeovers.take_held(parts)
             return
         cut = ledger.build()
+        kind = self._takeovers.kind(parts)
         self.under_way = True
         try:
-            await self._commit(parts, lease, cut)
+            await self._commit(parts, lease, cut, kind)
         finally:
             self.under_way = False
         if self._on_cut is not None:
@@ -95,11 +97,11 @@ class Cutting:
         for snapshot in ledger.committed():
             start(snapshot)
         reach(Step.CUT_SETTLED)
-        self._takeovers.durable(parts, cut)
+        self._takeovers.durable(parts, cut, kind)
         if not parts.workflows.gone:
             self._on_room()
 
-    async def _commit(self, parts: Parts, lease: Lease, cut: Cut) -> None:
+    async def _commit(self, parts: Parts, lease: Lease, cut: Cut, kind: CutKind) -> None:
         """
         Commit this cut, and the same one again for as long as it certainly was not.
 
@@ -114,7 +116,7 @@ class Cutting:
                 await lease.commit(cut)
             except Unknown as error:
                 if not self._close(error):
-                    self._takeovers.unknown(parts, cut)
+                    self._takeovers.unknown(parts, cut, kind)
                 raise
             except NotCommitted as error:
                 if self._stop.late:

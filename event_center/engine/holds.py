@@ -45,12 +45,10 @@ class Holds:
     def take(self, snapshot: Snapshot, item: Waiting, machine: Machine, event: Event) -> None:
         """Hold an event, unless as many are held as may be."""
         queue = self._workflows.mailbox(snapshot.workflow_id).queue
-        limits, ledger = self._plan.limits, self._ledger
-        if (
-            len(queue) >= limits.max_held
-            or ledger.entry.waiting["held"] >= limits.max_held_in_shard
-        ):
-            self._end(snapshot, item, event, Reason.HELD_FULL)
+        ledger = self._ledger
+        full = self._full(len(queue))
+        if full:
+            self._end(snapshot, item, event, Reason.HELD_FULL, detail=full)
             if not queue:
                 ledger.remove(snapshot)
             return
@@ -73,7 +71,10 @@ class Holds:
             queue.remove(item)
             self._ledger.decided(snapshot, item)
             event = self._plan.event_of(item)
-            self._end(snapshot, item, event or Event(""), Reason.EXPIRED)
+            detail = (
+                f"no event made workflow {snapshot.workflow_id!r} while this one was held for it"
+            )
+            self._end(snapshot, item, event or Event(""), Reason.EXPIRED, detail=detail)
         if queue:
             self._arm(snapshot, queue)
         else:
@@ -84,15 +85,23 @@ class Holds:
         self._timers.arm(snapshot)
         self._ledger.changed(snapshot)
 
-    def _end(self, snapshot: Snapshot, item: Waiting, event: Event, reason: Reason) -> None:
+    def _full(self, held: int) -> str:
+        """Which limit is reached, of events held for one workflow or in its shard; empty: none."""
+        limits, in_shard = self._plan.limits, self._ledger.entry.waiting["held"]
+        if held >= limits.max_held:
+            return f"{held} events are held for this workflow already (max_held)"
+        if in_shard >= limits.max_held_in_shard:
+            return f"{in_shard} events are held in this shard already (max_held_in_shard)"
+        return ""
+
+    def _end(
+        self, snapshot: Snapshot, item: Waiting, event: Event, reason: Reason, *, detail: str
+    ) -> None:
         """The event has its outcome without a workflow: a letter, unless its machine wants none."""
         assert item.record is not None  # noqa: S101 - only records are held
         position = Position(item.topic, item.partition, item.record.offset)
         machine = self._plan.machines.get(snapshot.machine)
         hold = machine.hold(event.name) if machine is not None else None
-        detail = f"no event made workflow {snapshot.workflow_id!r} while this one was held for it"
-        if reason is Reason.HELD_FULL:
-            detail = f"{self._ledger.entry.waiting['held']} events are held in this shard already"
         if hold is not None and hold.expiry is Missing.REJECT:
             told = {"workflow_id": snapshot.workflow_id, "event": event.name, "reason": reason}
             self._ledger.stray(Outcome.REJECTED, position, told | {"detail": detail})

@@ -3,29 +3,34 @@ Which workflow it is, if the cuts of a shard end Unknown again and again.
 
 A commit of unknown end is followed by a takeover and another try, which is all that an outage needs. But
 something in the cut may be why, and then no try ends well. So after `TIMES` in a row the shard is served
-in small pieces: each takeover begins with a bare cut, which shows whether the log takes any, and records
-are taken in a few at a time, fewer after each failure, down to one. If the cut of one workflow alone fails
-`TIMES` times, each time after a bare cut that did not, that workflow is parked (`cut_failed`), and of one
-that does not exist yet the event becomes a letter; whatever settles makes the pieces larger again. In an
-outage no bare cut settles, so nobody is parked.
+in small pieces: each takeover begins with a bare cut, which shows whether the log takes any. Records that
+were in a cut that failed are in question. They are taken in a few at a time, fewer after each failure,
+down to one; each piece of them that is durable makes the next one larger. Other records come as they are:
+they say nothing of those, however many there are. If the cut of one workflow alone fails `TIMES` times,
+each time after a bare cut that did not, that workflow is parked (`cut_failed`), and of one that does not
+exist yet the event becomes a letter. In an outage no bare cut is durable, so nobody is parked.
 
 The result of a run may be what spoils, or a timer, and these come when they like: perhaps long after the
-search has ended, and together. So the workflows of the cut that failed, once these are few, are kept
-apart: each end of a run and each timer of theirs has a cut of its own (`apart`), until one of these is
-durable. If `TIMES` fail, the workflow is parked.
+search has ended, and together. So the workflows of the cut that failed, once these or the pieces are few,
+are kept apart: each end of a run and each timer of theirs has a cut of its own (`apart`), until one of
+these is durable. If `TIMES` fail, the workflow is parked.
 
+The search ends when nothing is in question and pieces are as large as the cut that it began with.
 `takeover` hands batches in and takes pieces out, says how each cut ended, and has the order of all this.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
+from operator import attrgetter
 
 import structlog
 
 from event_center.engine.failing import say_parked
 from event_center.engine.parts import Parts
 from event_center.errors import FormatError
+from event_center.log.ownership import offset_key
 from event_center.log.port import Batch, Cut
 from event_center.model import Failure, Shard, Status
 from event_center.wire.entries import is_snapshot, snapshot_key, workflow_of
@@ -47,8 +52,14 @@ class Isolation:
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
         self.most: int | None = None
-        """Records that a cut may hold; None: as many as there are."""
+        """Records in question that a cut may hold; None: nobody is searched for."""
+        self.learned = False
+        """Whether the last failure told anything of who it is: then another try is worth its takeover."""
         self._row = 0
+        self._began_with = 0
+        """So much was in the cut that began the search: records, or workflows if these were more."""
+        self._in_question: dict[str, int] = {}
+        """By source: the records before this offset were in a cut that failed (`ownership.offset_key`)."""
         self._failed: set[str] = set()
         """Workflows of the last cut that failed, those left out that have settled since."""
         self._alone: Counter[str] = Counter()
@@ -56,6 +67,8 @@ class Isolation:
         self.apart: dict[str, int] = {}
         """Workflows whose runs and timers have cuts of their own (`apart`): how many of these failed."""
         self._held: deque[Batch] = deque()
+        self._tried = False
+        """Whether the last piece was of records in question."""
 
     @property
     def searching(self) -> bool:
@@ -70,50 +83,75 @@ class Isolation:
     @property
     def told(self) -> str:
         """What is done about it, for who asks why nothing is durable."""
-        return f"commits of unknown end, so cuts of up to {self.most} records are tried"
+        return f"commits of unknown end, so cuts of up to {self.most} of the records that failed are tried"
 
     def forget_records(self) -> None:
         """The gate opens anew: what was held is delivered again."""
         self._held.clear()
 
-    def failed(self, cut: Cut, records: int, *, bare: bool, alone: str = "") -> None:
+    def failed(self, cut: Cut, records: int, *, bare: bool, about: str = "") -> None:
         """
         A cut with so many records ended Unknown; if not even a bare one goes through, nobody is why.
 
-        `alone`: the workflow that the cut was about, and nobody else, after one that did go through.
+        `about`: the workflow that the cut was about, and nobody else, after one that did go through.
         """
         self._row += 1
         workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
         self._failed = set(workflows)
-        if alone in self.apart:
-            self.apart[alone] += 1
+        if bare:
+            return
+        before = self._found()
+        if about in self.apart:
+            self.apart[about] += 1
         if self.most is None:
-            if self._row >= TIMES:
-                self.most = max(1, max(records, len(workflows)) // SMALLER)
-        elif not bare:
-            if len(workflows) == 1 and records <= 1:
-                self._alone[workflows[0]] += 1
-            self.most = max(1, self.most // SMALLER)
-        if self.most is not None:
-            if not bare and (self.most == 1 or len(workflows) <= FEW):
-                guilty = {one: times for one, times in self.apart.items() if times}
-                self.apart = dict.fromkeys(workflows, 0) | guilty
-            log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
+            if self._row < TIMES:
+                return
+            self._began_with = self.most = max(records, len(workflows))
+        elif len(workflows) == 1 and records <= 1:
+            self._alone[workflows[0]] += 1
+        self.most = max(1, self.most // SMALLER)
+        for source, offset in cut.offsets.items():
+            self._in_question[source] = max(offset, self._in_question.get(source, 0))
+        if self.most == 1 or len(workflows) <= FEW:
+            guilty = {one: times for one, times in self.apart.items() if times}
+            self.apart = dict.fromkeys(workflows, 0) | guilty
+        self.learned = self._found() != before
+        log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
 
-    def settled(self, cut: Cut, *, bare: bool) -> None:
-        """This cut is durable: who is in it spoils nothing, and after a piece the next may be larger."""
+    def _found(self) -> tuple[object, ...]:
+        """What is known of who it is."""
+        return self.most, dict(self._in_question), dict(self._alone), dict(self.apart)
+
+    def settled(self, cut: Cut, *, bare: bool, records: bool) -> None:
+        """This cut is durable: who is in it spoils nothing, and the next may be larger."""
         for workflow_id in [one for one in self._alone if snapshot_key(one) in cut.entries]:
             del self._alone[workflow_id]
-        if self.most is None:
+        if bare:
+            for workflow_id in self._convicted():
+                if snapshot_key(workflow_id) in cut.entries:  # it has been parked
+                    del self.apart[workflow_id]
+        elif self.most is None:
             if self._row:
                 self._failed -= {one for one in self._failed if snapshot_key(one) in cut.entries}
                 if not self._failed:
                     self._row = 0
-        elif not bare:
-            self.most *= 2
-            if not self._held:  # all that was in the cut that began this has got through
+        elif records:
+            self._grow(cut)
+
+    def _grow(self, cut: Cut) -> None:
+        """A piece is durable: the next may be larger, or the search is over."""
+        before = self._in_question.items()
+        self._in_question = {one: end for one, end in before if cut.offsets.get(one, 0) < end}
+        if self._tried or not self._in_question:
+            self.most = 2 * (self.most or 1)
+            if not self._in_question and self.most >= self._began_with:
                 self.most, self._row = None, 0
                 self._alone.clear()
+
+    def _convicted(self) -> set[str]:
+        """Who has failed alone often enough."""
+        counted = [*self._alone.items(), *self.apart.items()]
+        return {one for one, times in counted if times >= TIMES}
 
     def clear(self, workflow_id: str) -> None:
         """A cut about this workflow alone is durable: it spoils nothing."""
@@ -124,11 +162,15 @@ class Isolation:
         self._held.append(batch)
 
     def piece(self) -> Batch | None:
-        """As many records of one batch as the next cut may hold."""
+        """Of one batch as many in question as the next cut may hold, or all of it if none are."""
         if not self._held:
             return None
         batch = self._held.popleft()
-        most = self.most or len(batch.records)
+        source = offset_key(batch.topic, batch.partition, self._shard)
+        end = self._in_question.get(source, 0) if self.searching else 0
+        asked = bisect_left(batch.records, end, key=attrgetter("offset"))
+        self._tried = asked > 0
+        most = min(asked, self.most or 0) or len(batch.records)
         if len(batch.records) > most:
             self._held.appendleft(batch._replace(records=batch.records[most:]))
             batch = batch._replace(records=batch.records[:most])
@@ -136,15 +178,14 @@ class Isolation:
 
     def park(self, parts: Parts) -> None:
         """Who has failed alone often enough stands still from now on; its events wait for it."""
-        counted = [*self._alone.items(), *self.apart.items()]
-        for workflow_id in {one for one, times in counted if times >= TIMES}:
-            self._alone.pop(workflow_id, None)
-            self.apart.pop(workflow_id, None)
+        for workflow_id in self._convicted():
             try:
                 snapshot = parts.workflows.live(workflow_id)
             except FormatError:  # `live` has noted it: it stands still already
                 continue
             if snapshot is None or snapshot.status is Status.EXPECTED:
+                self._alone.pop(workflow_id, None)
+                self.apart.pop(workflow_id, None)
                 log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
                 parts.leave_unborn(workflow_id)
                 continue

@@ -18,20 +18,23 @@ Step 4 has an order of its own. Most takeovers find no run and search for nothin
 
 What a cut says depends on what it is (`CutKind`):
 
-                                          whole  bare  counting  piece
-    durable: the next takeover is soon     yes    yes     -       yes
-    durable: who is in it spoils nothing   yes    yes     -       yes
-    durable: pieces grow                    -      -      -       yes
-    durable: what was owed goes on          -     yes     -        -
-    unknown: one more in a row             yes    yes    yes      yes
-    unknown: pieces shrink                  -      -     yes      yes
+                                          whole  bare  counting  piece  between
+    durable: the next takeover is soon     yes    yes*    -        -       -
+    durable: who is in it spoils nothing   yes    yes     -       yes     yes
+    durable: pieces grow                    -      -      -       yes      -
+    durable: what was owed goes on          -     yes     -        -       -
+    unknown: one more in a row             yes    yes    yes      yes     yes
+    unknown: pieces shrink                  -      -     yes      yes     yes
+
+    * unless the failure before it told nothing new: then the search is at a loss, and each takeover waits
+      for longer than the one before
 
 Counters, who counts them, and when they begin anew:
 
     takeovers in a row   here (`_pauses`)          a durable cut that makes the next takeover soon
-    cuts in a row        `isolation`               all that failed are durable; no piece is left
-    cuts alone           `isolation`               it is in a durable cut, or parked; no piece is left
-    cuts of its own      `isolation`               one is durable (`apart`), or it is parked
+    cuts in a row        `isolation`               all that failed are durable; the search ends
+    cuts alone           `isolation`               it is in a durable cut, parked or not; the search ends
+    cuts of its own      `isolation`               one is durable (`apart`), or that it is parked
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
     pauses of a topic    `closed_topics`           a durable cut has written there
 
@@ -69,7 +72,9 @@ class CutKind(Enum):
     COUNTING = "counting"
     """Not all that was found has begun again: it may hold nothing but the counts of that."""
     PIECE = "piece"
-    """In a search: what came of a few records, or of one run."""
+    """In a search: what came of a few records."""
+    BETWEEN = "between"
+    """In a search, without records: what came of runs, timers and jobs."""
 
 
 class Takeovers:
@@ -93,12 +98,14 @@ class Takeovers:
         """Whether what was owed has gone on here before: then whoever ran it is this process, and lives."""
 
     def kind(self, parts: Parts) -> CutKind:
-        """What a cut is that is built or under way now."""
+        """What the cut is that has just been built."""
         if parts.quarantine.active:
             return CutKind.COUNTING
         if not self.isolation.searching:
             return CutKind.WHOLE
-        return CutKind.PIECE if parts.resumed else CutKind.BARE
+        if not parts.resumed:
+            return CutKind.BARE
+        return CutKind.PIECE if parts.ledger.taken else CutKind.BETWEEN
 
     # -- taking over -------------------------------------------------------------------------------
 
@@ -151,45 +158,50 @@ class Takeovers:
 
     def take(self, parts: Parts, batch: Batch, *, cutting: bool) -> None:
         """Take a batch in; in a search a piece of it, and only if no cut is to be made before."""
-        if not self.isolation.searching:
+        if not self.isolation.searching and not self.isolation.full:
             parts.take(batch)
             return
         self.isolation.hold(batch)
-        if parts.ledger.clean and not cutting and not parts.workflows.apart.waiting:
-            self._take_piece(parts)
+        if parts.ledger.clean and not cutting:
+            self.take_held(parts)
 
-    def _take_piece(self, parts: Parts) -> None:
+    def take_held(self, parts: Parts) -> None:
+        """The next piece, and those after it until there is something to cut; all if the search is over."""
         if not parts.resumed or (self.isolation.most == 1 and parts.quarantine.active):
             return
-        piece = self.isolation.piece()
-        if piece is not None:
+        if parts.workflows.draining:
+            return
+        if parts.workflows.apart.waiting:
+            self._wake()
+            return
+        while (piece := self.isolation.piece()) is not None:
             parts.take(piece)
             self._wake()
+            if self.isolation.searching and not parts.ledger.clean:
+                return
 
     # -- what a cut says ---------------------------------------------------------------------------
 
-    def unknown(self, parts: Parts, cut: Cut) -> None:
+    def unknown(self, parts: Parts, cut: Cut, kind: CutKind) -> None:
         """Nobody knows whether this cut is durable, and no topic is to blame."""
-        bare, alone = self.kind(parts) is CutKind.BARE, parts.workflows.apart.alone
-        self.isolation.failed(cut, parts.ledger.taken, bare=bare, alone=alone)
+        bare, about = kind is CutKind.BARE, parts.workflows.apart.about
+        self.isolation.failed(cut, parts.ledger.taken, bare=bare, about=about)
 
-    def durable(self, parts: Parts, cut: Cut) -> None:
+    def durable(self, parts: Parts, cut: Cut, kind: CutKind) -> None:
         """This cut is durable; what it made so has been started."""
-        kind, apart = self.kind(parts), parts.workflows.apart
+        apart, bare = parts.workflows.apart, kind is CutKind.BARE
         apart.witnessed = True
-        if apart.alone:
-            self.isolation.clear(apart.alone)
-        if kind is not CutKind.COUNTING:
+        if apart.about:
+            self.isolation.clear(apart.about)
+        if kind is CutKind.WHOLE or (bare and self.isolation.learned):
             self._pauses.reset()
-            self.isolation.settled(cut, bare=kind is CutKind.BARE)
+        if kind is not CutKind.COUNTING:
+            self.isolation.settled(cut, bare=bare, records=kind is CutKind.PIECE)
         if not parts.workflows.gone:
             parts.turn_again()
-            if kind is CutKind.BARE:
+            if bare:
                 self._go_on(parts)
-            if apart.waiting:
-                self._wake()
-            else:
-                self._take_piece(parts)
+            self.take_held(parts)
 
     def why_no_cut(self, parts: Parts) -> str:
         """Why no cut is taken; empty: one has settled since the takeover, or none was looked for."""

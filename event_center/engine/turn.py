@@ -4,8 +4,8 @@ One workflow's turn: decide an event, await its decide callbacks, accept, and go
 `decide` asks the pure machine and carries the decision out. Without decide callbacks that is one
 synchronous block. With them the event stays at the head of its workflow's mailbox until they are done,
 and nothing else of the workflow is decided meanwhile except commands. `advance` takes the next thing
-that waits. What comes with a new state is in `entering`. The intake, `effect`, the parts and `commands` call
-in here; the ledger notes the outcome.
+that waits. What comes with a new state is in `entering`. The intake, `effect`, the parts and `commands`
+call in here; the ledger notes the outcome.
 
 What goes on, in this order:
     1. commands, when they are read (`commands`)

@@ -169,7 +169,10 @@ async def test_more_than_the_limit_is_not_held(limits: EngineLimits) -> None:
             world.send("v", "note")
         await world.idle()
         assert world.entry().waiting["held"] == 2
-        assert [one.reason for one in world.letters()] == ["held_full"]
+        letter, *others = world.letters()
+        assert (letter.reason, others) == ("held_full", [])
+        limit = "max_held" if limits.max_held == 2 else "max_held_in_shard"
+        assert f"({limit})" in str(letter.message)
         assert not world.exists("v")
 
 

@@ -42,7 +42,7 @@ def table() -> dict[tuple[str, CutKind], bool]:
             return found
         words = line[40:].split()
         for kind, word in zip(kinds, words, strict=True):
-            found[LINES[line[:40].strip()], kind] = word == "yes"
+            found[LINES[line[:40].strip()], kind] = word.startswith("yes")
     return found
 
 
@@ -96,6 +96,7 @@ def one_after(kind: CutKind) -> tuple[Takeovers, Resumed]:
         isolation.hold(Batch(Shard(0), Token(1), EVENTS, 0, [RECORD], 1))
     parts.resumed = kind is not CutKind.BARE
     parts.quarantine.active = kind is CutKind.COUNTING
+    parts.ledger.taken = int(kind is CutKind.PIECE)
     assert takeovers.kind(parts) is kind
     return takeovers, parts
 
@@ -106,7 +107,7 @@ async def test_what_a_durable_cut_says(kind: CutKind) -> None:
     takeovers, parts = one_after(kind)
     isolation = takeovers.isolation
     before = isolation.most
-    takeovers.durable(parts, CUT)
+    takeovers.durable(parts, CUT, takeovers.kind(parts))
     said = {
         "soon": takeovers.pause_s() == RETRY_MIN_S,
         "cleared": not (isolation._alone if isolation.searching else isolation._row),
@@ -122,12 +123,29 @@ async def test_what_a_cut_of_unknown_end_says(kind: CutKind) -> None:
     takeovers, parts = one_after(kind)
     isolation = takeovers.isolation
     row, most, alone = isolation._row, isolation.most, isolation._alone.total()
-    takeovers.unknown(parts, CUT)
+    takeovers.unknown(parts, CUT, takeovers.kind(parts))
     said = {"in_a_row": isolation._row == row + 1}
     if kind is not CutKind.WHOLE:
         said["shrink"] = isolation.most != most
         assert (isolation._alone.total() > alone) is said["shrink"]
     assert said == {line: TABLE[line, kind] for line in said}
+
+
+async def test_a_search_at_a_loss_waits_for_longer_each_time() -> None:
+    """A failure that tells nothing new is no reason for another takeover at once."""
+    takeovers, parts = one_after(CutKind.BARE)
+    several = Cut(entries={snapshot_key("w"): b"", snapshot_key("v"): b""})
+    isolation = takeovers.isolation
+    while isolation.learned:
+        isolation.failed(several, 1, bare=False)
+        takeovers.durable(parts, several, CutKind.BARE)
+        takeovers.pause_s()
+    waited = []
+    for _ in range(3):
+        isolation.failed(several, 1, bare=False)
+        takeovers.durable(parts, several, CutKind.BARE)
+        waited.append(takeovers.pause_s())
+    assert waited == sorted(set(waited))
 
 
 async def test_in_a_search_no_record_comes_before_what_was_owed() -> None:
@@ -136,7 +154,7 @@ async def test_in_a_search_no_record_comes_before_what_was_owed() -> None:
     batch = Batch(Shard(0), Token(1), EVENTS, 0, [RECORD._replace(offset=1)], 2)
     takeovers.take(parts, batch, cutting=False)
     assert (parts.entry.read, parts.goes_on) == (0, False)
-    takeovers.durable(parts, CUT)
+    takeovers.durable(parts, CUT, takeovers.kind(parts))
     assert (parts.entry.read, parts.goes_on) == (1, True)
 
 
@@ -144,5 +162,5 @@ async def test_a_gate_that_opens_anew_delivers_anew() -> None:
     """Records that a search has held are forgotten: nothing is taken in twice."""
     takeovers, parts = one_after(CutKind.PIECE)
     takeovers.isolation.forget_records()
-    takeovers.durable(parts, CUT)
+    takeovers.durable(parts, CUT, takeovers.kind(parts))
     assert parts.entry.read == 0

@@ -1,0 +1,129 @@
+"""Who spoils the cuts of a shard is found although much else goes on meanwhile."""
+
+from __future__ import annotations
+
+import functools
+
+import anyio
+import pytest
+
+from event_center import Event
+from event_center.engine import isolation
+from event_center.engine.isolation import Isolation
+from event_center.log.port import Cut
+from tests.engine.test_isolation import spoiled
+from tests.engine.world import World
+
+MACHINE = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+data: {note: null}
+retries:
+  default: {max_attempts: 100000, interval: 50ms, backoff_rate: 1}
+events: {note: {}, go: {}, noted: {}}
+states:
+  idle: {on: {note: {assign: {note: =payload}}, go: busy}}
+  busy: {entry: {do: work, retry: default}, on: {noted: idle, note: {assign: {note: =payload}}}}
+"""
+OTHERS = 200
+
+
+async def fails(workflow_id: str) -> Event:
+    """A callback that is tried again every 50 ms."""
+    raise OSError("not now")
+
+
+async def spoil(world: World) -> None:
+    """One event of many can be in no cut."""
+    world.send("w", "note", "well")
+    await world.rest(5)
+    world.faults.spoiled = spoiled
+    for number in range(OTHERS):
+        world.send(f"a{number}", "note", number)
+        if number == OTHERS // 2:
+            world.send("w", "note", "spoiled")
+
+
+def decided(world: World) -> int:
+    """How many of the others have been decided."""
+    return sum(world.exists(f"a{number}") for number in range(OTHERS))
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.3])
+@pytest.mark.parametrize("others", [0, 2, 20])
+async def test_callbacks_that_are_tried_again_do_not_hide_it(others: int, delay_s: float) -> None:
+    """Their cuts come between those of records, and before the first one, and say nothing of these."""
+    async with World((MACHINE, {"work": fails})) as world:
+        for number in range(others):
+            world.send(f"busy{number}", "go")
+        world.faults.fetch_delay_s = delay_s
+        await spoil(world)
+        await world.rest(20)
+        assert world.snapshot("w").parked == "cut_failed"
+        assert (decided(world), world.entry().waiting["parked"]) == (OTHERS, 1)
+        assert world.entry().takeovers < 20
+        assert world.processes[0].member.reached() == []
+
+
+async def test_pieces_that_grow_with_every_cut_hide_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: what came between is taken for a piece that went through, so none is ever of one record."""
+    settled = Isolation.settled
+
+    def all_the_same(self: Isolation, cut: Cut, *, bare: bool, records: bool) -> None:
+        settled(self, cut, bare=bare, records=True)
+
+    monkeypatch.setattr(Isolation, "settled", all_the_same)
+    async with World((MACHINE, {"work": fails})) as world:
+        for number in range(2):
+            world.send(f"busy{number}", "go")
+        world.faults.fetch_delay_s = 0.3
+        await spoil(world)
+        await world.rest(20)
+        assert world.snapshot("w").parked is None
+        world.faults.spoiled = None
+        world.faults.fetch_delay_s = 0.0
+        await world.rest(30)
+        assert decided(world) == OTHERS
+
+
+async def commanded(world: World) -> None:
+    """Records come that are not in question, more with every takeover."""
+    takeovers = 0
+    while True:
+        now = world.entry().takeovers
+        if now != takeovers:
+            takeovers = now
+            for _ in range(100):
+                world.command("pause", "a0")
+        await world.rest(0.01)
+
+
+async def searched(for_s: float) -> tuple[str | None, int, int]:
+    """Who is parked why, how many others were decided, and the takeovers, while commands come."""
+    async with World((MACHINE, {"work": fails})) as world, anyio.create_task_group() as tasks:
+        await spoil(world)
+        tasks.start_soon(commanded, world)
+        await world.rest(for_s)
+        told = world.snapshot("w").parked, decided(world), world.entry().takeovers
+        tasks.cancel_scope.cancel()
+        world.faults.spoiled = None
+        await world.rest(30)
+    return told
+
+
+async def test_records_that_are_not_in_question_do_not_hide_it() -> None:
+    """However many come first each time: they make the pieces of those that were in the cut no larger."""
+    parked, others, takeovers = await searched(15)
+    assert (parked, others) == ("cut_failed", OTHERS)
+    assert takeovers < 20
+
+
+async def test_if_every_record_is_in_question_nobody_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The twin: the pieces grow with whatever comes first, and the one with the event is never small."""
+    monkeypatch.setattr(isolation, "bisect_left", functools.partial(lambda a, *_, **__: len(a)))
+    parked, others, _ = await searched(15)
+    assert (parked, others < OTHERS) == (None, True)
