@@ -8,8 +8,8 @@ were in a cut that failed are in question. They are taken in a few at a time, fe
 down to one; each piece of them that is durable makes the next one larger. Other records come as they are:
 they say nothing of those, however many there are. If the cut of one workflow alone fails `TIMES` times,
 each time after a bare cut that did not, that workflow is parked (`cut_failed`), and of one that does not
-exist yet the event becomes a letter. A parked workflow is commanded too, so parking does not help against a
-command: it is refused, and nobody is parked. In an outage no bare cut is durable, so nobody is parked either.
+exist yet the event becomes a letter. A parked workflow is commanded too, so parking helps against no
+command: it is refused, and nobody is parked. In an outage no bare cut is durable: nobody is parked.
 
 The result of a run may be what spoils, or a timer, and these come when they like: perhaps long after the
 search has ended, and together. So the workflows of the cut that failed, once these or the pieces are few,
