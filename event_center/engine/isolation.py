@@ -111,7 +111,7 @@ class Isolation:
         if self.most is None:
             if self._row < TIMES:
                 return
-            self._began_with = self.most = max(records, len(workflows))
+            self._began_with = self.most = max(records, len(workflows), 1)
         elif len(workflows) == 1 and records <= 1:
             self._alone[workflows[0]] += 1
             self._note(workflows[0], records)
@@ -157,7 +157,8 @@ class Isolation:
         before = self._in_question.items()
         self._in_question = {one: end for one, end in before if cut.offsets.get(one, 0) < end}
         if self._tried or not self._in_question:
-            self.most = 2 * (self.most or 1)
+            # No more than that: who is in question may never come, as after its topic was made anew.
+            self.most = min(2 * (self.most or 1), self._began_with)
             if not self._in_question and self.most >= self._began_with:
                 self.most, self._row = None, 0
                 self._alone.clear()
