@@ -104,6 +104,7 @@ class Isolation:
         workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
         self._failed = set(workflows)
         if bare:
+            self._doubt()
             return
         before = self._found()
         if about in self.apart:
@@ -123,6 +124,11 @@ class Isolation:
             self.apart = dict.fromkeys(workflows, 0) | guilty
         self.learned = self._found() != before
         log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
+
+    def _doubt(self) -> None:
+        """It was the log, and may have been it before: who failed alone is counted anew."""
+        self._alone.clear()
+        self.apart = dict.fromkeys(self.apart, 0)
 
     def _note(self, workflow_id: str, records: int) -> None:
         """Which record the cut of this workflow alone had."""
