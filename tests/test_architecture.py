@@ -316,7 +316,7 @@ def test_types_are_ignored_seldom_and_with_a_reason() -> None:
 
 
 def test_one_place_says_what_a_workflow_may_do() -> None:
-    """Who is stopped says `freedom`; only the ledger looks too: it counts what waits by its cause."""
+    """Who is stopped says `freedom`; only `cause_of` looks too: what waits is counted by its cause."""
     engine = [path for path in MODULES if path.parent.name == "engine"]
     found = {
         path.name
@@ -324,7 +324,7 @@ def test_one_place_says_what_a_workflow_may_do() -> None:
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.Name) and node.id == "STOPPED"
     }
-    assert found == {"freedom.py", "ledger.py"}
+    assert found == {"freedom.py", "workflow.py"}
 
 
 def _writes_the_entry(node: ast.AST) -> bool:

@@ -147,6 +147,30 @@ async def test_a_flapping_log_parks_nobody() -> None:
         assert world.entry().waiting["parked"] == 0
 
 
+async def flapping() -> int:
+    """How many events are decided on a log that fails who is alone, and bare cuts in between as well."""
+    alone_fails = [Ending.LOST, None, Ending.LOST]
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", 1)
+        await world.idle()
+        world.faults.commits.extend([Ending.LOST] * 3 + [None, *alone_fails * 4])
+        world.send("w", "note", 1)
+        await world.rest(100)
+        assert not world.faults.commits
+        return world.entry().outcomes["applied"]
+
+
+async def test_who_fails_alone_as_bare_cuts_do_is_not_guilty() -> None:
+    """A bare cut that fails takes back what was counted: the log may have been why before."""
+    assert await flapping() == 2
+
+
+async def test_without_doubt_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: what was counted stays although the log takes no bare cut either."""
+    monkeypatch.setattr(Isolation, "_doubt", lambda self: None)
+    assert await flapping() == 1
+
+
 RUNS = """
 machine: m
 version: 1
