@@ -167,7 +167,7 @@ class Effects:
         if workflows.gone or workflows.runs.get(workflow_id) is not run:
             return
         apart = workflows.apart
-        if apart.whom and apart.keep(workflow_id, partial(self.ended, run, value, error)):
+        if apart.whom and apart.put_off(workflow_id, partial(self.ended, run, value, error)):
             return
         del workflows.runs[workflow_id]
         if error is not None and isinstance(error, Interrupted):

@@ -232,7 +232,7 @@ class Parts:
                 continue
             if snapshot.status is Status.RETRYING:
                 retry = partial(self._retry, workflow_id, now_ms)
-                if not (apart.whom and apart.keep(workflow_id, retry)):
+                if not (apart.whom and apart.put_off(workflow_id, retry)):
                     retry()
             if snapshot.jobs:
                 self.effects.start(snapshot)
@@ -267,7 +267,7 @@ class Parts:
         apart = self.workflows.apart
         for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets):
             fire = partial(self._fire, workflow_id, due_ms)
-            if not (apart.whom and apart.keep(workflow_id, fire)):
+            if not (apart.whom and apart.put_off(workflow_id, fire)):
                 fire()
 
     def _fire(self, workflow_id: str, now: int) -> None:
