@@ -70,8 +70,8 @@ async def _migrate(
     source, target = (load_settings(file) for file in files)
     set_up_logging(target.logging)
     if dry_run:
-        found = await would_move(source, target, kinds)
-        _print(output, found, target, "would move")
+        plan = await would_move(source, target, kinds)
+        _print(output, plan.survey, target, "moved before" if plan.earlier else "would move")
         return Exit.OK
     with bar() as progress:
         done = await move(source, target, kinds, _teller(progress))
