@@ -14,14 +14,11 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.timers import Timers
 from event_center.engine.workflow import Workflows, forget
 from event_center.machine.decision import Transition
-from event_center.model import Event, Owed, Snapshot, Status
+from event_center.model import ACTIVE, Event, Owed, Snapshot
 from event_center.wire import history
 
 _owed = tuple.__new__
 """Makes a named tuple of a tuple without the detour over its constructor: one is made per entry."""
-
-ACTIVE = Status.ACTIVE
-"""Looked up once: to read a member of an enumeration costs as much as a call."""
 
 
 class Entering:
