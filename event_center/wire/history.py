@@ -52,8 +52,8 @@ def epoch_ms(text: str) -> int:
 
 AppliedShape = tuple[str, int, str, str, int, str, str]
 """Machine, version, event, topic, partition, from and to: what many records of a shard have in common."""
-DoneShape = tuple[str, int, str, str]
-"""Machine, version, state and callback: the same of runs that are done."""
+DoneShape = tuple[str, int, str, str, int]
+"""Machine, version, state, callback and attempt: the same of runs that are done."""
 Shape = AppliedShape | DoneShape
 
 
@@ -117,15 +117,14 @@ class HistoryWriter:
     def done(self, snapshot: Snapshot, owed: Owed, at_ms: int) -> Outgoing:
         """The record of an entry callback that is done and returned nothing, made like `applied`."""
         name = snapshot.workflow_id
-        shape = (snapshot.machine, snapshot.version, snapshot.state, owed.name)
+        shape = (snapshot.machine, snapshot.version, snapshot.state, owed.name, owed.attempt + 1)
         texts = self._shapes.get(shape) or self._keep(shape, self._texts_done(shape))
-        begin, callback, subject, time, data, key, tried, end = texts
+        begin, subject, time, data, key, end = texts
         stamp = _stamp[1] if _stamp[0] == at_ms else rfc3339(at_ms)
         inner = _inner(name)
-        seq, attempt = str(owed.seq), str(owed.attempt + 1)
+        seq = str(owed.seq)
         value = (
-            f"{begin}{inner}/run/{seq}{callback}{attempt}{subject}{inner}{time}{stamp}{data}{seq}{key}"
-            f"{inner}/{seq}{tried}{attempt}{end}"
+            f"{begin}{inner}/run/{seq}{subject}{inner}{time}{stamp}{data}{seq}{key}{inner}/{seq}{end}"
         ).encode()
         return _outgoing(Outgoing, (self._topic, name.encode(), value, (), self._partition, 0))
 
@@ -149,16 +148,14 @@ class HistoryWriter:
         )
 
     def _texts_done(self, shape: DoneShape) -> tuple[str, ...]:
-        machine, version, state, callback = shape
+        machine, version, state, callback, attempt = shape
         return (
             self._begin(RUN),
-            f"/{_quoted(callback)[1:-1]}/",
-            f'/{RUN}","subject":"',
+            f'/{_quoted(callback)[1:-1]}/{attempt}/{RUN}","subject":"',
             '","time":"',
             f'","data":{{"machine":{_quoted(machine)},"version":{version},"seq":',
             f',"state":{_quoted(state)},"callback":{_quoted(callback)},"key":"',
-            f'/{_quoted(callback)[1:-1]}","attempt":',
-            ',"outcome":"done"}}',
+            f'/{_quoted(callback)[1:-1]}","attempt":{attempt},"outcome":"done"}}}}',
         )
 
     def _begin(self, kind: str) -> str:
