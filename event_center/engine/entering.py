@@ -57,10 +57,8 @@ class Entering:
             snapshot.memory = decision.memory
         if decision.owed:
             seq = snapshot.seq
-            first, *more = decision.owed
-            snapshot.owed += (_owed(Owed, (first, seq, 0, 0, 0)),)
-            for name in more:
-                snapshot.owed += (Owed(name, seq),)
+            for name in decision.owed:
+                snapshot.owed += (_owed(Owed, (name, seq, 0, 0, 0)),)
             snapshot.cause = event
             self._ledger.owes(snapshot)
             # Else one that stays is owed first.
