@@ -63,7 +63,9 @@ class Record(NamedTuple):
     def size(self) -> int:
         """Its bytes, without what a log adds."""
         size = len(self.value or b"") + len(self.key or b"")
-        return size + sum(len(name) + len(value) for name, value in self.headers)
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
 
 
 class Outgoing(NamedTuple):

@@ -76,6 +76,7 @@ class World:
         self.calm = False
         """Nothing goes wrong any more."""
         self._scenery = scenery
+        self._shards = scenery.plans[0].home.shards
         self._calls = calls
         self._chance = chance
         self._tasks = tasks
@@ -357,7 +358,7 @@ class World:
 
     async def _quiet(self) -> bool:
         owners = self._serving()
-        if len(owners) != self.plan.home.shards:
+        if len(owners) != self._shards:
             return False
         try:
             return all([await owner.quiet() for owner in owners])
@@ -372,7 +373,7 @@ class World:
     async def _release(self) -> None:
         """What an operator does in the end: whatever is stopped goes on, or is passed over."""
         for _ in range(MAX_ROUNDS):
-            stopped = stopped_in(self.broker, self.plan.home.shards)
+            stopped = stopped_in(self.broker, self._shards)
             if not stopped or self.violations:
                 return
             for workflow_id in stopped:
