@@ -74,6 +74,8 @@ class Commands:
         self._effects, self._jobs = turn.effects, turn.jobs
         self._runners = runners
         self._removal = removal
+        self.spoiling: set[str] = set()
+        """Workflows of which the next command is refused: no cut goes through with what it does."""
         self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {
             Verb.PAUSE: self._pause,
             Verb.RESUME: self._resume,
@@ -121,7 +123,11 @@ class Commands:
             self._ledger.stray(Outcome.DUPLICATE, position, told)
             return
         snapshot.ids = (*snapshot.ids[1 - IDS :], number)
-        misfit = self._verbs[command.verb](snapshot, command, position)
+        if workflow_id in self.spoiling:
+            self.spoiling.remove(workflow_id)
+            misfit = "no cut goes through with what it does: the log does not take it; mend that"
+        else:
+            misfit = self._verbs[command.verb](snapshot, command, position)
         self._tell(snapshot, command, position, misfit)
         if command.verb is Verb.FORGET and not misfit:
             self._removal.remove(snapshot, "forgotten")

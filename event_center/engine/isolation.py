@@ -189,6 +189,12 @@ class Isolation:
                 log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
                 parts.leave_unborn(workflow_id)
                 continue
+            if snapshot.parked is not None:  # only a command has moved it
+                self._alone.pop(workflow_id, None)
+                self.apart.pop(workflow_id, None)
+                log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
+                parts.refuse_command(workflow_id)
+                continue
             message = (
                 f"{TIMES} cuts with this workflow alone ended without an answer of the log, while others "
                 "went through: look at what its next event does, and skip or retry it"

@@ -254,9 +254,9 @@ class ShardAudit:
                     story = f"{entry.position} waits and has an outcome ({cut})"
                     self._complain(workflow_id, story, Promise.ONE_OUTCOME)
                 continue
-            left = kept.pop(number, None)
-            if left is not None and left.position not in self.outcomes:
-                gone.append((workflow_id, left.position))
+            former = kept.pop(number, None)
+            if former is not None and former.position not in self.outcomes:
+                gone.append((workflow_id, former.position))
         for workflow_id, left in gone:  # or it waits on behind others, under another number
             if left not in {entry.position for entry in self.waiting[workflow_id].values()}:
                 story = f"{left} waits no more and has no outcome ({cut})"

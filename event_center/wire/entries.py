@@ -7,7 +7,7 @@ log without a daemon. The bytes are described in docs/formats.md and may only ch
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import orjson
@@ -203,8 +203,8 @@ class ShardEntry:
             }
             shapes.whole_numbers(entry.counts.values())
             plain = shapes.check([body[name] for name in _KINDS], tuple(_KINDS.values()))
-            for name, value in zip(_KINDS, plain, strict=True):
-                setattr(entry, name, value)
+            for name, part in zip(_KINDS, plain, strict=True):
+                setattr(entry, name, part)
             for name, least in _MAPPINGS.items():
                 _check_mapping(name, body[name], least)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -223,7 +223,7 @@ _MAPPINGS = {name: empty.keys() for name, empty in _EMPTY.items() if isinstance(
 """The mappings, and what each has at least."""
 
 
-def _check_mapping(name: str, mapping: dict[str, Any], least: Set[str]) -> None:
+def _check_mapping(name: str, mapping: dict[str, Any], least: AbstractSet[str]) -> None:
     (shapes.texts if name in _TEXTS else shapes.whole_numbers)(mapping.values())
     if not mapping.keys() >= least:
         raise KeyError(f"{name} of {sorted(least)}")
