@@ -82,6 +82,45 @@ async def test_without_the_search_its_shard_stands_still(monkeypatch: pytest.Mon
         assert world.snapshot("a").data == {"note": 1}
 
 
+async def test_a_command_that_spoils_its_cut_is_rejected() -> None:
+    """Who is told to try again what no log takes stands still on, and later records are decided."""
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", "well")
+        await world.idle()
+        world.faults.spoiled = spoiled
+        world.send("w", "note", "spoiled")
+        await world.rest(60)
+        world.command("retry", "w")
+        world.send("a", "note", 1)
+        await world.rest(60)
+        assert world.snapshot("w").parked == "cut_failed"
+        assert world.snapshot("a").data == {"note": 1}
+        assert world.entry().outcomes["rejected"] == 1
+        assert world.processes[0].member.reached() == []
+        world.faults.spoiled = None
+        world.command("retry", "w")
+        await world.idle()
+        assert world.snapshot("w").data == {"note": "spoiled"}
+
+
+async def test_a_command_that_is_obeyed_again_holds_up_its_shard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The twin: nobody refuses it, so that no cut goes through, and what came after it waits."""
+    monkeypatch.setattr(Parts, "refuse_command", lambda self, workflow_id: None)
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", "well")
+        await world.idle()
+        world.faults.spoiled = spoiled
+        world.send("w", "note", "spoiled")
+        await world.rest(60)
+        world.command("retry", "w")
+        await world.rest(1)
+        world.send("a", "note", 1)
+        await world.rest(2)
+        assert not world.exists("a")
+
+
 @pytest.mark.parametrize("expected", [False, True])
 async def test_an_event_that_spoils_the_first_cut_of_its_workflow(expected: bool) -> None:
     """There is nobody to park: the event becomes a letter, which can be replayed, and all others go on."""
