@@ -8,7 +8,8 @@ were in a cut that failed are in question. They are taken in a few at a time, fe
 down to one; each piece of them that is durable makes the next one larger. Other records come as they are:
 they say nothing of those, however many there are. If the cut of one workflow alone fails `TIMES` times,
 each time after a bare cut that did not, that workflow is parked (`cut_failed`), and of one that does not
-exist yet the event becomes a letter. In an outage no bare cut is durable, so nobody is parked.
+exist yet the event becomes a letter. A parked workflow is commanded too, so parking helps against no
+command: it is refused, and nobody is parked. In an outage no bare cut is durable: nobody is parked.
 
 The result of a run may be what spoils, or a timer, and these come when they like: perhaps long after the
 search has ended, and together. So the workflows of the cut that failed, once these or the pieces are few,
@@ -32,7 +33,7 @@ from event_center.engine.parts import Parts
 from event_center.errors import FormatError
 from event_center.log.ownership import offset_key
 from event_center.log.port import Batch, Cut
-from event_center.model import Failure, Shard, Status
+from event_center.model import Failure, Position, Shard, Status
 from event_center.wire.entries import is_snapshot, snapshot_key, workflow_of
 
 log = structlog.get_logger()
@@ -66,7 +67,11 @@ class Isolation:
         """How often the cut of one workflow alone has failed."""
         self.apart: dict[str, int] = {}
         """Workflows whose runs and timers have cuts of their own (`apart`): how many of these failed."""
+        self._spoiling: dict[str, Position] = {}
+        """The record that was alone in the last cut of such a workflow, if it had one."""
         self._held: deque[Batch] = deque()
+        self._piece: Batch | None = None
+        """The last piece: what records the next cut has are in it."""
         self._tried = False
         """Whether the last piece was of records in question."""
 
@@ -99,6 +104,7 @@ class Isolation:
         workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
         self._failed = set(workflows)
         if bare:
+            self._doubt()
             return
         before = self._found()
         if about in self.apart:
@@ -106,9 +112,10 @@ class Isolation:
         if self.most is None:
             if self._row < TIMES:
                 return
-            self._began_with = self.most = max(records, len(workflows))
+            self._began_with = self.most = max(records, len(workflows), 1)
         elif len(workflows) == 1 and records <= 1:
             self._alone[workflows[0]] += 1
+            self._note(workflows[0], records)
         self.most = max(1, self.most // SMALLER)
         for source, offset in cut.offsets.items():
             self._in_question[source] = max(offset, self._in_question.get(source, 0))
@@ -117,6 +124,19 @@ class Isolation:
             self.apart = dict.fromkeys(workflows, 0) | guilty
         self.learned = self._found() != before
         log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
+
+    def _doubt(self) -> None:
+        """It was the log, and may have been it before: who failed alone is counted anew."""
+        self._alone.clear()
+        self.apart = dict.fromkeys(self.apart, 0)
+
+    def _note(self, workflow_id: str, records: int) -> None:
+        """Which record the cut of this workflow alone had."""
+        self._spoiling.pop(workflow_id, None)
+        if records and self._piece is not None:
+            batch = self._piece
+            at = Position(batch.topic, batch.partition, batch.records[0].offset)
+            self._spoiling[workflow_id] = at
 
     def _found(self) -> tuple[object, ...]:
         """What is known of who it is."""
@@ -143,10 +163,12 @@ class Isolation:
         before = self._in_question.items()
         self._in_question = {one: end for one, end in before if cut.offsets.get(one, 0) < end}
         if self._tried or not self._in_question:
-            self.most = 2 * (self.most or 1)
+            # No more than that: who is in question may never come, as after its topic was made anew.
+            self.most = min(2 * (self.most or 1), self._began_with)
             if not self._in_question and self.most >= self._began_with:
                 self.most, self._row = None, 0
                 self._alone.clear()
+                self._spoiling.clear()
 
     def _convicted(self) -> set[str]:
         """Who has failed alone often enough."""
@@ -174,11 +196,14 @@ class Isolation:
         if len(batch.records) > most:
             self._held.appendleft(batch._replace(records=batch.records[most:]))
             batch = batch._replace(records=batch.records[:most])
+        self._piece = batch
         return batch
 
     def park(self, parts: Parts) -> None:
         """Who has failed alone often enough stands still from now on; its events wait for it."""
         for workflow_id in self._convicted():
+            if self._refused(parts, workflow_id):
+                continue
             try:
                 snapshot = parts.workflows.live(workflow_id)
             except FormatError:  # `live` has noted it: it stands still already
@@ -189,12 +214,6 @@ class Isolation:
                 log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
                 parts.leave_unborn(workflow_id)
                 continue
-            if snapshot.parked is not None:  # only a command has moved it
-                self._alone.pop(workflow_id, None)
-                self.apart.pop(workflow_id, None)
-                log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
-                parts.refuse_command(workflow_id)
-                continue
             message = (
                 f"{TIMES} cuts with this workflow alone ended without an answer of the log, while others "
                 "went through: look at what its next event does, and skip or retry it"
@@ -203,3 +222,12 @@ class Isolation:
             snapshot.failure = Failure("cut", "Unknown", message, at_ms, TIMES)
             parts.turn.park(snapshot, "cut_failed", None)
             say_parked(snapshot, "cut", "")
+
+    def _refused(self, parts: Parts, workflow_id: str) -> bool:
+        """Whether it is a command that spoils its cuts: it is refused, and its workflow is as it was."""
+        position = self._spoiling.pop(workflow_id, None)
+        if self._alone[workflow_id] < TIMES or position is None or not parts.refuse(position):
+            return False
+        self._alone.pop(workflow_id)
+        log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
+        return True

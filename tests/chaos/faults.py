@@ -57,10 +57,10 @@ def pause_s(chance: Random, least: float) -> float:
 
 
 def moved(since: Seen) -> str:
-    """Shards have other owners, or had: some come back to who was gone for a while."""
+    """Shards have been taken over; some are with their former owner again by now."""
     if not since.takeovers:
         return ""
-    return f"{len(since.owners)} shards have another owner, {since.takeovers} takeovers"
+    return f"{since.takeovers} takeovers, {len(since.owners)} shards have another owner"
 
 
 async def center_killed(site: Site, chance: Random) -> None:

@@ -82,45 +82,6 @@ async def test_without_the_search_its_shard_stands_still(monkeypatch: pytest.Mon
         assert world.snapshot("a").data == {"note": 1}
 
 
-async def test_a_command_that_spoils_its_cut_is_rejected() -> None:
-    """Who is told to try again what no log takes stands still on, and later records are decided."""
-    async with World((MACHINE, {"work": Script()})) as world:
-        world.send("w", "note", "well")
-        await world.idle()
-        world.faults.spoiled = spoiled
-        world.send("w", "note", "spoiled")
-        await world.rest(60)
-        world.command("retry", "w")
-        world.send("a", "note", 1)
-        await world.rest(60)
-        assert world.snapshot("w").parked == "cut_failed"
-        assert world.snapshot("a").data == {"note": 1}
-        assert world.entry().outcomes["rejected"] == 1
-        assert world.processes[0].member.reached() == []
-        world.faults.spoiled = None
-        world.command("retry", "w")
-        await world.idle()
-        assert world.snapshot("w").data == {"note": "spoiled"}
-
-
-async def test_a_command_that_is_obeyed_again_holds_up_its_shard(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The twin: nobody refuses it, so that no cut goes through, and what came after it waits."""
-    monkeypatch.setattr(Parts, "refuse_command", lambda self, workflow_id: None)
-    async with World((MACHINE, {"work": Script()})) as world:
-        world.send("w", "note", "well")
-        await world.idle()
-        world.faults.spoiled = spoiled
-        world.send("w", "note", "spoiled")
-        await world.rest(60)
-        world.command("retry", "w")
-        await world.rest(1)
-        world.send("a", "note", 1)
-        await world.rest(2)
-        assert not world.exists("a")
-
-
 @pytest.mark.parametrize("expected", [False, True])
 async def test_an_event_that_spoils_the_first_cut_of_its_workflow(expected: bool) -> None:
     """There is nobody to park: the event becomes a letter, which can be replayed, and all others go on."""
@@ -184,6 +145,30 @@ async def test_a_flapping_log_parks_nobody() -> None:
         await world.rest(1_000)
         assert world.entry().outcomes["applied"] == 40
         assert world.entry().waiting["parked"] == 0
+
+
+async def flapping() -> int:
+    """How many events are decided on a log that fails who is alone, and bare cuts in between as well."""
+    alone_fails = [Ending.LOST, None, Ending.LOST]
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", 1)
+        await world.idle()
+        world.faults.commits.extend([Ending.LOST] * 3 + [None, *alone_fails * 4])
+        world.send("w", "note", 1)
+        await world.rest(100)
+        assert not world.faults.commits
+        return world.entry().outcomes["applied"]
+
+
+async def test_who_fails_alone_as_bare_cuts_do_is_not_guilty() -> None:
+    """A bare cut that fails takes back what was counted: the log may have been why before."""
+    assert await flapping() == 2
+
+
+async def test_without_doubt_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: what was counted stays although the log takes no bare cut either."""
+    monkeypatch.setattr(Isolation, "_doubt", lambda self: None)
+    assert await flapping() == 1
 
 
 RUNS = """

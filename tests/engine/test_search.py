@@ -9,8 +9,9 @@ import pytest
 
 from event_center import Event
 from event_center.engine import isolation
-from event_center.engine.isolation import Isolation
+from event_center.engine.isolation import SMALLER, Isolation
 from event_center.log.port import Cut
+from event_center.model import Shard
 from tests.engine.test_isolation import spoiled
 from tests.engine.world import World
 
@@ -127,3 +128,17 @@ async def test_if_every_record_is_in_question_nobody_is_found(
     monkeypatch.setattr(isolation, "bisect_left", functools.partial(lambda a, *_, **__: len(a)))
     parked, others, _ = await searched(15)
     assert (parked, others < OTHERS) == (None, True)
+
+
+def test_what_never_comes_lets_no_piece_grow_for_ever() -> None:
+    """Records in question whose topic was made anew: pieces are as large as the cut was, and no larger."""
+    isolation = Isolation(Shard(0))
+    for _ in range(3):
+        isolation.failed(Cut(offsets={"events": 1_000}), 500, bare=False)
+    assert isolation.most == 500 // SMALLER
+    isolation._tried = True
+    for number in range(100):
+        isolation.settled(Cut(offsets={"events": number}), bare=False, records=True)
+    assert isolation.most == 500
+    isolation.settled(Cut(offsets={"events": 1_000}), bare=False, records=True)
+    assert not isolation.searching
