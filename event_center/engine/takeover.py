@@ -197,6 +197,7 @@ class Takeovers:
             self.isolation.clear(apart.about)
         if kind is CutKind.WHOLE or (bare and self.isolation.learned):
             self._pauses.reset()
+        self.isolation.stands_still(cut)
         if kind is not CutKind.COUNTING:
             self.isolation.settled(cut, bare=bare, records=kind is CutKind.PIECE)
         if not parts.workflows.gone:
