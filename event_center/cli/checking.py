@@ -17,14 +17,14 @@ from typing import Annotated, Any
 
 import typer
 
-from event_center.app.machines import load_file, machine_files
+from event_center.app.machines import load_file, machine_files, near
 from event_center.app.settings import Settings
 from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.annotations import Found, github, sarif
 from event_center.cli.exits import Exit
 from event_center.cli.keeping import check_log
 from event_center.cli.options import AsJson, Config, choice
-from event_center.cli.output import Output
+from event_center.cli.output import Output, many
 from event_center.cli.session import Where
 from event_center.errors import (
     ConfigurationError,
@@ -159,10 +159,8 @@ class _Check:
 
 
 def shown(source: str) -> str:
-    """A path as people write it: from the working directory on, if it lies in there."""
-    path = Path(source)
-    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
-    return str(path.relative_to(Path.cwd())) if inside else source
+    """The path of a place as people write it; a place without a file stays as it is."""
+    return str(near(Path(source)))
 
 
 def _place(found: Found) -> tuple[Any, ...]:
@@ -283,11 +281,6 @@ def _print(output: Output, found: _Check) -> None:
         output.say(f"{count} problem{'s' if count > 1 else ''} found")
         return
     output.say(
-        f"ok: {_many(len(found.machines), 'machine')}, {_many(found.callbacks, 'callback')}, "
-        f"{_many(found.topics, 'topic')}"
-        + (f", {_many(found.tests, 'test')}" if found.tests else "")
+        f"ok: {many(len(found.machines), 'machine')}, {many(found.callbacks, 'callback')}, "
+        f"{many(found.topics, 'topic')}" + (f", {many(found.tests, 'test')}" if found.tests else "")
     )
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -191,6 +191,11 @@ def _begun(columns: list[_Column]) -> Table:
     return table
 
 
+def many(count: int, what: str) -> str:
+    """A number with its noun, as `1 event` and `2,000 events`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 _STYLES = {
     "applied": "green",
     "success": "green",

@@ -28,7 +28,7 @@ from event_center.cli.exits import Exit, perform
 from event_center.cli.groups import Asked
 from event_center.cli.naming import machine_under, no_such_event, unsent
 from event_center.cli.options import Id, choice, duration, json_value
-from event_center.cli.output import Output
+from event_center.cli.output import Output, many
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, not_found, opened
 from event_center.client.publisher import (
@@ -321,12 +321,12 @@ def _print(output: Output, lines: Lines, done: _Publishing, took_s: float) -> No
         answer = {"topic": lines.topic, "published": done.published, "skipped": done.skipped}
         output.json(answer | {"bad": done.bad, "seconds": round(took_s, 3)})
         return
-    events = "event" if done.published == 1 else "events"
-    text = f"published {done.published} {events} to {lines.topic} in {took_s:.1f} s ({rate:,.0f}/s)"
+    events = many(done.published, "event")
+    text = f"published {events} to {lines.topic} in {took_s:.1f} s ({rate:,.0f}/s)"
     if done.stopped:
         text += f"; stopped at line {done.bad[0]['line']}, --on-error skip passes over it"
     elif done.skipped:
-        text += f"; passed over {done.skipped} bad lines"
+        text += f"; passed over {many(done.skipped, 'bad line')}"
     output.say(text)
 
 
