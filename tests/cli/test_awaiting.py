@@ -20,11 +20,14 @@ def test_wait_says_where_it_is(decided: Project) -> None:
     assert "'t-1' has not ended within 0.01 s: it is in busy, active" in answer.err
     answer = decided.run("wait", "t-9", "--final", "--timeout", "10ms")
     assert answer.code == 5
-    assert "there is no such workflow yet" in answer.err
+    assert "there is no such workflow yet; `event-center health`" in answer.err
     answer = decided.run("wait", "t-2", "--state", "busy", "--timeout", "10ms")
     assert answer.code == 1
     assert "has ended in done as success, and is not in busy" in answer.err
     assert decided.run("wait", "t-1").code == 2
+    answer = decided.run("wait", "t-9", "--state", "bussy")
+    assert answer.code == 4
+    assert "no workflows in a state 'bussy'; did you mean 'busy'?" in answer.err
 
 
 def test_publish_waits_for_what_becomes_of_it(project: Project) -> None:
