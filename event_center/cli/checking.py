@@ -181,9 +181,9 @@ def check(
     machines: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="MACHINE",
-            help="Check only these machines and their plugins. Default: the settings and all that "
-            "they name.",
+            metavar="FILE",
+            help="Check only these machines and their plugins, or with --log this log. Default: the "
+            "settings and all that they name.",
             show_default=False,
         ),
     ] = None,
@@ -222,7 +222,11 @@ def check(
         _explain(output, explain)
         return
     if log:
-        check_log(output, Where(config, None))
+        if len(machines or []) > 1:
+            raise typer.BadParameter(
+                "--log checks one log: name one file, or none for the settings'"
+            )
+        check_log(output, Where(config, machines[0] if machines else None))
         return
     found.all(Where(config, None), machines or [])
     found.sort()
