@@ -30,7 +30,7 @@ def charge(ctx: Context, card: str | None) -> None:
     """Charge the card: a line in $EVENT_CENTER_DEMO_DIR/order.jsonl or, if unset, the log."""
     folder = os.environ.get("EVENT_CENTER_DEMO_DIR")
     if folder is None:
-        ctx.log.info("order.charged", card=card, key=ctx.idempotency_key)
+        ctx.log.info("order.charged", key=ctx.idempotency_key)
         return
     effect = {
         "workflow_id": ctx.workflow_id,
