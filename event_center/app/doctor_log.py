@@ -13,23 +13,13 @@ import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
+from event_center.app.doctor_machines import of_machines
 from event_center.app.finding import Finding, error, ok, warning
-from event_center.app.machines import load_versions
 from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
 from event_center.app.topic_flaws import MISSING, flaws_of
-from event_center.app.wiring import app_of, own_topics, uses, wall_clock_ms
-from event_center.client.stats import shard_entries
-from event_center.engine.restoring import changed
-from event_center.errors import (
-    ConfigurationError,
-    DefinitionError,
-    EventCenterError,
-    ExpressionError,
-    LogUnavailable,
-    PluginError,
-    UnknownTopic,
-)
+from event_center.app.wiring import own_topics, uses, wall_clock_ms
+from event_center.errors import EventCenterError, LogUnavailable
 from event_center.log.detail import Flaw, TopicDetail
 from event_center.log.port import Log
 from event_center.log.sqlite import flaws, holder_of
@@ -192,10 +182,8 @@ async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
             yield _of_flaw(flaw)
     if not found:
         yield ok("log", f"{log.where}: all {len(used)} topics are there, with settings that fit")
-    for problem in await _of_machines(settings, log):
-        yield error(
-            "machines", problem, "a daemon would not start; docs/operations.md has upgrades"
-        )
+    for finding in await of_machines(settings, log):
+        yield finding
     newest_ms = await _newest_ms(log, details.get(own_topics(settings).history))
     ahead_ms = newest_ms - wall_clock_ms()
     if ahead_ms > SKEW_MS:
@@ -211,18 +199,6 @@ def _of_flaw(flaw: Flaw) -> Finding:
     what = f"{flaw.topic}: {flaw.setting} is {flaw.found}, not {flaw.wanted}: {flaw.risk}"
     advice = "change it; `event-center topics check` has all of them"
     return (error if flaw.grave else warning)("log", what, advice)
-
-
-async def _of_machines(settings: Settings, log: Log) -> list[str]:
-    """Machines that changed under a version that has run; those that can not be loaded are told before."""
-    try:
-        newest, older = load_versions(settings)
-        entries = await shard_entries(log, app_of(settings))
-    except (ConfigurationError, DefinitionError, ExpressionError, PluginError, UnknownTopic):
-        return []
-    machines = [*newest.values(), *older]
-    # Each shard has the hashes of what ran on it; what is wrong in one is wrong in most.
-    return sorted({one for entry in entries.values() for one in changed(machines, entry.machines)})
 
 
 async def _newest_ms(log: Log, history: TopicDetail | None) -> int:

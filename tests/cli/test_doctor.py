@@ -96,6 +96,26 @@ def test_a_machine_that_changed_under_its_version(project: Project) -> None:
     assert "is still 1" in said
 
 
+def test_workflows_without_a_place(project: Project) -> None:
+    """Those whose state is gone are counted before their next event parks them; a map ends it."""
+    project.done("publish", "tasks", "--workflow-id", "t-1", "--event", "begin")
+    project.done("run", "--until-idle")
+    old = (project.root / "machines/task.yaml").read_text()
+    new = old.replace("version: 1", "version: 2").replace("busy", "working")
+    project.write("machines/task.yaml", new)
+    [said] = found(project.run("doctor", "--json"), "machines", "warning")
+    assert said.startswith(
+        "1 workflow of task in state 'busy' of version 1: version 2 has no place"
+    )
+    project.write("machines/task.yaml", new + "migrate: [{from: 1, states: {busy: working}}]\n")
+    assert found(project.run("doctor", "--json"), "machines", "warning") == []
+    project.write("machines/task.yaml", old.replace("machine: task", "machine: tusk"))
+    project.write("event-center.toml", 'machines = ["machines"]\n[log]\npartitions = 2\n')
+    (project.root / "machines/task.py").unlink()
+    [said] = found(project.run("doctor", "--json"), "machines", "warning")
+    assert "no such machine is loaded" in said
+
+
 def test_a_file_that_is_no_log(project: Project) -> None:
     """A file of somebody else's, and a log that is damaged, are errors, and are left as they are."""
     project.write("event-center.db", b"something else")
