@@ -214,8 +214,8 @@ def _print(output: Output, lines: Lines, done: _Publishing, took_s: float) -> No
         text += f"; passed over {many(done.skipped, 'bad line')}"
     if not done.ended:
         text += f"; stopped behind line {done.through}"
-        again = "the same command publishes the rest, and counts nothing twice"
-        text += (
-            f": {again if lines.id_from else f'`tail -n +{done.through + 1}` of it is the rest'}"
-        )
+        if lines.id_from is not None:
+            text += ": the same command publishes the rest, and counts nothing twice"
+        elif lines.path != STDIN:
+            text += f": `tail -n +{done.through + 1}` of the file is the rest"
     output.say(text)
