@@ -52,6 +52,9 @@ class Cutting:
 
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
+        self.refused = (
+            ""  # what an earlier lease said of a cut that a takeover has looked for since
+        )
         while not self._finished(parts):
             await self._stop.something()
             if parts.workflows.gone:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows
+from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows, cause_of
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -36,7 +36,6 @@ from event_center.wire import history, letter
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
-from event_center.wire.snapshot import STOPPED
 
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
@@ -71,8 +70,8 @@ class Ledger:
         """Called when something happened outside the intake: there is something to cut."""
         self.on_end: Callable[[Snapshot], None] = lambda _: None
         """Called when all of a finished workflow is over."""
-        self.waiting_bytes = 0
-        """What the records that wait weigh; all of them are in memory."""
+        self.weights = dict.fromkeys(entry.waiting, 0)
+        """What the records that wait weigh, by why they wait; all of them are in memory."""
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
         self.cut_bytes = 0
@@ -129,9 +128,10 @@ class Ledger:
         """A cut is wanted, if only of the shard entry."""
         self._touched = True
 
-    def restored(self, items: Iterable[Waiting]) -> None:
+    def restored(self, snapshot: Snapshot, items: Iterable[Waiting]) -> None:
         """A takeover has found these waiting: the shard entry counts them already."""
-        self.waiting_bytes += sum(item.weight for item in items)
+        for item in items:
+            self.weights[cause_of(snapshot, item)] += item.weight
 
     # -- what happened -------------------------------------------------------------------------
 
@@ -250,9 +250,10 @@ class Ledger:
 
     def wait(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits from now on; the next cut writes it if it still does."""
-        self.entry.waiting[self._cause(snapshot, item)] += 1
-        self.waiting_bytes += item.weight
-        self.cut_bytes += item.weight
+        cause, weight = cause_of(snapshot, item), item.weight
+        self.entry.waiting[cause] += 1
+        self.weights[cause] += weight
+        self.cut_bytes += weight
         self._unwritten.append((snapshot, item))
         self._dirty[snapshot.workflow_id] = snapshot
 
@@ -260,8 +261,7 @@ class Ledger:
         """A record waits no more: its outcome is counted next."""
         if item.record is None or item.gone:
             return
-        self.entry.waiting[self._cause(snapshot, item)] -= 1
-        self.waiting_bytes -= item.weight
+        self._recount(snapshot, item, -1)
         item.gone = True
         if item.number >= 0:
             self._removed.append(waiting_key(snapshot.workflow_id, item.number))
@@ -277,9 +277,9 @@ class Ledger:
 
     def defer(self, snapshot: Snapshot, item: Waiting) -> None:
         """A waiting record is set aside by its machine: the entry says so from the next cut on."""
-        self.entry.waiting[self._cause(snapshot, item)] -= 1
+        self._recount(snapshot, item, -1)
         item.deferred = True
-        self.entry.waiting[self._cause(snapshot, item)] += 1
+        self._recount(snapshot, item, 1)
         self._unwritten.append((snapshot, item))
         self._dirty[snapshot.workflow_id] = snapshot
 
@@ -288,17 +288,17 @@ class Ledger:
         items = [] if mailbox is None else mailbox.items()
         records = [item for item in items if item.record is not None and not item.gone]
         for item in records:
-            self.entry.waiting[self._cause(snapshot, item)] -= 1
+            self._recount(snapshot, item, -1)
         snapshot.status = status
         for item in records:
-            self.entry.waiting[self._cause(snapshot, item)] += 1
+            self._recount(snapshot, item, 1)
         self._dirty[snapshot.workflow_id] = snapshot
 
-    @staticmethod
-    def _cause(snapshot: Snapshot, item: Waiting) -> str:
-        if snapshot.status in STOPPED:
-            return "held" if snapshot.status is Status.EXPECTED else "parked"
-        return "deferred" if item.deferred else "queued"
+    def _recount(self, snapshot: Snapshot, item: Waiting, by: int) -> None:
+        """It waits no more for this reason, or it does from now on."""
+        cause = cause_of(snapshot, item)
+        self.entry.waiting[cause] += by
+        self.weights[cause] += by * item.weight
 
     # -- the cut -------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from event_center.engine.workflow import Workflows
 from event_center.errors import FormatError, Interrupted
 from event_center.log.ownership import offset_key
 from event_center.log.port import Batch
-from event_center.model import Shard, Snapshot, Status
+from event_center.model import Position, Shard, Snapshot, Status
 from event_center.wire.entries import ShardEntry
 from event_center.wire.history import HistoryWriter
 
@@ -128,6 +128,13 @@ class Parts:
     def leave_unborn(self, workflow_id: str) -> None:
         """The next event of this workflow, which does not exist, becomes a letter."""
         self._intake.unborn.add(workflow_id)
+
+    def refuse(self, position: Position) -> bool:
+        """No cut goes through with what is asked there: it is refused; False: it is no command."""
+        if position.topic != self._plan.topics.commands:
+            return False
+        self._commands.spoiling = position
+        return True
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
@@ -318,7 +325,7 @@ class Parts:
     @property
     def waiting_bytes(self) -> int:
         """What waits weighs so much: records, and results of jobs."""
-        return self.ledger.waiting_bytes + self.jobs.weight
+        return sum(self.ledger.weights.values()) + self.jobs.weight
 
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""

@@ -46,7 +46,7 @@ from event_center.wire import history
 log = structlog.get_logger()
 
 SUSPECT = 3
-"""From so many takeovers on a run is alone: a deploy and a power cut can meet the same run by chance."""
+"""From so many takeovers on a run is suspect: a deploy and a power cut can meet the same run by chance."""
 ALONE_S = 10.0
 """How long others wait for suspects, and how long the first ones are watched: most end a process soon."""
 

@@ -33,8 +33,10 @@ Counters, who counts them, and when they begin anew:
 
     takeovers in a row   here (`_pauses`)          a durable cut that makes the next takeover soon
     cuts in a row        `isolation`               all that failed are durable; the search ends
-    cuts alone           `isolation`               it is in a durable cut, parked or not; the search ends
-    cuts of its own      `isolation`               one is durable (`apart`), or that it is parked
+    cuts alone           `isolation`               a durable cut has it, parked or not; a bare one fails;
+                                                   the search ends
+    cuts of its own      `isolation`               one is durable (`apart`), or that it is parked; a bare
+                                                   one fails
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
     pauses of a topic    `closed_topics`           a durable cut has written there
 
@@ -195,6 +197,7 @@ class Takeovers:
             self.isolation.clear(apart.about)
         if kind is CutKind.WHOLE or (bare and self.isolation.learned):
             self._pauses.reset()
+        self.isolation.stands_still(cut)
         if kind is not CutKind.COUNTING:
             self.isolation.settled(cut, bare=bare, records=kind is CutKind.PIECE)
         if not parts.workflows.gone:

@@ -16,6 +16,7 @@ from event_center.engine.run import Run
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
+from event_center.wire.snapshot import STOPPED
 
 Workflow = bytes | Snapshot
 
@@ -239,6 +240,13 @@ def forget(snapshot: Snapshot) -> None:
         needed = {one.seq for one in (*snapshot.owed, *snapshot.jobs)}
         kept = {seq: event for seq, event in snapshot.earlier.items() if seq in needed}
         snapshot.earlier = kept or None
+
+
+def cause_of(snapshot: Snapshot, item: Waiting) -> str:
+    """Why a record waits, as the shard entry counts it."""
+    if snapshot.status in STOPPED:
+        return "held" if snapshot.status is Status.EXPECTED else "parked"
+    return "deferred" if item.deferred else "queued"
 
 
 def undecided(snapshot: Snapshot) -> None:
