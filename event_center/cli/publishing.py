@@ -114,14 +114,14 @@ async def _publish_one(
         check_size(record, max_event_bytes(settings))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    told = None
+    told, waited_s = None, 0.0
     async with opened(where, make=True) as session:
         workflow_id = (record.key or b"").decode()
         home = session.app.home(workflow_id)
         since = await session.log.watermark(session.app.history, home) if within_s else 0
         position = (await session.log.publish([record]))[0]
         if within_s:
-            told = await event_outcome(
+            told, waited_s = await event_outcome(
                 session, workflow_id, position, since=since, within_s=within_s
             )
     shown: dict[str, Any] = {"topic": record.topic, "published": 1, "position": str(position)}
@@ -135,16 +135,16 @@ async def _publish_one(
     else:
         output.say(f"published: {position}")
         if within_s:
-            output.say(_became(shown, within_s))
+            output.say(_became(shown, waited_s))
     if not within_s or shown["outcome"] == "applied":
         return Exit.OK
     return Exit.PARTLY if told is None else Exit.NOTHING
 
 
-def _became(shown: dict[str, Any], within_s: float) -> str:
+def _became(shown: dict[str, Any], waited_s: float) -> str:
     """What became of the event, as a sentence."""
     if shown["outcome"] is None:
-        return f"nobody has decided it within {within_s:g} s; it is in the log, and will be"
+        return f"nobody has decided it within {waited_s:g} s; it is in the log, and will be"
     why = ", ".join(str(shown[name]) for name in ("reason", "detail") if shown[name])
     where = f"; the workflow is in {shown['state']}" if shown["state"] else ""
     return f"{shown['outcome']}{f' ({why})' if why else ''}{where}"

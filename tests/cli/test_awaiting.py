@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
 import pytest
 
 from event_center import Publisher
 from tests.cli.center import Project
+from tests.forked import Heard
+from tests.waiting import wait_until
 
 
 def test_wait_says_where_it_is(decided: Project) -> None:
@@ -51,3 +55,31 @@ async def test_a_program_waits(decided: Project) -> None:
         assert (await publisher.wait_for("t-2")).result == "success"
         with pytest.raises(TimeoutError):
             await publisher.wait_for("t-1", timeout_s=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cancel", "t-1"], "cancel t-1: sent, but no daemon has answered within "),
+        (
+            ["publish", "tasks", "--workflow-id", "t-1", "--event", "end"],
+            "nobody has decided it within ",
+        ),
+    ],
+)
+def test_who_does_not_wait_any_longer_is_told_what_was_sent(
+    decided: Project, arguments: list[str], said: str
+) -> None:
+    """Ctrl-C ends the waiting for an answer, not the command: it is in the log, and that is said."""
+    with decided.daemon() as daemon:
+        os.kill(daemon.pid, signal.SIGSTOP)
+        command = [*arguments, "--wait", "1h"]
+        before = decided.done("stats", "--json").json["lag"]
+        process = Heard(command, cwd=decided.root, env=decided.environment)
+        wait_until(lambda: decided.done("stats", "--json").json["lag"] > before)
+        decided.done("stats")  # meanwhile it begins to wait
+        process.send_signal(signal.SIGINT)
+        done = process.done()
+        os.kill(daemon.pid, signal.SIGCONT)
+    assert (done.returncode, said in done.stdout) == (5, True), done
+    assert "in the log" in done.stdout
