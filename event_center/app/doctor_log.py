@@ -158,6 +158,13 @@ def _of_kafka_settings(settings: Settings) -> Iterator[Finding]:
             "topics are made with one copy: what is on a broker that is lost is lost",
             "write replication_factor = 3 in [log.kafka] where there are three brokers",
         )
+    processes, shards = settings.engine.processes, settings.log.partitions
+    if processes > shards:
+        yield warning(
+            "settings",
+            f"{processes} processes share {shards} of `[log] partitions`: the others only stand by",
+            "write more partitions before the first start, or fewer processes",
+        )
     if kafka.delivery == "at_least_once":
         yield warning(
             "settings",
