@@ -316,7 +316,7 @@ def test_types_are_ignored_seldom_and_with_a_reason() -> None:
 
 
 def test_one_place_says_what_a_workflow_may_do() -> None:
-    """Who is stopped says `freedom`; only the ledger looks too: it counts what waits by its cause."""
+    """Who is stopped says `freedom`; only `cause_of` looks too: what waits is counted by its cause."""
     engine = [path for path in MODULES if path.parent.name == "engine"]
     found = {
         path.name
@@ -324,7 +324,7 @@ def test_one_place_says_what_a_workflow_may_do() -> None:
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.Name) and node.id == "STOPPED"
     }
-    assert found == {"freedom.py", "ledger.py"}
+    assert found == {"freedom.py", "workflow.py"}
 
 
 def _writes_the_entry(node: ast.AST) -> bool:
@@ -337,6 +337,30 @@ def _writes_the_entry(node: ast.AST) -> bool:
         case _:
             return False
     return any(re.search(r"\bentry\.\w+", ast.unparse(target)) for target in targets)
+
+
+def _callers(path: Path) -> set[str]:
+    """The modules by which a module says that it is called; the CLI's commands are none."""
+    said = ast.get_docstring(_tree(path)) or ""
+    found = " ".join(re.findall(r"[Cc]alled by ([^.;:]*)", said.replace("\n", " ")))
+    found = re.sub(r"CLI's `\w+`| after .*", "", found)
+    return set(re.findall(r"`(\w+)`", found)) & {module.stem for module in MODULES}
+
+
+def test_who_is_said_to_call_a_module_imports_it() -> None:
+    """A docstring that names callers names those who are."""
+    imports: dict[str, str] = {}
+    for module in MODULES:
+        lines = [node for node in ast.walk(_tree(module)) if isinstance(node, ast.ImportFrom)]
+        imports[module.stem] = imports.get(module.stem, "") + " ".join(map(ast.unparse, lines))
+    wrong = [
+        f"{_name(path)}: {caller} does not import it"
+        for path in MODULES
+        for caller in _callers(path)
+        if not re.search(rf"\b{path.stem}\b", imports[caller])
+    ]
+    assert wrong == []
+    assert sum(len(_callers(path)) for path in MODULES) > 50
 
 
 def test_only_the_ledger_writes_what_a_cut_will_hold() -> None:

@@ -128,6 +128,11 @@ class EngineSettings(Section):
         description="Events that wait in the memory of this process before it takes in no more. It"
         " bounds memory when callbacks are slower than publishers.",
     )
+    mailbox_bytes: Bytes = Field(
+        default=64 * 1024**2,
+        description="What the same events may weigh before it takes in no more: a size. It bounds memory"
+        " when they are large, whatever the number of shards.",
+    )
     cut_records: Limit = Field(
         default=20_000,
         description="Records of one shard that are taken in and not yet durable before it takes in"

@@ -238,6 +238,7 @@ def plan_of(
             jobs=settings.engine.jobs,
             threads=settings.engine.threads,
             mailbox=settings.engine.mailbox,
+            mailbox_bytes=settings.engine.mailbox_bytes,
             cut_records=settings.engine.cut_records,
             cut_bytes=settings.engine.cut_bytes,
             snapshot_bytes=settings.engine.snapshot_bytes,

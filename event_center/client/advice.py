@@ -91,6 +91,8 @@ def _of_parked(told: Told) -> Iterator[tuple[str, str]]:
     if told["parked"] in {"failed", "crashed"}:
         yield f"skip {name}", "if no attempt can succeed, as with wrong data"
     else:
+        if told["parked"] == "cut_failed" and (told["waiting"]["count"] or told["owed"]):
+            yield f"skip {name}", "go on without what comes first: its run, or else the event"
         yield f"set-state {name} STATE --reason WHY", "put it where it should be"
     yield f"cancel {name}", "end it where it is"
 

@@ -46,6 +46,9 @@ from event_center.wire.command import Command, Verb
 
 Misfit = str
 """Why a command does not fit; empty: it was carried out."""
+SPOILING = (
+    "the log did not answer to three cuts with it alone, and took others: nothing was changed"
+)
 
 
 class Commands:
@@ -74,6 +77,8 @@ class Commands:
         self._effects, self._jobs = turn.effects, turn.jobs
         self._runners = runners
         self._removal = removal
+        self.spoiling: Position | None = None
+        """Where a command lies with which no cut goes through: it is refused."""
         self._verbs: dict[Verb, Callable[[Snapshot, Command, Position], Misfit]] = {
             Verb.PAUSE: self._pause,
             Verb.RESUME: self._resume,
@@ -121,7 +126,9 @@ class Commands:
             self._ledger.stray(Outcome.DUPLICATE, position, told)
             return
         snapshot.ids = (*snapshot.ids[1 - IDS :], number)
-        misfit = self._verbs[command.verb](snapshot, command, position)
+        misfit = SPOILING
+        if position != self.spoiling:
+            misfit = self._verbs[command.verb](snapshot, command, position)
         self._tell(snapshot, command, position, misfit)
         if command.verb is Verb.FORGET and not misfit:
             self._removal.remove(snapshot, "forgotten")
@@ -211,6 +218,8 @@ class Commands:
         elif snapshot.jobs and (ending or not (snapshot.deciding_attempt or mailbox.deciding)):
             self._drop_run(snapshot)
             self._jobs.give_up(snapshot, why, ending or self._jobs.lost(snapshot) or None)
+        elif snapshot.parked == "cut_failed" and mailbox.queue and not snapshot.deciding_attempt:
+            self._skip_event(snapshot, mailbox, mailbox.queue[0], why)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
             item = self._what_failed(snapshot, mailbox)
             if item is not None and item.timer and self._plan.machine_of(snapshot) is None:

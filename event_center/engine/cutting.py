@@ -52,6 +52,9 @@ class Cutting:
 
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
+        self.refused = (
+            ""  # what an earlier lease said of a cut that a takeover has looked for since
+        )
         while not self._finished(parts):
             await self._stop.something()
             if parts.workflows.gone:
@@ -82,7 +85,7 @@ class Cutting:
         ledger = parts.ledger
         parts.workflows.apart.before_cut(ledger)
         if ledger.clean:
-            self._takeovers.take_held(parts)
+            self._takeovers.take_more(parts)
             return
         cut = ledger.build()
         kind = self._takeovers.kind(parts)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows
+from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows, cause_of
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -25,6 +25,7 @@ from event_center.model import (
     Event,
     Outcome,
     Outgoing,
+    Owed,
     Position,
     Reason,
     Record,
@@ -36,7 +37,6 @@ from event_center.wire import history, letter
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
-from event_center.wire.snapshot import STOPPED
 
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
@@ -71,8 +71,8 @@ class Ledger:
         """Called when something happened outside the intake: there is something to cut."""
         self.on_end: Callable[[Snapshot], None] = lambda _: None
         """Called when all of a finished workflow is over."""
-        self.waiting_bytes = 0
-        """What the records that wait weigh; all of them are in memory."""
+        self.weights = dict.fromkeys(entry.waiting, 0)
+        """What the records that wait weigh, by why they wait; all of them are in memory."""
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
         self.cut_bytes = 0
@@ -129,9 +129,10 @@ class Ledger:
         """A cut is wanted, if only of the shard entry."""
         self._touched = True
 
-    def restored(self, items: Iterable[Waiting]) -> None:
+    def restored(self, snapshot: Snapshot, items: Iterable[Waiting]) -> None:
         """A takeover has found these waiting: the shard entry counts them already."""
-        self.waiting_bytes += sum(item.weight for item in items)
+        for item in items:
+            self.weights[cause_of(snapshot, item)] += item.weight
 
     # -- what happened -------------------------------------------------------------------------
 
@@ -147,6 +148,10 @@ class Ledger:
         """An attempt at a run of the workflow has ended; in the middle of a step time stands still."""
         self.entry.runs += 1
         self._dirty[snapshot.workflow_id] = snapshot
+
+    def done(self, snapshot: Snapshot, owed: Owed) -> None:
+        """An entry callback of the workflow is done, and has returned nothing to decide."""
+        self._records.append(self._writer.done(snapshot, owed, self.now_ms))
 
     def count_jobs(self, more: int) -> None:
         """So many more jobs are owed, or fewer."""
@@ -181,8 +186,7 @@ class Ledger:
         self._dirty[snapshot.workflow_id] = snapshot
         if self._everything:
             data = history.about(snapshot, event)
-            data["outcome"] = outcome
-            data["reason"] = reason
+            data |= {"outcome": outcome, "reason": reason}
             if detail:
                 data["detail"] = detail
             self.tell(outcome, snapshot.workflow_id, event.origin, data)
@@ -222,8 +226,7 @@ class Ledger:
         self._touched = True
         if self._everything:
             workflow_id = data.pop("workflow_id", "")
-            data |= position._asdict()
-            data["outcome"] = outcome
+            data |= position._asdict() | {"outcome": outcome}
             self.tell(outcome, workflow_id, str(position), data)
 
     def letter(self, record: Record | None, origin: str, why: dict[str, str]) -> None:
@@ -250,9 +253,10 @@ class Ledger:
 
     def wait(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits from now on; the next cut writes it if it still does."""
-        self.entry.waiting[self._cause(snapshot, item)] += 1
-        self.waiting_bytes += item.weight
-        self.cut_bytes += item.weight
+        cause, weight = cause_of(snapshot, item), item.weight
+        self.entry.waiting[cause] += 1
+        self.weights[cause] += weight
+        self.cut_bytes += weight
         self._unwritten.append((snapshot, item))
         self._dirty[snapshot.workflow_id] = snapshot
 
@@ -260,8 +264,7 @@ class Ledger:
         """A record waits no more: its outcome is counted next."""
         if item.record is None or item.gone:
             return
-        self.entry.waiting[self._cause(snapshot, item)] -= 1
-        self.waiting_bytes -= item.weight
+        self._recount(snapshot, item, -1)
         item.gone = True
         if item.number >= 0:
             self._removed.append(waiting_key(snapshot.workflow_id, item.number))
@@ -277,9 +280,9 @@ class Ledger:
 
     def defer(self, snapshot: Snapshot, item: Waiting) -> None:
         """A waiting record is set aside by its machine: the entry says so from the next cut on."""
-        self.entry.waiting[self._cause(snapshot, item)] -= 1
+        self._recount(snapshot, item, -1)
         item.deferred = True
-        self.entry.waiting[self._cause(snapshot, item)] += 1
+        self._recount(snapshot, item, 1)
         self._unwritten.append((snapshot, item))
         self._dirty[snapshot.workflow_id] = snapshot
 
@@ -288,17 +291,17 @@ class Ledger:
         items = [] if mailbox is None else mailbox.items()
         records = [item for item in items if item.record is not None and not item.gone]
         for item in records:
-            self.entry.waiting[self._cause(snapshot, item)] -= 1
+            self._recount(snapshot, item, -1)
         snapshot.status = status
         for item in records:
-            self.entry.waiting[self._cause(snapshot, item)] += 1
+            self._recount(snapshot, item, 1)
         self._dirty[snapshot.workflow_id] = snapshot
 
-    @staticmethod
-    def _cause(snapshot: Snapshot, item: Waiting) -> str:
-        if snapshot.status in STOPPED:
-            return "held" if snapshot.status is Status.EXPECTED else "parked"
-        return "deferred" if item.deferred else "queued"
+    def _recount(self, snapshot: Snapshot, item: Waiting, by: int) -> None:
+        """It waits no more for this reason, or it does from now on."""
+        cause = cause_of(snapshot, item)
+        self.entry.waiting[cause] += by
+        self.weights[cause] += by * item.weight
 
     # -- the cut -------------------------------------------------------------------------------
 
@@ -317,10 +320,8 @@ class Ledger:
         """Everything since the last cut, to be committed as it is; the next cut starts empty."""
         self._write_waiting()
         reach(Step.CUT_TAKEN_IN)
-        cut = Cut(records=self._records, offsets=dict(self.entry.offsets))
-        entries = cut.entries
-        for key in self._removed:
-            entries[key] = None
+        entries: dict[bytes, bytes | None] = dict.fromkeys(self._removed)
+        cut = Cut(entries=entries, records=self._records, offsets=dict(self.entry.offsets))
         for snapshot, item in self._unwritten:
             if not item.gone and item.record is not None:
                 kept = waiting_wire.WaitingEntry(
@@ -334,10 +335,8 @@ class Ledger:
         self._building = self.taken
         self._building_bytes = self.cut_bytes = self.heavy
         self._workflows.woken_bytes = 0
-        self._dirty = {}
-        self._records = []
-        self._unwritten = []
-        self._removed = []
+        self._dirty, self._records = {}, []
+        self._unwritten, self._removed = [], []
         self._touched = False
         reach(Step.CUT_BUILT)
         return cut

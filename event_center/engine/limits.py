@@ -28,13 +28,15 @@ class Reached(NamedTuple):
     """What waits, or is refused, because of it."""
 
 
-def of_process(plan: Plan, waiting: int, runners: Runners, job_runners: Runners) -> list[Reached]:
+def of_process(
+    plan: Plan, waiting: tuple[int, int], runners: Runners, job_runners: Runners
+) -> list[Reached]:
     """
     The limits of the process that are reached.
 
     Args:
         plan: how many there may be of everything, and which topics are closed.
-        waiting: events that wait for their turn, and runs that wait for a runner.
+        waiting: events that wait for their turn, and runs that wait for a runner; what those events weigh.
         runners: of callbacks.
         job_runners: of jobs.
     """
@@ -42,8 +44,12 @@ def of_process(plan: Plan, waiting: int, runners: Runners, job_runners: Runners)
         ("log", f"runs that publish to {one.topic!r} are tried again later: {one.why}")
         for one in plan.closed_topics
     ]
-    if waiting >= plan.limits.mailbox:
-        found.append(("mailbox", f"{waiting} events wait in memory: only commands are taken in"))
+    events, weight = waiting
+    if events >= plan.limits.mailbox:
+        found.append(("mailbox", f"{events} events wait in memory: only commands are taken in"))
+    if weight >= plan.limits.mailbox_bytes:
+        meaning = f"{weight} bytes of events wait in memory: only commands are taken in"
+        found.append(("mailbox_bytes", meaning))
     if runners.full:
         found.append(("callbacks", f"{runners.queued} callbacks wait until another one ends"))
     if job_runners.full:
@@ -94,9 +100,9 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
 
 def _held_back(parts: Parts) -> Iterable[tuple[str, str]]:
     """The runs that a takeover has found, and others behind them."""
-    held = parts.quarantine.held
-    if held:
-        yield "callbacks", f"{held} wait until it is seen which of those found ends its process"
+    waiting = parts.quarantine.waiting
+    if waiting:
+        yield "callbacks", f"{waiting} wait until it is seen which of those found ends its process"
 
 
 def _crowded(parts: Parts, most: int, *, held: bool) -> Iterable[str]:

@@ -175,7 +175,8 @@ class Member:
         if self._runners is None or self._job_runners is None:
             return []
         owners = list(self.owners.values())
-        found = of_process(self._plan, self._waiting(), self._runners, self._job_runners)
+        waiting = self._waiting(), self._waiting_bytes()
+        found = of_process(self._plan, waiting, self._runners, self._job_runners)
         return found + [one for owner in owners for one in owner.reached()]
 
     # -- the group -----------------------------------------------------------------------------
@@ -293,7 +294,8 @@ class Member:
     def _paused(self) -> list[Shard]:
         """The shards that can take commands only: full ones, or all while too much waits."""
         owners = self.owners.values()
-        crowded = self._waiting() >= self._plan.limits.mailbox
+        limits = self._plan.limits
+        crowded = self._waiting() >= limits.mailbox or self._waiting_bytes() >= limits.mailbox_bytes
         paused = [owner.shard for owner in owners if crowded or owner.full]
         self._held_back = bool(paused)
         return paused
@@ -302,6 +304,10 @@ class Member:
         """Events that wait in this process for their turn, and runs that wait for a runner."""
         waiting = sum(owner.waiting for owner in self.owners.values())
         return waiting if self._runners is None else waiting + self._runners.queued
+
+    def _waiting_bytes(self) -> int:
+        """What the events weigh that wait in this process for their turn."""
+        return sum(owner.waiting_bytes for owner in self.owners.values())
 
     def _room(self) -> None:
         """A shard was opened or has made a cut: what was held back may be taken now."""

@@ -32,7 +32,7 @@ from event_center.engine.workflow import Workflows
 from event_center.errors import FormatError, Interrupted
 from event_center.log.ownership import offset_key
 from event_center.log.port import Batch
-from event_center.model import Shard, Snapshot, Status
+from event_center.model import Position, Shard, Snapshot, Status
 from event_center.wire.entries import ShardEntry
 from event_center.wire.history import HistoryWriter
 
@@ -128,6 +128,13 @@ class Parts:
     def leave_unborn(self, workflow_id: str) -> None:
         """The next event of this workflow, which does not exist, becomes a letter."""
         self._intake.unborn.add(workflow_id)
+
+    def refuse(self, position: Position) -> bool:
+        """No cut goes through with what is asked there: it is refused; False: it is no command."""
+        if position.topic != self._plan.topics.commands:
+            return False
+        self._commands.spoiling = position
+        return True
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of events or commands."""
@@ -225,7 +232,7 @@ class Parts:
                 continue
             if snapshot.status is Status.RETRYING:
                 retry = partial(self._retry, workflow_id, now_ms)
-                if not (apart.whom and apart.keep(workflow_id, retry)):
+                if not (apart.whom and apart.put_off(workflow_id, retry)):
                     retry()
             if snapshot.jobs:
                 self.effects.start(snapshot)
@@ -260,7 +267,7 @@ class Parts:
         apart = self.workflows.apart
         for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets):
             fire = partial(self._fire, workflow_id, due_ms)
-            if not (apart.whom and apart.keep(workflow_id, fire)):
+            if not (apart.whom and apart.put_off(workflow_id, fire)):
                 fire()
 
     def _fire(self, workflow_id: str, now: int) -> None:
@@ -318,7 +325,7 @@ class Parts:
     @property
     def waiting_bytes(self) -> int:
         """What waits weighs so much: records, and results of jobs."""
-        return self.ledger.waiting_bytes + self.jobs.weight
+        return sum(self.ledger.weights.values()) + self.jobs.weight
 
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""

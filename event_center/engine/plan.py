@@ -50,7 +50,9 @@ class EngineLimits:
     threads: int = 40
     """Of the callbacks, and as many again of the jobs, plain functions: each holds a thread."""
     mailbox: int = 10_000
-    """Events that wait in the memory of the process before the intake pauses."""
+    """Events that wait for their turn in the memory of the process before the intake pauses."""
+    mailbox_bytes: int = 64 * 1024**2
+    """The same in bytes."""
     cut_records: int = 20_000
     """Records that a shard may take in before a cut covers them."""
     cut_bytes: int = 64 * 1024**2

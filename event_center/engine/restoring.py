@@ -110,7 +110,7 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
             return
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting))
-        parts.ledger.restored(items)
+        parts.ledger.restored(snapshot, items)
     except FormatError as error:
         parts.workflows.by_id[workflow_id] = value
         _unreadable(workflow_id, parts, error)

@@ -226,6 +226,11 @@ class Owner:
         return 0 if self._parts is None else self._parts.entry.waiting["queued"]
 
     @property
+    def waiting_bytes(self) -> int:
+        """What the same events weigh."""
+        return 0 if self._parts is None else self._parts.ledger.weights["queued"]
+
+    @property
     def lag(self) -> int:
         """Records between what was taken in and the last watermarks seen."""
         return 0 if self._parts is None else self._parts.lag()

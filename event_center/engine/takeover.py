@@ -33,8 +33,10 @@ Counters, who counts them, and when they begin anew:
 
     takeovers in a row   here (`_pauses`)          a durable cut that makes the next takeover soon
     cuts in a row        `isolation`               all that failed are durable; the search ends
-    cuts alone           `isolation`               it is in a durable cut, parked or not; the search ends
-    cuts of its own      `isolation`               one is durable (`apart`), or that it is parked
+    cuts alone           `isolation`               a durable cut has it, parked or not; a bare one fails;
+                                                   the search ends
+    cuts of its own      `isolation`               one is durable (`apart`), or that it is parked; a bare
+                                                   one fails
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
     pauses of a topic    `closed_topics`           a durable cut has written there
 
@@ -161,11 +163,11 @@ class Takeovers:
         if not self.isolation.searching and not self.isolation.full:
             parts.take(batch)
             return
-        self.isolation.hold(batch)
+        self.isolation.set_aside(batch)
         if parts.ledger.clean and not cutting:
-            self.take_held(parts)
+            self.take_more(parts)
 
-    def take_held(self, parts: Parts) -> None:
+    def take_more(self, parts: Parts) -> None:
         """The next piece, and those after it until there is something to cut; all if the search is over."""
         if not parts.resumed or (self.isolation.most == 1 and parts.quarantine.active):
             return
@@ -190,18 +192,19 @@ class Takeovers:
     def durable(self, parts: Parts, cut: Cut, kind: CutKind) -> None:
         """This cut is durable; what it made so has been started."""
         apart, bare = parts.workflows.apart, kind is CutKind.BARE
-        apart.witnessed = True
+        apart.answered = True
         if apart.about:
             self.isolation.clear(apart.about)
         if kind is CutKind.WHOLE or (bare and self.isolation.learned):
             self._pauses.reset()
+        self.isolation.stands_still(cut)
         if kind is not CutKind.COUNTING:
             self.isolation.settled(cut, bare=bare, records=kind is CutKind.PIECE)
         if not parts.workflows.gone:
             parts.turn_again()
             if bare:
                 self._go_on(parts)
-            self.take_held(parts)
+            self.take_more(parts)
 
     def why_no_cut(self, parts: Parts) -> str:
         """Why no cut is taken; empty: one has settled since the takeover, or none was looked for."""

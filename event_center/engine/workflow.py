@@ -16,6 +16,7 @@ from event_center.engine.run import Run
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
+from event_center.wire.snapshot import STOPPED
 
 Workflow = bytes | Snapshot
 
@@ -40,6 +41,7 @@ class Waiting:
         "record",
         "timer",
         "topic",
+        "weight",
     )
 
     def __init__(
@@ -53,6 +55,8 @@ class Waiting:
         """None: restored from its entry and not parsed yet."""
         self.record = record
         """None: not a record; nothing of it is counted, and it is not written as an entry."""
+        self.weight = 0 if record is None else record.size + ENTRY_BYTES
+        """The bytes of a record, and something for waiting; nothing else is weighed."""
         self.topic = topic
         self.partition = partition
         self.timer: Timer | None = None
@@ -70,11 +74,6 @@ class Waiting:
         """Until when it is held for a workflow that does not exist yet; 0: it is not."""
         self.gone = False
         """Decided: no cut needs to write it any more."""
-
-    @property
-    def weight(self) -> int:
-        """The bytes of a record, and something for waiting; nothing else is weighed."""
-        return 0 if self.record is None else self.record.size + ENTRY_BYTES
 
 
 class Mailbox:
@@ -239,6 +238,13 @@ def forget(snapshot: Snapshot) -> None:
         needed = {one.seq for one in (*snapshot.owed, *snapshot.jobs)}
         kept = {seq: event for seq, event in snapshot.earlier.items() if seq in needed}
         snapshot.earlier = kept or None
+
+
+def cause_of(snapshot: Snapshot, item: Waiting) -> str:
+    """Why a record waits, as the shard entry counts it."""
+    if snapshot.status in STOPPED:
+        return "held" if snapshot.status is Status.EXPECTED else "parked"
+    return "deferred" if item.deferred else "queued"
 
 
 def undecided(snapshot: Snapshot) -> None:

@@ -15,7 +15,7 @@ from event_center.engine.kept import entries_of
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import restore
-from event_center.engine.workflow import Mailbox, Waiting
+from event_center.engine.workflow import Mailbox, Waiting, cause_of
 from event_center.log.memory.broker import KeptCut, MemoryBroker
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Shard, Snapshot
@@ -95,9 +95,10 @@ class Standby:
         workflows, ledger = self.parts.workflows, self.parts.ledger
         for workflow_id in touched:
             mailbox = workflows.mailboxes.pop(workflow_id, None)
-            if mailbox is not None:
-                ledger.waiting_bytes -= sum(one.weight for one in mailbox.items())
-            workflows.by_id.pop(workflow_id, None)
+            workflow = workflows.by_id.pop(workflow_id, None)
+            if mailbox is not None and isinstance(workflow, Snapshot):
+                for one in mailbox.items():
+                    ledger.weights[cause_of(workflow, one)] -= one.weight
             workflows.unreadable.pop(workflow_id, None)
         found = [item for one in touched for item in self._held.get(one, {}).items()]
         _restore(found, self.parts, plan, topics)
@@ -154,7 +155,7 @@ def _workflow_of(key: bytes) -> str:
 def differences(memory: Parts, fresh: Parts) -> list[str]:
     """Everything in which memory is not what a takeover would restore."""
     found = _differing("shard entry", _entry(memory.entry), _entry(fresh.entry))
-    weights = memory.ledger.waiting_bytes, fresh.ledger.waiting_bytes
+    weights = memory.ledger.weights, fresh.ledger.weights
     found += _differing("bytes that wait", *weights)
     mine, theirs = memory.workflows, fresh.workflows
     if mine.by_id.keys() != theirs.by_id.keys():

@@ -56,8 +56,10 @@ def pause_s(chance: Random, least: float) -> float:
 
 
 def moved(since: Seen) -> str:
-    """Shards have other owners."""
-    return f"{len(since.owners)} shards have another owner" if since.owners else ""
+    """Shards have been taken over; some are with their former owner again by now."""
+    if not since.takeovers:
+        return ""
+    return f"{since.takeovers} takeovers, {len(since.owners)} shards have another owner"
 
 
 async def center_killed(site: Site, chance: Random) -> None:

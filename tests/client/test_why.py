@@ -68,6 +68,16 @@ STANDING: list[Standing] = [
         ["retry", "set-state", "cancel", "history"],
     ),
     (
+        {"status": Status.PARKED, "parked": "cut_failed"},
+        "the log did not answer to three cuts",
+        ["retry", "set-state", "cancel", "history"],
+    ),
+    (
+        {"status": Status.PARKED, "parked": "cut_failed", "owed": (Owed("charge", 0),)},
+        "the log did not answer to three cuts",
+        ["retry", "skip", "set-state", "cancel", "history"],
+    ),
+    (
         {"status": Status.PARKED, "parked": "no_place"},
         "no loaded version",
         ["retry", "set-state", "cancel", "history"],

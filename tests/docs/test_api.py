@@ -16,7 +16,7 @@ BENCHMARKS = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 TROUBLE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 INDEX = (ROOT / "docs/README.md").read_text(encoding="utf-8")
-PARKED = {"failed", "crashed", "loop", "no_place"}
+PARKED = {"failed", "crashed", "loop", "no_place", "cut_failed"}
 """Of a snapshot, `parked`."""
 WELL = {Status.ACTIVE, Status.FINAL, Status.EXPECTED}
 

@@ -147,6 +147,30 @@ async def test_a_flapping_log_parks_nobody() -> None:
         assert world.entry().waiting["parked"] == 0
 
 
+async def flapping() -> int:
+    """How many events are decided on a log that fails who is alone, and bare cuts in between as well."""
+    alone_fails = [Ending.LOST, None, Ending.LOST]
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", 1)
+        await world.idle()
+        world.faults.commits.extend([Ending.LOST] * 3 + [None, *alone_fails * 4])
+        world.send("w", "note", 1)
+        await world.rest(100)
+        assert not world.faults.commits
+        return world.entry().outcomes["applied"]
+
+
+async def test_who_fails_alone_as_bare_cuts_do_is_not_guilty() -> None:
+    """A bare cut that fails takes back what was counted: the log may have been why before."""
+    assert await flapping() == 2
+
+
+async def test_without_doubt_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: what was counted stays although the log takes no bare cut either."""
+    monkeypatch.setattr(Isolation, "_doubt", lambda self: None)
+    assert await flapping() == 1
+
+
 RUNS = """
 machine: m
 version: 1
@@ -214,6 +238,33 @@ async def test_a_long_run_whose_result_spoils_its_cuts(lasts_s: int, events: int
         assert world.processes[0].member.reached() == []
 
 
+async def test_a_verdict_ends_with_the_parking() -> None:
+    """Who was parked outside of a search and is retried is not parked again by a commit of others."""
+    runs = RUNS.replace("{do: work}", "{do: work, timeout: 1h}")
+
+    async def work(workflow_id: str) -> Event:
+        await world.rest(15)
+        return Event("noted", "spoiled" if workflow_id == "w" else "fine")
+
+    async with World((runs, {"work": work})) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled
+        for name in ("a", "w"):
+            world.send(name, "begin")
+        for number in range(200):  # cuts that are durable between those that fail
+            world.send("w", "begin")
+            world.send(f"b{number}", "begin")
+            await world.rest(1)
+        assert world.snapshot("w").parked == "cut_failed"
+        world.faults.spoiled = None
+        world.command("retry", "w")
+        await world.rest(3)
+        world.faults.commits.append(Ending.LOST)
+        world.send("other", "begin")
+        await world.rest(5)
+        assert world.snapshot("w").parked is None
+
+
 TIMED = """
 machine: t
 version: 1
@@ -258,7 +309,7 @@ async def test_without_cuts_of_their_own_timers_are_not_told_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The twin: all fire into one cut, again and again, and nobody is parked."""
-    monkeypatch.setattr(Apart, "keep", lambda self, workflow_id, act: False)
+    monkeypatch.setattr(Apart, "put_off", lambda self, workflow_id, act: False)
     async with World(TIMED) as world:
         await world.idle()
         world.faults.spoiled = spoiled_later

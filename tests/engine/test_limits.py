@@ -55,6 +55,29 @@ async def test_a_full_mailbox_pauses_the_intake_but_not_the_commands() -> None:
         assert world.entry().read == 3003
 
 
+@pytest.mark.parametrize("roomy", [False, True])
+async def test_large_events_that_wait_for_their_turn_pause_the_intake(roomy: bool) -> None:
+    """Of all shards, and it is named; with room for them nobody waits, nor for those set aside."""
+    limits = EngineLimits() if roomy else EngineLimits(mailbox_bytes=100_000)
+    work = Script(HOLD)
+    async with World((MACHINE, {"work": work}), limits=limits, shards=2) as world:
+        world.send("set-aside", "done", "x" * 200_000)
+        world.send("w", "go")
+        await world.rest()
+        for _ in range(3):
+            world.send("w", "done", "x" * 40_000)
+        await world.rest()
+        for number in range(4):
+            world.send(f"v{number}", "add")
+        await world.rest(1)
+        assert [world.exists(f"v{number}") for number in range(4)] == [roomy] * 4
+        reached = world.processes[0].member.reached()
+        assert [one.limit for one in reached] == ([] if roomy else ["mailbox_bytes"])
+        world.command("skip", "w")
+        await world.idle()
+        assert all(world.exists(f"v{number}") for number in range(4))
+
+
 async def test_deferred_and_parked_events_do_not_pause_the_intake() -> None:
     """What waits for another event or for an operator must not keep that event out."""
     work = Script()
@@ -152,7 +175,7 @@ async def test_results_of_jobs_that_wait_weigh_as_well() -> None:
         await world.idle()
         parts = world.processes[0].owner(0)._parts
         assert parts is not None
-        assert parts.ledger.waiting_bytes == 0
+        assert set(parts.ledger.weights.values()) == {0}
         assert [world.state(name) for name in "bc"] == ["idle", "idle"]
 
 

@@ -97,6 +97,16 @@ async def test_a_log_that_takes_no_cut_is_named() -> None:
         assert reached(world) == {}
 
 
+async def test_what_a_lost_lease_said_is_not_said_for_ever() -> None:
+    """A cut that was refused, and was written at the next try without an answer: nothing is wrong then."""
+    async with world_with(EngineLimits()) as world:
+        await world.idle()
+        world.faults.commits.extend([Ending.NOT_COMMITTED, Ending.WRITTEN])
+        world.send("w", "add")
+        await world.rest(10)
+        assert (world.exists("w"), reached(world)) == (True, {})
+
+
 async def test_a_log_that_lets_nobody_take_over_is_named() -> None:
     """A shard that is not served says why, until it is."""
     async with world_with(EngineLimits()) as world:

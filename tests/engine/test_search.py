@@ -6,11 +6,14 @@ import functools
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from event_center import Event
 from event_center.engine import isolation
-from event_center.engine.isolation import Isolation
+from event_center.engine.backoff import RETRY_MAX_S
+from event_center.engine.isolation import SMALLER, Isolation
 from event_center.log.port import Cut
+from event_center.model import Shard
 from tests.engine.test_isolation import spoiled
 from tests.engine.world import World
 
@@ -127,3 +130,41 @@ async def test_if_every_record_is_in_question_nobody_is_found(
     monkeypatch.setattr(isolation, "bisect_left", functools.partial(lambda a, *_, **__: len(a)))
     parked, others, _ = await searched(15)
     assert (parked, others < OTHERS) == (None, True)
+
+
+def test_what_never_comes_lets_no_piece_grow_for_ever() -> None:
+    """Records in question whose topic was made anew: pieces are as large as the cut was, and no larger."""
+    isolation = Isolation(Shard(0))
+    for _ in range(3):
+        isolation.failed(Cut(offsets={"events": 1_000}), 500, bare=False)
+    assert isolation.most == 500 // SMALLER
+    isolation._tried = True
+    for number in range(100):
+        isolation.settled(Cut(offsets={"events": number}), bare=False, records=True)
+    assert isolation.most == 500
+    isolation.settled(Cut(offsets={"events": 1_000}), bare=False, records=True)
+    assert not isolation.searching
+
+
+async def test_a_letter_that_spoils_its_cut_is_told() -> None:
+    """Nobody can be parked, and no letter is left out: the record is named, and takeovers are rare."""
+    async with World((MACHINE, {"work": fails})) as world:
+        world.send("w", "note", "well")
+        await world.rest(5)
+        world.faults.spoiled = lambda cut: any(
+            b"POISON" in (one.value or b"") for one in cut.records
+        )
+        for number in range(20):
+            world.send(f"a{number}", "note", number)
+        poison = world.put(b"POISON", key="w")
+        world.send("b", "note", 1)
+        with capture_logs() as logs:
+            await world.rest(60)
+        before = world.entry().takeovers
+        await world.rest(600)
+        assert {one["at"] for one in logs if one["event"] == "cut.smaller"} == {"", str(poison)}
+        assert world.entry().takeovers - before <= 600 / RETRY_MAX_S + 1
+        assert (world.exists("a19"), world.exists("b")) == (True, False)
+        world.faults.spoiled = None
+        await world.rest(30)
+        assert (len(world.letters()), world.exists("b")) == (1, True)

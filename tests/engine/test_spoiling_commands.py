@@ -1,0 +1,110 @@
+"""A command with which no cut goes through is refused; and what to do about a workflow that spoils."""
+
+from __future__ import annotations
+
+import pytest
+
+from event_center.engine.parts import Parts
+from tests.engine.script import Script
+from tests.engine.test_isolation import MACHINE, spoiled
+from tests.engine.world import World
+
+MOVED = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+states:
+  idle: {on: {note: idle, go: spoiled}}
+  spoiled: {}
+"""
+OTHERS = 5
+
+
+def others(world: World) -> int:
+    """How many others have been decided, each after its first event."""
+    return sum(world.exists(f"a{number}") for number in range(OTHERS))
+
+
+def send_others(world: World) -> None:
+    """Somebody else goes on."""
+    for number in range(OTHERS):
+        world.send(f"a{number}", "note", number)
+
+
+async def parked(world: World) -> None:
+    """A workflow is parked, with the event that spoils its cuts waiting for it."""
+    world.send("w", "note", "well")
+    await world.idle()
+    world.faults.spoiled = spoiled
+    world.send("w", "note", "spoiled")
+    await world.rest(60)
+    assert world.snapshot("w").parked == "cut_failed"
+
+
+async def test_a_retry_while_it_still_spoils() -> None:
+    """P8: it is rejected and says why, the workflow stays parked with its event, and the others go on."""
+    async with World((MACHINE, {"work": Script()})) as world:
+        await parked(world)
+        world.command("retry", "w")
+        send_others(world)
+        await world.rest(60)
+        assert (world.snapshot("w").parked, others(world)) == ("cut_failed", OTHERS)
+        assert world.entry().waiting["parked"] == 1
+        assert world.outcomes("w")[-1] == "@retry rejected(not_applicable)"
+        assert "the log did not answer" in world.history("w")[-1]["detail"]
+        assert world.processes[0].member.reached() == []
+        assert world.entry().takeovers < 15
+        world.faults.spoiled = None
+        world.command("retry", "w")
+        await world.idle()
+        assert world.snapshot("w").data == {"note": "spoiled"}
+
+
+async def test_without_that_it_stops_its_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: the command is taken up again and again, since a parked workflow is commanded too."""
+    monkeypatch.setattr(Parts, "refuse", lambda self, position: False)
+    async with World((MACHINE, {"work": Script()})) as world:
+        await parked(world)
+        world.command("retry", "w")
+        send_others(world)
+        await world.rest(10)
+        assert others(world) == 0
+        world.faults.spoiled = None
+        await world.rest(60)
+        assert others(world) == OTHERS
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+async def test_a_command_that_spoils_parks_nobody(shards: int) -> None:
+    """Its workflow is as it was, and goes on; the history has the command and why it was refused."""
+    async with World(MOVED, shards=shards) as world:
+        world.send("w", "note")
+        await world.idle()
+        world.faults.spoiled = spoiled
+        for _ in range(2):
+            world.command("set-state", "w", state="spoiled", reason="a test")
+            send_others(world)
+            world.send("w", "note")
+        await world.rest(60)
+        assert (world.snapshot("w").parked, world.state(), others(world)) == (None, "idle", OTHERS)
+        told = world.outcomes("w")
+        assert told.count("@set-state rejected(not_applicable)") == 2
+        assert told.count("note applied") == 3
+
+
+@pytest.mark.parametrize("verb", ["skip", "cancel", "forget", "set-state"])
+async def test_what_an_operator_can_do(verb: str) -> None:
+    """`skip` discards the event that waits first; the others end it too, and the next event is decided."""
+    async with World((MACHINE, {"work": Script()})) as world:
+        await parked(world)
+        if verb == "set-state":  # the event goes on waiting, and spoils again
+            world.faults.spoiled = None
+        world.command(verb, "w", reason="a test", **({"state": "idle"} if "set" in verb else {}))
+        await world.idle()
+        assert world.entry().waiting["parked"] == 0
+        world.send("w", "note", "fine")
+        await world.idle()
+        finished = verb == "cancel"
+        assert world.snapshot("w").data == {"note": "well" if finished else "fine"}
+        assert world.entry().outcomes["discarded"] == (verb in {"skip", "forget"})
