@@ -16,7 +16,7 @@ from pathlib import Path
 from event_center.app.finding import Finding, error, ok, warning
 from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
-from event_center.app.topic_flaws import MISSING, flaws_of
+from event_center.app.topic_flaws import MISSING, flaws_of, told
 from event_center.app.wiring import own_topics, uses, wall_clock_ms
 from event_center.errors import EventCenterError, LogUnavailable
 from event_center.log.detail import Flaw, TopicDetail
@@ -200,9 +200,8 @@ async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
 
 
 def _of_flaw(flaw: Flaw) -> Finding:
-    what = f"{flaw.topic}: {flaw.setting} is {flaw.found}, not {flaw.wanted}: {flaw.risk}"
     advice = "change it; `event-center topics check` has all of them"
-    return (error if flaw.grave else warning)("log", what, advice)
+    return (error if flaw.grave else warning)("log", told(flaw), advice)
 
 
 async def _newest_ms(log: Log, history: TopicDetail | None) -> int:
