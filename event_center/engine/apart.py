@@ -32,17 +32,19 @@ class NextCut(Protocol):
 class Apart:
     """What waits for a cut of its own in one shard, between a takeover and its end."""
 
-    __slots__ = ("_put_off", "_taking", "about", "answered", "wake", "whom")
+    __slots__ = ("_put_off", "_taking", "about", "answered", "resumes", "wake", "whom")
 
     def __init__(self) -> None:
         self.whom: Container[str] = ()
         """The workflows that are kept apart."""
         self.about = ""
         """The workflow that the cut under way is about; empty: it has whatever happened."""
+        self.resumes = False
+        """Whether that is only what the takeover has found of it: durable, it says nothing of the rest."""
         self.answered = False
         """Whether a cut has gone through since the takeover."""
         self.wake: Callable[[], None] = lambda: None
-        self._put_off: deque[tuple[str, Callable[[], None]]] = deque()
+        self._put_off: deque[tuple[str, Callable[[], None], bool]] = deque()
         self._taking = False
 
     @property
@@ -50,19 +52,19 @@ class Apart:
         """Whether anything waits for its cut."""
         return bool(self._put_off)
 
-    def put_off(self, workflow_id: str, act: Callable[[], None]) -> bool:
+    def put_off(self, workflow_id: str, act: Callable[[], None], *, resumes: bool = False) -> bool:
         """Put this off, if it is of a workflow apart or comes behind one; else it is done now."""
         if self._taking or not (self._put_off or workflow_id in self.whom):
             return False
-        self._put_off.append((workflow_id, act))
+        self._put_off.append((workflow_id, act, resumes))
         self.wake()
         return True
 
     def before_cut(self, ledger: NextCut) -> None:
         """A cut is to be built: do what may be in it, up to one that is alone in it."""
-        self.about = ""
+        self.about, self.resumes = "", False
         while self._put_off and not self.about:
-            workflow_id, act = self._put_off[0]
+            workflow_id, act, resumes = self._put_off[0]
             if workflow_id in self.whom:
                 if not self.answered:
                     ledger.asked()
@@ -75,4 +77,4 @@ class Apart:
             finally:
                 self._taking = False
             if workflow_id in self.whom and not ledger.clean:
-                self.about = workflow_id
+                self.about, self.resumes = workflow_id, resumes

@@ -101,7 +101,7 @@ class Takeovers:
 
     def kind(self, parts: Parts) -> CutKind:
         """What the cut is that has just been built."""
-        if parts.quarantine.active:
+        if parts.quarantine.active or parts.workflows.apart.resumes:
             return CutKind.COUNTING
         if not self.isolation.searching:
             return CutKind.WHOLE
@@ -193,7 +193,7 @@ class Takeovers:
         """This cut is durable; what it made so has been started."""
         apart, bare = parts.workflows.apart, kind is CutKind.BARE
         apart.answered = True
-        if apart.about:
+        if apart.about and not apart.resumes:
             self.isolation.clear(apart.about)
         if kind is CutKind.WHOLE or (bare and self.isolation.learned):
             self._pauses.reset()
