@@ -16,7 +16,8 @@ search has ended, and together. So the workflows of the cut that failed, once th
 are kept apart: each end of a run and each timer of theirs has a cut of its own (`apart`), until one of
 these is durable. If `TIMES` fail, the workflow is parked.
 
-The search ends when nothing is in question and pieces are as large as the cut that it began with.
+The search ends when nothing is in question, and everybody in the cut that failed last is durable, or
+pieces are as large as the cut that it began with.
 `takeover` hands batches in and takes pieces out, says how each cut ended, and has the order of all this.
 """
 
@@ -67,9 +68,11 @@ class Isolation:
         """How often the cut of one workflow alone has failed."""
         self.apart: dict[str, int] = {}
         """Workflows whose runs and timers have cuts of their own (`apart`): how many of these failed."""
-        self._spoiling: dict[str, Position] = {}
+        self._spoiling: dict[str, Position | None] = {}
         """The record that was alone in the last cut of such a workflow, if it had one."""
-        self._held: deque[Batch] = deque()
+        self._stuck_at: Position | None = None
+        """The record that was alone in the last cut that failed, if no workflow was in it."""
+        self._aside: deque[Batch] = deque()
         self._piece: Batch | None = None
         """The last piece: what records the next cut has are in it."""
         self._tried = False
@@ -83,16 +86,20 @@ class Isolation:
     @property
     def full(self) -> bool:
         """Whether there is enough to do without more records."""
-        return bool(self._held)
+        return bool(self._aside)
 
     @property
     def told(self) -> str:
         """What is done about it, for who asks why nothing is durable."""
+        if self._stuck_at is not None:
+            return (
+                f"commits of unknown end with the record at {self._stuck_at} alone, of no workflow"
+            )
         return f"commits of unknown end, so cuts of up to {self.most} of the records that failed are tried"
 
     def forget_records(self) -> None:
-        """The gate opens anew: what was held is delivered again."""
-        self._held.clear()
+        """The gate opens anew: what was set aside is delivered again."""
+        self._aside.clear()
 
     def failed(self, cut: Cut, records: int, *, bare: bool, about: str = "") -> None:
         """
@@ -101,11 +108,11 @@ class Isolation:
         `about`: the workflow that the cut was about, and nobody else, after one that did go through.
         """
         self._row += 1
-        workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
-        self._failed = set(workflows)
         if bare:
             self._doubt()
             return
+        workflows = [workflow_of(key) for key in cut.entries if is_snapshot(key)]
+        self._failed, self._stuck_at = set(workflows), None
         before = self._found()
         if about in self.apart:
             self.apart[about] += 1
@@ -113,30 +120,33 @@ class Isolation:
             if self._row < TIMES:
                 return
             self._began_with = self.most = max(records, len(workflows), 1)
-        elif len(workflows) == 1 and records <= 1:
-            self._alone[workflows[0]] += 1
-            self._note(workflows[0], records)
+        elif len(workflows) <= 1 and records <= 1:
+            self._note(workflows, records)
         self.most = max(1, self.most // SMALLER)
         for source, offset in cut.offsets.items():
             self._in_question[source] = max(offset, self._in_question.get(source, 0))
         if self.most == 1 or len(workflows) <= FEW:
-            guilty = {one: times for one, times in self.apart.items() if times}
-            self.apart = dict.fromkeys(workflows, 0) | guilty
+            counted = {one: times for one, times in self.apart.items() if times}
+            self.apart = dict.fromkeys(workflows, 0) | counted
         self.learned = self._found() != before
-        log.warning("cut.smaller", shard=self._shard, records=self.most, failed=workflows[:3])
+        told = {"failed": workflows[:3], "at": str(self._stuck_at or "")}
+        log.warning("cut.smaller", shard=self._shard, records=self.most, **told)
 
     def _doubt(self) -> None:
         """It was the log, and may have been it before: who failed alone is counted anew."""
         self._alone.clear()
         self.apart = dict.fromkeys(self.apart, 0)
 
-    def _note(self, workflow_id: str, records: int) -> None:
-        """Which record the cut of this workflow alone had."""
-        self._spoiling.pop(workflow_id, None)
+    def _note(self, workflows: list[str], records: int) -> None:
+        """A cut of one workflow or of none, and of one record or of none, has failed: whose, and which."""
+        at = None
         if records and self._piece is not None:
-            batch = self._piece
-            at = Position(batch.topic, batch.partition, batch.records[0].offset)
+            piece = self._piece
+            at = Position(piece.topic, piece.partition, piece.records[0].offset)
+        for workflow_id in workflows:
+            self._alone[workflow_id] += 1
             self._spoiling[workflow_id] = at
+        self._stuck_at = None if workflows else at
 
     def _found(self) -> tuple[object, ...]:
         """What is known of who it is."""
@@ -146,29 +156,31 @@ class Isolation:
         """This cut is durable: who is in it spoils nothing, and the next may be larger."""
         for workflow_id in [one for one in self._alone if snapshot_key(one) in cut.entries]:
             del self._alone[workflow_id]
-        if bare:
-            for workflow_id in self._convicted():
-                if snapshot_key(workflow_id) in cut.entries:  # it has been parked
-                    del self.apart[workflow_id]
-        elif self.most is None:
-            if self._row:
-                self._failed -= {one for one in self._failed if snapshot_key(one) in cut.entries}
-                if not self._failed:
-                    self._row = 0
-        elif records:
-            self._grow(cut)
+        self._failed -= {one for one in self._failed if snapshot_key(one) in cut.entries}
+        if self.most is None:
+            if not self._failed:
+                self._row = 0
+        elif not bare:
+            self._go_on(cut, self.most, records=records)
 
-    def _grow(self, cut: Cut) -> None:
-        """A piece is durable: the next may be larger, or the search is over."""
+    def _go_on(self, cut: Cut, most: int, *, records: bool) -> None:
+        """After a cut of a search: the next piece may be larger, or the search is over."""
         before = self._in_question.items()
         self._in_question = {one: end for one, end in before if cut.offsets.get(one, 0) < end}
-        if self._tried or not self._in_question:
+        if records and (self._tried or not self._in_question):
             # No more than that: who is in question may never come, as after its topic was made anew.
-            self.most = min(2 * (self.most or 1), self._began_with)
-            if not self._in_question and self.most >= self._began_with:
-                self.most, self._row = None, 0
-                self._alone.clear()
-                self._spoiling.clear()
+            self.most = most = min(2 * most, self._began_with)
+        if not self._in_question and (most >= self._began_with or not self._failed):
+            self.most, self._row = None, 0
+            self._alone.clear()
+            self._spoiling.clear()
+
+    def stands_still(self, cut: Cut) -> None:
+        """A cut is durable: whoever was convicted and is in it has been parked, and is searched no more."""
+        for workflow_id in self._convicted():
+            if snapshot_key(workflow_id) in cut.entries:
+                self._alone.pop(workflow_id, None)
+                self.apart.pop(workflow_id, None)
 
     def _convicted(self) -> set[str]:
         """Who has failed alone often enough."""
@@ -179,22 +191,22 @@ class Isolation:
         """A cut about this workflow alone is durable: it spoils nothing."""
         self.apart.pop(workflow_id, None)
 
-    def hold(self, batch: Batch) -> None:
+    def set_aside(self, batch: Batch) -> None:
         """Records wait until it is their turn."""
-        self._held.append(batch)
+        self._aside.append(batch)
 
     def piece(self) -> Batch | None:
         """Of one batch as many in question as the next cut may hold, or all of it if none are."""
-        if not self._held:
+        if not self._aside:
             return None
-        batch = self._held.popleft()
+        batch = self._aside.popleft()
         source = offset_key(batch.topic, batch.partition, self._shard)
         end = self._in_question.get(source, 0) if self.searching else 0
         asked = bisect_left(batch.records, end, key=attrgetter("offset"))
         self._tried = asked > 0
         most = min(asked, self.most or 0) or len(batch.records)
         if len(batch.records) > most:
-            self._held.appendleft(batch._replace(records=batch.records[most:]))
+            self._aside.appendleft(batch._replace(records=batch.records[most:]))
             batch = batch._replace(records=batch.records[:most])
         self._piece = batch
         return batch

@@ -206,7 +206,7 @@ class _Importer:
         if output is None:
             return {}
         result = output.get("result") if isinstance(output, dict) else None
-        if result not in set(Result):
+        if not isinstance(result, str) or result not in set(Result):
             self._lost("output", where)
             return {}
         return {"result": result}

@@ -4,7 +4,7 @@ What can be known of guards without an event: whether one can ever hold, and wha
 A guard is decided where it compares fields with constants, joined by and, or and not: for each field the
 values that matter are the constants, what lies between and beside them, and values of other types. Any
 other part counts as a coin that may fall either way, so nothing is called impossible that could happen.
-Called by `checks`.
+Called by `conditions`.
 """
 
 from __future__ import annotations

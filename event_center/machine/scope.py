@@ -1,8 +1,8 @@
 """
 What an expression of a machine can see: its roots, and their values for one event.
 
-Times are milliseconds since the Unix epoch. Called by compiled guards and assigns (`guard`,
-`table`).
+Times are milliseconds since the Unix epoch. Called where guards and values are compiled:
+`guard`, `moves`, `branches` and `timing`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 Values as machines write them: JSON with expressions in it, and copies of JSON.
 
 `filled` makes the value of an assign for one event, `copied` keeps a workflow's data from sharing
-parts with a payload or with the defaults of its machine. Called by `table` (assign) and `step`
-(birth).
+parts with a payload or with the defaults of its machine. Called by `moves` (assign) and
+`arriving` (birth).
 """
 
 from __future__ import annotations

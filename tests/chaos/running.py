@@ -40,6 +40,9 @@ from tests.kafka.audit import Evidence, read_cluster
 RECORDED = {1: 200, 3: 40}
 """Faults of the recorded run by nodes: at least 200 of them have to have an effect."""
 
+TRIES = 3
+"""So often a fault is done until it has an effect: at its moment nobody may need what it breaks."""
+
 KINDS = {1: ONE_NODE, 3: THREE_NODES}
 
 
@@ -85,8 +88,12 @@ async def run(
             for done, name in enumerate(drawn(kinds, chance), start=1):
                 if enough.of(done):
                     break
-                line = await _one(site, (name, kinds[name]), chance, report)
-                progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                for _ in range(TRIES):
+                    before = report.faults
+                    line = await _one(site, (name, kinds[name]), chance, report)
+                    progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                    if report.faults > before:
+                        break
                 progress.update(bar, completed=done)
         await asyncio.to_thread(site.publishing.finish)
         await site.at_rest()

@@ -238,6 +238,33 @@ async def test_a_long_run_whose_result_spoils_its_cuts(lasts_s: int, events: int
         assert world.processes[0].member.reached() == []
 
 
+async def test_a_verdict_ends_with_the_parking() -> None:
+    """Who was parked outside of a search and is retried is not parked again by a commit of others."""
+    runs = RUNS.replace("{do: work}", "{do: work, timeout: 1h}")
+
+    async def work(workflow_id: str) -> Event:
+        await world.rest(15)
+        return Event("noted", "spoiled" if workflow_id == "w" else "fine")
+
+    async with World((runs, {"work": work})) as world:
+        await world.idle()
+        world.faults.spoiled = spoiled
+        for name in ("a", "w"):
+            world.send(name, "begin")
+        for number in range(200):  # cuts that are durable between those that fail
+            world.send("w", "begin")
+            world.send(f"b{number}", "begin")
+            await world.rest(1)
+        assert world.snapshot("w").parked == "cut_failed"
+        world.faults.spoiled = None
+        world.command("retry", "w")
+        await world.rest(3)
+        world.faults.commits.append(Ending.LOST)
+        world.send("other", "begin")
+        await world.rest(5)
+        assert world.snapshot("w").parked is None
+
+
 TIMED = """
 machine: t
 version: 1
@@ -282,7 +309,7 @@ async def test_without_cuts_of_their_own_timers_are_not_told_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The twin: all fire into one cut, again and again, and nobody is parked."""
-    monkeypatch.setattr(Apart, "keep", lambda self, workflow_id, act: False)
+    monkeypatch.setattr(Apart, "put_off", lambda self, workflow_id, act: False)
     async with World(TIMED) as world:
         await world.idle()
         world.faults.spoiled = spoiled_later

@@ -6,9 +6,11 @@ import functools
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from event_center import Event
 from event_center.engine import isolation
+from event_center.engine.backoff import RETRY_MAX_S
 from event_center.engine.isolation import SMALLER, Isolation
 from event_center.log.port import Cut
 from event_center.model import Shard
@@ -142,3 +144,27 @@ def test_what_never_comes_lets_no_piece_grow_for_ever() -> None:
     assert isolation.most == 500
     isolation.settled(Cut(offsets={"events": 1_000}), bare=False, records=True)
     assert not isolation.searching
+
+
+async def test_a_letter_that_spoils_its_cut_is_told() -> None:
+    """Nobody can be parked, and no letter is left out: the record is named, and takeovers are rare."""
+    async with World((MACHINE, {"work": fails})) as world:
+        world.send("w", "note", "well")
+        await world.rest(5)
+        world.faults.spoiled = lambda cut: any(
+            b"POISON" in (one.value or b"") for one in cut.records
+        )
+        for number in range(20):
+            world.send(f"a{number}", "note", number)
+        poison = world.put(b"POISON", key="w")
+        world.send("b", "note", 1)
+        with capture_logs() as logs:
+            await world.rest(60)
+        before = world.entry().takeovers
+        await world.rest(600)
+        assert {one["at"] for one in logs if one["event"] == "cut.smaller"} == {"", str(poison)}
+        assert world.entry().takeovers - before <= 600 / RETRY_MAX_S + 1
+        assert (world.exists("a19"), world.exists("b")) == (True, False)
+        world.faults.spoiled = None
+        await world.rest(30)
+        assert (len(world.letters()), world.exists("b")) == (1, True)
