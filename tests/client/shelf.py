@@ -67,13 +67,11 @@ class Shelf:
         entry = waiting_wire.WaitingEntry(record, topic, home, deferred=False)
         self.cut(home, {waiting_key(workflow_id, number): waiting_wire.encode(entry)})
 
-    async def told(
-        self, kind: str, workflow_id: str, data: dict[str, Any], origin: str = "here"
-    ) -> None:
+    async def told(self, kind: str, workflow_id: str, data: dict[str, Any]) -> None:
         """Write a history record."""
         home = self.app.home(workflow_id)
         writer = HistoryWriter(self.app.history, home, "app")
-        await self.log.publish([writer.record(kind, workflow_id, origin, NOW_MS, data)])
+        await self.log.publish([writer.record(kind, workflow_id, "here", NOW_MS, data)])
 
     async def letter(
         self, key: str, value: bytes | None, origin: str = "orders/0/7", **why: str

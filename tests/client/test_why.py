@@ -193,8 +193,8 @@ async def test_a_result_that_was_refused(shelf: Shelf, machine: Machine) -> None
     shelf.workflow("o-1")
     await shelf.told("rejected", "o-1", {"event": "begin", "outcome": "rejected"})
     assert "nothing is wrong" in (await _told(shelf, machine, served=True))["because"]
-    data = {"event": "payd", "outcome": "rejected", "reason": "unknown_event"}
-    await shelf.told("rejected", "o-1", data, "run/1/charge")
+    why = {"outcome": "rejected", "reason": "unknown_event", "origin": "run/1/charge"}
+    await shelf.told("rejected", "o-1", {"event": "payd"} | why)
     because = (await _told(shelf, machine, served=True))["because"]
     assert because.startswith("its callback charge returned 'payd', which was rejected (unknown_")
 
