@@ -63,7 +63,9 @@ class Record(NamedTuple):
     def size(self) -> int:
         """Its bytes, without what a log adds."""
         size = len(self.value or b"") + len(self.key or b"")
-        return size + sum(len(name) + len(value) for name, value in self.headers)
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
 
 
 class Outgoing(NamedTuple):
@@ -127,6 +129,10 @@ class Status(StrEnum):
     FINAL = "final"
     EXPECTED = "expected"
     """There is no such workflow yet: events are held for it."""
+
+
+ACTIVE = Status.ACTIVE
+"""Looked up once: to read a member of an enumeration costs as much as a call."""
 
 
 class Result(StrEnum):
@@ -292,7 +298,7 @@ class Snapshot:
         self.version = version
         self.state = state
         """The configuration: the name of one leaf, or of several joined by `|` (parallel regions)."""
-        self.status = Status.ACTIVE
+        self.status = ACTIVE
         self.seq = 0
         self.data: dict[str, Json] = {}
         self.entered_at_ms = 0

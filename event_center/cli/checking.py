@@ -281,8 +281,7 @@ def _print(output: Output, found: _Check) -> None:
     for problem in found.problems:
         output.say(str(problem), style="red")
     if found.problems:
-        count = len(found.problems)
-        output.say(f"{count} problem{'s' if count > 1 else ''} found")
+        output.say(f"{many(len(found.problems), 'problem')} found")
         return
     output.say(
         f"ok: {many(len(found.machines), 'machine')}, {many(found.callbacks, 'callback')}, "

@@ -200,7 +200,7 @@ class Jobs:
         if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
         apart = workflows.apart
-        if not (apart.whom and apart.keep(job_key[0], partial(self.ended, run, value, error))):
+        if not (apart.whom and apart.put_off(job_key[0], partial(self.ended, run, value, error))):
             self._ended_now(run, value, error)
 
     def _ended_now(self, run: JobRun, value: Any, error: BaseException | None) -> None:
@@ -256,8 +256,9 @@ class Jobs:
         """Its turn has come: whether its event is to be decided; else all of it is dealt with here."""
         if run.left:
             return False
-        if self._ledger.now_ms - run.submitted_ms >= PACED_MS:
+        if snapshot.loop and self._ledger.now_ms - run.submitted_ms >= PACED_MS:
             snapshot.loop = 0
+            self._ledger.changed(snapshot)  # its event may be in decide for a while
         if self._plan.running(snapshot).has(snapshot.state, event.name):
             return True
         if run.failure is None:

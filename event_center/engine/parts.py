@@ -193,17 +193,30 @@ class Parts:
         """After a restore: what was under way goes on; if it `crashed`, not what ends its process."""
         self.resumed = True
         self.ledger.tick()
+        workflows, apart = self.workflows, self.workflows.apart
+        owing = [
+            workflow_id
+            for workflow_id, workflow in workflows.by_id.items()
+            if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs)
+        ]
+        found = dict.fromkeys([*workflows.mailboxes, *owing])
         self.quarantine.shut(crashed=crashed)
-        for workflow_id in list(self.workflows.mailboxes):
-            snapshot = self._readable(workflow_id)
-            if snapshot is not None:
-                self.effects.start(snapshot)
-                self.turn.advance(snapshot)
-        for workflow in list(self.workflows.by_id.values()):
-            if isinstance(workflow, Snapshot) and (workflow.owed or workflow.jobs):
-                self.effects.start(workflow)
+        for workflow_id in found:
+            if workflow_id not in apart.whom:
+                self._resume(workflow_id)
         self.quarantine.begin(self.turn)
+        for workflow_id in found:
+            if workflow_id in apart.whom:
+                resume = partial(self._resume, workflow_id)
+                apart.put_off(workflow_id, partial(self.quarantine.late, resume), resumes=True)
         self._earlier()  # time goes on as well
+
+    def _resume(self, workflow_id: str) -> None:
+        snapshot = self._readable(workflow_id)
+        if snapshot is not None:
+            self.effects.start(snapshot)
+            if workflow_id in self.workflows.mailboxes:
+                self.turn.advance(snapshot)
 
     def turn_again(self) -> None:
         """Go on with workflows that have more waiting events than are decided in a row."""
@@ -211,12 +224,17 @@ class Parts:
             self.quarantine.settled()
         again, self.turn.again = self.turn.again, []
         self.ledger.tick()
-        by_id = self.workflows.by_id
+        apart = self.workflows.apart
         for snapshot in again:
-            if by_id.get(snapshot.workflow_id) is snapshot:  # else it was removed meanwhile
-                self.turn.advance(snapshot)
+            advance = partial(self._advance, snapshot)
+            if not (apart.whom and apart.put_off(snapshot.workflow_id, advance)):
+                advance()
         if again:
             self.ledger.wake()
+
+    def _advance(self, snapshot: Snapshot) -> None:
+        if snapshot is self.workflows.by_id.get(snapshot.workflow_id):  # else it was removed
+            self.turn.advance(snapshot)
 
     def start_due(self, now_ms: int) -> list[str]:
         """Start what waited for its retry; returns the workflows of which timers are due."""
@@ -232,7 +250,7 @@ class Parts:
                 continue
             if snapshot.status is Status.RETRYING:
                 retry = partial(self._retry, workflow_id, now_ms)
-                if not (apart.whom and apart.keep(workflow_id, retry)):
+                if not (apart.whom and apart.put_off(workflow_id, retry)):
                     retry()
             if snapshot.jobs:
                 self.effects.start(snapshot)
@@ -267,7 +285,7 @@ class Parts:
         apart = self.workflows.apart
         for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets):
             fire = partial(self._fire, workflow_id, due_ms)
-            if not (apart.whom and apart.keep(workflow_id, fire)):
+            if not (apart.whom and apart.put_off(workflow_id, fire)):
                 fire()
 
     def _fire(self, workflow_id: str, now: int) -> None:

@@ -239,8 +239,6 @@ class ShardAudit:
         """Put and remove what the cut puts and removes; what left must have its outcome."""
         gone: list[tuple[str, Position]] = []
         for key, value in cut.entries:
-            held = self.entries.get(key)
-            where = f"{cut}, key {key!r}"
             if value is None:
                 self.entries.pop(key, None)
             else:
@@ -251,15 +249,14 @@ class ShardAudit:
             workflow_id, number = named
             kept = self.waiting.setdefault(workflow_id, {})
             if value is not None:
-                kept[number] = entry = formats.read_waiting(value, where)
+                kept[number] = entry = formats.read_waiting(value, f"{cut}, key {key!r}")
                 if entry.position in self.outcomes:
                     story = f"{entry.position} waits and has an outcome ({cut})"
                     self._complain(workflow_id, story, Promise.ONE_OUTCOME)
                 continue
-            kept.pop(number, None)
-            left = None if held is None else formats.read_waiting(held, where).position
-            if left is not None and left not in self.outcomes:
-                gone.append((workflow_id, left))
+            former = kept.pop(number, None)
+            if former is not None and former.position not in self.outcomes:
+                gone.append((workflow_id, former.position))
         for workflow_id, left in gone:  # or it waits on behind others, under another number
             if left not in {entry.position for entry in self.waiting[workflow_id].values()}:
                 story = f"{left} waits no more and has no outcome ({cut})"

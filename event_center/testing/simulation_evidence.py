@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from event_center.log.memory import MemoryBroker
+from event_center.log.port import Cut
 from event_center.model import Shard
 from event_center.testing.audit_evidence import Evidence, KeptCut
 from event_center.wire import snapshot as wire
-from event_center.wire.entries import is_snapshot, workflow_of
+from event_center.wire.entries import is_snapshot, snapshot_key, workflow_of
 
 STOPPED = frozenset({"paused", "parked"})
 
@@ -75,3 +76,12 @@ def stopped_in(broker: MemoryBroker, shards: int) -> list[str]:
                 if wire.decode(workflow_id, value).status in STOPPED:
                     found.append(workflow_id)
     return found
+
+
+def spoils(workflow_id: str, state: str, cut: Cut) -> bool:
+    """Whether the cut has what the log does not take: this workflow, in this state and not stopped."""
+    value = cut.entries.get(snapshot_key(workflow_id))
+    if value is None:
+        return False
+    head = wire.peek(value)
+    return head.state == state and head.status not in wire.STOPPED

@@ -19,6 +19,7 @@ from event_center.engine.workflow import Mailbox, Waiting, cause_of
 from event_center.log.memory.broker import KeptCut, MemoryBroker
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Shard, Snapshot
+from event_center.testing.simulation_process import Process
 from event_center.wire import entries
 from event_center.wire import snapshot as wire
 from event_center.wire.entries import ShardEntry
@@ -46,6 +47,20 @@ class Mirror:
         """So many were looked at."""
         self._broker = broker
         self._standbys: dict[Shard, Standby] = {}
+
+    def looked_at(self, process: object) -> list[str]:
+        """What is otherwise in the memory of this process, which has just made the last cut durable."""
+        if not isinstance(process, Process):
+            return []
+        cut = self._broker.cuts[-1]
+        owner = process.owner(cut.shard)
+        if owner is None or getattr(owner._lease, "epoch", None) != cut.epoch:  # noqa: SLF001 - what nobody else may see
+            return []
+        parts = owner._parts  # noqa: SLF001 - as above
+        if parts is None or not parts.ledger.clean:
+            return []
+        found = self.compared(parts, process.plan)
+        return [f"at cut {cut.number}, {story}" for story in found]
 
     def compared(self, parts: Parts, plan: Plan) -> list[str]:
         """What is otherwise in the memory of a shard than after a takeover now; its last cut is durable."""
@@ -194,6 +209,7 @@ def stuck(parts: Parts) -> list[str]:
     found = []
     workflows = parts.workflows
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}
+    advanced_again |= {kept[0] for kept in workflows.apart._kept}  # noqa: SLF001 - what waits for its cut
     for workflow_id, workflow in workflows.by_id.items():
         if isinstance(workflow, bytes):
             continue

@@ -22,6 +22,8 @@ MAX_FAULTS = 12
 """Faults of one seed: several at a time, and few enough that workflows come to something between them."""
 CHANGED = 0.5
 """How likely each change by a deploy is: half of the worlds go on without one."""
+SPOILS = 0.08
+"""The share of worlds in which a workflow spoils its cuts: the search for it is long, and hides others."""
 AFTERWARDS_MS = 3_000
 """
 How long things go wrong after the last event: retries and timers have been hit by then.
@@ -42,6 +44,7 @@ class What(StrEnum):
     REPEAT = "repeat"
     TROUBLE = "trouble"
     SLOW = "slow"
+    SPOIL = "spoil"
     CLOCK = "clock"
     UPGRADE = "upgrade"
     ROLL = "roll"
@@ -77,6 +80,7 @@ _SAID = {
     What.REPEAT: "the next fetch repeats the one before",
     What.TROUBLE: "the log does not answer at {place}",
     What.SLOW: "fetches take {delay_s} s, for {seconds} s",
+    What.SPOIL: "no cut goes through any more in which {workflow_id} moves in state {state}",
     What.CLOCK: "the clock of process {process} is set {seconds:,.10g} s on",
     What.UPGRADE: "all processes are replaced, and have the next version",
     What.ROLL: "process {process} is replaced by one with version {version}, beside the others",
@@ -132,6 +136,16 @@ def changes(
         told = {"process": chance.randrange(4), "limits": some}
         found.append(Happening(chance.randrange(span_ms), What.CONFIGURE, told))
     return found
+
+
+def spoiling(
+    chance: Random, span_ms: int, workflows: Sequence[str], states: Sequence[str]
+) -> list[Happening]:
+    """Now and then a workflow that the log does not take, as long as it moves in some state."""
+    if chance.random() >= SPOILS:
+        return []
+    told = {"workflow_id": chance.choice(workflows), "state": chance.choice(states)}
+    return [Happening(chance.randrange(span_ms), What.SPOIL, told)]
 
 
 def _fault(chance: Random, span_ms: int) -> Happening:

@@ -29,7 +29,7 @@ from event_center.log.memory import Ending, MemoryBroker
 from event_center.model import Outgoing
 from event_center.testing.audit_evidence import Promise, Violation
 from event_center.testing.simulation_calls import Calls
-from event_center.testing.simulation_evidence import stopped_in
+from event_center.testing.simulation_evidence import spoils, stopped_in
 from event_center.testing.simulation_loop import PROCESS, SimulationLoop
 from event_center.testing.simulation_mirror import Mirror
 from event_center.testing.simulation_process import Process
@@ -76,6 +76,7 @@ class World:
         self.calm = False
         """Nothing goes wrong any more."""
         self._scenery = scenery
+        self._shards = scenery.plans[0].home.shards
         self._calls = calls
         self._chance = chance
         self._tasks = tasks
@@ -103,6 +104,7 @@ class World:
             What.REPEAT: self._repeat,
             What.TROUBLE: self._trouble,
             What.SLOW: self._slow,
+            What.SPOIL: self._spoil,
             What.CLOCK: self._clock,
             What.UPGRADE: self._upgrade,
             What.ROLL: self._roll,
@@ -131,6 +133,7 @@ class World:
             self._happen(one)
         self._mend()
         await self._rest()
+        self.broker.faults.spoiled = None  # until here: who spoils its cuts has to be found
         await self._release()
         await asyncio.sleep(2 * GLANCE_S)  # clocks that were set on have been looked at by then
         await self._rest()
@@ -264,6 +267,9 @@ class World:
     def _quick(self) -> None:
         self.broker.faults.fetch_delay_s = 0.0
 
+    def _spoil(self, workflow_id: str, state: str) -> None:
+        self.broker.faults.spoiled = partial(spoils, workflow_id, state)
+
     def _clock(self, process: int, seconds: float) -> None:
         stepped = self._one(process)
         if stepped is not None:
@@ -357,7 +363,7 @@ class World:
 
     async def _quiet(self) -> bool:
         owners = self._serving()
-        if len(owners) != self.plan.home.shards:
+        if len(owners) != self._shards:
             return False
         try:
             return all([await owner.quiet() for owner in owners])
@@ -372,7 +378,7 @@ class World:
     async def _release(self) -> None:
         """What an operator does in the end: whatever is stopped goes on, or is passed over."""
         for _ in range(MAX_ROUNDS):
-            stopped = stopped_in(self.broker, self.plan.home.shards)
+            stopped = stopped_in(self.broker, self._shards)
             if not stopped or self.violations:
                 return
             for workflow_id in stopped:
@@ -385,16 +391,7 @@ class World:
 
     def reached(self, step: Step) -> None:
         """Memory is what the cut that has just become durable would restore (promise P5)."""
-        process = PROCESS.get()
-        if step is not Step.LOG_WRITTEN or not isinstance(process, Process) or self.violations:
+        if step is not Step.LOG_WRITTEN or self.violations:
             return
-        cut = self.broker.cuts[-1]
-        owner = process.owner(cut.shard)
-        if owner is None or getattr(owner._lease, "epoch", None) != cut.epoch:  # noqa: SLF001 - what nobody else may see
-            return
-        parts = owner._parts  # noqa: SLF001 - as above
-        if parts is None or not parts.ledger.clean:
-            return
-        for story in self._mirror.compared(parts, process.plan):
-            told = f"at cut {cut.number}, {story}"
-            self.violations.append(Violation(Promise.WHOLE_CUTS, "", told))
+        for story in self._mirror.looked_at(PROCESS.get()):
+            self.violations.append(Violation(Promise.WHOLE_CUTS, "", story))

@@ -7,6 +7,7 @@ log without a daemon. The bytes are described in docs/formats.md and may only ch
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import orjson
@@ -194,16 +195,18 @@ class ShardEntry:
                     f"{SHARD_FORMAT}: run the release that wrote it, or a newer one"
                 )
                 raise FormatError(msg)
-            entry = cls()
+            entry = cls.__new__(cls)
             body = {"renewed": {}, "lost": {}, "shards": 0, "jobs": 0, **body}
             entry.counts = {
                 Counted(machine, version, state, Status(status)): n
                 for machine, version, state, status, n in body["counts"]
             }
             shapes.whole_numbers(entry.counts.values())
-            for name in cls.__slots__:
-                if name != "counts":
-                    setattr(entry, name, _like(getattr(entry, name), body[name], name))
+            plain = shapes.check([body[name] for name in _KINDS], tuple(_KINDS.values()))
+            for name, part in zip(_KINDS, plain, strict=True):
+                setattr(entry, name, part)
+            for name, least in _MAPPINGS.items():
+                _check_mapping(name, body[name], least)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             msg = (
                 f"the shard entry can not be read ({error!r}), so what was decided is not known: "
@@ -214,11 +217,13 @@ class ShardEntry:
         return entry
 
 
-def _like(empty: Any, value: Any, name: str) -> Any:
-    """What a field of the shard entry holds, if it is of the type of the empty one."""
-    shapes.check((value,), (type(empty),))
-    if isinstance(empty, dict):
-        (shapes.texts if name in _TEXTS else shapes.whole_numbers)(value.values())
-        if not value.keys() >= empty.keys():
-            raise KeyError(f"{name} of {sorted(empty)}")
-    return value
+_EMPTY = {name: getattr(ShardEntry(), name) for name in ShardEntry.__slots__ if name != "counts"}
+_KINDS = {name: type(empty) for name, empty in _EMPTY.items()}
+_MAPPINGS = {name: empty.keys() for name, empty in _EMPTY.items() if isinstance(empty, dict)}
+"""The mappings, and what each has at least."""
+
+
+def _check_mapping(name: str, mapping: dict[str, Any], least: AbstractSet[str]) -> None:
+    (shapes.texts if name in _TEXTS else shapes.whole_numbers)(mapping.values())
+    if not mapping.keys() >= least:
+        raise KeyError(f"{name} of {sorted(least)}")

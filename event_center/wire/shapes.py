@@ -22,10 +22,10 @@ def check(parts: Sequence[Any], kinds: Kinds) -> Sequence[Any]:
     if type(parts) is str or len(parts) > len(kinds):
         raise TypeError(f"{parts!r} is not {len(kinds)} parts")
     for part, kind in zip(parts, kinds, strict=False):
-        if kind is int:
-            whole_numbers((part,))
-        elif type(part) is not kind:
+        if type(part) is not kind:
             raise TypeError(f"{part!r} is no {kind.__name__}")
+        if type(part) is int and not -MOST < part < MOST:
+            raise TypeError(f"{part!r} is no whole number that may be here")
     return parts
 
 

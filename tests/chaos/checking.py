@@ -3,7 +3,8 @@ Whether the promises held, when a chaos run is at rest: what is durable, and wha
 
 The audit of `tests/kafka/audit.py` reads every topic with another client, and knows P1, P5 and P6. Here are
 the ends of it all: each event counted once (P2), each callback ran for a durable transition, and for each
-of them (P3), each timer fired once (P7), and what was emitted and published is there once.
+of them (P3), events of a partition in their order (P4), each timer fired once (P7), and what was emitted
+and published is there once.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def broken(evidence: Evidence, wanted: Mapping[str, str], calls: Path) -> list[s
         *violations(evidence, ["trips"]),
         *_events(evidence, wanted, gone),
         *_ends(evidence, wanted),
+        *_order(history),
         *_calls(calls, gone),
         *_sent(evidence, gone),
     ]
@@ -62,6 +64,18 @@ def _ends(evidence: Evidence, wanted: Mapping[str, str]) -> Iterator[str]:
         if data != due:
             yield f"{name} has counted {data}, and it should be {due}"
     yield from (f"{name} has no snapshot" for name in count.keys() - newest.keys())
+
+
+def _order(history: list[dict[str, Any]]) -> Iterator[str]:
+    """P4: of each trip, events of one name were applied in the order of their partition."""
+    last: dict[tuple[Any, ...], int] = {}
+    for one in history:
+        if one["kind"] != "applied" or "offset" not in one:
+            continue
+        line = one["workflow_id"], one["event"], one["topic"], one["partition"]
+        if one["offset"] < last.get(line, -1):
+            yield f"{'/'.join(map(str, line))}/{one['offset']} was overtaken by {last[line]}"
+        last[line] = one["offset"]
 
 
 def _calls(calls: Path, gone: list[dict[str, Any]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -30,7 +31,7 @@ SESSION_S = 3.0
 PATIENCE_S = 6.5
 """After this a center has given up a cut: twice its `request_timeout`."""
 FAILOVER_S = 20.0
-"""Nodes agree on another coordinator within this time, or the fault had no effect."""
+"""Nodes agree on another coordinator, or one with a full disk gives up, within this, or not at all."""
 YOUNG_S = 3.0
 """A process that is younger may not have come to hear signals yet."""
 LONG = 0.05
@@ -152,6 +153,28 @@ async def broker_restarted(site: Site, chance: Random) -> None:
 async def broker_stopped(site: Site, chance: Random) -> None:
     """The broker stands still for longer than any session, request and transaction."""
     await _stood_still(site.nodes[0], pause_s(chance, PATIENCE_S))
+
+
+async def disk_full(site: Site, chance: Random) -> None:
+    """The disk takes nothing more in the middle of a transaction, until the broker gives up."""
+    await _mid_transaction(site)
+    broker = site.nodes[0]
+    pid = broker.pid
+    assert pid is not None
+    # A quota on files, and not a small file system: to mount one takes an administrator.
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
+    for _ in range(round(FAILOVER_S / LOOK_S)):
+        await asyncio.sleep(LOOK_S)
+        if broker.pid is None:
+            site.full += 1
+            break
+    await _restarted(broker, chance, hard=True)
+
+
+def given_up(since: Seen) -> str:
+    """The broker has ended by itself."""
+    return f"the broker gave up, {since.trouble} complaints" if since.full else ""
 
 
 async def topic_deleted(site: Site, chance: Random) -> None:
@@ -335,6 +358,7 @@ ONE_NODE: dict[str, Kind] = CENTERS | {
     "broker killed": Kind(broker_killed, cut_off),
     "broker restarted": Kind(broker_restarted, cut_off),
     "broker stopped": Kind(broker_stopped, noticed),
+    "disk full": Kind(disk_full, given_up),
     "topic deleted": Kind(topic_deleted, noticed),
     "network stalled": Kind(network_stalled, held),
     "network mute": Kind(network_mute, held),

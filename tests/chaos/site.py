@@ -132,6 +132,7 @@ class Seen:
     held: int
     slow: int
     failovers: int
+    full: int
 
     def since(self, before: Seen) -> Seen:
         """What has come about since then; of the owners those that are others now."""
@@ -144,6 +145,7 @@ class Seen:
             self.held - before.held,
             self.slow - before.slow,
             self.failovers - before.failovers,
+            self.full - before.full,
         )
 
     @property
@@ -167,6 +169,8 @@ class Site:
     """What is wrong besides what the audit finds."""
     failovers: int = 0
     """How often another node was seen to coordinate."""
+    full: int = 0
+    """How often a broker gave up because its disk was full."""
     centers: list[Center] = field(default_factory=list)
     _read: dict[Path, tuple[int, Counter[str]]] = field(default_factory=dict)
 
@@ -260,6 +264,7 @@ class Site:
             sum(one.held for one in both),
             sum(one.slow for one in both),
             self.failovers,
+            self.full,
         )
 
     def logged(self) -> Counter[str]:

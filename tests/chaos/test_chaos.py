@@ -67,6 +67,12 @@ def _changed(topic: str, ended: Ended, records: list[Read]) -> Ended:
     return ended._replace(evidence=ended.evidence._replace(topics=topics))
 
 
+def overtaken(ended: Ended) -> Ended:
+    """A history in which what was decided last comes first."""
+    name = "event-center.history"
+    return _changed(name, ended, ended.evidence.topics[name][::-1])
+
+
 def more_wanted(ended: Ended) -> Ended:
     """An event that nobody has published."""
     return ended._replace(wanted={**ended.wanted, "go-x": "trip-1"})
@@ -90,6 +96,7 @@ def one_call_less(ended: Ended) -> Ended:
 TWINS: dict[str, Callable[[Ended], Ended]] = {
     "is not there": more_wanted,
     "has counted": more_wanted,
+    "was overtaken by": overtaken,
     "is not durable": one_more_call,
     "never called": one_call_less,
     "the mail": partial(lost, "mail"),

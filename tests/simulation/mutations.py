@@ -8,7 +8,7 @@ mistakes that this project did make, and that the simulation found.
 
 from __future__ import annotations
 
-from tests.simulation import mutations_log, mutations_turn
+from tests.simulation import mutations_log, mutations_search, mutations_turn
 from tests.simulation.mutation import MUTATIONS, Mutation
 
-__all__ = ["MUTATIONS", "Mutation", "mutations_log", "mutations_turn"]
+__all__ = ["MUTATIONS", "Mutation", "mutations_log", "mutations_search", "mutations_turn"]

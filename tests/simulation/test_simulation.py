@@ -18,9 +18,9 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.stories import Story, kept, read_story
 from tests.simulation.workload import scenery_of
 
-SEEDS = 600
-"""Seeds of each run of the tests, some twenty a second; a night plays 100,000."""
-BATCH = 30
+SEEDS = 2_000
+"""Seeds of each run of the tests, some twenty a second on a core; a night plays 100,000."""
+BATCH = 50
 TRACE = """
 import zlib
 from event_center.testing.simulation import play

@@ -34,6 +34,7 @@ from event_center.testing.simulation_schedule import (
     commanded,
     faults,
     published,
+    spoiling,
 )
 from event_center.wire.command import Command, Verb
 from event_center.wire.envelope import Envelope, Rules, inbox_envelope
@@ -208,6 +209,8 @@ def schedule(seed: int) -> Schedule:
     happenings += [_event(chance, span_ms) for _ in range(PUBLISHED)]
     for number in range(chance.randint(0, 8)):
         happenings += _commands(chance, span_ms + AFTERWARDS_MS, number)
+    workflows = [f"w{one}" for one in range(WORKFLOWS)]
+    happenings += spoiling(chance, span_ms, workflows, STATES)
     return tuple(sorted(happenings, key=lambda one: one.at_ms))
 
 
