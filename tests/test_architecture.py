@@ -339,30 +339,6 @@ def _writes_the_entry(node: ast.AST) -> bool:
     return any(re.search(r"\bentry\.\w+", ast.unparse(target)) for target in targets)
 
 
-def _callers(path: Path) -> set[str]:
-    """The modules by which a module says that it is called; the CLI's commands are none."""
-    said = ast.get_docstring(_tree(path)) or ""
-    found = " ".join(re.findall(r"[Cc]alled by ([^.;:]*)", said.replace("\n", " ")))
-    found = re.sub(r"CLI's `\w+`| after .*", "", found)
-    return set(re.findall(r"`(\w+)`", found)) & {module.stem for module in MODULES}
-
-
-def test_who_is_said_to_call_a_module_imports_it() -> None:
-    """A docstring that names callers names those who are."""
-    imports: dict[str, str] = {}
-    for module in MODULES:
-        lines = [node for node in ast.walk(_tree(module)) if isinstance(node, ast.ImportFrom)]
-        imports[module.stem] = imports.get(module.stem, "") + " ".join(map(ast.unparse, lines))
-    wrong = [
-        f"{_name(path)}: {caller} does not import it"
-        for path in MODULES
-        for caller in _callers(path)
-        if not re.search(rf"\b{path.stem}\b", imports[caller])
-    ]
-    assert wrong == []
-    assert sum(len(_callers(path)) for path in MODULES) > 50
-
-
 def test_only_the_ledger_writes_what_a_cut_will_hold() -> None:
     """P1: what is counted is counted by a verb of the ledger; a takeover fills in what it has found."""
     engine = [path for path in MODULES if path.parent.name == "engine"]
