@@ -17,7 +17,7 @@ from event_center.app.doctor_machines import of_machines
 from event_center.app.finding import Finding, error, ok, warning
 from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
-from event_center.app.topic_flaws import MISSING, flaws_of
+from event_center.app.topic_flaws import MISSING, flaws_of, told
 from event_center.app.wiring import own_topics, uses, wall_clock_ms
 from event_center.errors import EventCenterError, LogUnavailable
 from event_center.log.detail import Flaw, TopicDetail
@@ -159,6 +159,13 @@ def _of_kafka_settings(settings: Settings) -> Iterator[Finding]:
             "topics are made with one copy: what is on a broker that is lost is lost",
             "write replication_factor = 3 in [log.kafka] where there are three brokers",
         )
+    processes, shards = settings.engine.processes, settings.log.partitions
+    if processes > shards:
+        yield warning(
+            "settings",
+            f"{processes} processes share {shards} of `[log] partitions`: the others only stand by",
+            "write more partitions before the first start, or fewer processes",
+        )
     if kafka.delivery == "at_least_once":
         yield warning(
             "settings",
@@ -196,9 +203,8 @@ async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
 
 
 def _of_flaw(flaw: Flaw) -> Finding:
-    what = f"{flaw.topic}: {flaw.setting} is {flaw.found}, not {flaw.wanted}: {flaw.risk}"
     advice = "change it; `event-center topics check` has all of them"
-    return (error if flaw.grave else warning)("log", what, advice)
+    return (error if flaw.grave else warning)("log", told(flaw), advice)
 
 
 async def _newest_ms(log: Log, history: TopicDetail | None) -> int:

@@ -168,15 +168,19 @@ def test_a_clock_that_is_behind(project: Project) -> None:
 
 
 def test_a_cluster_that_does_not_answer(project: Project) -> None:
-    """Kafka that nobody reaches is an error, after three seconds; one copy of each topic is a warning."""
+    """Kafka that nobody reaches is an error, after three seconds; what its settings lack is a warning."""
     kafka = (
         '[log]\nkind = "kafka"\n[log.kafka]\nbootstrap = "127.0.0.1:1"\nreplication_factor = 1\n'
     )
-    project.write("event-center.toml", kafka + '[topics.tasks]\nmachine = "task"\n')
+    project.write(
+        "event-center.toml", kafka + '[topics.tasks]\nmachine = "task"\n[engine]\nprocesses = 2\n'
+    )
     answer = project.run("doctor", "--json")
     assert answer.code == 1
     assert "127.0.0.1:1" in found(answer, "log", "error")[0]
-    assert "one copy" in found(answer, "settings", "warning")[0]
+    copies, processes = found(answer, "settings", "warning")
+    assert "one copy" in copies
+    assert "2 processes share 1 of" in processes
     assert answer.err == ""
 
 
