@@ -13,7 +13,6 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -134,12 +133,6 @@ def _tracked_files() -> list[Path]:
         pytest.skip("not a git checkout")
     names = listed.stdout.decode().split("\0")
     return [ROOT / name for name in names if name and (ROOT / name).is_file()]
-
-
-def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [each.name for each in node.names]
-    return [node.module or "event_center"]
 
 
 def _python(program: str) -> subprocess.CompletedProcess[str]:
@@ -294,23 +287,6 @@ def test_imports_stand_at_the_top() -> None:
     ]
     hidden += [_name(path) for path in MODULES if "TYPE_CHECKING" in path.read_text("utf-8")]
     assert hidden == []
-
-
-def test_what_is_imported_is_declared() -> None:
-    """An environment with only what pyproject.toml names imports every module."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    ours = {*sys.stdlib_module_names, "event_center"}
-    # Pytest itself loads the plugin.
-    declared = {re.split(r"[\[<>=;]", each)[0] for each in project["dependencies"]} | {"pytest"}
-    modules = {
-        name.partition(".")[0]
-        for path in MODULES
-        for node in ast.walk(_tree(path))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in _imported(node)
-    }
-    foreign = packages_distributions()
-    assert {name for name in modules - ours if declared.isdisjoint(foreign[name])} == set()
 
 
 def test_tests_do_not_sleep() -> None:

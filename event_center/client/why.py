@@ -61,6 +61,7 @@ async def why(log: Log, app: App, workflow_id: str, known: Known) -> Told | None
         "stay": None if over or stayed_ms is None else stays.compared(stayed_ms),
         "moves": None if known.machine is None else _moves(known.machine, shown),
         "came_in_vain": _in_vain(stays.own, shown),
+        "refused_result": _refused_result(stays.own, shown),
         "last_command": next((_command(one) for one in reversed(stays.own) if _by(one)), None),
         "dead_letters": await _letters(log, app, workflow_id),
         "shard": await _shard(log, app, app.home(workflow_id), known),
@@ -116,6 +117,18 @@ def _in_vain(own: list[Told], shown: Told) -> dict[str, int]:
         if fell and one["at"] >= (shown["entered_at"] or ""):
             counts[outcome] = counts.get(outcome, 0) + 1
     return counts
+
+
+def _refused_result(own: list[Told], shown: Told) -> Told | None:
+    """What a callback of this stay returned and the state did not take; nothing else may come then."""
+    for one in reversed(own):
+        origin = str(one.get("origin")).split("/")
+        if one["at"] < (shown["entered_at"] or ""):
+            return None
+        if origin[0] == "run" and one.get("outcome") in {"rejected", "ignored"}:
+            names = ("event", "outcome", "reason", "at")
+            return {"callback": origin[-1]} | {name: one.get(name) for name in names}
+    return None
 
 
 def _by(told: Told) -> bool:
@@ -223,4 +236,16 @@ def _moving(told: Told) -> str:
         )
     if told["waiting"]["count"] and not all(one["deferred"] for one in told["waiting"]["first"]):
         return "an event of it is being decided"
-    return "nothing is wrong: it waits for what moves it"
+    return _resting(told)
+
+
+def _resting(told: Told) -> str:
+    """Why nothing is under way: it waits, as it should, or because a callback's event was of no use."""
+    result = told["refused_result"]
+    if result is None:
+        return "nothing is wrong: it waits for what moves it"
+    why = f" ({result['reason']})" if result["reason"] else ""
+    return (
+        f"its callback {result['callback']} returned {result['event']!r}, which was "
+        f"{result['outcome']}{why}; it waits for what moves it"
+    )

@@ -188,6 +188,17 @@ async def test_what_came_in_vain(shelf: Shelf, machine: Machine) -> None:
     assert told["because"].startswith('it was paused by ann ("look")')
 
 
+async def test_a_result_that_was_refused(shelf: Shelf, machine: Machine) -> None:
+    """A callback that returned what its state does not take is the reason why nothing moves."""
+    shelf.workflow("o-1")
+    await shelf.told("rejected", "o-1", {"event": "begin", "outcome": "rejected"})
+    assert "nothing is wrong" in (await _told(shelf, machine, served=True))["because"]
+    why = {"outcome": "rejected", "reason": "unknown_event", "origin": "run/1/charge"}
+    await shelf.told("rejected", "o-1", {"event": "payd"} | why)
+    because = (await _told(shelf, machine, served=True))["because"]
+    assert because.startswith("its callback charge returned 'payd', which was rejected (unknown_")
+
+
 async def test_its_shard_is_told_of(shelf: Shelf, machine: Machine) -> None:
     """Who made the last cut, what is unread, and limits of its shard and of all stand beside it."""
     shelf.workflow("o-1")
