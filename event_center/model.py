@@ -131,6 +131,10 @@ class Status(StrEnum):
     """There is no such workflow yet: events are held for it."""
 
 
+ACTIVE = Status.ACTIVE
+"""Looked up once: to read a member of an enumeration costs as much as a call."""
+
+
 class Result(StrEnum):
     """How a finished workflow ended."""
 
@@ -294,7 +298,7 @@ class Snapshot:
         self.version = version
         self.state = state
         """The configuration: the name of one leaf, or of several joined by `|` (parallel regions)."""
-        self.status = Status.ACTIVE
+        self.status = ACTIVE
         self.seq = 0
         self.data: dict[str, Json] = {}
         self.entered_at_ms = 0

@@ -99,7 +99,8 @@ class KafkaSettings(BaseModel):
         default="",
         description="A name of this daemon alone, as a pod's ordinal. One that comes back under it"
         " within `session_timeout` gets its shards back and disturbs nobody; what it left waits for"
-        " it so long. Two daemons with one name are refused.",
+        " it so long. Of two daemons with one name one is refused; each of several `processes` has its"
+        " number after it.",
     )
     start_wait: Annotated[Seconds, Field(ge=0, le=3_600)] = Field(
         default=30.0,

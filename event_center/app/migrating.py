@@ -16,7 +16,7 @@ from event_center.app.settings import Settings
 from event_center.app.wiring import app_of, sizes_of, wall_clock_ms
 from event_center.client import migration
 from event_center.client.migration import Moved, Tell
-from event_center.client.survey import Cargo, Side, Survey
+from event_center.client.survey import Cargo, Side
 from event_center.errors import ConfigurationError, LogUnavailable
 from event_center.log.port import Log
 from event_center.log.sqlite import DaemonLock
@@ -43,7 +43,7 @@ async def move(source: Settings, target: Settings, kinds: frozenset[Cargo], tell
         return await migration.migrate(there, here, kinds, tell)
 
 
-async def would_move(source: Settings, target: Settings, kinds: frozenset[Cargo]) -> Survey:
+async def would_move(source: Settings, target: Settings, kinds: frozenset[Cargo]) -> Moved:
     """
     What `move` would do; it raises the same.
 

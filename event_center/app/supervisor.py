@@ -77,6 +77,15 @@ def check_shareable(settings: Settings, processes: int) -> None:
         )
 
 
+def of_process(settings: Settings, number: int) -> Settings:
+    """The settings of one process of several: an instance_id, which only one may have, gets its number."""
+    kafka = settings.log.kafka
+    if not kafka.instance_id:
+        return settings
+    own = kafka.model_copy(update={"instance_id": f"{kafka.instance_id}-{number}"})
+    return settings.model_copy(update={"log": settings.log.model_copy(update={"kafka": own})})
+
+
 class Supervisor:
     """Runs one command in several processes."""
 

@@ -24,7 +24,7 @@ from event_center.cli.annotations import Found, github, sarif
 from event_center.cli.exits import Exit
 from event_center.cli.keeping import check_log
 from event_center.cli.options import AsJson, Config, choice
-from event_center.cli.output import Output
+from event_center.cli.output import Output, many
 from event_center.cli.session import Where
 from event_center.errors import (
     ConfigurationError,
@@ -279,15 +279,9 @@ def _print(output: Output, found: _Check) -> None:
     for problem in found.problems:
         output.say(str(problem), style="red")
     if found.problems:
-        count = len(found.problems)
-        output.say(f"{count} problem{'s' if count > 1 else ''} found")
+        output.say(f"{many(len(found.problems), 'problem')} found")
         return
     output.say(
-        f"ok: {_many(len(found.machines), 'machine')}, {_many(found.callbacks, 'callback')}, "
-        f"{_many(found.topics, 'topic')}"
-        + (f", {_many(found.tests, 'test')}" if found.tests else "")
+        f"ok: {many(len(found.machines), 'machine')}, {many(found.callbacks, 'callback')}, "
+        f"{many(found.topics, 'topic')}" + (f", {many(found.tests, 'test')}" if found.tests else "")
     )
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

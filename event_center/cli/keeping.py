@@ -18,7 +18,7 @@ from event_center.app.keeping import back_up, flaws_of
 from event_center.app.keeping import restore as put_back
 from event_center.cli.exits import Exit, perform
 from event_center.cli.groups import Asked
-from event_center.cli.output import Output
+from event_center.cli.output import Output, many
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, require_log
 from event_center.client.examination import Examination, examine
@@ -91,8 +91,8 @@ async def _check_log(output: Output, session: Session) -> Exit:
             output.say(problem, style="red")
         if not problems:
             output.say(
-                f"ok: {session.log.where}: {found.shards} shards, {found.workflows:,} workflows, "
-                f"{found.waiting:,} waiting events"
+                f"ok: {session.log.where}: {many(found.shards, 'shard')}, "
+                f"{many(found.workflows, 'workflow')}, {many(found.waiting, 'waiting event')}"
             )
     return Exit.NOTHING if problems else Exit.OK
 

@@ -20,7 +20,7 @@ from event_center.app.settings import Settings, load_settings
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.options import AsJson, DryRun
-from event_center.cli.output import Output
+from event_center.cli.output import Output, many
 from event_center.cli.progress import bar
 from event_center.client.survey import Cargo, Survey
 
@@ -70,8 +70,8 @@ async def _migrate(
     source, target = (load_settings(file) for file in files)
     set_up_logging(target.logging)
     if dry_run:
-        found = await would_move(source, target, kinds)
-        _print(output, found, target, "would move")
+        plan = await would_move(source, target, kinds)
+        _print(output, plan.survey, target, "moved before" if plan.earlier else "would move")
         return Exit.OK
     with bar() as progress:
         done = await move(source, target, kinds, _teller(progress))
@@ -109,10 +109,10 @@ def _print(output: Output, found: Survey, target: Settings, how: str) -> None:
         return
     where = str(target.file) if target.file is not None else "the new settings"
     output.say(
-        f"{how}: {found.workflows:,} workflows, {found.waiting:,} waiting events, "
-        f"{found.open_letters:,} open letters"
+        f"{how}: {many(found.workflows, 'workflow')}, {many(found.waiting, 'waiting event')}, "
+        f"{many(found.open_letters, 'open letter')}"
     )
     for topic, count in records.items():
-        output.say(f"{how}: {count:,} records of {topic}")
+        output.say(f"{how}: {many(count, 'record')} of {topic}")
     if how != "would move":
         output.say(f"start the daemon with --config {where}, and no other on the old log")

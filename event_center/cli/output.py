@@ -43,6 +43,11 @@ def plain(value: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def many(count: int, what: str) -> str:
+    """So many of a thing, which has an s where they are not one."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def _json_line(value: object) -> str:
     return orjson.dumps(value, default=str).decode()
 

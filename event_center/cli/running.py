@@ -24,7 +24,7 @@ import typer
 from event_center.app.center import Center
 from event_center.app.report import answer_supervisor
 from event_center.app.settings import Settings
-from event_center.app.supervisor import Supervisor, Tempo, check_shareable
+from event_center.app.supervisor import Supervisor, Tempo, check_shareable, of_process
 from event_center.app.wiring import app_of
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
@@ -135,7 +135,7 @@ async def _run_alone(output: Output, settings: Settings, until_idle: bool) -> Ex
 async def _run_child(where: Where, number: int, wait: str | None) -> Exit:
     """A center in this process, which a supervisor has started."""
     gc.set_threshold(GARBAGE)
-    settings = where.settings(wait)
+    settings = of_process(where.settings(wait), number)
     set_up_logging(settings.logging, process=number)
     finished = False
     async with Center.open(settings) as center, anyio.create_task_group() as tasks:

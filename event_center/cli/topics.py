@@ -22,7 +22,7 @@ from event_center.cli.exits import Exit, perform
 from event_center.cli.groups import Asked
 from event_center.cli.log_lines import set_up_quiet_logging
 from event_center.cli.options import DryRun
-from event_center.cli.output import Output
+from event_center.cli.output import Output, many
 from event_center.cli.session import WAIT_S, Where, require_log
 from event_center.log.detail import TopicDetail, Use
 from event_center.log.port import Log
@@ -61,7 +61,7 @@ async def _create(output: Output, asked: AskedTopics, *, dry_run: bool) -> Exit:
         return Exit.OK
     what = "would be created" if dry_run else "created"
     for name, count in missing.items():
-        output.say(f"{what}: {name} ({count} partition{'s' if count > 1 else ''})")
+        output.say(f"{what}: {name} ({many(count, 'partition')})")
     if not missing:
         output.say(f"nothing to do: all {len(asked.uses)} topics exist")
     return Exit.OK

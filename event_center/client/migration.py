@@ -25,7 +25,7 @@ from event_center.client.tally import Tally
 from event_center.errors import MigrationError
 from event_center.model import Outgoing, Shard
 from event_center.wire.entries import SHARD_KEY, is_snapshot, is_waiting, waiting_of, workflow_of
-from event_center.wire.migration import MIGRATION_KEY, Note, Stage, unplaced
+from event_center.wire.migration import MIGRATION_KEY, Note, Stage, decode, unplaced
 
 Tell = Callable[[str, int, int], None]
 """Hears the step, what is done of it, and of how much."""
@@ -36,10 +36,10 @@ class Moved(NamedTuple):
 
     survey: Survey
     earlier: bool
-    """It had ended before; nothing was written now."""
+    """It had ended before; nothing was written now, or would be."""
 
 
-async def plan(source: Side, target: Side | None, layout: Side, kinds: frozenset[Cargo]) -> Survey:
+async def plan(source: Side, target: Side | None, layout: Side, kinds: frozenset[Cargo]) -> Moved:
     """
     What would move; nothing is written.
 
@@ -54,10 +54,17 @@ async def plan(source: Side, target: Side | None, layout: Side, kinds: frozenset
     """
     await _check_stopped(source)
     found = await survey(source, layout, kinds)
-    _check_lag(source, found, kinds)
+    notes = [] if target is None else await _notes(target)
     if target is not None:
-        await _check_unused(target, found)
-    return found
+        _check_notes(source, target, found, notes)
+        if not notes:
+            await _check_unused(target, found)
+    stages = {note.stage for note in notes}
+    if stages == {Stage.DONE}:
+        _check_moved(source, found, kinds, notes[0])
+    elif Stage.DONE not in stages:
+        _check_lag(source, found, kinds)
+    return Moved(found, earlier=stages == {Stage.DONE})
 
 
 async def migrate(source: Side, target: Side, kinds: frozenset[Cargo], tell: Tell) -> Moved:
@@ -73,8 +80,13 @@ async def migrate(source: Side, target: Side, kinds: frozenset[Cargo], tell: Tel
     tell("surveyed", found.entries.count, found.entries.count)
     async with taken(target) as shards:
         stages = {stage_of(shard) for shard in shards.values()}
-        _check_notes(source, target, found, list(shards.values()))
-        if Stage.DONE not in stages:
+        if any(shard.foreign for shard in shards.values()):
+            raise MigrationError(_not_empty(target))
+        notes = [shard.note for shard in shards.values() if shard.note is not None]
+        _check_notes(source, target, found, notes)
+        if stages == {Stage.DONE}:
+            _check_moved(source, found, kinds, notes[0])
+        elif Stage.DONE not in stages:
             _check_lag(source, found, kinds)
             await _check_records(target, found, list(shards.values()))
             await _Migration(source, target, shards, found, kinds, tell).run()
@@ -109,11 +121,9 @@ def _not_empty(target: Side) -> str:
     )
 
 
-def _check_notes(source: Side, target: Side, found: Survey, shards: list[TargetShard]) -> None:
-    """The target is empty, or holds what this very migration left."""
-    if any(shard.foreign for shard in shards):
-        raise MigrationError(_not_empty(target))
-    for note in [shard.note for shard in shards if shard.note is not None]:
+def _check_notes(source: Side, target: Side, found: Survey, notes: list[Note]) -> None:
+    """The target holds what this very migration left, if anything."""
+    for note in notes:
         same = note.log == found.log
         if not same or (note.stage is not Stage.DONE and note.cuts != found.cuts):
             other = "another log" if not same else "a log on which a daemon has worked since"
@@ -123,11 +133,38 @@ def _check_notes(source: Side, target: Side, found: Survey, shards: list[TargetS
             )
 
 
+def _check_moved(source: Side, found: Survey, kinds: frozenset[Cargo], note: Note) -> None:
+    """All that is asked for has moved: nothing was left in the source, or has come to it since."""
+    left = sorted(set(kinds) - set(note.kinds))
+    if left:
+        raise MigrationError(
+            f"{source.log.where} was moved before, without --with-{left[0]}: name an empty log to move "
+            "all of it there"
+        )
+    since = ""
+    if note.cuts != found.cuts:
+        since = "a daemon has worked on it"
+    elif sum(found.lag.values()) and Cargo.BACKLOG not in note.kinds:
+        since = f"records were published to it ({unread(found.lag)})"
+    if since:
+        raise MigrationError(
+            f"{source.log.where} was moved before, and {since} since: that is not in the target. Let "
+            "nobody publish to it or run a daemon on it; to move it as it is now, name an empty log"
+        )
+
+
+async def _notes(target: Side) -> list[Note]:
+    """What earlier migrations left in the target, as far as it can be seen without a lease."""
+    found = [
+        await target.log.entry(shard, MIGRATION_KEY)
+        for shard in map(Shard, range(target.app.shards))
+    ]
+    return [decode(value) for value in found if value is not None]
+
+
 async def _check_unused(target: Side, found: Survey) -> None:
     """As far as it can be seen without a lease."""
     for shard in map(Shard, range(target.app.shards)):
-        if await target.log.entry(shard, MIGRATION_KEY) is not None:
-            return  # an earlier migration: `migrate` looks whether it is this one
         if await target.log.entry(shard, SHARD_KEY) is not None:
             raise MigrationError(_not_empty(target))
     await _check_records(target, found, [])

@@ -85,7 +85,7 @@ class Cutting:
         ledger = parts.ledger
         parts.workflows.apart.before_cut(ledger)
         if ledger.clean:
-            self._takeovers.take_held(parts)
+            self._takeovers.take_more(parts)
             return
         cut = ledger.build()
         kind = self._takeovers.kind(parts)

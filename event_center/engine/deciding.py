@@ -110,7 +110,7 @@ class Deciding:
         apart = self._workflows.apart
         if apart.whom:
             again = partial(self.ended, hearing, run, value, error)
-            if apart.keep(snapshot.workflow_id, again):
+            if apart.put_off(snapshot.workflow_id, again):
                 return
         del runs[snapshot.workflow_id]
         if isinstance(error, Interrupted):

@@ -29,13 +29,13 @@ from event_center.engine.workflow import Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Action
-from event_center.model import Event, Failure, Owed, Snapshot, Status
+from event_center.model import ACTIVE, Event, Failure, Owed, Snapshot, Status
 from event_center.plugins.callbacks import DONE
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
 from event_center.wire import history
 
-ACTIVE, DECIDED, RETRYING = Status.ACTIVE, Step.RUN_DECIDED, Status.RETRYING
+DECIDED, RETRYING = Step.RUN_DECIDED, Status.RETRYING
 """Looked up once: to read a member of an enumeration costs as much as a call."""
 
 Known = tuple[Action, Callback, str | None]
@@ -137,14 +137,11 @@ class Effects:
     def _submit(self, snapshot: Snapshot, owed: Owed, known: Known, *, asked: bool = False) -> None:
         action, callback, done = known
         key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
-        context = Context(
-            snapshot,
-            (snapshot.earlier and snapshot.earlier.get(owed.seq)) or snapshot.cause or Event(""),
-            key,
-            attempt=owed.attempt + 1,
-            deadline_ms=self._ledger.now_ms + action.timeout_ms,
-            topics=self._plan.publishable,
-        )
+        cause = (snapshot.earlier and snapshot.earlier.get(owed.seq)) or snapshot.cause or Event("")
+        context = Context(snapshot, cause, key, self._plan.publishable)
+        # Set here: to give a class its arguments by name costs half as much again.
+        context.attempt = owed.attempt + 1
+        context.deadline_ms = self._ledger.now_ms + action.timeout_ms
         if owed.starts and callback.reconcile is not None and not asked:
             run: EffectRun = AskingRun(callback.reconcile, context, action.timeout_ms / 1000)
         else:
@@ -167,7 +164,7 @@ class Effects:
         if workflows.gone or workflows.runs.get(workflow_id) is not run:
             return
         apart = workflows.apart
-        if apart.whom and apart.keep(workflow_id, partial(self.ended, run, value, error)):
+        if apart.whom and apart.put_off(workflow_id, partial(self.ended, run, value, error)):
             return
         del workflows.runs[workflow_id]
         if error is not None and isinstance(error, Interrupted):
@@ -253,6 +250,9 @@ class Effects:
                 self.jobs.free(snapshot)
         if context.emitted is not None or context.published is not None:
             self._outbox.send(context)
+        if returned is None and not run.asks:
+            self._ledger.done(snapshot, run.owed)
+            return
         more: dict[str, Any] = {} if returned is None else {"returned": returned.name}
         if run.asks:
             more["reconciled"] = True

@@ -14,14 +14,11 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.timers import Timers
 from event_center.engine.workflow import Workflows, forget
 from event_center.machine.decision import Transition
-from event_center.model import Event, Owed, Snapshot, Status
+from event_center.model import ACTIVE, Event, Owed, Snapshot
 from event_center.wire import history
 
 _owed = tuple.__new__
 """Makes a named tuple of a tuple without the detour over its constructor: one is made per entry."""
-
-ACTIVE = Status.ACTIVE
-"""Looked up once: to read a member of an enumeration costs as much as a call."""
 
 
 class Entering:
@@ -60,10 +57,8 @@ class Entering:
             snapshot.memory = decision.memory
         if decision.owed:
             seq = snapshot.seq
-            first, *more = decision.owed
-            snapshot.owed += (_owed(Owed, (first, seq, 0, 0, 0)),)
-            for name in more:
-                snapshot.owed += (Owed(name, seq),)
+            for name in decision.owed:
+                snapshot.owed += (_owed(Owed, (name, seq, 0, 0, 0)),)
             snapshot.cause = event
             self._ledger.owes(snapshot)
             # Else one that stays is owed first.

@@ -74,7 +74,7 @@ class Isolation:
         """The record that was alone in the last cut that failed, if no workflow was in it."""
         self._refused_at: dict[str, Position] = {}
         """The command that was refused last: if that spoils a cut as well, its workflow is parked."""
-        self._held: deque[Batch] = deque()
+        self._aside: deque[Batch] = deque()
         self._piece: Batch | None = None
         """The last piece: what records the next cut has are in it."""
         self._tried = False
@@ -88,7 +88,7 @@ class Isolation:
     @property
     def full(self) -> bool:
         """Whether there is enough to do without more records."""
-        return bool(self._held)
+        return bool(self._aside)
 
     @property
     def told(self) -> str:
@@ -100,8 +100,8 @@ class Isolation:
         return f"commits of unknown end, so cuts of up to {self.most} of the records that failed are tried"
 
     def forget_records(self) -> None:
-        """The gate opens anew: what was held is delivered again."""
-        self._held.clear()
+        """The gate opens anew: what was set aside is delivered again."""
+        self._aside.clear()
 
     def failed(self, cut: Cut, records: int, *, bare: bool, about: str = "") -> None:
         """
@@ -128,8 +128,8 @@ class Isolation:
         for source, offset in cut.offsets.items():
             self._in_question[source] = max(offset, self._in_question.get(source, 0))
         if self.most == 1 or len(workflows) <= FEW:
-            guilty = {one: times for one, times in self.apart.items() if times}
-            self.apart = dict.fromkeys(workflows, 0) | guilty
+            counted = {one: times for one, times in self.apart.items() if times}
+            self.apart = dict.fromkeys(workflows, 0) | counted
         self.learned = self._found() != before
         told = {"failed": workflows[:3], "at": str(self._stuck_at or "")}
         log.warning("cut.smaller", shard=self._shard, records=self.most, **told)
@@ -193,22 +193,22 @@ class Isolation:
         """A cut about this workflow alone is durable: it spoils nothing."""
         self.apart.pop(workflow_id, None)
 
-    def hold(self, batch: Batch) -> None:
+    def set_aside(self, batch: Batch) -> None:
         """Records wait until it is their turn."""
-        self._held.append(batch)
+        self._aside.append(batch)
 
     def piece(self) -> Batch | None:
         """Of one batch as many in question as the next cut may hold, or all of it if none are."""
-        if not self._held:
+        if not self._aside:
             return None
-        batch = self._held.popleft()
+        batch = self._aside.popleft()
         source = offset_key(batch.topic, batch.partition, self._shard)
         end = self._in_question.get(source, 0) if self.searching else 0
         asked = bisect_left(batch.records, end, key=attrgetter("offset"))
         self._tried = asked > 0
         most = min(asked, self.most or 0) or len(batch.records)
         if len(batch.records) > most:
-            self._held.appendleft(batch._replace(records=batch.records[most:]))
+            self._aside.appendleft(batch._replace(records=batch.records[most:]))
             batch = batch._replace(records=batch.records[:most])
         self._piece = batch
         return batch

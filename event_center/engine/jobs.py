@@ -200,7 +200,7 @@ class Jobs:
         if workflows.gone or workflows.jobs.get(job_key) is not run:
             return
         apart = workflows.apart
-        if not (apart.whom and apart.keep(job_key[0], partial(self.ended, run, value, error))):
+        if not (apart.whom and apart.put_off(job_key[0], partial(self.ended, run, value, error))):
             self._ended_now(run, value, error)
 
     def _ended_now(self, run: JobRun, value: Any, error: BaseException | None) -> None:

@@ -25,6 +25,7 @@ from event_center.model import (
     Event,
     Outcome,
     Outgoing,
+    Owed,
     Position,
     Reason,
     Record,
@@ -148,6 +149,10 @@ class Ledger:
         self.entry.runs += 1
         self._dirty[snapshot.workflow_id] = snapshot
 
+    def done(self, snapshot: Snapshot, owed: Owed) -> None:
+        """An entry callback of the workflow is done, and has returned nothing to decide."""
+        self._records.append(self._writer.done(snapshot, owed, self.now_ms))
+
     def count_jobs(self, more: int) -> None:
         """So many more jobs are owed, or fewer."""
         self.entry.jobs += more
@@ -181,8 +186,7 @@ class Ledger:
         self._dirty[snapshot.workflow_id] = snapshot
         if self._everything:
             data = history.about(snapshot, event)
-            data["outcome"] = outcome
-            data["reason"] = reason
+            data |= {"outcome": outcome, "reason": reason}
             if detail:
                 data["detail"] = detail
             self.tell(outcome, snapshot.workflow_id, event.origin, data)
@@ -222,8 +226,7 @@ class Ledger:
         self._touched = True
         if self._everything:
             workflow_id = data.pop("workflow_id", "")
-            data |= position._asdict()
-            data["outcome"] = outcome
+            data |= position._asdict() | {"outcome": outcome}
             self.tell(outcome, workflow_id, str(position), data)
 
     def letter(self, record: Record | None, origin: str, why: dict[str, str]) -> None:
@@ -317,10 +320,8 @@ class Ledger:
         """Everything since the last cut, to be committed as it is; the next cut starts empty."""
         self._write_waiting()
         reach(Step.CUT_TAKEN_IN)
-        cut = Cut(records=self._records, offsets=dict(self.entry.offsets))
-        entries = cut.entries
-        for key in self._removed:
-            entries[key] = None
+        entries: dict[bytes, bytes | None] = dict.fromkeys(self._removed)
+        cut = Cut(entries=entries, records=self._records, offsets=dict(self.entry.offsets))
         for snapshot, item in self._unwritten:
             if not item.gone and item.record is not None:
                 kept = waiting_wire.WaitingEntry(
@@ -334,10 +335,8 @@ class Ledger:
         self._building = self.taken
         self._building_bytes = self.cut_bytes = self.heavy
         self._workflows.woken_bytes = 0
-        self._dirty = {}
-        self._records = []
-        self._unwritten = []
-        self._removed = []
+        self._dirty, self._records = {}, []
+        self._unwritten, self._removed = [], []
         self._touched = False
         reach(Step.CUT_BUILT)
         return cut

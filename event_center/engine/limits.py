@@ -100,9 +100,9 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
 
 def _held_back(parts: Parts) -> Iterable[tuple[str, str]]:
     """The runs that a takeover has found, and others behind them."""
-    held = parts.quarantine.held
-    if held:
-        yield "callbacks", f"{held} wait until it is seen which of those found ends its process"
+    waiting = parts.quarantine.waiting
+    if waiting:
+        yield "callbacks", f"{waiting} wait until it is seen which of those found ends its process"
 
 
 def _crowded(parts: Parts, most: int, *, held: bool) -> Iterable[str]:

@@ -208,7 +208,7 @@ class Parts:
         for workflow_id in found:
             if workflow_id in apart.whom:
                 resume = partial(self._resume, workflow_id)
-                apart.keep(workflow_id, partial(self.quarantine.late, resume), resumes=True)
+                apart.put_off(workflow_id, partial(self.quarantine.late, resume), resumes=True)
         self._earlier()  # time goes on as well
 
     def _resume(self, workflow_id: str) -> None:
@@ -227,7 +227,7 @@ class Parts:
         apart = self.workflows.apart
         for snapshot in again:
             advance = partial(self._advance, snapshot)
-            if not (apart.whom and apart.keep(snapshot.workflow_id, advance)):
+            if not (apart.whom and apart.put_off(snapshot.workflow_id, advance)):
                 advance()
         if again:
             self.ledger.wake()
@@ -250,7 +250,7 @@ class Parts:
                 continue
             if snapshot.status is Status.RETRYING:
                 retry = partial(self._retry, workflow_id, now_ms)
-                if not (apart.whom and apart.keep(workflow_id, retry)):
+                if not (apart.whom and apart.put_off(workflow_id, retry)):
                     retry()
             if snapshot.jobs:
                 self.effects.start(snapshot)
@@ -285,7 +285,7 @@ class Parts:
         apart = self.workflows.apart
         for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets):
             fire = partial(self._fire, workflow_id, due_ms)
-            if not (apart.whom and apart.keep(workflow_id, fire)):
+            if not (apart.whom and apart.put_off(workflow_id, fire)):
                 fire()
 
     def _fire(self, workflow_id: str, now: int) -> None:

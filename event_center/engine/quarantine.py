@@ -17,7 +17,7 @@ as ever. The parts submit their runs through the doors of this. A door is open, 
 the beginning of a takeover; `parts` shuts it in `resume` and says in `settled` when a cut is durable.
 
 Steps after a takeover that has found something:
-    1. found: all that `resume` submits is held at the doors
+    1. found: all that `resume` submits waits at the doors
     2. suspects, group by group: counted, cut, run
     3. the others, when the suspects have ended or lasted: counted, cut, run side by side
 """
@@ -56,7 +56,7 @@ HOPELESS = 2 * CRASHED
 
 
 class Door:
-    """Before a pool of runners: open, runs go in; shut, they are held for who has shut it."""
+    """Before a pool of runners: open, runs go in; shut, they wait for who has shut it."""
 
     __slots__ = ("pool", "submit")
 
@@ -65,7 +65,7 @@ class Door:
         self.submit: Callable[[Run], None] = pool.submit
 
     def cancel(self, run: Run, why: BaseException) -> None:
-        """End a run early, also one that is held."""
+        """End a run early, also one that waits."""
         self.pool.cancel(run, why)
 
 
@@ -123,24 +123,24 @@ class Quarantine:
 
     @property
     def watching(self) -> bool:
-        """Whether something is held, or a group has its turn."""
+        """Whether something waits, or a group has its turn."""
         return self.active or bool(self._turn_of or self._deciding)
 
     @property
-    def held(self) -> int:
+    def waiting(self) -> int:
         """How many runs wait here."""
         return len(self._suspects) + len(self._others) + len(self._later)
 
     # -- what a takeover finds -------------------------------------------------------------------
 
     def shut(self, *, crashed: bool) -> None:
-        """Hold what is submitted from now on; `crashed`: whoever ran it before may have died of it."""
+        """What is submitted from now on waits; `crashed`: whoever ran it before may have died of it."""
         for door in self._doors:
-            self._hold(door, self._found.append)
+            self._lead(door, self._found.append)
         self._starts.begin(crashed=crashed)
 
     def begin(self, turn: Turn) -> None:
-        """All that the takeover found is held: `turn` parks what has crashed, the rest begins in order."""
+        """All that the takeover found waits: `turn` parks what has crashed, the rest begins in order."""
         found, self._found = self._found, []
         suspects: list[Suspect] = []
         for door, run in found:
@@ -159,7 +159,7 @@ class Quarantine:
         self._suspects.extend(sorted(suspects, key=lambda one: one.count))
         self.active = bool(found)
         for door in self._doors:
-            self._hold(door, self._wait)
+            self._lead(door, self._wait)
         if suspects:
             asyncio.get_running_loop().call_later(ALONE_S, self._let_others)
         self._next()
@@ -177,7 +177,7 @@ class Quarantine:
             self._count(door, run)
 
     @staticmethod
-    def _hold(door: Door, take: Callable[[tuple[Door, Run]], None]) -> None:
+    def _lead(door: Door, take: Callable[[tuple[Door, Run]], None]) -> None:
         door.submit = lambda run: take((door, run))
 
     def _park(self, run: Run, count: int, turn: Turn) -> None:
@@ -277,7 +277,7 @@ class Quarantine:
         if not self.active or self._workflows.draining:
             return
         for door in self._doors:
-            self._hold(door, self._pass)
+            self._lead(door, self._pass)
         if not self._others:  # a cut ends this: what waits for it has to go on
             self._ledger.asked()
             self._ledger.wake()
@@ -328,7 +328,7 @@ class Quarantine:
             self._next()
 
     def _over(self, run: Run) -> bool:
-        """Whether a run that is held has been given up, or its workflow removed."""
+        """Whether a run that waits has been given up, or its workflow removed."""
         return run.over or run.context.workflow_id not in self._workflows.by_id
 
     def _discard(self, run: Run) -> None:

@@ -164,11 +164,11 @@ class Takeovers:
         if not self.isolation.searching and not self.isolation.full:
             parts.take(batch)
             return
-        self.isolation.hold(batch)
+        self.isolation.set_aside(batch)
         if parts.ledger.clean and not cutting:
-            self.take_held(parts)
+            self.take_more(parts)
 
-    def take_held(self, parts: Parts) -> None:
+    def take_more(self, parts: Parts) -> None:
         """The next piece, and those after it until there is something to cut; all if the search is over."""
         if not parts.resumed or (self.isolation.most == 1 and parts.quarantine.active):
             return
@@ -193,7 +193,7 @@ class Takeovers:
     def durable(self, parts: Parts, cut: Cut, kind: CutKind) -> None:
         """This cut is durable; what it made so has been started."""
         apart, bare = parts.workflows.apart, kind is CutKind.BARE
-        apart.witnessed = True
+        apart.answered = True
         if apart.about and not apart.resumes:
             self.isolation.clear(apart.about)
         if kind is CutKind.WHOLE or (bare and self.isolation.learned):
@@ -205,7 +205,7 @@ class Takeovers:
             parts.turn_again()
             if bare:
                 self._go_on(parts)
-            self.take_held(parts)
+            self.take_more(parts)
 
     def why_no_cut(self, parts: Parts) -> str:
         """Why no cut is taken; empty: one has settled since the takeover, or none was looked for."""

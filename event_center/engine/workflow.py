@@ -41,6 +41,7 @@ class Waiting:
         "record",
         "timer",
         "topic",
+        "weight",
     )
 
     def __init__(
@@ -54,6 +55,8 @@ class Waiting:
         """None: restored from its entry and not parsed yet."""
         self.record = record
         """None: not a record; nothing of it is counted, and it is not written as an entry."""
+        self.weight = 0 if record is None else record.size + ENTRY_BYTES
+        """The bytes of a record, and something for waiting; nothing else is weighed."""
         self.topic = topic
         self.partition = partition
         self.timer: Timer | None = None
@@ -71,11 +74,6 @@ class Waiting:
         """Until when it is held for a workflow that does not exist yet; 0: it is not."""
         self.gone = False
         """Decided: no cut needs to write it any more."""
-
-    @property
-    def weight(self) -> int:
-        """The bytes of a record, and something for waiting; nothing else is weighed."""
-        return 0 if self.record is None else self.record.size + ENTRY_BYTES
 
 
 class Mailbox:

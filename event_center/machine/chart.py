@@ -154,8 +154,9 @@ class Chart:
                 self._other_regions(self.states[around], memory, found)
 
     def _other_regions(self, state: State, memory: Memory, found: set[str]) -> None:
+        entered = found.union(*(self.above[name] for name in found))
         for region in self.regions(state):
-            if not any(name == region or self.within(name, region) for name in found):
+            if region not in entered:
                 self._down(region, memory, found)
 
     # -- history ---------------------------------------------------------------------------------

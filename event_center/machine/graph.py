@@ -9,13 +9,17 @@ that no machine is refused wrongly. Called by `checks`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from event_center.machine.chart import NOTHING, Chart
 from event_center.machine.definition import Definition, Kind, On, State
 from event_center.machine.problems import Code, Problems
 from event_center.machine.spelling import listed, quoted
 
+Leads = dict[str, str]
+"""The states that something leads to, each with the event that does."""
+Begins = Mapping[str, tuple[str, ...]]
+"""Of each state, what can be active when it is entered."""
 Edges = Mapping[str, Mapping[str, str]]
 """From each state to the states it leads to, with the event that leads there."""
 
@@ -29,7 +33,7 @@ def check_graph(definition: Definition, chart: Chart, problems: Problems) -> Non
     if len(problems):
         return
     begins = {name: _begin(chart, name) for name in chart.states}
-    edges = {name: _edges(definition, chart, state, begins) for name, state in chart.states.items()}
+    edges = _edges(definition, chart, begins)
     mapped = {name for upgrade in definition.upgrades for name in upgrade.states.values()}
     first = [begins[name] for name in (definition.initial, *sorted(mapped)) if name in begins]
     entered = _paths([one for names in first for one in names], edges)
@@ -54,14 +58,39 @@ def _begin(chart: Chart, target: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _edges(
-    definition: Definition, chart: Chart, state: State, begins: Mapping[str, tuple[str, ...]]
-) -> dict[str, str]:
-    """Where a workflow can come from a state; what is around it and beside it moves it too."""
-    if state.final and state.parent is None:
-        return {}
-    found: dict[str, str] = {}
-    for name, on in _ways(definition, chart, state):
+def _edges(definition: Definition, chart: Chart, begins: Begins) -> dict[str, Leads]:
+    """Where a workflow can come from each state; what is around it and beside it moves it too."""
+    everywhere = _leads(definition.ways(), begins)
+    own = {name: _leads(state.ways(), begins) for name, state in chart.states.items()}
+    # That a state around is done only follows from its final states.
+    undone = {
+        name: _leads((way for way in state.ways() if way[0] != "on_done"), begins)
+        for name, state in chart.states.items()
+    }
+    inside: dict[tuple[str, bool], Leads] = {}
+    edges: dict[str, Leads] = {}
+    for name, state in chart.states.items():
+        if state.final and state.parent is None:
+            edges[name] = {}
+            continue
+        others = own if state.final else undone
+        around = chart.above[name]
+        parts = [own[name], *(others[one] for one in around)]
+        parallel = [one for one in around if chart.states[one].kind is Kind.PARALLEL]
+        if parallel:
+            key = parallel[-1], state.final
+            if key not in inside:  # the same for all that is in there
+                there = [others[one] for one in chart.states if chart.within(one, parallel[-1])]
+                inside[key] = _merged(there)
+            parts.append(inside[key])
+        edges[name] = _merged([*parts, everywhere])
+    return edges
+
+
+def _leads(ways: Iterable[tuple[str, On]], begins: Begins) -> Leads:
+    """What these ways lead to."""
+    found: Leads = {}
+    for name, on in ways:
         for branch in on.branches:
             if branch.target is not None:
                 for entered in begins[branch.target]:
@@ -69,20 +98,13 @@ def _edges(
     return found
 
 
-def _ways(definition: Definition, chart: Chart, state: State) -> Iterator[tuple[str, On]]:
-    yield from state.ways()
-    around = [chart.states[name] for name in chart.above[state.name]]
-    beside = [one for one in around if one.kind is Kind.PARALLEL]
-    others = [
-        one
-        for one in chart.states.values()
-        if beside and chart.within(one.name, beside[-1].name) and one is not state
-    ]
-    for one in dict.fromkeys(other.name for other in (*around, *others)):
-        own = chart.states[one]
-        # That a state around is done only follows from its final states.
-        yield from ((name, on) for name, on in own.ways() if state.final or name != "on_done")
-    yield from definition.ways()
+def _merged(parts: Iterable[Leads]) -> Leads:
+    """All of these; of one state the event of the first part that leads there."""
+    found: Leads = {}
+    for part in parts:
+        for target, event in part.items():
+            found.setdefault(target, event)
+    return found
 
 
 def _paths(start: Iterable[str], edges: Edges) -> dict[str, tuple[str, ...]]:

@@ -80,10 +80,10 @@ class Context:
         snapshot: Snapshot,
         event: Event,
         idempotency_key: str,
+        topics: frozenset[str] = frozenset(),
         *,
         attempt: int = 1,
         deadline_ms: int = 0,
-        topics: frozenset[str] = frozenset(),
     ) -> None:
         self.workflow_id = snapshot.workflow_id
         self.machine = snapshot.machine

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from event_center.errors import FormatError
-from event_center.model import Event, Outgoing, Snapshot
+from event_center.model import Event, Outgoing, Owed, Snapshot
 
 TYPE = "event_center."
 APPLIED = "applied"
@@ -50,8 +50,11 @@ def epoch_ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1_000)
 
 
-Shape = tuple[str, int, str, str, int, str, str]
+AppliedShape = tuple[str, int, str, str, int, str, str]
 """Machine, version, event, topic, partition, from and to: what many records of a shard have in common."""
+DoneShape = tuple[str, int, str, str, int]
+"""Machine, version, state, callback and attempt: the same of runs that are done."""
+Shape = AppliedShape | DoneShape
 
 
 class HistoryWriter:
@@ -87,7 +90,7 @@ class HistoryWriter:
 
         There is one for each event: what those of one shape have in common is written once, as text.
         """
-        state, name = snapshot.state, snapshot.workflow_id
+        name = snapshot.workflow_id
         shape = (
             snapshot.machine,
             snapshot.version,
@@ -95,30 +98,47 @@ class HistoryWriter:
             event.topic,
             event.partition,
             before,
-            state,
+            snapshot.state,
         )
-        texts = self._shapes.get(shape) or self._shape(shape)
+        texts = self._shapes.get(shape) or self._keep(shape, self._texts_applied(shape))
         begin, place, subject, time, data, what, end = texts
         stamp = _stamp[1] if _stamp[0] == at_ms else rfc3339(at_ms)
-        quoted = _dumps(name)[1:-1].decode()
-        more = "" if event.id is None else f',"event_id":{_dumps(event.id).decode()}'
+        inner = _inner(name)
+        offset, seq = str(event.offset), str(snapshot.seq)
+        more = "" if event.id is None else f',"event_id":{_quoted(event.id)}'
         if snapshot.result is not None:
             more = f'{more},"result":"{snapshot.result}"'
-        offset = event.offset
         value = (
-            f"{begin}{quoted}{place}{offset}{subject}{quoted}{time}{stamp}{data}{snapshot.seq}"
-            f"{what}{offset}{end}{more}}}}}"
-        )
-        parts = (self._topic, name.encode(), value.encode(), (), self._partition, 0)
-        return _outgoing(Outgoing, parts)
+            f"{begin}{inner}{place}{offset}{subject}{inner}{time}{stamp}{data}{seq}{what}{offset}{end}"
+            f"{more}}}}}"
+        ).encode()
+        return _outgoing(Outgoing, (self._topic, name.encode(), value, (), self._partition, 0))
 
-    def _shape(self, shape: Shape) -> tuple[str, ...]:
-        """The texts around what differs in the records of one shape."""
-        machine, version, event, topic, partition, before, state = shape
+    def done(self, snapshot: Snapshot, owed: Owed, at_ms: int) -> Outgoing:
+        """The record of an entry callback that is done and returned nothing, made like `applied`."""
+        name = snapshot.workflow_id
+        shape = (snapshot.machine, snapshot.version, snapshot.state, owed.name, owed.attempt + 1)
+        texts = self._shapes.get(shape) or self._keep(shape, self._texts_done(shape))
+        begin, subject, time, data, key, end = texts
+        stamp = _stamp[1] if _stamp[0] == at_ms else rfc3339(at_ms)
+        inner = _inner(name)
+        seq = str(owed.seq)
+        value = (
+            f"{begin}{inner}/run/{seq}{subject}{inner}{time}{stamp}{data}{seq}{key}{inner}/{seq}{end}"
+        ).encode()
+        return _outgoing(Outgoing, (self._topic, name.encode(), value, (), self._partition, 0))
+
+    def _keep(self, shape: Shape, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Keep the texts around what differs in the records of one shape."""
         if len(self._shapes) >= SHAPES:
             self._shapes.clear()
-        self._shapes[shape] = texts = (
-            f'{{"specversion":"1.0","type":"{TYPE}{APPLIED}","source":{_quoted(self._source)},"id":"',
+        self._shapes[shape] = texts
+        return texts
+
+    def _texts_applied(self, shape: AppliedShape) -> tuple[str, ...]:
+        machine, version, event, topic, partition, before, state = shape
+        return (
+            self._begin(APPLIED),
             f"/{_quoted(topic)[1:-1]}/{partition}/",
             f'/{APPLIED}","subject":"',
             '","time":"',
@@ -126,7 +146,22 @@ class HistoryWriter:
             f',"event":{_quoted(event)},"topic":{_quoted(topic)},"partition":{partition},"offset":',
             f',"from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"',
         )
-        return texts
+
+    def _texts_done(self, shape: DoneShape) -> tuple[str, ...]:
+        machine, version, state, callback, attempt = shape
+        return (
+            self._begin(RUN),
+            f'/{_quoted(callback)[1:-1]}/{attempt}/{RUN}","subject":"',
+            '","time":"',
+            f'","data":{{"machine":{_quoted(machine)},"version":{version},"seq":',
+            f',"state":{_quoted(state)},"callback":{_quoted(callback)},"key":"',
+            f'/{_quoted(callback)[1:-1]}","attempt":{attempt},"outcome":"done"}}}}',
+        )
+
+    def _begin(self, kind: str) -> str:
+        """What a record of this kind begins with, up to its workflow."""
+        source = _quoted(self._source)
+        return f'{{"specversion":"1.0","type":"{TYPE}{kind}","source":{source},"id":"'
 
 
 def about(snapshot: Snapshot, event: Event) -> dict[str, Any]:
@@ -151,6 +186,12 @@ def about(snapshot: Snapshot, event: Event) -> dict[str, Any]:
 def _quoted(text: str) -> str:
     """A text as JSON."""
     return _dumps(text).decode()
+
+
+def _inner(workflow_id: str) -> str:
+    """A workflow_id as it stands within a JSON text: it has no control characters (`is_workflow_id`)."""
+    plain = '"' not in workflow_id and "\\" not in workflow_id
+    return workflow_id if plain else _quoted(workflow_id)[1:-1]
 
 
 def read(value: bytes) -> dict[str, Any]:

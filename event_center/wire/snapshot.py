@@ -40,7 +40,8 @@ FAILURE = (str, str, str, int, int, str)
 _Heads = dict[bytes, tuple[str, Counted]]
 _heads: _Heads = {}
 """First lines without their due time, decoded once: needs and place; as many as states and statuses."""
-_prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, Counted]] = {}
+_prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, bytes, Counted]] = {}
+"""The same first lines as bytes, and whole with nothing due, which most are."""
 _places: dict[Counted, Counted] = {}
 """Each place once, so that the ledger can compare them by identity."""
 
@@ -60,11 +61,11 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
     due = 0
     if snapshot.timers:
         needs = "t"
-        body["timers"] = list(map(tuple, snapshot.timers))
+        body["timers"] = snapshot.timers
         due = min(timer.due_ms for timer in snapshot.timers)
     if snapshot.owed:
         needs += "o"
-        body["owed"] = list(map(tuple, snapshot.owed))
+        body["owed"] = snapshot.owed
         if snapshot.cause is not None:
             body["cause"] = _event_parts(snapshot.cause)
         run_due = snapshot.owed[0].due_ms
@@ -78,7 +79,7 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
     if snapshot.ids:
         body["ids"] = snapshot.ids
     if snapshot.refusals:
-        body["refusals"] = list(map(tuple, snapshot.refusals))
+        body["refusals"] = snapshot.refusals
     if (
         snapshot.result is not None
         or snapshot.letters_last
@@ -92,8 +93,9 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
     ):
         needs, due = _rare(snapshot, body, needs, due)
     key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
-    prefix, where = _prefixes.get(key) or _prefix(key)
-    return b"%b%d\n%b" % (prefix, due, _dumps(body)), where
+    prefix, idle, where = _prefixes.get(key) or _prefix(key)
+    line = b"%b%d\n" % (prefix, due) if due else idle
+    return line + _dumps(body, tuple), where  # named tuples as arrays
 
 
 def _rarely_due(snapshot: Snapshot, needs: str, due: int) -> tuple[str, int]:
@@ -149,8 +151,8 @@ def _rare(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -> tup
     if snapshot.parked is not None:
         body["parked"] = snapshot.parked
     if snapshot.failure is not None:
-        failure = tuple(snapshot.failure)
-        body["failure"] = failure if failure[-1] else failure[:-1]
+        failure = snapshot.failure
+        body["failure"] = failure if failure.traceback else failure[:-1]
     if snapshot.loop:
         body["loop"] = snapshot.loop
     if snapshot.memory:
@@ -173,20 +175,20 @@ def _with_jobs(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -
     """Add the jobs, if there are any; returns needs and next due with them."""
     if not snapshot.jobs:
         return needs, due
-    body["jobs"] = list(map(tuple, snapshot.jobs))
+    body["jobs"] = snapshot.jobs
     dues = [job.due_ms for job in snapshot.jobs if job.due_ms]
     if due or snapshot.timers:
         dues.append(due)
     return needs + "j", min(dues, default=0)
 
 
-def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, Counted]:
+def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, bytes, Counted]:
     needs, machine, version, state, status = key
     where = _place(Counted(machine, version, state, status))
     line = f"{SNAPSHOT_FORMAT}{needs}\t{where.machine}\t{where.version}\t{where.state}"
     prefix = f"{line}\t{where.status}\t".encode()
-    _prefixes[key] = prefix, where
-    return prefix, where
+    _prefixes[key] = known = prefix, prefix + b"0\n", where
+    return known
 
 
 def _place(place: Counted) -> Counted:

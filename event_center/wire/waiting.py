@@ -35,6 +35,9 @@ class WaitingEntry(NamedTuple):
 def encode(entry: WaitingEntry) -> bytes:
     """The value of a waiting entry."""
     record = entry.record
+    headers: list[list[str]] = []
+    if record.headers:
+        headers = [[name, value.decode("latin-1")] for name, value in record.headers]
     about = {
         "format": WAITING_FORMAT,
         "topic": entry.topic,
@@ -42,13 +45,13 @@ def encode(entry: WaitingEntry) -> bytes:
         "offset": record.offset,
         "at": record.timestamp_ms,
         "key": None if record.key is None else record.key.decode("latin-1"),
-        "headers": [[name, value.decode("latin-1")] for name, value in record.headers],
+        "headers": headers,
         "null": record.value is None,
         "deferred": entry.deferred,
     }
     if entry.due_ms:
         about["due"] = entry.due_ms
-    return b"%b\n%b" % (orjson.dumps(about), record.value or b"")
+    return orjson.dumps(about) + b"\n" + (record.value or b"")
 
 
 def decode(value: bytes) -> WaitingEntry:

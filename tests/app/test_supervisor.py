@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from event_center.app.settings import Settings
-from event_center.app.supervisor import Supervisor, Tempo, check_shareable
+from event_center.app.supervisor import Supervisor, Tempo, check_shareable, of_process
 from event_center.errors import ConfigurationError, ProcessFailed
 from tests.waiting import PATIENCE_S, until, wait_until
 
@@ -147,3 +147,11 @@ def test_a_file_is_not_shared() -> None:
         check_shareable(Settings(), 2)
     check_shareable(Settings(), 1)
     check_shareable(Settings(log={"kind": "kafka"}), 2)  # type: ignore[arg-type]  # pydantic's
+
+
+def test_an_instance_id_is_of_one_process() -> None:
+    """Each of several processes has a name of its own where one is set, and it is always the same."""
+    named = Settings.model_validate({"log": {"kafka": {"instance_id": "pod-0"}}})
+    kafka = named.log.kafka
+    assert of_process(named, 2).log.kafka == kafka.model_copy(update={"instance_id": "pod-0-2"})
+    assert of_process(Settings(), 2) == Settings()

@@ -193,6 +193,7 @@ async def test_run_again_after_the_end(source: HalfWay) -> None:
     target.put(0, SHARD_KEY, served.encode())
     before = target.everything()
     assert (await moved(source, target)).earlier
+    assert (await plan(source.side, target.side, target.side, ALL)).earlier
     assert target.everything() == before
 
 
@@ -212,7 +213,8 @@ async def test_a_plan_changes_nothing(source: HalfWay) -> None:
     target = Memory(2)
     before = target.broker._stores, target.lines("orders")
     for here in (target.side, None):
-        found = await plan(source.side, here, target.side, ALL)
+        found, earlier = await plan(source.side, here, target.side, ALL)
+        assert not earlier
         assert (found.workflows, found.waiting) == (WORKFLOWS, 10)
         assert found.records("app.history") == WORKFLOWS
     assert (target.broker._stores, target.lines("orders")) == before

@@ -76,10 +76,7 @@ async def test_a_target_in_use(source: HalfWay) -> None:
 
 async def test_publishers_may_go_first(source: HalfWay) -> None:
     """Where everything was read, publishers may have moved already: their records are left as they are."""
-    for shard, entry in enumerate(source.entries):
-        for topic in source.app.consumed():
-            entry.offsets[topic] = len(source.lines(topic)[shard])
-        source.put(shard, SHARD_KEY, entry.encode())
+    source.read_everything()
     target = Memory(2)
     await target.log.publish([Outgoing("orders", b"o-1", b"{}")])
     await moved(source, target, frozenset())
@@ -180,6 +177,25 @@ async def test_a_daemon_works_meanwhile(source: HalfWay) -> None:
         await moved(source, target, tell=cut)
     with pytest.raises(ConfigurationError, match="has not ended"):
         note_wire.check_whole(target.broker.store(Shard(0))[MIGRATION_KEY])
+
+
+async def test_what_came_after_the_end(source: HalfWay) -> None:
+    """Run once more, it does not say of what came to the source since, or was left there, that it moved."""
+    target, none = Memory(2), frozenset[Cargo]()
+    source.read_everything()
+    await moved(source, target, none)
+    assert (await moved(source, target, none)).earlier
+    await _refused(
+        source, target, "moved before, without --with-history", frozenset({Cargo.HISTORY})
+    )
+    await source.log.publish([Outgoing("orders", b"o-1", b"{}")])
+    await _refused(source, target, r"records were published to it \(orders 1\) since", none)
+    with pytest.raises(MigrationError, match="since"):
+        await plan(source.side, target.side, target.side, none)
+    source.read_everything()
+    source.entries[0].cut += 1
+    source.put(0, SHARD_KEY, source.entries[0].encode())
+    await _refused(source, target, "a daemon has worked on it since", none)
 
 
 async def test_somebody_else_writes(source: HalfWay) -> None:

@@ -309,7 +309,7 @@ async def test_without_cuts_of_their_own_timers_are_not_told_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The twin: all fire into one cut, again and again, and nobody is parked."""
-    monkeypatch.setattr(Apart, "keep", lambda self, workflow_id, act: False)
+    monkeypatch.setattr(Apart, "put_off", lambda self, workflow_id, act: False)
     async with World(TIMED) as world:
         await world.idle()
         world.faults.spoiled = spoiled_later

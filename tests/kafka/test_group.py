@@ -7,18 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import anyio
 
-from event_center.errors import Fenced, LogInUse, NotCommitted, Unknown
+from event_center.errors import Fenced, LogInUse, LogUnavailable, NotCommitted, Unknown
 from event_center.log.kafka import KafkaLog, open_kafka
 from event_center.log.kafka.group import KafkaGroup
 from event_center.log.port import Assigned
 from event_center.model import Shard
 from tests.kafka.harness import KafkaHarness
 from tests.log.harness import Member, clock, joined, numbered, puts
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, until, until_true
 
 SHARDS = 6
 CUTS = 3
@@ -168,6 +169,28 @@ class TestInstances:
         assert "instance_id 'same'" in str(refused)
         del kafka_log
 
+    async def test_a_second_member_that_comes_later(
+        self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
+    ) -> None:
+        """One of two is told within a session that its id is taken; the other one is a member."""
+        # At a daemon's pace neither is in the middle of joining when the other one comes.
+        logs = [await named(kafka_harness, "same", heartbeat_s=0.5) for _ in range(2)]
+        first: Any = await logs[0].join(["orders"], 4)
+        await first.changes()
+        second: Any = await logs[1].join(["orders"], 4)
+        session_s = kafka_harness.options.session_timeout_s
+        async with asyncio.TaskGroup() as tasks:
+            ends = {tasks.create_task(end_of(group)): group for group in (first, second)}
+            told, others = await asyncio.wait(
+                ends, timeout=session_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            for other in others:
+                other.cancel()
+        [refused], [other] = told, others
+        assert "instance_id 'same'" in str(refused.result())
+        await until_true(partial(is_member, ends[other]))
+        del kafka_log
+
     async def test_a_coordination_that_has_ended_is_begun_anew(
         self, kafka_harness: KafkaHarness, kafka_log: KafkaLog
     ) -> None:
@@ -188,12 +211,30 @@ async def fail(*_: object) -> None:
     raise RuntimeError("made to fail by a test")
 
 
-async def named(harness: KafkaHarness, instance_id: str) -> KafkaLog:
+async def named(harness: KafkaHarness, instance_id: str, **more: Any) -> KafkaLog:
     """A log whose members have this instance_id."""
-    options = replace(harness.options, instance_id=instance_id)
+    options = replace(harness.options, instance_id=instance_id, **more)
     log = await open_kafka(options, clock=clock)
     harness.logs.append(log)
     return log
+
+
+async def end_of(group: KafkaGroup) -> LogInUse:
+    """What ends a member that follows its changes."""
+    try:
+        while True:
+            await group.changes()
+    except LogInUse as error:
+        return error
+
+
+async def is_member(group: Any) -> bool:
+    """Whether the brokers say so."""
+    try:
+        await group._membership.confirm()
+    except LogUnavailable:
+        return False
+    return True
 
 
 async def heard_by(logs: Sequence[KafkaLog]) -> LogInUse:

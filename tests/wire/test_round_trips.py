@@ -331,3 +331,26 @@ def test_the_record_of_an_applied_event_is_as_any(
     plain = writer.record(history.APPLIED, made.workflow_id, event.origin, at_ms, told)
     for _ in range(2):
         assert writer.applied(made, event, before, at_ms) == plain
+
+
+@given(snapshots(), NAME, st.integers(0, 10**9), st.integers(0, 253402300799999))
+def test_the_record_of_a_run_that_is_done_is_as_any(
+    made: Snapshot, name: str, seq: int, at_ms: int
+) -> None:
+    """So are those of entry callbacks: the bytes that `record` makes, each time."""
+    owed = Owed(name, seq, attempt=seq % 3)
+    writer = history.HistoryWriter("history", 2, '/a "p"')
+    told = {
+        "machine": made.machine,
+        "version": made.version,
+        "seq": seq,
+        "state": made.state,
+        "callback": name,
+        "key": f"{made.workflow_id}/{seq}/{name}",
+        "attempt": owed.attempt + 1,
+        "outcome": "done",
+    }
+    origin = f"run/{seq}/{name}/{owed.attempt + 1}"
+    plain = writer.record(history.RUN, made.workflow_id, origin, at_ms, told)
+    for _ in range(2):
+        assert writer.done(made, owed, at_ms) == plain

@@ -36,6 +36,12 @@ TEND_S = 1.0
 FENCED_INSTANCE = "UnknownError()"
 """In this way aiokafka tells code 82, by which brokers refuse one of two members of one instance id."""
 
+PUT_OUT = 2
+"""
+As many times is the second of two members of one instance id put out until it ends. The first one then
+has been put out once since it joined again, and goes on.
+"""
+
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """One member, from `enter` to `leave`."""
@@ -72,6 +78,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """The generation of the group whose share was told last."""
         self._confirmed = -math.inf
         """When the group was last asked whether we are one of it, and said so."""
+        self._joined = -math.inf
+        """When the client last joined."""
+        self._put_out = 0
+        """How many times running the group had another in our place, too soon for a silence of ours."""
         self._lag: Callable[[], Mapping[Place, int]] = dict
 
     async def enter(self, lag: Callable[[], Mapping[Place, int]]) -> None:
@@ -170,10 +180,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._leaving = self._clients.stopping(self._consumer)
         return self._leaving
 
-    def on_partitions_revoked(self, revoked: object) -> None:
-        """Aiokafka joins anew; who keeps which shard is told after it."""
+    async def on_partitions_revoked(self, revoked: object) -> None:
+        """Aiokafka joins anew, and who keeps which shard is told after it; one twin of two does not."""
         del revoked
         self._at_rest.clear()
+        if self._replaced():
+            self._broken(self._twin())
+            _ = self.vanish()
+            # Joining would put the other one out, who would end by it too: this ends the coordination.
+            raise asyncio.CancelledError
 
     def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
         """Aiokafka has joined: keep its own fetching shut, then tell our share."""
@@ -182,6 +197,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             for partition in assigned:
                 self._consumer.seek(partition, 0)  # so that it looks for no offset by itself
         self._at_rest.set()
+        self._joined = asyncio.get_running_loop().time()
         if self._share is None or self._leaving is not None:
             return
         try:
@@ -239,7 +255,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def _renew(self) -> None:
         """Join anew; what we hold is claimed again."""
-        self._confirmed = -math.inf
+        self._confirmed = self._joined = -math.inf
         self._clients.dispose(self._consumer)
         self._consumer = self._clients.member(self._assignor)
         try:
@@ -250,6 +266,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     def _is_twin(self, error: BaseException) -> bool:
         """Whether the brokers have refused us for another member of our instance id."""
         return bool(self._clients.options.instance_id) and FENCED_INSTANCE in str(error)
+
+    def _replaced(self) -> bool:
+        """
+        Whether another process comes into our place again and again.
+
+        Of a member that joins under the id of another, brokers tell this one that they do not know it.
+        They do so after a silence of a session as well, and then nobody else has to be there.
+        """
+        options = self._clients.options
+        if not options.instance_id or self._consumer._coordinator.member_id:  # noqa: SLF001 - as above
+            return False
+        member_s = asyncio.get_running_loop().time() - self._joined
+        self._put_out = self._put_out + 1 if member_s < options.session_timeout_s else 0
+        return self._put_out >= PUT_OUT
 
     def _twin(self) -> LogInUse:
         """What to say to one of two members that have the same name."""
