@@ -168,7 +168,7 @@ class Quarantine:
         """One workflow goes on after all others: what it submits the takeover has found as well."""
         passed = [door.submit for door in self._doors]
         for door in self._doors:
-            self._hold(door, self._found.append)
+            self._lead(door, self._found.append)
         resume()
         for door, submit in zip(self._doors, passed, strict=True):
             door.submit = submit
