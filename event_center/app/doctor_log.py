@@ -1,5 +1,5 @@
 """
-Is the log fit? Its file or its cluster, its topics, and whether its times lie in the past.
+Is the log fit? Its file or its cluster, its topics, what has run on it, and its times.
 
 It only reads, beside a daemon or without one. `doctor` asks; what a log says of itself comes from its
 own room (`log.sqlite`, `log.kafka`).
@@ -13,6 +13,7 @@ import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
+from event_center.app.doctor_machines import of_machines
 from event_center.app.finding import Finding, error, ok, warning
 from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
@@ -167,7 +168,7 @@ def _of_kafka_settings(settings: Settings) -> Iterator[Finding]:
 
 
 async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
-    """Topics and times."""
+    """Topics, what has run on it, and times."""
     used = uses(settings)
     details = {detail.name: detail for detail in await log.describe()}
     found = flaws_of(settings, log, details, used)
@@ -181,6 +182,8 @@ async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
             yield _of_flaw(flaw)
     if not found:
         yield ok("log", f"{log.where}: all {len(used)} topics are there, with settings that fit")
+    for finding in await of_machines(settings, log):
+        yield finding
     newest_ms = await _newest_ms(log, details.get(own_topics(settings).history))
     ahead_ms = newest_ms - wall_clock_ms()
     if ahead_ms > SKEW_MS:
