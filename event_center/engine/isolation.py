@@ -72,6 +72,8 @@ class Isolation:
         """The record that was alone in the last cut of such a workflow, if it had one."""
         self._stuck_at: Position | None = None
         """The record that was alone in the last cut that failed, if no workflow was in it."""
+        self._refused_at: dict[str, Position] = {}
+        """The command that was refused last: if that spoils a cut as well, its workflow is parked."""
         self._aside: deque[Batch] = deque()
         self._piece: Batch | None = None
         """The last piece: what records the next cut has are in it."""
@@ -238,8 +240,13 @@ class Isolation:
     def _refused(self, parts: Parts, workflow_id: str) -> bool:
         """Whether it is a command that spoils its cuts: it is refused, and its workflow is as it was."""
         position = self._spoiling.pop(workflow_id, None)
-        if self._alone[workflow_id] < TIMES or position is None or not parts.refuse(position):
+        if self._alone[workflow_id] < TIMES or position is None:
             return False
+        if position == self._refused_at.pop(workflow_id, None):
+            return False  # not even the refusal went through, so it is not the command alone
+        if not parts.refuse(position):
+            return False
+        self._refused_at[workflow_id] = position
         self._alone.pop(workflow_id)
         log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
         return True

@@ -47,6 +47,10 @@ class WaitingRoom:
         if mailbox.recheck:
             mailbox.recheck = False
             mailbox.looked_at = 0
+        if mailbox.queue and mailbox.queue[0].deferred:
+            return (
+                mailbox.queue.popleft()
+            )  # it is tried again, and older than the other deferred ones
         while mailbox.looked_at < len(mailbox.deferred):
             item = mailbox.deferred[mailbox.looked_at]
             if self._wanted(snapshot, item):

@@ -358,6 +358,16 @@ async def test_a_deferred_event_that_is_retried_keeps_its_place_across_a_crash()
         assert world.outcomes("w")[2:] == ["back applied", "quiet applied", "tick applied"]
 
 
+async def test_a_deferred_event_that_is_retried_is_not_overtaken_by_a_later_one() -> None:
+    """P4: two were set aside, and the first is tried twice: the second comes after it."""
+    four = Four(RetryLater(30), None)
+    async with World((machine("unhandled: defer"), four.functions)) as world:
+        for event in ("lost", "quiet", "go", "back"):
+            world.send("w", event)
+        await world.idle()
+        assert world.outcomes("w")[1:] == ["back applied", "quiet applied", "go applied"]
+
+
 async def test_a_death_after_a_decide_callback_was_decided_repeats_it_with_its_key() -> None:
     """The numbered step `decided` is reached by decide callbacks too; nothing of it was durable."""
     four = Four()

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from event_center.engine.isolation import Isolation
 from event_center.engine.parts import Parts
+from event_center.log.port import Cut
+from event_center.wire import snapshot as wire
+from event_center.wire.entries import snapshot_key
 from tests.engine.script import Script
 from tests.engine.test_isolation import MACHINE, spoiled
 from tests.engine.world import World
@@ -108,3 +112,43 @@ async def test_what_an_operator_can_do(verb: str) -> None:
         finished = verb == "cancel"
         assert world.snapshot("w").data == {"note": "well" if finished else "fine"}
         assert world.entry().outcomes["discarded"] == (verb in {"skip", "forget"})
+
+
+def moves(cut: Cut) -> bool:
+    """Whether the workflow is in it, and does not stand still."""
+    value = cut.entries.get(snapshot_key("w"))
+    return value is not None and wire.peek(value).status not in wire.STOPPED
+
+
+async def test_a_workflow_of_which_not_even_a_refusal_goes_through() -> None:
+    """P8: it is parked after that, and the command is refused once it stands still; the others go on."""
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", "well")
+        await world.idle()
+        world.faults.spoiled = moves
+        world.command("cancel", "w")
+        send_others(world)
+        await world.rest(60)
+        assert (world.snapshot("w").parked, others(world)) == ("cut_failed", OTHERS)
+        assert world.outcomes("w")[-1] == "@cancel rejected(not_applicable)"
+
+
+async def test_who_forgets_what_was_refused_refuses_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The twin: it is refused again and again, which goes through no more than the command."""
+    refused = Isolation._refused
+
+    def forgetful(self: Isolation, parts: Parts, workflow_id: str) -> bool:
+        self._refused_at.clear()
+        return refused(self, parts, workflow_id)
+
+    monkeypatch.setattr(Isolation, "_refused", forgetful)
+    async with World((MACHINE, {"work": Script()})) as world:
+        world.send("w", "note", "well")
+        await world.idle()
+        world.faults.spoiled = moves
+        world.command("cancel", "w")
+        send_others(world)
+        await world.rest(10)
+        assert (world.snapshot("w").parked, others(world)) == (None, 0)
