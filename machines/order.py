@@ -22,15 +22,15 @@ async def start_processing(ctx: Context) -> str | Event:
     card = (ctx.payload or {}).get("card")
     if card == "declined":
         return Event("process_error", {"message": "the card was declined"})
-    charge(ctx, card)
+    charge(ctx)
     return "process_complete"
 
 
-def charge(ctx: Context, card: str | None) -> None:
+def charge(ctx: Context) -> None:
     """Charge the card: a line in $EVENT_CENTER_DEMO_DIR/order.jsonl or, if unset, the log."""
     folder = os.environ.get("EVENT_CENTER_DEMO_DIR")
     if folder is None:
-        ctx.log.info("order.charged", card=card, key=ctx.idempotency_key)
+        ctx.log.info("order.charged", key=ctx.idempotency_key)
         return
     effect = {
         "workflow_id": ctx.workflow_id,

@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,12 @@ def _tracked_files() -> list[Path]:
         pytest.skip("not a git checkout")
     names = listed.stdout.decode().split("\0")
     return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [each.name for each in node.names]
+    return [node.module or "event_center"]
 
 
 def _python(program: str) -> subprocess.CompletedProcess[str]:
@@ -289,6 +296,23 @@ def test_imports_stand_at_the_top() -> None:
     assert hidden == []
 
 
+def test_what_is_imported_is_declared() -> None:
+    """An environment with only what pyproject.toml names imports every module."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    ours = {*sys.stdlib_module_names, "event_center"}
+    # Pytest itself loads the plugin.
+    declared = {re.split(r"[\[<>=;]", each)[0] for each in project["dependencies"]} | {"pytest"}
+    modules = {
+        name.partition(".")[0]
+        for path in MODULES
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in _imported(node)
+    }
+    foreign = packages_distributions()
+    assert {name for name in modules - ours if declared.isdisjoint(foreign[name])} == set()
+
+
 def test_tests_do_not_sleep() -> None:
     """A test waits for a condition in `tests/waiting.py`, or in virtual time; never for a while."""
     sleeping = {
@@ -337,30 +361,6 @@ def _writes_the_entry(node: ast.AST) -> bool:
         case _:
             return False
     return any(re.search(r"\bentry\.\w+", ast.unparse(target)) for target in targets)
-
-
-def _callers(path: Path) -> set[str]:
-    """The modules by which a module says that it is called; the CLI's commands are none."""
-    said = ast.get_docstring(_tree(path)) or ""
-    found = " ".join(re.findall(r"[Cc]alled by ([^.;:]*)", said.replace("\n", " ")))
-    found = re.sub(r"CLI's `\w+`| after .*", "", found)
-    return set(re.findall(r"`(\w+)`", found)) & {module.stem for module in MODULES}
-
-
-def test_who_is_said_to_call_a_module_imports_it() -> None:
-    """A docstring that names callers names those who are."""
-    imports: dict[str, str] = {}
-    for module in MODULES:
-        lines = [node for node in ast.walk(_tree(module)) if isinstance(node, ast.ImportFrom)]
-        imports[module.stem] = imports.get(module.stem, "") + " ".join(map(ast.unparse, lines))
-    wrong = [
-        f"{_name(path)}: {caller} does not import it"
-        for path in MODULES
-        for caller in _callers(path)
-        if not re.search(rf"\b{path.stem}\b", imports[caller])
-    ]
-    assert wrong == []
-    assert sum(len(_callers(path)) for path in MODULES) > 50
 
 
 def test_only_the_ledger_writes_what_a_cut_will_hold() -> None:

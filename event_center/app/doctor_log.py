@@ -1,5 +1,5 @@
 """
-Is the log fit? Its file or its cluster, its topics, and whether its times lie in the past.
+Is the log fit? Its file or its cluster, its topics, what has run on it, and its times.
 
 It only reads, beside a daemon or without one. `doctor` asks; what a log says of itself comes from its
 own room (`log.sqlite`, `log.kafka`).
@@ -13,10 +13,11 @@ import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
+from event_center.app.doctor_machines import of_machines
 from event_center.app.finding import Finding, error, ok, warning
 from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
-from event_center.app.topic_flaws import MISSING, flaws_of
+from event_center.app.topic_flaws import MISSING, flaws_of, told
 from event_center.app.wiring import own_topics, uses, wall_clock_ms
 from event_center.errors import EventCenterError, LogUnavailable
 from event_center.log.detail import Flaw, TopicDetail
@@ -158,6 +159,13 @@ def _of_kafka_settings(settings: Settings) -> Iterator[Finding]:
             "topics are made with one copy: what is on a broker that is lost is lost",
             "write replication_factor = 3 in [log.kafka] where there are three brokers",
         )
+    processes, shards = settings.engine.processes, settings.log.partitions
+    if processes > shards:
+        yield warning(
+            "settings",
+            f"{processes} processes share {shards} of `[log] partitions`: the others only stand by",
+            "write more partitions before the first start, or fewer processes",
+        )
     if kafka.delivery == "at_least_once":
         yield warning(
             "settings",
@@ -167,7 +175,7 @@ def _of_kafka_settings(settings: Settings) -> Iterator[Finding]:
 
 
 async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
-    """Topics and times."""
+    """Topics, what has run on it, and times."""
     used = uses(settings)
     details = {detail.name: detail for detail in await log.describe()}
     found = flaws_of(settings, log, details, used)
@@ -181,6 +189,8 @@ async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
             yield _of_flaw(flaw)
     if not found:
         yield ok("log", f"{log.where}: all {len(used)} topics are there, with settings that fit")
+    for finding in await of_machines(settings, log):
+        yield finding
     newest_ms = await _newest_ms(log, details.get(own_topics(settings).history))
     ahead_ms = newest_ms - wall_clock_ms()
     if ahead_ms > SKEW_MS:
@@ -193,9 +203,8 @@ async def of_open_log(settings: Settings, log: Log) -> AsyncIterator[Finding]:
 
 
 def _of_flaw(flaw: Flaw) -> Finding:
-    what = f"{flaw.topic}: {flaw.setting} is {flaw.found}, not {flaw.wanted}: {flaw.risk}"
     advice = "change it; `event-center topics check` has all of them"
-    return (error if flaw.grave else warning)("log", what, advice)
+    return (error if flaw.grave else warning)("log", told(flaw), advice)
 
 
 async def _newest_ms(log: Log, history: TopicDetail | None) -> int:

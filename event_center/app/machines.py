@@ -30,7 +30,7 @@ def machine_files(settings: Settings) -> list[Path]:
     """
     files: list[Path] = []
     for named in settings.machines:
-        path = settings.under_root(named)
+        path = near(settings.under_root(named))
         if path.is_dir():
             files += sorted(one for one in path.iterdir() if one.suffix in YAML)
         elif path.is_file():
@@ -40,10 +40,17 @@ def machine_files(settings: Settings) -> list[Path]:
     return files
 
 
+def near(path: Path) -> Path:
+    """A path as people write it: from the working directory on, if it lies in there."""
+    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return path.relative_to(Path.cwd()) if inside else path
+
+
 def _no_machines_at(path: Path, settings: Settings) -> str:
     """What to say of a file or folder that `machines` names and that is not there."""
     if settings.file is not None:
-        return f"machines names {path}, which does not exist; create it, or correct the settings"
+        place = settings.place("machines")
+        return f"{place}: machines names {path}, which does not exist; create it, or correct the settings"
     places = " and ".join(str(file.absolute()) for file in DEFAULT_FILES)
     return (
         f"no settings file was found: {places} do not exist; name one with --config, or go to the "
@@ -146,8 +153,9 @@ def check_topics(settings: Settings, machines: Iterable[str]) -> None:
     known = sorted(machines)
     for name, topic in settings.topics.items():
         if not topic.machine.startswith("=") and topic.machine not in known:
+            place = settings.place("topics", name, "machine")
             msg = (
-                f"[topics.{name}] machine {topic.machine!r} is not defined in any of the files that "
-                f"`machines` names{hint(topic.machine, known, 'machines')}"
+                f"{place}: [topics.{name}] machine {topic.machine!r} is not defined in any of the "
+                f"files that `machines` names{hint(topic.machine, known, 'machines')}"
             )
             raise ConfigurationError(msg)

@@ -46,7 +46,7 @@ def described(error: ValidationError, model: type[BaseModel], sources: Sequence[
     for problem in error.errors(include_url=False):
         key = tuple(str(part) for part in problem["loc"] if part != "[key]")
         source = _source_of(key, sources)
-        place = sources[source].place(key)
+        place = place_of(key, sources)
         if problem["type"] == "extra_forbidden" and len(key) == 1:
             key = tuple(key[0].split("__"))  # an unknown variable comes under its whole name
         sentence = _sentence(key, problem, model)
@@ -55,6 +55,11 @@ def described(error: ValidationError, model: type[BaseModel], sources: Sequence[
     if len(found) == 1:
         return found[0][2]
     return "\n".join([f"{len(found)} settings are wrong:", *(f"  {text}" for *_, text in found)])
+
+
+def place_of(key: Key, sources: Sequence[Source]) -> str:
+    """Where the setting was written, or the table that it would stand in."""
+    return sources[_source_of(key, sources)].place(key)
 
 
 def _source_of(key: Key, sources: Sequence[Source]) -> int:

@@ -27,10 +27,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from event_center.app.log_settings import LogSettings
-from event_center.app.problems import described
+from event_center.app.problems import described, place_of
 from event_center.app.quantity import Bytes, Seconds, SecondsOrUnlimited
 from event_center.app.section import FilePath, Limit, Section
-from event_center.app.sources import PREFIX, environment, flags, overlaid, settings_file
+from event_center.app.sources import PREFIX, Source, environment, flags, overlaid, settings_file
 from event_center.errors import ConfigurationError
 
 OWN_TOPICS = ("inbox", "commands", "snapshots", "history", "dead-letters")
@@ -281,6 +281,7 @@ class Settings(BaseSettings):
     logging: LoggingSettings = Field(default=LoggingSettings(), description="What the daemon says.")
     _root: Path = PrivateAttr(default=Path())
     _file: Path | None = PrivateAttr(default=None)
+    _sources: tuple[Source, ...] = PrivateAttr(default=())
 
     @property
     def root(self) -> Path:
@@ -291,6 +292,10 @@ class Settings(BaseSettings):
     def file(self) -> Path | None:
         """The settings file that was read; None if there was none."""
         return self._file
+
+    def place(self, *key: str) -> str:
+        """Where a setting was written, as `config/event-center.toml:12`, for messages about it."""
+        return place_of(key, self._sources) if self._sources else "settings"
 
     def under_root(self, path: Path) -> Path:
         """A path of these settings as the process can open it; an absolute one stays as it is."""
@@ -340,4 +345,5 @@ def load_settings(
         raise ConfigurationError(described(error, Settings, layers)) from error
     settings._root = file.root  # noqa: SLF001 - set once, before anybody has the settings
     settings._file = file.file  # noqa: SLF001 - as above
+    settings._sources = layers  # noqa: SLF001 - as above
     return settings

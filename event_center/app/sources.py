@@ -162,10 +162,13 @@ def _no_toml(path: Path, text: str, said: str) -> str:
 
 
 def _line_of(key: Key, path: Path, lines: Mapping[Key, int]) -> str:
-    """`file:line` of the key, or of the table or inline table that holds it."""
-    while key and key not in lines:
+    """`file:line` of the key or of what is first in it, or of the table that would hold it."""
+    while key:
+        found = [line for known, line in lines.items() if known[: len(key)] == key]
+        if found:
+            return f"{path}:{lines.get(key) or min(found)}"
         key = key[:-1]
-    return f"{path}:{lines[key]}" if key else str(path)
+    return str(path)
 
 
 def _lines(text: str) -> Iterator[tuple[Key, int]]:

@@ -20,6 +20,12 @@ MISSING = "topic"
 """The setting of a flaw that says that there is no such topic."""
 
 
+def told(flaw: Flaw) -> str:
+    """A flaw in a line, with what can happen."""
+    wanted = "" if flaw.setting == MISSING else f", not {flaw.wanted}"
+    return f"{flaw.topic}: {flaw.setting} is {flaw.found}{wanted}: {flaw.risk}"
+
+
 def flaws_of(
     settings: Settings, log: Log, details: Mapping[str, TopicDetail], uses: Mapping[str, Use]
 ) -> list[Flaw]:

@@ -21,6 +21,7 @@ from event_center.client.app import App
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.topics import Sizes
+from event_center.errors import ExpressionError
 from event_center.log import kafka as kafka_log
 from event_center.log import sqlite as sqlite_log
 from event_center.log.detail import Use
@@ -139,7 +140,12 @@ def _versions(
 
 
 def envelopes(settings: Settings) -> dict[str, Envelope]:
-    """How the records of each topic are read, the inbox included."""
+    """
+    How the records of each topic are read, the inbox included.
+
+    Raises:
+        ExpressionError: a rule is not in the language; the message says where it was written.
+    """
     inbox = own_topics(settings).inbox
     read = {inbox: inbox_envelope(inbox)}
     for name, topic in settings.topics.items():
@@ -151,7 +157,11 @@ def envelopes(settings: Settings) -> dict[str, Envelope]:
             payload=topic.payload,
             time=topic.time,
         )
-        read[name] = Envelope(name, rules)
+        try:
+            read[name] = Envelope(name, rules)
+        except ExpressionError as error:
+            key = error.where.rpartition(" ")[2]
+            raise ExpressionError(f"{settings.place('topics', name, key)}: {error}") from error
     return read
 
 

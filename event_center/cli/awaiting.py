@@ -7,20 +7,25 @@ step.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import anyio
 import typer
 
-from event_center.cli.exits import Exit
+from event_center.cli.exits import Exit, end_on_signal
 from event_center.cli.groups import Asked
+from event_center.cli.naming import loaded, no_such_name
 from event_center.cli.options import Id, duration
 from event_center.cli.session import Session, ask
 from event_center.client.reaching import Goal, outcome_of, wait_for
+from event_center.client.workflows import Wanted
 from event_center.errors import NeverReached, NotReached
 from event_center.model import Position
+
+T = TypeVar("T")
 
 TIMEOUT: Any = "30s"
 """How long to wait by default; typer's parser makes seconds of it, as of what a user writes."""
@@ -48,6 +53,12 @@ def wait(
 async def _wait(asked: Asked, sought: tuple[str, Goal], within_s: float, session: Session) -> Exit:
     output = asked.output
     workflow_id, goal = sought
+    # Nobody waits for what a typing error names; without any machine here every state may be meant.
+    if goal.state is not None and loaded(session.settings):
+        told = await no_such_name(Wanted(state=goal.state), session)
+        if told is not None:
+            output.error(told)
+            return Exit.NOT_FOUND
     try:
         reached = await wait_for(session.log, session.app, workflow_id, goal, within_s=within_s)
     except NotReached as error:
@@ -66,9 +77,26 @@ async def _wait(asked: Asked, sought: tuple[str, Goal], within_s: float, session
 
 async def event_outcome(
     session: Session, workflow_id: str, position: Position, *, since: int, within_s: float
-) -> dict[str, Any] | None:
-    """What became of an event that was just published; None: nothing yet."""
-    log, app = session.log, session.app
-    with anyio.move_on_after(within_s):
-        return await outcome_of(log, app, workflow_id, position, since=since)
-    return None
+) -> tuple[dict[str, Any] | None, float]:
+    """What became of an event that was just published; None: nothing yet. And as of `patiently`."""
+    asking = partial(outcome_of, session.log, session.app, workflow_id, position, since=since)
+    return await patiently(asking, within_s)
+
+
+async def patiently(asking: Callable[[], Awaitable[T]], within_s: float) -> tuple[T | None, float]:
+    """
+    What is answered in this time; None: nothing, or Ctrl-C came first.
+
+    What was asked of the daemon is in the log by then, so whoever does not wait any longer is told that.
+
+    Returns:
+        The answer, and how long it was waited for, in seconds.
+    """
+    began, answer = anyio.current_time(), None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(end_on_signal, tasks.cancel_scope)
+        with anyio.move_on_after(within_s):
+            answer = await asking()
+        tasks.cancel_scope.cancel()
+    took_s = anyio.current_time() - began
+    return answer, within_s if took_s >= within_s else round(took_s, 1)

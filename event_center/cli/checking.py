@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from event_center.app.machines import load_file, machine_files
+from event_center.app.machines import load_file, machine_files, near
 from event_center.app.settings import Settings
 from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.annotations import Found, github, sarif
@@ -159,10 +159,8 @@ class _Check:
 
 
 def shown(source: str) -> str:
-    """A path as people write it: from the working directory on, if it lies in there."""
-    path = Path(source)
-    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
-    return str(path.relative_to(Path.cwd())) if inside else source
+    """The path of a place as people write it; a place without a file stays as it is."""
+    return str(near(Path(source)))
 
 
 def _place(found: Found) -> tuple[Any, ...]:
@@ -183,9 +181,9 @@ def check(
     machines: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="MACHINE",
-            help="Check only these machines and their plugins. Default: the settings and all that "
-            "they name.",
+            metavar="FILE",
+            help="Check only these machines and their plugins, or with --log this log. Default: the "
+            "settings and all that they name.",
             show_default=False,
         ),
     ] = None,
@@ -224,7 +222,11 @@ def check(
         _explain(output, explain)
         return
     if log:
-        check_log(output, Where(config, None))
+        if len(machines or []) > 1:
+            raise typer.BadParameter(
+                "--log checks one log: name one file, or none for the settings'"
+            )
+        check_log(output, Where(config, machines[0] if machines else None))
         return
     found.all(Where(config, None), machines or [])
     found.sort()

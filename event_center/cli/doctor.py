@@ -17,7 +17,7 @@ from event_center.app.settings import LoggingSettings
 from event_center.cli.exits import Exit, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.options import AsJson, Config, LogPath
-from event_center.cli.output import Output, plain
+from event_center.cli.output import Output, many, plain
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 
@@ -47,9 +47,7 @@ async def _doctor(output: Output, config: Any, overrides: dict[str, Any]) -> Exi
     if output.as_json:
         output.json({"ok": healthy, "findings": [asdict(one) for one in found]})
     else:
-        said = [
-            _many(count[level], level) for level in (Level.ERROR, Level.WARNING) if count[level]
-        ]
+        said = [many(count[level], level) for level in (Level.ERROR, Level.WARNING) if count[level]]
         output.say(" and ".join(said) or "all is well")
     return Exit.OK if healthy else Exit.NOTHING
 
@@ -61,7 +59,3 @@ def _say(output: Output, finding: Finding) -> None:
         output.say(f"{'':<21} {plain(line)}", style=STYLES[finding.level])
     if finding.advice:
         output.say(f"{'':<21} -> {plain(finding.advice)}")
-
-
-def _many(count: int, level: Level) -> str:
-    return f"{count} {level}" if count == 1 else f"{count} {level}s"

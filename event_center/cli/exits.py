@@ -8,6 +8,7 @@ command between these lines.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from enum import IntEnum
 from importlib.util import find_spec
@@ -90,6 +91,14 @@ def perform(output: Output, work: Callable[[], Awaitable[Exit]], *, fast: bool =
         raise typer.Exit(code_of(ours[0])) from group
     if code is not Exit.OK:
         raise typer.Exit(code)
+
+
+async def end_on_signal(scope: anyio.CancelScope) -> None:
+    """End what a command does at the first Ctrl-C or SIGTERM, without leaving it in the middle."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -20,7 +20,7 @@ from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
 from event_center.cli.lasting import lasting
 from event_center.cli.options import Id
-from event_center.cli.output import Output, plain
+from event_center.cli.output import Output, many, plain
 from event_center.cli.session import Session, ask, not_found
 from event_center.client.why import Known, Told, last_known
 from event_center.client.why import why as why_of
@@ -166,7 +166,7 @@ def _compared(stay: dict[str, Any] | None) -> str | None:
     left_out = "" if stay["complete"] else ", of the newest history"
     half, most = (lasting(int(stay[name] * 1_000)) for name in ("median_s", "p95_s"))
     return (
-        f"longer than {stay['longer_than_percent']} % of {count} {'stay' if count == 1 else 'stays'} "
+        f"longer than {stay['longer_than_percent']} % of {many(count, 'stay')} "
         f"here in the last 7 days{left_out} (half ended within {half}, 95 % within {most})"
     )
 

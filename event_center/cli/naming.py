@@ -57,7 +57,7 @@ async def no_such_name(wanted: Wanted, session: Session, what: str = "workflows"
     known.update(
         one for machine in machines if name in {None, machine.name} for one in machine.states
     )
-    if state in known:
+    if known.issuperset(state.split("|")):
         return None
     return f"no workflows in a state {quoted(state)}{hint(state, sorted(known), 'states')}"
 

@@ -19,7 +19,7 @@ import typer
 
 from event_center.cli.exits import Exit
 from event_center.cli.naming import no_such_name, unsent
-from event_center.cli.output import Output
+from event_center.cli.output import Output, many
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, said_yes, served
 from event_center.client.commands import requester
@@ -147,8 +147,7 @@ async def _decided_on(output: Output, orders: Orders, session: Session) -> Opera
         return Exit.OK
     if lacks_reason(output, orders.verb, orders.reason):
         return Exit.USAGE
-    workflows = "1 workflow" if count == 1 else f"{count} workflows"
-    if not (orders.yes or said_yes(output, f"{orders.verb} {workflows}?")):
+    if not (orders.yes or said_yes(output, f"{orders.verb} {many(count, 'workflow')}?")):
         return Exit.NOTHING
     operation = Operation(
         id=uuid.uuid4().hex[:12],

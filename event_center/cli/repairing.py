@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from event_center.cli.awaiting import patiently
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked, Which, command
 from event_center.cli.naming import machine_under, no_such_place, unsent
@@ -186,12 +187,14 @@ async def deliver(output: Output, command: Command, within_s: float, session: Se
     since = await send(session.log, session.app, command)
     told = None
     waits = bool(within_s) and await served(session)
+    waited_s = within_s
     if waits:
-        told = await answer(session.log, session.app, command, since=since, within_s=within_s)
+        asking = partial(answer, session.log, session.app, command, since=since, within_s=within_s)
+        told, waited_s = await patiently(asking, within_s)
     if output.as_json:
         output.json(_answer(command, told))
     elif told is None:
-        output.say(_unanswered(command, within_s, waits=waits))
+        output.say(_unanswered(command, waited_s, waits=waits))
     else:
         output.say(_sentence(command, told))
     if told is None:
@@ -222,13 +225,13 @@ def _sentence(command: Command, told: dict[str, Any]) -> str:
     return f"{what}; it is in state {told.get('to')}, {told.get('status')}"
 
 
-def _unanswered(command: Command, within_s: float, *, waits: bool) -> str:
+def _unanswered(command: Command, waited_s: float, *, waits: bool) -> str:
     what = f"{command.verb} {command.workflow_id}: sent"
-    if not within_s:
+    if not waited_s:
         return what
     if not waits:
         return f"{what}, but {NO_DAEMON}"
     return (
-        f"{what}, but no daemon has answered within {within_s:g} s; the command is in the log and "
+        f"{what}, but no daemon has answered within {waited_s:g} s; the command is in the log and "
         "will be decided when a daemon runs"
     )

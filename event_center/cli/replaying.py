@@ -145,11 +145,21 @@ def _edited(letter: Letter, session: Session) -> Edited | None:
     except Undecodable:
         if letter.number is not None:
             raise
-        text = click.edit((letter.value or b"").decode("utf-8", "backslashreplace"))
+        text = _in_editor((letter.value or b"").decode("utf-8", "backslashreplace"), ".txt")
         return None if text is None else Edited(value=text.rstrip("\n").encode())
     before = orjson.dumps(event.payload, option=orjson.OPT_INDENT_2).decode()
-    text = click.edit(before, extension=".json")
+    text = _in_editor(before, ".json")
     return None if text is None else Edited(payload=json_value(text))
+
+
+def _in_editor(text: str, ending: str) -> str | None:
+    """The text as somebody left it in $VISUAL or $EDITOR; None: it was not saved."""
+    try:
+        return click.edit(text, extension=ending)
+    except click.ClickException as error:
+        raise typer.BadParameter(
+            f"{error.message}; nothing was sent. Name another editor in $EDITOR, or give --payload"
+        ) from error
 
 
 async def _closed(output: Output, letter: Letter, within_s: float, session: Session) -> Exit:

@@ -7,6 +7,7 @@ Promises: a command that only looks never makes a log where there is none. Comma
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -141,10 +142,14 @@ async def not_found(output: Output, workflow_id: str, session: Session) -> Exit:
 
 def said_yes(output: Output, question: str) -> bool:
     """Ask before much is done; where there is nobody to ask, the answer is no, and it is said so."""
+    # asyncio would only take a note of Ctrl-C, and whoever was asked could not leave.
+    noting = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if not output.as_json and typer.confirm(question, err=True):
             return True
     except typer.Abort:
         output.note("")  # ends the line of the question
+    finally:
+        signal.signal(signal.SIGINT, noting)
     output.error("nothing was sent; --yes says yes beforehand")
     return False

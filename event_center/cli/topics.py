@@ -16,7 +16,7 @@ import typer
 
 from event_center.app.opening import reach_log
 from event_center.app.settings import Settings
-from event_center.app.topic_flaws import FOREIGN, flaws_of
+from event_center.app.topic_flaws import FOREIGN, flaws_of, told
 from event_center.app.wiring import partitions_wanted, uses
 from event_center.cli.exits import Exit, perform
 from event_center.cli.groups import Asked
@@ -81,8 +81,7 @@ async def _check(output: Output, asked: AskedTopics) -> Exit:
     else:
         for flaw in flaws:
             kind = "error" if flaw.grave else "warning"
-            told = f"{kind}: {flaw.topic}: {flaw.setting} is {flaw.found}, not {flaw.wanted}"
-            output.say(f"{told}: {flaw.risk}", style="red" if flaw.grave else "yellow")
+            output.say(f"{kind}: {told(flaw)}", style="red" if flaw.grave else "yellow")
         if not flaws:
             output.say(f"ok: {len(asked.uses)} topics")
     return Exit.NOTHING if grave else Exit.OK

@@ -7,7 +7,6 @@ steps that cost the same however large the log is; `panel` makes a screen of the
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from rich.live import Live
 
 from event_center.app.health import daemon_of, health_of, named, said_by
 from event_center.app.wiring import wall_clock_ms
-from event_center.cli.exits import Exit
+from event_center.cli.exits import Exit, end_on_signal
 from event_center.cli.options import AsJson, Config, LogPath, duration
 from event_center.cli.output import Output, terminal
 from event_center.cli.panel import Alarm, Seen, panel
@@ -84,7 +83,7 @@ async def _once(output: Output, interval_s: float, session: Session) -> Exit:
 async def _watch(interval_s: float, session: Session) -> Exit:
     """Screen after screen, until a signal ends it."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_on_signal, tasks.cancel_scope, name="signals")
+        tasks.start_soon(end_on_signal, tasks.cancel_scope, name="signals")
         watch, console = Watch(session.log, session.app), terminal()
         seen: Seen | None = None
         with Live(console=console, screen=True, auto_refresh=False) as live:
@@ -99,13 +98,6 @@ async def _watch(interval_s: float, session: Session) -> Exit:
                 live.update(panel(seen, alarms, console.width, console.height), refresh=True)
                 await anyio.sleep(interval_s)
     return Exit.OK
-
-
-async def _end_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
 
 
 async def _look(session: Session, watch: Watch) -> tuple[Seen, list[Alarm]]:

@@ -102,7 +102,7 @@ async def _check_stopped(source: Side) -> None:
     if there:
         raise MigrationError(
             f"a daemon runs on the source, {source.log.where}: {', '.join(there)}; stop it first (one "
-            "that was killed is forgotten after its session timeout)"
+            "that was killed, or has an instance_id, is forgotten after its session timeout)"
         )
 
 

@@ -131,7 +131,7 @@ async def taken(target: Side) -> AsyncIterator[dict[Shard, TargetShard]]:
     if there:
         raise MigrationError(
             f"a daemon runs on the target, {target.log.where}: {', '.join(there)}; stop it first "
-            "(one that was killed is forgotten after its session timeout)"
+            "(one that was killed, or has an instance_id, is forgotten after its session timeout)"
         )
     app = target.app
     group = await target.log.join(app.consumed(), app.shards, urgent=(app.commands,))

@@ -76,14 +76,14 @@ async def wait_for(
     snapshot = await snapshot_of(log, app, workflow_id)
     if state is None:
         where = "there is no such workflow yet"
-        if snapshot is not None and snapshot.status is not Status.EXPECTED:
+        more = "`event-center why` says what it waits for"
+        if snapshot is None:
+            more = "`event-center health` says whether a daemon reads the event that would make it"
+        elif snapshot.status is not Status.EXPECTED:
             _check_possible(snapshot, goal)
             where = f"it is in {snapshot.state}, {snapshot.status}"
         time = "" if within_s is None else f" within {within_s:g} s"
-        raise NotReached(
-            f"workflow {workflow_id!r} has not {goal}{time}: {where}; `event-center why` says what it "
-            "waits for"
-        )
+        raise NotReached(f"workflow {workflow_id!r} has not {goal}{time}: {where}; {more}")
     result = None if snapshot is None else snapshot.result
     data = {} if snapshot is None else snapshot.data
     return Awaited(workflow_id=workflow_id, state=state, result=result, data=data)

@@ -21,7 +21,10 @@ class Reached(NamedTuple):
     """A limit that is reached now."""
 
     limit: str
-    """The name of its setting in `[engine]`; `log`: the log takes no cut, no takeover, or no records."""
+    """
+    The name of its setting in `[engine]`; `limit`: that of a callback; `log`: the log takes no cut, no
+    takeover, or no records.
+    """
     shard: int | None
     """None: it is one of the whole process."""
     meaning: str
@@ -54,6 +57,9 @@ def of_process(
         found.append(("callbacks", f"{runners.queued} callbacks wait until another one ends"))
     if job_runners.full:
         found.append(("jobs", f"{job_runners.queued} jobs wait until another one ends"))
+    for one in (*runners.narrow, *job_runners.narrow):
+        meaning = f"{one.runs} runs of {one.name!r} wait: {one.limit} may be under way at once"
+        found.append(("limit", meaning))
     for pool, what in ((runners, "callbacks"), (job_runners, "jobs")):
         if pool.without_thread:
             meaning = f"{pool.without_thread} {what} that are plain functions wait for a thread"

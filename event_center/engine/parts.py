@@ -226,9 +226,10 @@ class Parts:
         self.ledger.tick()
         apart = self.workflows.apart
         for snapshot in again:
-            advance = partial(self._advance, snapshot)
-            if not (apart.whom and apart.put_off(snapshot.workflow_id, advance)):
-                advance()
+            if not apart.whom or not apart.put_off(
+                snapshot.workflow_id, partial(self._advance, snapshot)
+            ):
+                self._advance(snapshot)
         if again:
             self.ledger.wake()
 

@@ -7,7 +7,7 @@ at once; timers are known from the first line. Called by `takeover`, for its ste
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
 import structlog
 
@@ -17,6 +17,7 @@ from event_center.engine.waiting import timer_item
 from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Entry, TopicInfo
+from event_center.machine import Machine
 from event_center.model import Snapshot, Status
 from event_center.wire import entries, migration
 from event_center.wire import snapshot as wire
@@ -196,13 +197,22 @@ def _check_homes(entry: ShardEntry, plan: Plan) -> None:
 def _check_machines(entry: ShardEntry, plan: Plan) -> None:
     """A definition that changed has to change its version as well."""
     older = [one.machine for one in plan.older.values()]
-    for machine in [*plan.machines.values(), *older]:
-        name = f"{machine.name}@{machine.version}"
-        known = entry.machines.setdefault(name, machine.hash)
-        if known != machine.hash:
-            msg = (
+    machines = [*plan.machines.values(), *older]
+    for problem in changed(machines, entry.machines):
+        raise ConfigurationError(problem)
+    entry.machines |= {_version_of(machine): machine.hash for machine in machines}
+
+
+def changed(machines: Iterable[Machine], known: Mapping[str, str]) -> Iterator[str]:
+    """What to say of each machine that is not what ran under its version; `known` has the hashes."""
+    for machine in machines:
+        if known.get(_version_of(machine), machine.hash) != machine.hash:
+            yield (
                 f"{machine.source}: machine {machine.name} has changed, but its version is still "
                 f"{machine.version}, under which workflows have run; write version: "
                 f"{machine.version + 1}"
             )
-            raise ConfigurationError(msg)
+
+
+def _version_of(machine: Machine) -> str:
+    return f"{machine.name}@{machine.version}"

@@ -28,6 +28,7 @@ import anyio
 import anyio.abc
 import structlog
 
+from event_center.engine.narrow import Narrow
 from event_center.engine.threads import Threads
 from event_center.errors import Interrupted
 from event_center.failpoint import Step, reach
@@ -147,12 +148,14 @@ class Runners:
         self._alarm: asyncio.TimerHandle | None = None
         """The sweep at the earliest deadline that is known."""
         self._threads = Threads(min(limit, threads))
+        self.narrow: Narrow[Run] = Narrow()
+        """Of the callbacks that have a limit of their own."""
         self._loop = asyncio.get_running_loop()
 
     @property
     def queued(self) -> int:
-        """Runs that wait for a runner."""
-        return len(self._queue)
+        """Runs that wait for a runner, or for the limit of their callback."""
+        return len(self._queue) + self.narrow.waiting
 
     @property
     def full(self) -> bool:
@@ -166,6 +169,8 @@ class Runners:
 
     def submit(self, run: Run) -> None:
         """Start the run as soon as a runner is free; it may end before the caller's next await does."""
+        if run.callback.limit and not self.narrow.admits(run):
+            return
         self._queue.append(run)
         if not self._waking:
             self._waking = True
@@ -189,6 +194,7 @@ class Runners:
         """Cancel every run that is under way; no further one starts."""
         self._closing = True
         self._queue.clear()
+        self.narrow.clear()
         for run in list(self._under_way):
             if run.task is not None and not run.over:
                 run.stop = run.stop or Interrupted()
@@ -251,6 +257,7 @@ class Runners:
         while queue and not self._closing:
             run = queue.popleft()
             if run.over:
+                self._left(run)
                 continue
             value: Any = None
             error: BaseException | None = None
@@ -268,11 +275,11 @@ class Runners:
             except BaseException as raised:  # noqa: BLE001 - user code: whatever it raises is its failure
                 error = self._meant(run, raised)
             del under_way[run]
+            if run.callback.limit:
+                self._left(run)
             if run.stop is not None or task.cancelling():
                 error = error or run.stop  # it swallowed our cancellation: its result came too late
-                await forgive(task)
-                if task.cancelling():
-                    self._closing = True  # not taken back: the task group is cancelled
+                await self._forgive(task)
             reach(returned)
             run.end(value, error)
             if copy_context() != context:
@@ -280,6 +287,17 @@ class Runners:
             done += 1
             if done % RUNS_IN_A_ROW == 0:
                 await self._give_way()
+
+    async def _forgive(self, task: asyncio.Task[Any]) -> None:
+        await forgive(task)
+        if task.cancelling():
+            self._closing = True  # not taken back: the task group is cancelled
+
+    def _left(self, run: Run) -> None:
+        """If its callback has a limit, there is room for the next run now; whoever is here does it."""
+        following = self.narrow.left(run.callback) if run.callback.limit else None
+        if following is not None:
+            self._queue.append(following)
 
     async def _give_way(self) -> None:
         """Others get their turn; a callback that has ended may cancel its task now, and ends nobody."""

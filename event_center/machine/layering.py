@@ -220,7 +220,7 @@ class _Layers:
         middle = {}
         for one in layer:
             joined = self._nodes[one].above if down else self._nodes[one].below
-            ends = (place[other] + self._aside(other, one) for other in joined)
+            ends = [place[other] + self._aside(other, one) for other in joined]
             middle[one] = fmean(ends) if joined else place[one]
         layer.sort(key=lambda one: middle[one])
         place.update(_evenly(layer))
@@ -228,8 +228,10 @@ class _Layers:
     def _aside(self, one: int, other: int) -> float:
         """How far from the middle of a box an arrow begins, beside places in a layer."""
         end = self._ends.get((one, other))
+        if end is None:  # most are steps of a long arrow, between two layers
+            return 0.0
         width = len(self._layers[self._nodes[one].layer]) * self._nodes[one].w
-        return end / width if end is not None and width else 0.0
+        return end / width if width else 0.0
 
     def _crossings(self, place: Mapping[int, float]) -> int:
         total = 0
@@ -271,10 +273,10 @@ class _Layers:
         node = self._nodes[one]
         joined = (node.above if down else node.below) or node.above or node.below
         aside = self._ends.get
-        ends = (
+        ends = [
             self._nodes[other].x + aside((other, one), 0.0) - aside((one, other), 0.0)
             for other in joined
-        )
+        ]
         return fmean(ends) if joined else node.x
 
     def _spread(self, layer: Sequence[int], wished: Sequence[float]) -> None:

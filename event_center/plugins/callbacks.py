@@ -63,6 +63,7 @@ class Implementation(NamedTuple):
     name: str
     function: Function
     reconcile: Function | None = None
+    limit: int | None = None
 
 
 class Callbacks:
@@ -79,7 +80,9 @@ class Callbacks:
     def __repr__(self) -> str:
         return f"callbacks({self.machine!r})"
 
-    def entry(self, state: str, *, reconcile: Function | None = None) -> Callable[[F], F]:
+    def entry(
+        self, state: str, *, reconcile: Function | None = None, limit: int | None = None
+    ) -> Callable[[F], F]:
         """
         Implement the entry callback of a state; of several, the one with the function's name.
 
@@ -87,28 +90,37 @@ class Callbacks:
             state: its name in the machine.
             reconcile: asked first when an attempt may have happened of which no result is known: takes
                 what a callback takes, and answers with the result, `DONE`, or None if it knows of none.
+            limit: how many of its runs may be under way at once in a process; the others wait.
         """
-        return self._decorator(Role.ENTRY, state, reconcile)
+        return self._decorator(Role.ENTRY, state, reconcile=reconcile, limit=limit)
 
-    def exit(self, state: str) -> Callable[[F], F]:
+    def exit(self, state: str, *, limit: int | None = None) -> Callable[[F], F]:
         """Implement the exit callback of a state; of several, the one with the function's name."""
-        return self._decorator(Role.EXIT, state)
+        return self._decorator(Role.EXIT, state, limit=limit)
 
     @overload
     def action(self, name: F) -> F: ...
     @overload
-    def action(self, name: str, *, reconcile: Function | None = None) -> Callable[[F], F]: ...
-    def action(self, name: str | F, *, reconcile: Function | None = None) -> F | Callable[[F], F]:
+    def action(
+        self, name: str, *, reconcile: Function | None = None, limit: int | None = None
+    ) -> Callable[[F], F]: ...
+    def action(
+        self, name: str | F, *, reconcile: Function | None = None, limit: int | None = None
+    ) -> F | Callable[[F], F]:
         """Implement a callback by its name in the machine (by default the function's); see `entry`."""
-        return self._named(Role.ACTION, name, reconcile)
+        return self._named(Role.ACTION, name, reconcile=reconcile, limit=limit)
 
     @overload
     def job(self, name: F) -> F: ...
     @overload
-    def job(self, name: str, *, reconcile: Function | None = None) -> Callable[[F], F]: ...
-    def job(self, name: str | F, *, reconcile: Function | None = None) -> F | Callable[[F], F]:
+    def job(
+        self, name: str, *, reconcile: Function | None = None, limit: int | None = None
+    ) -> Callable[[F], F]: ...
+    def job(
+        self, name: str | F, *, reconcile: Function | None = None, limit: int | None = None
+    ) -> F | Callable[[F], F]:
         """Implement a job by its name in the machine (by default the function's); see `entry`."""
-        return self._named(Role.JOB, name, reconcile)
+        return self._named(Role.JOB, name, reconcile=reconcile, limit=limit)
 
     @overload
     def guard(self, name: F) -> F: ...
@@ -155,24 +167,32 @@ class Callbacks:
         self.listeners.append((moment, function))
         return function
 
-    def _named(
-        self, role: Role, name: str | F, reconcile: Function | None = None
-    ) -> F | Callable[[F], F]:
+    def _named(self, role: Role, name: str | F, **options: Any) -> F | Callable[[F], F]:
         if isinstance(name, str):
-            return self._decorator(role, name, reconcile)
+            return self._decorator(role, name, **options)
         return self._decorator(role, name.__name__)(name)
 
     def _decorator(
-        self, role: Role, name: str, reconcile: Function | None = None
+        self,
+        role: Role,
+        name: str,
+        *,
+        reconcile: Function | None = None,
+        limit: int | None = None,
     ) -> Callable[[F], F]:
         if not isinstance(name, str):
             raise PluginError(
                 f"{file_line(name)}: {role} of callbacks({self.machine!r}) decorates without its "
                 f'state; write `.{role}("STATE")`'
             )
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise PluginError(
+                f"{role} {name!r} of callbacks({self.machine!r}) has the limit {limit!r}; write how many "
+                "of its runs may be under way at once, 1 or more, or leave it out"
+            )
 
         def note(function: F) -> F:
-            self.implementations.append(Implementation(role, name, function, reconcile))
+            self.implementations.append(Implementation(role, name, function, reconcile, limit))
             return function
 
         return note

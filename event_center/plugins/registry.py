@@ -164,6 +164,8 @@ class _Resolution:
         self.functions: dict[str, Callable[..., Any]] = {}
         self.asked: dict[str, Callable[..., Any]] = {}
         """What is to be asked before a second attempt (`reconcile`), by the callback's name."""
+        self.limits: dict[str, int] = {}
+        """How many runs of a callback may be under way at once, by its name."""
         self.guard_functions: dict[str, Callable[..., Any]] = {}
         upgrades = machine.definition.upgrades
         self.upgrades = frozenset(one.function for one in upgrades if one.function)
@@ -178,6 +180,7 @@ class _Resolution:
             if name in self.machine.callbacks:
                 self.functions[name] = function
                 self.asked.pop(name, None)
+                self.limits.pop(name, None)
             elif name in self.machine.guards:
                 self.guard_functions[name] = function
         self._missing("job", self.jobs, self.functions)
@@ -190,6 +193,7 @@ class _Resolution:
         asked = dict(self._made(self.asked.items(), self._reconcile))
         for callback_name, callback in made:
             callback.reconcile = asked.get(callback_name)
+            callback.limit = self.limits.get(callback_name, 0)
         guards = self._made(self.guard_functions.items(), guard)
         upgraders = self._made(self.upgrade_functions.items(), upgrader)
         lifespans = self._made(opening, lifespan)
@@ -282,6 +286,8 @@ class _Resolution:
         function = one.function
         if one.reconcile is not None:
             self.asked[name] = one.reconcile
+        if one.limit is not None:
+            self.limits[name] = one.limit
         other = functions.setdefault(name, function)
         if other is not function:
             self.problems.append(

@@ -69,7 +69,16 @@ _SPREAD: Mapping[Any, str] = {
 class Callback:
     """One callback of a machine: to be called as `await call(ctx)`, or `call(ctx)` in a thread."""
 
-    __slots__ = ("call", "file_line", "function", "is_async", "machine", "name", "reconcile")
+    __slots__ = (
+        "call",
+        "file_line",
+        "function",
+        "is_async",
+        "limit",
+        "machine",
+        "name",
+        "reconcile",
+    )
 
     def __init__(self, machine: str, name: str, function: Callable[..., Any]) -> None:
         self.machine = machine
@@ -81,6 +90,8 @@ class Callback:
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise PluginError(f"{place(function)} yields; a callback returns its result")
         self.call: Call = _call(function)
+        self.limit = 0
+        """So many of its runs are under way at once in a process; 0: as many as there may be of all."""
         self.reconcile: Callback | None = None
         """Asked first when an attempt may have happened of which no result is known."""
 

@@ -16,12 +16,12 @@ import orjson
 
 from event_center.client.app import App
 from event_center.client.history import line
-from event_center.errors import NoSuchWorkflow
+from event_center.errors import NoSuchWorkflow, UnknownTopic
 from event_center.log.memory import MemoryBroker
 from event_center.machine.spelling import hint
 from event_center.model import Headers, Json, Record, Shard, Snapshot
 from event_center.testing.fakes import Call
-from event_center.testing.telling import told
+from event_center.testing.telling import in_vain, told, told_of_none
 from event_center.wire import history as history_wire
 from event_center.wire import letter as letter_wire
 from event_center.wire import snapshot as snapshot_wire
@@ -60,15 +60,14 @@ class Looking:
         A workflow: its `state`, `data`, `status`, `result`, `timers`, `owed`, `refusals`, and more.
 
         Raises:
-            NoSuchWorkflow: there is none of this id; it names those there are.
+            NoSuchWorkflow: there is none of this id; it says which are, or what became of its event.
         """
         store = self._broker.store(self._app.home(workflow_id))
         value = store.get(snapshot_key(workflow_id))
         if value is None:
             known = sorted(one.workflow_id for one in self.workflows())
-            raise NoSuchWorkflow(
-                f"there is no workflow {workflow_id!r}{hint(workflow_id, known, 'workflows')}"
-            )
+            why = in_vain(self.history(workflow_id)) or hint(workflow_id, known, "workflows")
+            raise NoSuchWorkflow(f"there is no workflow {workflow_id!r}{why}")
         return snapshot_wire.decode(workflow_id, value)
 
     def workflows(self) -> list[Snapshot]:
@@ -117,13 +116,22 @@ class Looking:
 
     def told(self) -> str:
         """What has happened, workflow by workflow, to be read by a person."""
-        ids = dict.fromkeys(one.workflow_id for one in self.workflows())
-        return "\n".join(told(self.workflow(one), self.history(one)) for one in sorted(ids))
+        there = {
+            one.workflow_id: told(one, self.history(one.workflow_id)) for one in self.workflows()
+        }
+        keys = {record.key for _, record in self._records(self._app.history)}
+        ids = {key.decode(errors="replace") for key in keys if key is not None} - set(there)
+        refused = {one: told_of_none(one, self.history(one)) for one in ids}
+        return "\n".join(text for _, text in sorted((there | refused).items()))
 
     def _records(self, topic: str) -> Iterable[tuple[int, Record]]:
         info = self._broker.infos.get(topic)
         if info is None:
-            raise self._broker.unknown((topic, None))
+            raise UnknownTopic(
+                f"there is no topic {topic!r}{hint(topic, sorted(self._broker.infos), 'topics')}; "
+                "callbacks and machines send to those of `[publish] topics`",
+                topic=topic,
+            )
         found = [(q, one) for q in range(info.partitions) for one in self._broker.line((topic, q))]
         return sorted(found, key=lambda pair: pair[1].timestamp_ms)
 

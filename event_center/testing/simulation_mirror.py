@@ -209,7 +209,7 @@ def stuck(parts: Parts) -> list[str]:
     found = []
     workflows = parts.workflows
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}
-    advanced_again |= {put_off[0] for put_off in workflows.apart._put_off}  # noqa: SLF001 - what waits for its cut
+    advanced_again |= {one[0] for one in workflows.apart._put_off}  # noqa: SLF001 - what waits for its cut
     for workflow_id, workflow in workflows.by_id.items():
         if isinstance(workflow, bytes):
             continue

@@ -19,12 +19,9 @@ def told(snapshot: Snapshot, history: Sequence[dict[str, Any]]) -> str:
     """A workflow and what happened to it, a line each."""
     result = f", {snapshot.result}" if snapshot.result else ""
     lines = [
-        f"{snapshot.workflow_id}: {snapshot.machine} is in {snapshot.state} ({snapshot.status}{result})"
+        f"{snapshot.workflow_id}: {snapshot.machine} is in {snapshot.state} ({snapshot.status}{result})",
+        *_happened(history),
     ]
-    left_out = len(history) - LAST_LINES
-    if left_out > 0:
-        lines.append(f"  ... {left_out} before")
-    lines += [f"  {_time(one['at'])}  {_line(one)}" for one in history[-LAST_LINES:]]
     if snapshot.data:
         lines.append(f"  data: {snapshot.data}")
     lines += [
@@ -32,6 +29,26 @@ def told(snapshot: Snapshot, history: Sequence[dict[str, Any]]) -> str:
         for one in snapshot.timers
     ]
     return "\n".join(lines)
+
+
+def told_of_none(workflow_id: str, history: Sequence[dict[str, Any]]) -> str:
+    """The same of an id that no workflow has: its events made none."""
+    return "\n".join([f"{workflow_id}: there is no such workflow", *_happened(history)])
+
+
+def in_vain(history: Sequence[dict[str, Any]]) -> str:
+    """What became of the last event for a workflow that is not there; "" if it was no event."""
+    last = history[-1] if history else {}
+    if not (last.get("event") and last.get("outcome")):
+        return ""
+    why = ", ".join(str(last[name]) for name in ("reason", "detail") if last.get(name))
+    return f"; {last['event']!r} was {last['outcome']}{f' ({why})' if why else ''}"
+
+
+def _happened(history: Sequence[dict[str, Any]]) -> list[str]:
+    left_out = len(history) - LAST_LINES
+    lines = [f"  ... {left_out} before"] if left_out > 0 else []
+    return lines + [f"  {_time(one['at'])}  {_line(one)}" for one in history[-LAST_LINES:]]
 
 
 def _time(at: str) -> str:

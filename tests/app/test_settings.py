@@ -135,6 +135,7 @@ def test_unlimited() -> None:
         ),
         ('grace = "1s"', "1: there is no setting grace; did you mean engine.grace?"),
         ("[loging]", "1: there is no setting loging; did you mean logging?"),
+        ("\n[lag.kafka]", "2: there is no setting lag; did you mean log?"),
         (
             "[publish]\nxyzzy = 1",
             "2: there is no setting publish.xyzzy; here you can write topics",

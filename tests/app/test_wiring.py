@@ -11,7 +11,7 @@ from event_center.app.machines import load_machines
 from event_center.app.opening import open_log
 from event_center.app.settings import load_settings
 from event_center.app.wiring import make_plan
-from event_center.errors import ConfigurationError, NotCommitted
+from event_center.errors import ConfigurationError, ExpressionError, NotCommitted
 from event_center.model import Outgoing
 
 
@@ -64,11 +64,36 @@ def test_no_settings_file_and_no_machines(tmp_path: Path) -> None:
     assert f"{tmp_path}/config/event-center.toml" in message
     assert f"{tmp_path}/event-center.toml" in message
     assert "--config" in message
-    assert f"{tmp_path}/machines" in message
+    assert "`machines` names machines, which does not exist either" in message
 
 
-def test_machines_that_a_settings_file_names_wrongly(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [
+        (
+            'machine = "nobody"',
+            "event-center.toml:3: [topics.post] machine 'nobody' is not defined",
+        ),
+        ('machine = "=body."', "event-center.toml:3: [topics.post] machine: '=body.': not an"),
+        (
+            'machine = "=key"\nid = "=body."',
+            "event-center.toml:4: [topics.post] id: '=body.': not an",
+        ),
+    ],
+)
+def test_a_topics_problem_has_its_line(topic: str, said: str) -> None:
+    """What does not fit the rest of the project, or is no expression, is told with its line."""
+    Path("machines").mkdir()
+    Path("event-center.toml").write_text(f"\n[topics.post]\n{topic}\n", encoding="utf-8")
+    with pytest.raises((ConfigurationError, ExpressionError)) as caught:
+        make_plan(load_settings())
+    assert str(caught.value).startswith(said)
+
+
+def test_machines_that_a_settings_file_names_wrongly() -> None:
     """With a settings file, what it names wrongly is told."""
     Path("event-center.toml").write_text('machines = ["mashines"]', encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=f"^machines names {tmp_path}/mashines, which"):
+    with pytest.raises(
+        ConfigurationError, match=r"^event-center.toml:1: machines names mashines, which"
+    ):
         load_machines(load_settings())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
 import pytest
 
 from event_center import Publisher
 from tests.cli.center import Project
+from tests.forked import Heard
+from tests.waiting import wait_until
 
 
 def test_wait_says_where_it_is(decided: Project) -> None:
@@ -20,11 +24,14 @@ def test_wait_says_where_it_is(decided: Project) -> None:
     assert "'t-1' has not ended within 0.01 s: it is in busy, active" in answer.err
     answer = decided.run("wait", "t-9", "--final", "--timeout", "10ms")
     assert answer.code == 5
-    assert "there is no such workflow yet" in answer.err
+    assert "there is no such workflow yet; `event-center health`" in answer.err
     answer = decided.run("wait", "t-2", "--state", "busy", "--timeout", "10ms")
     assert answer.code == 1
     assert "has ended in done as success, and is not in busy" in answer.err
     assert decided.run("wait", "t-1").code == 2
+    answer = decided.run("wait", "t-9", "--state", "bussy")
+    assert answer.code == 4
+    assert "no workflows in a state 'bussy'; did you mean 'busy'?" in answer.err
 
 
 def test_publish_waits_for_what_becomes_of_it(project: Project) -> None:
@@ -48,3 +55,31 @@ async def test_a_program_waits(decided: Project) -> None:
         assert (await publisher.wait_for("t-2")).result == "success"
         with pytest.raises(TimeoutError):
             await publisher.wait_for("t-1", timeout_s=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cancel", "t-1"], "cancel t-1: sent, but no daemon has answered within "),
+        (
+            ["publish", "tasks", "--workflow-id", "t-1", "--event", "end"],
+            "nobody has decided it within ",
+        ),
+    ],
+)
+def test_who_does_not_wait_any_longer_is_told_what_was_sent(
+    decided: Project, arguments: list[str], said: str
+) -> None:
+    """Ctrl-C ends the waiting for an answer, not the command: it is in the log, and that is said."""
+    with decided.daemon() as daemon:
+        os.kill(daemon.pid, signal.SIGSTOP)
+        command = [*arguments, "--wait", "1h"]
+        before = decided.done("stats", "--json").json["lag"]
+        process = Heard(command, cwd=decided.root, env=decided.environment)
+        wait_until(lambda: decided.done("stats", "--json").json["lag"] > before)
+        decided.done("stats")  # meanwhile it begins to wait
+        process.send_signal(signal.SIGINT)
+        done = process.done()
+        os.kill(daemon.pid, signal.SIGCONT)
+    assert (done.returncode, said in done.stdout) == (5, True), done
+    assert "in the log" in done.stdout

@@ -123,9 +123,9 @@ def test_problems_come_in_the_order_of_the_files(project: Project) -> None:
     project.write("event-center.toml", SETTINGS + '[topics.a]\nmachine = "task"\nid = "=body."\n')
     problems = project.run("check", "--json").json["problems"]
     assert [(str(one["source"]).rpartition("/")[2], one["line"]) for one in problems] == [
+        ("event-center.toml", 14),
         ("lamp.yaml", 17),
         ("lamp.yaml", 17),
         ("task.yaml", 11),
         ("task.yaml", 13),
-        ("None", None),
     ]

@@ -149,6 +149,10 @@ def test_a_payload_is_changed(stray: Project, monkeypatch: pytest.MonkeyPatch) -
     assert answer.code == 1
     assert "nothing was changed, and nothing was sent" in answer.err
     assert stray.run("dead-letters", "replay", "0/0", "--payload", "{").code == 2
+    for broken in ("false", "/no/such/editor"):
+        monkeypatch.setenv("EDITOR", broken)
+        answer = stray.run("dead-letters", "replay", "0/0", "--edit")
+        assert (answer.code, "nothing was sent" in answer.err) == (2, True), answer
     script = stray.write("edit.sh", "echo '{\"edited\": true}' > $1")
     monkeypatch.setenv("EDITOR", f"sh {script}")
     assert "inbox" in stray.done("dead-letters", "replay", "0/0", "--edit").out

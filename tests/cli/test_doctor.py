@@ -81,6 +81,41 @@ def test_machines_and_plugins_are_loaded(project: Project) -> None:
     assert "did you mean 'new'?" in found(answer, "machines", "error")[0]
 
 
+def test_a_machine_that_changed_under_its_version(project: Project) -> None:
+    """What would keep a daemon from starting on this log is told before, and only if it ran before."""
+    changed = (project.root / "machines/task.yaml").read_text() + "unhandled: ignore\n"
+    before = project.write("machines/task.yaml", changed).read_text()
+    assert project.run("doctor", "--json").code == 0
+    project.done("publish", "tasks", "--workflow-id", "t-1", "--event", "begin")
+    project.done("run", "--until-idle")
+    project.write("machines/task.yaml", before.replace("unhandled: ignore", "unhandled: defer"))
+    answer = project.run("doctor", "--json")
+    assert answer.code == 1
+    [said] = found(answer, "machines", "error")
+    assert f"error: {said}" in project.run("run", "--until-idle").err
+    assert "is still 1" in said
+
+
+def test_workflows_without_a_place(project: Project) -> None:
+    """Those whose state is gone are counted before their next event parks them; a map ends it."""
+    project.done("publish", "tasks", "--workflow-id", "t-1", "--event", "begin")
+    project.done("run", "--until-idle")
+    old = (project.root / "machines/task.yaml").read_text()
+    new = old.replace("version: 1", "version: 2").replace("busy", "working")
+    project.write("machines/task.yaml", new)
+    [said] = found(project.run("doctor", "--json"), "machines", "warning")
+    assert said.startswith(
+        "1 workflow of task in state 'busy' of version 1: version 2 has no place"
+    )
+    project.write("machines/task.yaml", new + "migrate: [{from: 1, states: {busy: working}}]\n")
+    assert found(project.run("doctor", "--json"), "machines", "warning") == []
+    project.write("machines/task.yaml", old.replace("machine: task", "machine: tusk"))
+    project.write("event-center.toml", 'machines = ["machines"]\n[log]\npartitions = 2\n')
+    (project.root / "machines/task.py").unlink()
+    [said] = found(project.run("doctor", "--json"), "machines", "warning")
+    assert "no such machine is loaded" in said
+
+
 def test_a_file_that_is_no_log(project: Project) -> None:
     """A file of somebody else's, and a log that is damaged, are errors, and are left as they are."""
     project.write("event-center.db", b"something else")
@@ -133,15 +168,19 @@ def test_a_clock_that_is_behind(project: Project) -> None:
 
 
 def test_a_cluster_that_does_not_answer(project: Project) -> None:
-    """Kafka that nobody reaches is an error, after three seconds; one copy of each topic is a warning."""
+    """Kafka that nobody reaches is an error, after three seconds; what its settings lack is a warning."""
     kafka = (
         '[log]\nkind = "kafka"\n[log.kafka]\nbootstrap = "127.0.0.1:1"\nreplication_factor = 1\n'
     )
-    project.write("event-center.toml", kafka + '[topics.tasks]\nmachine = "task"\n')
+    project.write(
+        "event-center.toml", kafka + '[topics.tasks]\nmachine = "task"\n[engine]\nprocesses = 2\n'
+    )
     answer = project.run("doctor", "--json")
     assert answer.code == 1
     assert "127.0.0.1:1" in found(answer, "log", "error")[0]
-    assert "one copy" in found(answer, "settings", "warning")[0]
+    copies, processes = found(answer, "settings", "warning")
+    assert "one copy" in copies
+    assert "2 processes share 1 of" in processes
     assert answer.err == ""
 
 

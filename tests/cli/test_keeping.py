@@ -44,6 +44,9 @@ def test_a_live_log_is_copied_and_put_back(decided: Project) -> None:
     assert "t-3" not in decided.done("list").out
     assert decided.done("show", "t-2", "--json").json["state"] == "done"
     assert "ok: the log" in decided.done("check", "--log").out
+    assert f"ok: the log {made}: " in decided.done("check", "--log", str(made)).out
+    assert decided.run("check", "--log", str(made), str(made)).code == 2
+    assert decided.run("check", "--log", str(made.with_name("none.db"))).code == 3
     decided.done("run", "--until-idle")
     shutil.copy(answer["replaced"], log)
     assert "t-3" in decided.done("list").out

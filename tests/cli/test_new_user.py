@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PLACED = '{"items": ["a book"], "card": "4242"}'
@@ -50,6 +51,22 @@ def test_the_wheel_has_all_that_is_needed(wheel: Path) -> None:
     assert "event_center/app/templates/project/Dockerfile" in names
 
 
+def installed(wanted: set[str]) -> set[Path]:
+    """The files and folders of these distributions, and of all that they ask for."""
+    entries, seen, left = set[Path](), set[str](), set(wanted)
+    while left:
+        name = left.pop()
+        seen.add(name)
+        found = distribution(name)
+        if name != "event-center":
+            tops = {file.parts[0] for file in found.files or [] if file.parts[0] != ".."}
+            entries |= {Path(str(found.locate_file(top))).resolve() for top in tops}
+        for requirement in map(Requirement, found.requires or []):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                left |= {requirement.name} - seen
+    return {entry for entry in entries if entry.name != "__pycache__"}
+
+
 class User:
     """Somebody with an environment of their own, and a project."""
 
@@ -59,8 +76,9 @@ class User:
         environment = folder / "environment"
         venv.create(environment, with_pip=False)
         [packages] = environment.glob("lib/python*/site-packages")
-        # What the wheel depends on, as an index would give it; without this repository itself.
-        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        # As an index would give it: what the wheel asks for, and what the project's tests do; nothing else
+        for entry in installed({"event-center", "pytest", "pytest-asyncio"}):
+            (packages / entry.name).symlink_to(entry)
         pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "install"]
         options = ["--quiet", "--no-index", "--no-deps", "--no-compile", str(wheel)]
         subprocess.run([*pip, *options], check=True, capture_output=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from collections import Counter
 import pytest
 
 from tests.cli.center import Project
-from tests.waiting import wait_until
+from tests.forked import Forked
+from tests.waiting import PATIENCE_S, wait_until
 
 ALL = ["--all", "--yes", "--no-wait"]
 
@@ -131,3 +133,19 @@ def test_ctrl_c_leaves_nothing_half_done(decided: Project) -> None:
     assert decided.run("pause", *again).code == 2
     told = Counter(_commands(decided))
     assert told == {("pause", "applied"): 1, ("pause", "rejected"): 1}
+
+
+def test_ctrl_c_is_an_answer(decided: Project) -> None:
+    """Whoever is asked and leaves has said no, at once: nothing is sent."""
+    heard, told = os.pipe()
+    stdin, typed = os.pipe()
+    with os.fdopen(heard, "rb") as words, os.fdopen(typed, "wb"), os.fdopen(stdin, "rb") as reads:
+        with os.fdopen(told, "wb") as stderr:
+            process = Forked(["pause", "--all"], cwd=decided.root, stdin=reads, stderr=stderr)
+        said = b""
+        while b"[y/N]" not in said:
+            said += words.read1()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 1
+        assert b"nothing was sent" in words.read()
+    assert _commands(decided) == []

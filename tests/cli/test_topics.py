@@ -36,7 +36,7 @@ def test_check_names_what_is_missing(project: Project) -> None:
     project.done("topics", "create")
     answer = project.run("topics", "check")
     assert answer.code == Exit.NOTHING
-    assert "error: tasks: topic is missing" in answer.out
+    assert "error: tasks: topic is missing: nothing can be written" in answer.out
     assert "`event-center topics create --events` makes it" in answer.out
     project.done("topics", "create", "--events")
     assert project.done("topics", "check").out.strip() == "ok: 6 topics"

@@ -156,9 +156,23 @@ async def test_what_is_sent_is_seen() -> None:
         assert [one.reason for one in center.letters] == ["undecodable"]
         assert [one["to"] for one in center.history("p-1")][:3] == ["off", "on", None]
         assert {one.workflow_id for one in center.workflows()} == {"p-1", "p-2"}
-        with pytest.raises(UnknownTopic):
+        with pytest.raises(UnknownTopic, match="no topic 'mail'; did you mean 'mails'"):
             center.emitted("mail")
         assert "p-1: pinging is in done (final, success)" in center.told()
+
+
+async def test_an_event_that_made_no_workflow_is_told() -> None:
+    """Whoever looks for a workflow that was not made reads what became of the event for it."""
+    async with TestCenter(parse(PINGING), fakes={"ping": ["pong"]}) as center:
+        await center.publish("p-1", "begn")
+        with pytest.raises(
+            NoSuchWorkflow, match=r"no workflow 'p-1'; 'begn' was rejected \(unknown_"
+        ):
+            center.workflow("p-1")
+        with pytest.raises(NoSuchWorkflow, match=r"no workflow 'p-2'$"):
+            center.workflow("p-2")
+        assert center.told().startswith("p-1: there is no such workflow\n")
+        assert "begn" in center.told()
 
 
 async def test_the_settings_are_those_of_the_daemon() -> None:
