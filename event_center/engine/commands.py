@@ -212,16 +212,17 @@ class Commands:
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
         head = mailbox.deciding and mailbox.deciding.event
         ending = self._jobs.ending(snapshot, head.name if head else snapshot.deciding_event)
+        first = self._turn.first(snapshot, mailbox)
         if snapshot.owed:
             self._drop_run(snapshot)
             self._turn.give_up(snapshot, why)
         elif snapshot.jobs and (ending or not (snapshot.deciding_attempt or mailbox.deciding)):
             self._drop_run(snapshot)
             self._jobs.give_up(snapshot, why, ending or self._jobs.lost(snapshot) or None)
-        elif snapshot.parked == "cut_failed" and mailbox.queue and not snapshot.deciding_attempt:
-            self._skip_event(snapshot, mailbox, mailbox.queue[0], why)
+        elif snapshot.parked == "cut_failed" and first and not snapshot.deciding_attempt:
+            self._skip_event(snapshot, mailbox, first, why)
         elif snapshot.deciding_attempt or mailbox.deciding or snapshot.parked == "failed":
-            item = self._what_failed(snapshot, mailbox)
+            item = self._what_failed(snapshot, first)
             if item is not None and item.timer and self._plan.machine_of(snapshot) is None:
                 version = f"version {snapshot.version} of machine {snapshot.machine}"
                 return f"{version}, which says when its timer comes again, is not loaded"
@@ -237,20 +238,18 @@ class Commands:
             self._go_on(snapshot)
         return ""
 
-    @staticmethod
-    def _what_failed(snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
+    def _what_failed(self, snapshot: Snapshot, first: Waiting | None) -> Waiting | None:
         """The event that is decided, or could not be; None: a result or a replay, which nothing holds."""
-        head = mailbox.deciding or (mailbox.queue[0] if mailbox.queue else None)
-        if head is None:
+        if first is None:
             return None
-        if head is not mailbox.deciding:
-            name = head.timer.id if head.timer is not None else ""
-            return head if snapshot.deciding_attempt and snapshot.deciding_event == name else None
-        return head if head.record is not None or head.timer is not None else None
+        if first is not self._workflows.mailbox(snapshot.workflow_id).deciding:
+            name = first.timer.id if first.timer is not None else ""
+            return first if snapshot.deciding_attempt and snapshot.deciding_event == name else None
+        return first if first.record is not None or first.timer is not None else None
 
     def _skip_event(self, snapshot: Snapshot, mailbox: Mailbox, item: Waiting, why: str) -> None:
         """Discard the event that is decided, or could not be."""
-        mailbox.queue.remove(item)
+        mailbox.remove(item)
         if item.timer is not None:
             self._turn.drop_timer(snapshot, item.timer)
             return
@@ -271,7 +270,7 @@ class Commands:
             return "it is finished"
         self._end_all(snapshot, f"cancelled by {command.by or 'an operator'}")
         mailbox = self._workflows.mailbox(snapshot.workflow_id)
-        mailbox.recheck = True
+        mailbox.entered()
         snapshot.seq += 1
         snapshot.result = Result.CANCELLED
         snapshot.closed_at_ms = self._ledger.now_ms
@@ -286,7 +285,8 @@ class Commands:
             return "forget needs a reason"
         why = f"forgotten by {command.by or 'an operator'}"
         self._end_all(snapshot, why)
-        for item in self._workflows.mailbox(snapshot.workflow_id).items():
+        items = self._workflows.mailbox(snapshot.workflow_id).items()
+        for item in sorted(items, key=lambda item: item.record.offset if item.record else -1):
             if item.record is not None:
                 self._discard_event(snapshot, item, why)
         return ""
@@ -304,7 +304,7 @@ class Commands:
         item, mailbox.deciding = mailbox.deciding, None
         if item is not None and (item.record is not None or item.timer is not None):
             item.ends = None
-            mailbox.queue.appendleft(item)
+            mailbox.put_back(item)
         run = self._workflows.runs.pop(snapshot.workflow_id, None)
         if run is not None:
             self._runners.cancel(run, Interrupted())

@@ -52,9 +52,7 @@ class Cutting:
 
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
-        self.refused = (
-            ""  # what an earlier lease said of a cut that a takeover has looked for since
-        )
+        self.refused = ""  # what there is says an earlier lease, of a cut that has been looked for
         while not self._finished(parts):
             await self._stop.something()
             if parts.workflows.gone:

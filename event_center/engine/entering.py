@@ -72,7 +72,7 @@ class Entering:
             snapshot.timers = ()
         mailbox = self._workflows.mailboxes.get(snapshot.workflow_id)
         if mailbox is not None:
-            mailbox.recheck = True
+            mailbox.entered()
         if decision.result is not None or snapshot.status is not ACTIVE:
             self._decider.refresh_status(snapshot)
 

@@ -35,7 +35,7 @@ from event_center.engine.sizes import SizeLimit
 from event_center.engine.timers import Timers
 from event_center.engine.upgrading import Upgrading
 from event_center.engine.waiting import WaitingRoom, with_record
-from event_center.engine.workflow import Waiting, Workflows, undecided, unstopped
+from event_center.engine.workflow import Mailbox, Waiting, Workflows, undecided, unstopped
 from event_center.errors import DefinitionError, ExpressionError, GuardFailed
 from event_center.machine.decision import Refused, Transition
 from event_center.model import (
@@ -268,6 +268,10 @@ class Turn:
         self.effects.start(snapshot)
 
     # -- the next one ----------------------------------------------------------------------------
+
+    def first(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
+        """What of all that waits would be decided next; None: nothing that the state accepts."""
+        return mailbox.deciding or self._waiting.first(snapshot, mailbox)
 
     def advance(self, snapshot: Snapshot) -> None:
         """Decide what waits for the workflow, for as long as nothing is under way and nobody stopped it."""

@@ -42,22 +42,27 @@ class WaitingRoom:
         mailbox.deferred.insert(mailbox.looked_at, item)
         mailbox.looked_at += 1
 
-    def next(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
+    def first(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
         """Who is next: a deferred event that the new state accepts, else the head of the queue."""
         if mailbox.recheck:
             mailbox.recheck = False
             mailbox.looked_at = 0
-        if mailbox.queue and mailbox.queue[0].deferred:
-            return (
-                mailbox.queue.popleft()
-            )  # it is tried again, and older than the other deferred ones
-        while mailbox.looked_at < len(mailbox.deferred):
-            item = mailbox.deferred[mailbox.looked_at]
+        queue, deferred = mailbox.queue, mailbox.deferred
+        if queue and queue[0].deferred:
+            return queue[0]  # it is tried again, and older than the other deferred ones
+        while mailbox.looked_at < len(deferred):
+            item = deferred[mailbox.looked_at]
             if self._wanted(snapshot, item):
-                del mailbox.deferred[mailbox.looked_at]
                 return item
             mailbox.looked_at += 1
-        return mailbox.queue.popleft() if mailbox.queue else None
+        return queue[0] if queue else None
+
+    def next(self, snapshot: Snapshot, mailbox: Mailbox) -> Waiting | None:
+        """The same, which waits no more."""
+        item = self.first(snapshot, mailbox)
+        if item is not None:
+            mailbox.remove(item)
+        return item
 
     def _wanted(self, snapshot: Snapshot, item: Waiting) -> bool:
         """Whether a deferred event is worth a turn in this state; the step has the last word."""

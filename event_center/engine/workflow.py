@@ -75,6 +75,13 @@ class Waiting:
         self.gone = False
         """Decided: no cut needs to write it any more."""
 
+    def is_before(self, other: Waiting) -> bool:
+        """Whether this came first: as their entries are numbered, or lie in a partition without these."""
+        if self.number < 0 and other.number < 0 and self.record and other.record:
+            same = (self.topic, self.partition) == (other.topic, other.partition)
+            return same and self.record.offset < other.record.offset
+        return other.number < 0 or 0 <= self.number < other.number
+
 
 class Mailbox:
     """What waits for one workflow."""
@@ -104,6 +111,30 @@ class Mailbox:
             return False
         unfinished()
         return True
+
+    def remove(self, item: Waiting) -> None:
+        """Take out the first of the queue, or one that is deferred."""
+        if self.queue and self.queue[0] is item:
+            self.queue.popleft()
+            return
+        place = self.deferred.index(item)
+        del self.deferred[place]
+        self.looked_at -= place < self.looked_at
+
+    def entered(self) -> None:
+        """The state is another: deferred events are looked at anew, one that was to be tried again too."""
+        self.recheck = True
+        if self.queue and self.queue[0].deferred:
+            self.put_back(self.queue.popleft())
+
+    def put_back(self, item: Waiting) -> None:
+        """What was taken out and is not decided waits where it was: a deferred one among its like."""
+        if not item.deferred:
+            self.queue.appendleft(item)
+            return
+        later = (place for place, one in enumerate(self.deferred) if item.is_before(one))
+        self.deferred.insert(next(later, len(self.deferred)), item)
+        self.recheck = True
 
     def items(self) -> list[Waiting]:
         """Everything that waits here."""

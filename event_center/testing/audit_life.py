@@ -50,6 +50,8 @@ class Life:
     ) -> None:
         birth = machine.birth(told.at_ms, event, told.workflow_id)
         self.machine = machine
+        self.origin = str(told.get("origin"))
+        """Where the event lies that made it: decided before whatever was held for it."""
         self.snapshot = Snapshot(told.workflow_id, machine.name, machine.version, birth.target)
         self.snapshot.data = birth.data or {}
         self.debts: dict[tuple[str, int], Debt] = {}
@@ -78,6 +80,13 @@ class Life:
             return False
         decision = self._step(event, now_ms)
         return isinstance(decision, Refused) and decision.unhandled is Unhandled.DEFER
+
+    def accepts(self, event: Event, now_ms: int) -> bool:
+        """Whether an event that was set aside would be tried again, as the workflow is now."""
+        snapshot = self.snapshot
+        if snapshot.result is not None or not self.machine.has(snapshot.state, event.name):
+            return False
+        return not self.sets_aside(event, now_ms)
 
     def _step(self, event: Event, now_ms: int) -> Decision | None:
         """The machine's decision; None if it has none for these values."""

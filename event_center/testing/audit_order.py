@@ -2,9 +2,9 @@
 The order in which one workflow's events of one partition were decided (promise P4).
 
 They are decided as they lie, except those that the machine sets aside: an event may be passed over
-only while the pure machine would defer it. Outcomes that are no decisions (duplicates, events of
-another machine, letters for want of room) may come at any time. `audit_shard` keeps one of these for
-each workflow and partition.
+only while the pure machine would defer it, one that was set aside only until a state accepts it. Outcomes
+that are no decisions (duplicates, events of another machine, letters for want of room) may come at any
+time. `audit_shard` keeps one of these for each workflow and partition.
 """
 
 from __future__ import annotations
@@ -55,9 +55,13 @@ class Order:
         return offset in self._aside
 
     def take(
-        self, position: Position, told: Told, may: Callable[[int], bool]
+        self,
+        position: Position,
+        told: Told,
+        may: Callable[[int], bool],
+        accepted: Callable[[int], bool],
     ) -> Iterator[Complaint]:
-        """One of the events has its outcome."""
+        """One of the events has its outcome: which may be passed over now, which would be accepted."""
         offset = position.offset
         if offset in self._overtaken:
             later = self._overtaken.pop(offset)
@@ -66,10 +70,18 @@ class Order:
                 yield Promise.ORDER, f"{position} was decided ({told.kind}) {after}"
         elif offset in self._aside:
             self._aside.discard(offset)
+            if is_decision(told):
+                self._overtake(offset, accepted)
         elif is_decision(told):
             self._advance(offset, may)
         else:
             self._early.add(offset)
+
+    def _overtake(self, offset: int, accepted: Callable[[int], bool]) -> None:
+        """Of those that were set aside, the earlier ones that are accepted now are overtaken."""
+        for earlier in [one for one in self._aside if one < offset and accepted(one)]:
+            self._aside.discard(earlier)
+            self._overtaken[earlier] = offset
 
     def _advance(self, offset: int, may: Callable[[int], bool]) -> None:
         """It is the turn of this one; what lies before it and may not be passed over is overtaken."""

@@ -209,8 +209,14 @@ class ShardAudit:
         def may(offset: int) -> bool:
             return self._may(life, told, Position(topic, partition, offset))
 
+        def accepted(offset: int) -> bool:
+            event = self._events.event(Position(topic, partition, offset))
+            if life is None or event is None or life.origin == str(position):
+                return False
+            return life.accepts(event, told.at_ms)
+
         order = self._order(written.workflow_id, topic, partition)
-        yield from order.take(position, told, may)
+        yield from order.take(position, told, may, accepted)
 
     def _may(self, life: Life | None, told: Told, position: Position) -> bool:
         """Whether the event at this position may be passed over at this moment."""

@@ -177,7 +177,7 @@ TABLE = {
     "engine/run.py Runners._work: self._give_way()": "after run.2.returned, which dies there",
     "engine/run.py Runners._give_way: asyncio.sleep(0)": "after run.2.returned, which dies there",
     "engine/run.py forgive: asyncio.sleep(0)": "before run.2.returned, which dies right behind it",
-    "engine/run.py Runners._work: forgive(task)": "before run.2.returned, which dies right behind it",
+    "engine/run.py Runners._work: self._forgive(task)": "before run.2.returned, which dies right behind it",
     "engine/listening.py _tell: forgive(asyncio.current_task())": (
         "a listener that has ended: nothing depends on it"
     ),
