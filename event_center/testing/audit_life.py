@@ -81,13 +81,6 @@ class Life:
         decision = self._step(event, now_ms)
         return isinstance(decision, Refused) and decision.unhandled is Unhandled.DEFER
 
-    def accepts(self, event: Event, now_ms: int) -> bool:
-        """Whether an event that was set aside would be tried again, as the workflow is now."""
-        snapshot = self.snapshot
-        if snapshot.result is not None or not self.machine.has(snapshot.state, event.name):
-            return False
-        return not self.sets_aside(event, now_ms)
-
     def _step(self, event: Event, now_ms: int) -> Decision | None:
         """The machine's decision; None if it has none for these values."""
         try:

@@ -213,7 +213,10 @@ class ShardAudit:
             event = self._events.event(Position(topic, partition, offset))
             if life is None or event is None or life.origin == str(position):
                 return False
-            return life.accepts(event, told.at_ms)
+            snapshot, at_ms = life.snapshot, told.at_ms
+            if snapshot.result is not None or not life.machine.has(snapshot.state, event.name):
+                return False
+            return not life.sets_aside(event, at_ms)
 
         order = self._order(written.workflow_id, topic, partition)
         yield from order.take(position, told, may, accepted)
