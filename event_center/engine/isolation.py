@@ -9,7 +9,8 @@ down to one; each piece of them that is durable makes the next one larger. Other
 they say nothing of those, however many there are. If the cut of one workflow alone fails `TIMES` times,
 each time after a bare cut that did not, that workflow is parked (`cut_failed`), and of one that does not
 exist yet the event becomes a letter. A parked workflow is commanded too, so parking helps against no
-command: it is refused, and nobody is parked. In an outage no bare cut is durable: nobody is parked.
+command: it is refused, and only if a cut with that fails as well its workflow is parked. In an outage no
+bare cut is durable: nobody is parked.
 
 The result of a run may be what spoils, or a timer, and these come when they like: perhaps long after the
 search has ended, and together. So the workflows of the cut that failed, once these or the pieces are few,
@@ -45,7 +46,7 @@ SMALLER = 8
 """How many times smaller the next piece is: of 20,000 records five tries find the one."""
 
 FEW = 64
-"""Workflows of a cut that are kept apart at once: so many cuts of one take less than a second."""
+"""Workflows of a cut that are kept apart before pieces are of one: so many cuts take less than a second."""
 
 
 class Isolation:
@@ -72,9 +73,11 @@ class Isolation:
         """The record that was alone in the last cut of such a workflow, if it had one."""
         self._stuck_at: Position | None = None
         """The record that was alone in the last cut that failed, if no workflow was in it."""
+        self._refusals: dict[str, Position] = {}
+        """The commands that are refused since this takeover."""
         self._refused_at: dict[str, Position] = {}
-        """The command that was refused last: if that spoils a cut as well, its workflow is parked."""
-        self._aside: deque[Batch] = deque()
+        """Those of which a cut with the refusal has failed as well: their workflows are parked."""
+        self._untaken: deque[Batch] = deque()
         self._piece: Batch | None = None
         """The last piece: what records the next cut has are in it."""
         self._tried = False
@@ -88,7 +91,7 @@ class Isolation:
     @property
     def full(self) -> bool:
         """Whether there is enough to do without more records."""
-        return bool(self._aside)
+        return bool(self._untaken)
 
     @property
     def told(self) -> str:
@@ -100,8 +103,8 @@ class Isolation:
         return f"commits of unknown end, so cuts of up to {self.most} of the records that failed are tried"
 
     def forget_records(self) -> None:
-        """The gate opens anew: what was set aside is delivered again."""
-        self._aside.clear()
+        """The gate opens anew: what was left is delivered again."""
+        self._untaken.clear()
 
     def failed(self, cut: Cut, records: int, *, bare: bool, about: str = "") -> None:
         """
@@ -148,6 +151,8 @@ class Isolation:
         for workflow_id in workflows:
             self._alone[workflow_id] += 1
             self._spoiling[workflow_id] = at
+            if at is not None and self._refusals.get(workflow_id) == at:
+                self._refused_at[workflow_id] = at
         self._stuck_at = None if workflows else at
 
     def _found(self) -> tuple[object, ...]:
@@ -176,6 +181,7 @@ class Isolation:
             self.most, self._row = None, 0
             self._alone.clear()
             self._spoiling.clear()
+            self._refused_at.clear()
 
     def stands_still(self, cut: Cut) -> None:
         """A cut is durable: whoever was convicted and is in it has been parked, and is searched no more."""
@@ -193,28 +199,29 @@ class Isolation:
         """A cut about this workflow alone is durable: it spoils nothing."""
         self.apart.pop(workflow_id, None)
 
-    def set_aside(self, batch: Batch) -> None:
+    def leave_untaken(self, batch: Batch) -> None:
         """Records wait until it is their turn."""
-        self._aside.append(batch)
+        self._untaken.append(batch)
 
     def piece(self) -> Batch | None:
         """Of one batch as many in question as the next cut may hold, or all of it if none are."""
-        if not self._aside:
+        if not self._untaken:
             return None
-        batch = self._aside.popleft()
+        batch = self._untaken.popleft()
         source = offset_key(batch.topic, batch.partition, self._shard)
         end = self._in_question.get(source, 0) if self.searching else 0
         asked = bisect_left(batch.records, end, key=attrgetter("offset"))
         self._tried = asked > 0
         most = min(asked, self.most or 0) or len(batch.records)
         if len(batch.records) > most:
-            self._aside.appendleft(batch._replace(records=batch.records[most:]))
+            self._untaken.appendleft(batch._replace(records=batch.records[most:]))
             batch = batch._replace(records=batch.records[:most])
         self._piece = batch
         return batch
 
     def park(self, parts: Parts) -> None:
         """Who has failed alone often enough stands still from now on; its events wait for it."""
+        self._refusals.clear()
         for workflow_id in self._convicted():
             if self._refused(parts, workflow_id):
                 continue
@@ -246,7 +253,7 @@ class Isolation:
             return False  # not even the refusal went through, so it is not the command alone
         if not parts.refuse(position):
             return False
-        self._refused_at[workflow_id] = position
+        self._refusals[workflow_id] = position
         self._alone.pop(workflow_id)
         log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
         return True

@@ -10,7 +10,7 @@ How they are told apart: suspects begin in groups, each half of those that are l
 least often first. The next group begins when all of the one before have ended, or have lasted for its time.
 A process that ends counts for those that had begun, so whoever comes last is counted less often the next
 time, or is why. The time doubles with the greatest count: in the end it is longer than it takes to end a
-process, however long that is.
+process, up to `LONGEST_S`.
 
 Nothing else runs beside the first suspects; what is no suspect waits `ALONE_S` at most, events are decided
 as ever. The parts submit their runs through the doors of this. A door is open, and costs nothing, but for
@@ -50,7 +50,8 @@ SUSPECT = 3
 ALONE_S = 10.0
 """How long others wait for suspects, and how long the first ones are watched: most end a process soon."""
 
-
+LONGEST_S = 3_600.0
+"""The longest time of a group: whatever ends its process later is told apart by its count alone."""
 HOPELESS = 2 * CRASHED
 """From so many on all that were counted as often are parked: they can not be told apart."""
 
@@ -155,7 +156,8 @@ class Quarantine:
             for one in worst:
                 suspects.remove(one)
                 self._park(one.found, one.count, turn)
-        self._time_s = ALONE_S * 2.0 ** (greatest - SUSPECT)
+        greatest = max((one.count for one in suspects), default=SUSPECT)
+        self._time_s = min(ALONE_S * 2.0 ** (greatest - SUSPECT), LONGEST_S)
         self._suspects.extend(sorted(suspects, key=lambda one: one.count))
         self.active = bool(found)
         for door in self._doors:

@@ -35,6 +35,7 @@ Counters, who counts them, and when they begin anew:
     takeovers in a row   here (`_pauses`)          a durable cut that makes the next takeover soon
     cuts in a row        `isolation`               all that failed are durable; the search ends
     cuts alone           `isolation`               a durable cut has it, parked or not; a bare one fails;
+                                                   its command is refused, or its event becomes a letter;
                                                    the search ends
     cuts of its own      `isolation`               one is durable (`apart`), or that it is parked; a bare
                                                    one fails
@@ -164,18 +165,18 @@ class Takeovers:
         if not self.isolation.searching and not self.isolation.full:
             parts.take(batch)
             return
-        self.isolation.set_aside(batch)
+        self.isolation.leave_untaken(batch)
         if parts.ledger.clean and not cutting:
             self.take_more(parts)
 
     def take_more(self, parts: Parts) -> None:
         """The next piece, and those after it until there is something to cut; all if the search is over."""
-        if not parts.resumed or (self.isolation.most == 1 and parts.quarantine.active):
-            return
-        if parts.workflows.draining:
+        if not parts.resumed or parts.workflows.draining:
             return
         if parts.workflows.apart.waiting:
             self._wake()
+            return
+        if self.isolation.most == 1 and parts.quarantine.active:
             return
         while (piece := self.isolation.piece()) is not None:
             parts.take(piece)

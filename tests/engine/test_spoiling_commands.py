@@ -152,3 +152,31 @@ async def test_who_forgets_what_was_refused_refuses_it_again(
         send_others(world)
         await world.rest(10)
         assert (world.snapshot("w").parked, others(world)) == (None, 0)
+
+
+async def test_a_refusal_that_was_never_tried_parks_nobody() -> None:
+    """A cut that fails for an outage right after the refusal was decided on says nothing of the refusal."""
+    failed = 0
+
+    def bad(cut: Cut) -> bool:
+        nonlocal failed
+        planned = bool(world.processes[0].owner(0)._takeovers.isolation._refusals)
+        if planned and not failed:
+            failed += 1
+            return True
+        return spoiled(cut)
+
+    async with World(MOVED) as world:
+        world.send("w", "note")
+        await world.idle()
+        world.faults.spoiled = bad
+        world.command("set-state", "w", state="spoiled", reason="a test")
+        send_others(world)
+        world.send("w", "note")
+        await world.rest(600)
+        assert (failed, world.snapshot("w").parked) == (1, None)
+        assert world.outcomes("w") == [
+            "note applied",
+            "@set-state rejected(not_applicable)",
+            "note applied",
+        ]

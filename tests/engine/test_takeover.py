@@ -94,7 +94,7 @@ def one_after(kind: CutKind) -> tuple[Takeovers, Resumed]:
         isolation.failed(CUT, 2 * SMALLER**3, bare=False)
         isolation.failed(CUT, 1, bare=False)  # of one workflow alone
         isolation._failed.add("v")  # so that the search goes on after that one is durable
-        isolation.set_aside(Batch(Shard(0), Token(1), EVENTS, 0, [RECORD], 1))
+        isolation.leave_untaken(Batch(Shard(0), Token(1), EVENTS, 0, [RECORD], 1))
     parts.resumed = kind is not CutKind.BARE
     parts.quarantine.active = kind is CutKind.COUNTING
     parts.ledger.taken = int(kind is CutKind.PIECE)
