@@ -73,7 +73,7 @@ class Isolation:
         """The record that was alone in the last cut of such a workflow, if it had one."""
         self._stuck_at: Position | None = None
         """The record that was alone in the last cut that failed, if no workflow was in it."""
-        self._refusals: dict[str, Position] = {}
+        self._refusing: dict[str, Position] = {}
         """The commands that are refused since this takeover."""
         self._refused_at: dict[str, Position] = {}
         """Those of which a cut with the refusal has failed as well: their workflows are parked."""
@@ -151,7 +151,7 @@ class Isolation:
         for workflow_id in workflows:
             self._alone[workflow_id] += 1
             self._spoiling[workflow_id] = at
-            if at is not None and self._refusals.get(workflow_id) == at:
+            if at is not None and self._refusing.get(workflow_id) == at:
                 self._refused_at[workflow_id] = at
         self._stuck_at = None if workflows else at
 
@@ -221,7 +221,7 @@ class Isolation:
 
     def park(self, parts: Parts) -> None:
         """Who has failed alone often enough stands still from now on; its events wait for it."""
-        self._refusals.clear()
+        self._refusing.clear()
         for workflow_id in self._convicted():
             if self._refused(parts, workflow_id):
                 continue
@@ -253,7 +253,7 @@ class Isolation:
             return False  # not even the refusal went through, so it is not the command alone
         if not parts.refuse(position):
             return False
-        self._refusals[workflow_id] = position
+        self._refusing[workflow_id] = position
         self._alone.pop(workflow_id)
         log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
         return True

@@ -160,7 +160,7 @@ async def test_a_refusal_that_was_never_tried_parks_nobody() -> None:
 
     def bad(cut: Cut) -> bool:
         nonlocal failed
-        planned = bool(world.processes[0].owner(0)._takeovers.isolation._refusals)
+        planned = bool(world.processes[0].owner(0)._takeovers.isolation._refusing)
         if planned and not failed:
             failed += 1
             return True
