@@ -99,7 +99,7 @@ class Owner:
                 if not self._over:
                     await self._begin_again(self._lost)
             if self._lease is not None:
-                # A stop came before the shard was served again: what is held of it goes to others.
+                # A stop came before the shard was served again: what this process has of it goes to others.
                 await self._release(self._lease)
         finally:
             self._end()

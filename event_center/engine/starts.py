@@ -84,10 +84,10 @@ class StartCounts:
                     self._ledger.changed(snapshot)
 
     def snapshot_of(self, run: Run) -> Snapshot:
-        """The workflow of a run that is held; while only jobs are, it may have become bytes."""
+        """The workflow of a run that waits at a door; while only jobs do, it may have become bytes."""
         snapshot = self._workflows.live(run.context.workflow_id)
         if snapshot is None:
-            raise InvariantError(f"{run.context.idempotency_key} is held, and its workflow is gone")
+            raise InvariantError(f"{run.context.idempotency_key} waits, and its workflow is gone")
         return snapshot
 
     def _note_stopped(self, snapshot: Snapshot) -> None:

@@ -160,7 +160,7 @@ async def flapping() -> int:
         return world.entry().outcomes["applied"]
 
 
-async def test_who_fails_alone_as_bare_cuts_do_is_not_guilty() -> None:
+async def test_who_fails_alone_as_bare_cuts_do_is_not_convicted() -> None:
     """A bare cut that fails takes back what was counted: the log may have been why before."""
     assert await flapping() == 2
 
@@ -325,7 +325,7 @@ async def test_without_cuts_of_their_own_timers_are_not_told_apart(
 
 
 async def test_an_outage_of_commits_parks_nobody_who_is_apart() -> None:
-    """Whoever is searched for is not found guilty by a log that takes nothing at all."""
+    """Whoever is searched for is not convicted by a log that takes nothing at all."""
 
     async def work(workflow_id: str) -> Event:
         return Event("noted", "spoiled" if workflow_id == "w" else "fine")
