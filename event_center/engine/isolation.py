@@ -140,6 +140,7 @@ class Isolation:
     def _doubt(self) -> None:
         """It was the log, and may have been it before: who failed alone is counted anew."""
         self._alone.clear()
+        self._refused_at.clear()
         self.apart = dict.fromkeys(self.apart, 0)
 
     def _note(self, workflows: list[str], records: int) -> None:

@@ -38,7 +38,7 @@ Counters, who counts them, and when they begin anew:
                                                    its command is refused, or its event becomes a letter;
                                                    the search ends
     cuts of its own      `isolation`               one is durable (`apart`), or that it is parked; a bare
-                                                   one fails
+                                                   one fails; its event becomes a letter
     starts of a run      `starts`, in snapshots    the attempt ends; the shard is released in order
     pauses of a topic    `closed_topics`           a durable cut has written there
 

@@ -160,7 +160,7 @@ async def test_in_a_search_no_record_comes_before_what_was_owed() -> None:
 
 
 async def test_a_gate_that_opens_anew_delivers_anew() -> None:
-    """Records that a search has held are forgotten: nothing is taken in twice."""
+    """Records that a search has left untaken are forgotten: nothing is taken in twice."""
     takeovers, parts = one_after(CutKind.PIECE)
     takeovers.isolation.forget_records()
     takeovers.durable(parts, CUT, takeovers.kind(parts))
