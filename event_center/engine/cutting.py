@@ -52,7 +52,7 @@ class Cutting:
 
     async def until_stopped(self, parts: Parts, lease: Lease) -> None:
         """Cut whenever something happened."""
-        self.refused = ""  # what there is says an earlier lease, of a cut that has been looked for
+        self.refused = ""  # it was of an earlier lease, whose last cut has been looked for since
         while not self._finished(parts):
             await self._stop.something()
             if parts.workflows.gone:
