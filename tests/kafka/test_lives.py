@@ -133,6 +133,7 @@ TABLE = {
     "membership.py Membership.at_rest: bounded(self._at_rest.wait(), limit_s)": (
         "nothing is leased yet: takeover.1.assigned dies there"
     ),
+    "transaction.py send: asyncio.sleep(0)": TROUBLE,
     "packing.py Packer.places: self.catalog.partitions(topic)": RARE,
     "reading.py Reading.ends: asyncio.sleep(LOOK_S)": RARE,
     "reading.py Reading.newest: self.begins([place])": OUTSIDE,

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.metadata import MetadataRequest
 
-from event_center.errors import LogUnavailable, Unknown
+from event_center.errors import Fenced, LogUnavailable, Unknown
 from event_center.log.kafka import KafkaLog
 from event_center.log.kafka.assignor import Claim, KeepPlace
 from event_center.log.kafka.calling import FAILURES, bounded
@@ -300,3 +300,29 @@ async def test_only_a_clean_return_is_a_commit(at: str, dropped: bool) -> None:
     why = "KafkaError" if dropped else "KeyError"
     with pytest.raises(Unknown, match=why):
         await transact(StrangeProducer(at, dropped=dropped), parcels, "", 5.0)
+
+
+class FencedBetweenBatches:
+    """A producer that learns, while its second batch waits for metadata, that it was fenced."""
+
+    def __init__(self) -> None:
+        self._first: asyncio.Future[Any] | None = None
+
+    async def begin_transaction(self) -> None:
+        pass
+
+    async def send_batch(self, *_: object, **__: object) -> asyncio.Future[Any]:
+        if self._first is None:
+            self._first = asyncio.get_running_loop().create_future()
+            return asyncio.shield(
+                self._first
+            )  # as aiokafka gives it: it hears of its end a turn later
+        self._first.set_exception(ProducerFenced())
+        raise IllegalOperation("Can't send messages while not in transaction")
+
+
+async def test_fenced_between_two_batches() -> None:
+    """Who was fenced is told that, though the next batch failed before the first one's future did."""
+    parcels = [Parcel(("snapshots", 0), 0, None), Parcel(("history", 0), 0, None)]
+    with pytest.raises(Fenced):
+        await transact(FencedBetweenBatches(), parcels, "", 5.0)

@@ -99,7 +99,9 @@ async def send(
             raise KafkaError("the client has dropped a batch")  # our own cancellation is another
         taken = [future.result() for future in futures]
     except FAILURES as error:
-        # A producer that was fenced says so once; what is asked of it after that fails in other ways.
+        # A producer that was fenced says so once; what is asked of it after that fails in other ways,
+        # in the very turn of the loop even in which it says so: its futures hear of it a turn later.
+        await asyncio.sleep(0)
         for future in futures:
             first = future.exception() if future.done() and not future.cancelled() else None
             if isinstance(first, ProducerFenced):
