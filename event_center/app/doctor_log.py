@@ -22,7 +22,7 @@ from event_center.app.wiring import own_topics, uses, wall_clock_ms
 from event_center.errors import EventCenterError, LogUnavailable
 from event_center.log.detail import Flaw, TopicDetail
 from event_center.log.port import Log
-from event_center.log.sqlite import flaws, holder_of
+from event_center.log.sqlite import daemon_on, flaws
 from event_center.wire.history import rfc3339
 
 WAIT_S = 3.0
@@ -55,7 +55,7 @@ async def of_log(settings: Settings) -> AsyncIterator[Finding]:
         for finding in _of_kafka_settings(settings):
             yield finding
     try:
-        log = await reach_log(settings, wait_s=WAIT_S, untouched=True)
+        log = await reach_log(settings, wait_s=WAIT_S, as_it_is=True)
     except EventCenterError as wrong:
         yield error("log", str(wrong), "mend that: a daemon would wait for it, or end")
         return
@@ -121,7 +121,7 @@ def _of_existing(path: Path) -> Iterator[Finding]:
             "look who has the log open (lsof), and end what hangs",
         )
     try:
-        holder = holder_of(path)
+        daemon = daemon_on(path)
         found = flaws(path, quick=True) if size <= QUICK_BYTES else []
     except LogUnavailable as wrong:
         yield error("log", str(wrong), "name the right file in [log] path, or put a backup back")
@@ -135,7 +135,7 @@ def _of_existing(path: Path) -> Iterator[Finding]:
         "whole" if size <= QUICK_BYTES else "not looked through (`event-center check --log` does)"
     )
     runs = (
-        f"process {holder.said.get('pid')} runs on it" if holder.alive else "no daemon runs on it"
+        f"process {daemon.said.get('pid')} runs on it" if daemon.alive else "no daemon runs on it"
     )
     yield ok("log", f"{path}, {size / 1024**2:.1f} MiB, {looked}; {runs}")
 

@@ -16,7 +16,7 @@ from event_center.app.settings import Settings
 from event_center.client.stats import Stats
 from event_center.log.kafka import KafkaLog
 from event_center.log.port import Log
-from event_center.log.sqlite import Holder, holder_of
+from event_center.log.sqlite import Daemon, daemon_on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ class Health:
         return {"healthy": not self.reasons, **asdict(self)}
 
 
-def daemon_of(settings: Settings) -> Holder | None:
+def daemon_of(settings: Settings) -> Daemon | None:
     """
     Who runs on the log of these settings; None where no file tells, which is so on Kafka.
 
@@ -47,10 +47,10 @@ def daemon_of(settings: Settings) -> Holder | None:
     """
     if settings.log.kind != "sqlite":
         return None
-    return holder_of(settings.under_root(settings.log.path))
+    return daemon_on(settings.under_root(settings.log.path))
 
 
-async def said_by(holder: Holder | None, log: Log) -> tuple[dict[str, Any], ...]:
+async def said_by(daemon: Daemon | None, log: Log) -> tuple[dict[str, Any], ...]:
     """
     What daemons say of themselves: on a file the one that runs on it, on Kafka all of the group.
 
@@ -59,7 +59,7 @@ async def said_by(holder: Holder | None, log: Log) -> tuple[dict[str, Any], ...]
     """
     if isinstance(log, KafkaLog):
         return tuple(await log.said())
-    return (holder.said,) if holder is not None and holder.alive else ()
+    return (daemon.said,) if daemon is not None and daemon.alive else ()
 
 
 def named(said: Mapping[str, Any]) -> str:
@@ -74,7 +74,7 @@ def silence_s(said: dict[str, Any]) -> float:
 
 
 def health_of(
-    holder: Holder | None,
+    daemon: Daemon | None,
     counted: Stats,
     members: int,
     *,
@@ -86,34 +86,34 @@ def health_of(
     Judge.
 
     Args:
-        holder: who runs on the log; None: the log does not say.
+        daemon: who runs on the log; None: the log does not say.
         counted: the answer of `stats`.
         members: how many daemons are in the group.
         max_silence_s: how long a daemon may not be heard of.
         max_lag: how many records may be unread; None: any number.
         group: what daemons say where no file does.
     """
-    if holder is None:
+    if daemon is None:
         reasons = (
             [] if members else ["no daemon is in the group: start one with `event-center run`"]
         )
         reasons += [f"{named(said)}: {reason}" for said in group for reason in _of_log(said)]
     else:
-        reasons = list(_of_daemon(holder, max_silence_s))
+        reasons = list(_of_daemon(daemon, max_silence_s))
     if max_lag is not None and counted["lag"] > max_lag:
         reasons.append(f"{counted['lag']} records are not taken in yet, more than {max_lag}")
     return Health(
         reasons=tuple(reasons),
-        daemon=holder.said if holder is not None and holder.alive else None,
+        daemon=daemon.said if daemon is not None and daemon.alive else None,
         group=tuple(group),
         members=members,
         lag=counted["lag"],
     )
 
 
-def _of_daemon(holder: Holder, max_silence_s: float) -> Iterator[str]:
-    said = holder.said
-    if not holder.alive:
+def _of_daemon(daemon: Daemon, max_silence_s: float) -> Iterator[str]:
+    said = daemon.said
+    if not daemon.alive:
         before = f"; the last was process {said.get('pid')} on {said.get('host')}" if said else ""
         before += f", heard of at {said['at']}" if "at" in said else ""
         yield f"no daemon runs on this log{before}: start one with `event-center run`"
@@ -121,7 +121,7 @@ def _of_daemon(holder: Holder, max_silence_s: float) -> Iterator[str]:
     silent_s = silence_s(said)
     if silent_s > max_silence_s:
         culprit = said.get("kept_by") or {}
-        why = f"; kept by {culprit['where']}" if culprit else ""
+        why = f"; blocked by {culprit['where']}" if culprit else ""
         yield (
             f"the daemon, process {said.get('pid')}, has not been heard of for {silent_s:.1f} s: its "
             f"event loop stands still, or the process is stopped{why}"

@@ -47,14 +47,14 @@ def restore(
     now = rfc3339(wall_clock_ms())
     if log.exists() and not replace:
         raise LogUnavailable(
-            f"there is a log at {log}; add --replace to move it aside, or name another place with --log"
+            f"there is a log at {log}; add --replace to move it away, or name another place with --log"
         )
-    aside = None
+    replaced = None
     if log.exists():
         stamp = "".join(c for c in now if c.isdigit())
-        aside = log.with_name(f"{log.name}.replaced-{stamp}")
+        replaced = log.with_name(f"{log.name}.replaced-{stamp}")
     with DaemonLock(log, since=now):
-        return put_back(backup, log, progress, aside=aside), aside
+        return put_back(backup, log, progress, replaced=replaced), replaced
 
 
 def flaws_of(settings: Settings) -> list[str]:

@@ -53,7 +53,7 @@ async def would_move(source: Settings, target: Settings, kinds: frozenset[Cargo]
     async with _read(source) as there:
         if target.log.kind == "sqlite" and not target.under_root(target.log.path).is_file():
             return await migration.plan(there, None, _side(target, there.log), kinds)
-        log = await reach_log(target, untouched=True)
+        log = await reach_log(target, as_it_is=True)
         try:
             sizes_of(target).check(await log.topics())
             here = _side(target, log)
@@ -103,7 +103,7 @@ async def _read(settings: Settings) -> AsyncIterator[Side]:
     if settings.log.kind == "sqlite" and not path.is_file():
         raise LogUnavailable(f"there is no log at {path}; name the settings of the app with --from")
     with _locked(settings):
-        log = await reach_log(settings, untouched=True)
+        log = await reach_log(settings, as_it_is=True)
         try:
             sizes_of(settings).check(await log.topics())
             yield _side(settings, log)

@@ -56,7 +56,7 @@ async def open_log(
     """
 
     async def ready() -> Log:
-        opened = await _reached(settings, clock, untouched=False)
+        opened = await _reached(settings, clock, as_it_is=False)
         try:
             await _make_topics(opened, settings)
         except BaseException:  # whatever it was goes on, and the log is not left open
@@ -72,19 +72,17 @@ async def reach_log(
     *,
     clock: Callable[[], int] = wall_clock_ms,
     wait_s: float = inf,
-    untouched: bool = False,
+    as_it_is: bool = False,
 ) -> Log:
     """
     Open the log that the settings name, with the topics that it has; arguments as of `open_log`.
 
-    If it is to be left untouched, retention removes nothing meanwhile.
+    If it is to stay as it is, retention removes nothing meanwhile.
 
     Raises:
         LogUnavailable: it can not be opened.
     """
-    return await _waited_for(
-        lambda: _reached(settings, clock, untouched=untouched), settings, wait_s
-    )
+    return await _waited_for(lambda: _reached(settings, clock, as_it_is=as_it_is), settings, wait_s)
 
 
 async def _waited_for(
@@ -109,7 +107,7 @@ async def _waited_for(
         await anyio.sleep(min(LOOK_S, left_s))
 
 
-async def _reached(settings: Settings, clock: Callable[[], int], *, untouched: bool) -> Log:
+async def _reached(settings: Settings, clock: Callable[[], int], *, as_it_is: bool) -> Log:
     own = own_topics(settings)
     keep = settings.log.retention
     history = Rule(keep.history.max_age, keep.history.max_bytes)
@@ -119,7 +117,7 @@ async def _reached(settings: Settings, clock: Callable[[], int], *, untouched: b
         options = _kafka_options(settings, rules, clock)
         partitioner = PARTITIONERS[settings.engine.partitioner]
         return await open_kafka(options, clock=clock, partitioner=partitioner)
-    return await _open_sqlite(settings, {} if untouched else rules, clock)
+    return await _open_sqlite(settings, {} if as_it_is else rules, clock)
 
 
 async def _open_sqlite(
@@ -140,7 +138,7 @@ def _kafka_options(
     settings: Settings, rules: Mapping[str, Rule], clock: Callable[[], int]
 ) -> KafkaOptions:
     kafka = settings.log.kafka
-    kept = {name: _kept(*rule, settings.log.partitions) for name, rule in rules.items()}
+    configs = {name: _retention(*rule, settings.log.partitions) for name, rule in rules.items()}
     return KafkaOptions(
         bootstrap=kafka.bootstrap,
         app=settings.app,
@@ -148,7 +146,7 @@ def _kafka_options(
         topic_prefix=kafka.topic_prefix,
         at_least_once=kafka.delivery == "at_least_once",
         replication_factor=kafka.replication_factor,
-        topic_configs={own_topics(settings).dead_letters: _kept(None, None, 1)} | kept,
+        topic_configs={own_topics(settings).dead_letters: _retention(None, None, 1)} | configs,
         transaction_timeout_s=kafka.transaction_timeout,
         session_timeout_s=kafka.session_timeout,
         rebalance_timeout_s=kafka.rebalance_timeout,
@@ -160,7 +158,7 @@ def _kafka_options(
     )
 
 
-def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> dict[str, str]:
+def _retention(max_age_s: float | None, max_bytes: int | None, partitions: int) -> dict[str, str]:
     """Retention in Kafka's words, which count the bytes of each partition; -1 has no limit."""
     return {
         "retention.ms": str(-1 if max_age_s is None else round(max_age_s * 1000)),
@@ -171,8 +169,10 @@ def _kept(max_age_s: float | None, max_bytes: int | None, partitions: int) -> di
 async def _make_topics(opened: Log, settings: Settings) -> None:
     existing = await opened.topics()
     sizes_of(settings).check(existing)
-    kept = f"{settings.app}.snapshots"  # the log makes it when the first center joins
-    wanted = {name: count for name, count in partitions_wanted(settings).items() if name != kept}
+    snapshots = f"{settings.app}.snapshots"  # the log makes it when the first center joins
+    wanted = {
+        name: count for name, count in partitions_wanted(settings).items() if name != snapshots
+    }
     missing = [name for name in wanted if name not in existing]
     if not missing:
         return

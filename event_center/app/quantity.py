@@ -56,10 +56,10 @@ def _size_or_none(text: object) -> int | None:
 
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
-"""A duration, held as seconds."""
+"""A duration, as seconds."""
 SecondsOrUnlimited = Annotated[float | None, BeforeValidator(_seconds_or_none)]
-"""A duration, held as seconds, or None for `unlimited`."""
+"""A duration, as seconds, or None for `unlimited`."""
 Bytes = Annotated[int, BeforeValidator(size)]
-"""A size, held as bytes."""
+"""A size, as bytes."""
 BytesOrUnlimited = Annotated[int | None, BeforeValidator(_size_or_none)]
-"""A size, held as bytes, or None for `unlimited`."""
+"""A size, as bytes, or None for `unlimited`."""

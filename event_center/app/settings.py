@@ -114,7 +114,7 @@ class EngineSettings(Section):
     )
     jobs: Limit = Field(
         default=1_000,
-        description="Jobs that run at once in this process, apart from its callbacks. It bounds memory"
+        description="Jobs that run at once in this process, beside its callbacks. It bounds memory"
         " and the load on what they call; the others wait their turn.",
     )
     threads: Limit = Field(
@@ -157,7 +157,7 @@ class EngineSettings(Section):
     )
     kept: Bytes = Field(
         default=256 * 1024**2,
-        description="Memory for what shards held that moved to another daemon: a size. One that comes"
+        description="Memory for the entries of shards that moved to another daemon: a size. One that comes"
         " back, as after a rolling restart, reads only what was written since. It counts on Kafka.",
     )
     grace: Seconds = Field(

@@ -47,7 +47,9 @@ Sent = Command | list[Outgoing]
 class ManyLetters:
     """How many letters are dealt with."""
 
-    every: Annotated[bool, typer.Option("--all", help="All letters that are open or kept.")] = False
+    every: Annotated[
+        bool, typer.Option("--all", help="All letters that are open or untouched.")
+    ] = False
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before many are dealt with.")] = (
         False
     )
@@ -189,10 +191,10 @@ def deal_with(dealing: Dealing, which: WhichLetters, many: ManyLetters, asked: A
 
 async def _deal(output: Output, dealing: Dealing, sought: Sought, session: Session) -> Exit:
     newest, _ = await newest_letters(session.log, session.app, GROUPED, sought)
-    chosen = [one for one in newest if one.state in {"open", "kept"}]
+    chosen = [one for one in newest if one.state in {"open", "untouched"}]
     if not chosen:
         mistaken = await no_such_letters(sought, session)
-        output.error(unsent(mistaken or "no letter that is open or kept is like that"))
+        output.error(unsent(mistaken or "no letter that is open or untouched is like that"))
         return Exit.NOT_FOUND
     if not output.as_json:
         print_groups(output, groups_of(chosen))

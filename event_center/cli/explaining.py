@@ -85,13 +85,13 @@ def machine_of(settings: Settings, name: str, version: int) -> tuple[Machine | N
 async def _known(session: Session, machine: Machine | None) -> Known:
     """What the daemon says of itself, where it can be heard."""
     now_ms = wall_clock_ms()
-    holder = daemon_of(session.settings)
-    if holder is None:
+    daemon = daemon_of(session.settings)
+    if daemon is None:
         said = await said_by(None, session.log)
         told = tuple(one for each in said for one in each["limits"])
         return Known(now_ms, machine, bool(await session.log.members()), told)
-    limits = tuple(holder.said.get("limits", ())) if holder.alive else ()
-    return Known(now_ms, machine, holder.alive, limits)
+    limits = tuple(daemon.said.get("limits", ())) if daemon.alive else ()
+    return Known(now_ms, machine, daemon.alive, limits)
 
 
 async def _unknown(output: Output, workflow_id: str, session: Session) -> Exit:
@@ -188,7 +188,7 @@ def _ways(output: Output, told: Told, wrong: str | None) -> None:
             (
                 way["event"],
                 way["guard"],
-                "(set aside)" if way["deferred"] else way["target"] or "(stays)",
+                "(deferred)" if way["deferred"] else way["target"] or "(stays)",
             )
             for way in told["moves"]
         ],
@@ -242,7 +242,7 @@ def _count(number: int | None) -> str | None:
 
 
 def _waiting(one: Told, status: str) -> tuple[object, ...]:
-    reason = "held" if one["held_until"] else "set aside" if one["deferred"] else "in the queue"
+    reason = "held" if one["held_until"] else "deferred" if one["deferred"] else "queued"
     if status in {Status.PARKED, Status.PAUSED} and not one["deferred"]:
         reason = f"it is {status}"
     place = f"{one['topic']}/{one['partition']}/{one['offset']}"

@@ -50,7 +50,7 @@ def restore(
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="Move the log aside that is there; it stays beside the new one."
+            "--replace", help="Move the log away that is there; it stays beside the new one."
         ),
     ] = False,
     asked: Asked,
@@ -62,15 +62,15 @@ def restore(
 async def _restore(asked: Asked, file: Path, *, replace: bool) -> Exit:
     output, settings = asked.output, asked.where.settings()
     with bar() as progress:
-        size, aside = put_back(settings, file, _teller(progress), replace=replace)
+        size, replaced = put_back(settings, file, _teller(progress), replace=replace)
     log = settings.under_root(settings.log.path)
     if output.as_json:
-        moved = None if aside is None else str(aside)
+        moved = None if replaced is None else str(replaced)
         output.json({"log": str(log), "bytes": size, "replaced": moved})
         return Exit.OK
     output.say(f"restored {log}: {size:,} bytes, checked")
-    if aside is not None:
-        output.say(f"the log that was there is {aside}")
+    if replaced is not None:
+        output.say(f"the log that was there is {replaced}")
     return Exit.OK
 
 

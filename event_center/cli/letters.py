@@ -161,7 +161,7 @@ def groups_of(filed: list[Filed]) -> list[dict[str, Any]]:
                 "error": error,
                 "callback": callback,
                 "letters": len(ones),
-                "to_do": states["open"] + states["kept"],
+                "to_do": states["open"] + states["untouched"],
                 "states": dict(sorted(states.items())),
                 "oldest": rfc3339(ones[0].letter.at_ms),
                 "newest": rfc3339(ones[-1].letter.at_ms),

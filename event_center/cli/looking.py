@@ -203,12 +203,12 @@ def stats(*, asked: Asked) -> None:
 
 async def _stats(output: Output, session: Session) -> Exit:
     counted = await stats_of(session.log, session.app)
-    holder = daemon_of(session.settings)
-    said = await said_by(holder, session.log)
+    daemon = daemon_of(session.settings)
+    said = await said_by(daemon, session.log)
     # None: nobody tells. On Kafka several daemons may, and each is named.
     told: dict[str, list[dict[str, Any]] | None] = dict.fromkeys(("limits", "blocked"))
     if said:
-        told = {name: _by(said, name, alone=holder is not None) for name in told}
+        told = {name: _by(said, name, alone=daemon is not None) for name in told}
     if output.as_json:
         output.json(counted | told)
         return Exit.OK
@@ -219,7 +219,7 @@ async def _stats(output: Output, session: Session) -> Exit:
         output.say(f"\n{_whose(one)}{line}", style="yellow")
     for one in told["blocked"] or ():
         who = one["plugin"] or "no plugin"
-        line = f"event loop kept for {one['blocked_s']} s by {who}, {one['where']} ({one['at']})"
+        line = f"event loop blocked for {one['blocked_s']} s by {who}, {one['where']} ({one['at']})"
         output.say(f"\n{_whose(one)}{line}", style="yellow")
     return Exit.OK
 

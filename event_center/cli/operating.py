@@ -23,7 +23,7 @@ from event_center.cli.output import Output, many
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, said_yes, served
 from event_center.client.commands import requester
-from event_center.client.operation import Operating, Operation, ends, keep, kept, place_of
+from event_center.client.operation import Operating, Operation, ends, place_of, save, saved
 from event_center.client.stats import stats
 from event_center.client.workflows import UNREADABLE, Row, Wanted, list_workflows
 from event_center.errors import ConfigurationError, LogError
@@ -31,7 +31,7 @@ from event_center.model import Json
 from event_center.wire.command import Verb
 
 MOST = 100_000
-"""Workflows of one operation: all of their ids are held, and a daemon has minutes of work with them."""
+"""Workflows of one operation: all their ids are in memory, and a daemon has minutes of work with them."""
 NAMED = 5
 """Workflows that are named before they are asked for: the table says what they have in common."""
 KINDS = 10
@@ -91,7 +91,7 @@ async def _operate(
     output: Output, orders: Orders, under_way: list[Operating], session: Session
 ) -> Exit:
     if orders.operation is not None:
-        operation = kept(orders.operation)
+        operation = saved(orders.operation)
         _check(operation, orders, session)
         if orders.within_s is None:
             return _shown_again(output, operation)
@@ -109,7 +109,7 @@ async def _operate(
 
 
 def _check(operation: Operation, orders: Orders, session: Session) -> None:
-    """Whether the kept operation is the one that is meant."""
+    """Whether the saved operation is the one that is meant."""
     if operation.verb is not orders.verb:
         raise ConfigurationError(
             f"operation {operation.id} is a {operation.verb}, no {orders.verb}; go on with "
@@ -160,7 +160,7 @@ async def _decided_on(output: Output, orders: Orders, session: Session) -> Opera
         commands_from=begun[0],
         history_from=begun[1],
     )
-    keep(operation)
+    save(operation)
     return operation
 
 

@@ -189,8 +189,8 @@ def _weightiest(states: list[Seen], rows: int) -> list[Seen]:
         wrong = any(state[name] for name in _TROUBLE)
         return wrong, bool(state["workflows"] and not state["final"]), state["workflows"]
 
-    kept = sorted(states, key=weight, reverse=True)[:rows]
-    return [state for state in states if state in kept]
+    weightiest = sorted(states, key=weight, reverse=True)[:rows]
+    return [state for state in states if state in weightiest]
 
 
 _TROUBLE = {"parked": "red", "retrying": "yellow", "paused": "yellow"}

@@ -47,14 +47,14 @@ def health(
 async def _health(
     output: Output, max_lag: int | None, max_silence: float, session: Session
 ) -> Exit:
-    holder = daemon_of(session.settings)
+    daemon = daemon_of(session.settings)
     found = health_of(
-        holder,
+        daemon,
         await stats_of(session.log, session.app),
         len(await session.log.members()),
         max_silence_s=max_silence,
         max_lag=max_lag,
-        group=() if holder is not None else await said_by(None, session.log),
+        group=() if daemon is not None else await said_by(None, session.log),
     )
     if output.as_json:
         output.json(found.told())

@@ -90,7 +90,7 @@ async def _found(output: Output, place: Place, session: Session) -> Filed | Exit
     filed = await letter_at(output, place, session)
     if isinstance(filed, Exit):
         return filed
-    if filed.state in {"open", "kept"}:
+    if filed.state in {"open", "untouched"}:
         return filed
     closing = filed.closing
     by = "" if closing is None else f" by {closing.by} at {rfc3339(closing.at_ms)}"

@@ -126,8 +126,8 @@ async def served(session: Session) -> bool:
     Raises:
         LogUnavailable: neither a lock file nor a cluster tells.
     """
-    holder = daemon_of(session.settings)
-    return bool(await session.log.members()) if holder is None else holder.alive
+    daemon = daemon_of(session.settings)
+    return bool(await session.log.members()) if daemon is None else daemon.alive
 
 
 async def not_found(output: Output, workflow_id: str, session: Session) -> Exit:

@@ -56,8 +56,8 @@ async def _create(output: Output, asked: AskedTopics, *, dry_run: bool) -> Exit:
     if missing and not dry_run:
         await asked.log.create(missing)
     if output.as_json:
-        kept = sorted(asked.uses.keys() & there)
-        output.json({"created": missing, "existing": kept, "dry_run": dry_run})
+        existing = sorted(asked.uses.keys() & there)
+        output.json({"created": missing, "existing": existing, "dry_run": dry_run})
         return Exit.OK
     what = "would be created" if dry_run else "created"
     for name, count in missing.items():

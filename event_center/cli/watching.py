@@ -24,7 +24,7 @@ from event_center.cli.panel import Alarm, Seen, panel
 from event_center.cli.session import Session, Where, ask
 from event_center.client.watch import Watch
 from event_center.errors import LogUnavailable
-from event_center.log.sqlite import Holder
+from event_center.log.sqlite import Daemon
 
 INTERVAL: Any = "1s"
 """As a user writes it: what is seen is of the last commit, and a daemon tells each second how it is."""
@@ -102,33 +102,33 @@ async def _watch(interval_s: float, session: Session) -> Exit:
 
 async def _look(session: Session, watch: Watch) -> tuple[Seen, list[Alarm]]:
     seen: Seen = await watch.look(anyio.current_time())
-    holder = daemon_of(session.settings)
+    daemon = daemon_of(session.settings)
     members = await session.log.members()
-    who = ", ".join(members) if holder is None else _who(holder)
-    said = await said_by(holder, session.log)
+    who = ", ".join(members) if daemon is None else _who(daemon)
+    said = await said_by(daemon, session.log)
     health = health_of(
-        holder,
+        daemon,
         seen["counted"],
         len(members),
         max_silence_s=MAX_SILENCE_S,
         max_lag=None,
-        group=said if holder is None else (),
+        group=said if daemon is None else (),
     )
     newest = seen["newest"]
     seen = {"app": session.settings.app, "at_ms": wall_clock_ms(), "who": who, **seen}
     alarms = [Alarm(reason, "red") for reason in health.reasons]
-    if holder is None and health.reasons and newest:
+    if daemon is None and health.reasons and newest:
         alarms.append(Alarm(f"the last event was decided at {newest}", "red"))
     for one in said:
-        who = f"{named(one)}: " if holder is None else ""
+        who = f"{named(one)}: " if daemon is None else ""
         alarms += [Alarm(f"{who}{alarm.text}", alarm.style) for alarm in _of_daemon(one)]
     return seen, alarms
 
 
-def _who(holder: Holder) -> str:
-    if not holder.alive:
+def _who(daemon: Daemon) -> str:
+    if not daemon.alive:
         return "no daemon"
-    said = holder.said
+    said = daemon.said
     serving = f"serves {said.get('serving', 0)} of {said.get('shards', '?')} shards"
     return f"process {said.get('pid')} on {said.get('host')} {serving}"
 
@@ -141,5 +141,5 @@ def _of_daemon(said: dict[str, Any]) -> Iterator[Alarm]:
             yield Alarm(f"at its limit {one['limit']}{where}: {one['meaning']}", "yellow")
     for one in said.get("blocked", ())[-1:]:
         who = one["plugin"] or "no plugin"
-        text = f"event loop kept for {one['blocked_s']} s by {who}, {one['where']} ({one['at']})"
+        text = f"event loop blocked for {one['blocked_s']} s by {who}, {one['where']} ({one['at']})"
         yield Alarm(text, "yellow")

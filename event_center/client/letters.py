@@ -59,10 +59,10 @@ class Filed(NamedTuple):
 
     @property
     def state(self) -> str:
-        """`open`: it holds later events up; `kept`: nobody did anything about it; else what was done."""
+        """`open`: it holds later events up; `untouched`: nobody did; else what was done."""
         if self.open is not None:
             return "open" if self.open else "closed"
-        return "kept" if self.closing is None else self.closing.how
+        return "untouched" if self.closing is None else self.closing.how
 
 
 async def read_all(log: Log, app: App) -> AsyncIterator[Letter | Closing]:
@@ -92,7 +92,7 @@ async def newest_letters(
     log: Log, app: App, limit: int, sought: Sought = ALL
 ) -> tuple[list[Filed], int]:
     """
-    The newest letters, oldest first; and how many there are. No more than these are ever held.
+    The newest letters, oldest first; and how many there are. No more than these are ever in memory.
 
     Args:
         log: where the app is.

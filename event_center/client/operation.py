@@ -76,7 +76,7 @@ def place_of(operation_id: str) -> Path:
     return state / "event-center" / "operations" / f"{operation_id}.json"
 
 
-def keep(operation: Operation) -> Path:
+def save(operation: Operation) -> Path:
     """
     Write an operation down, whole or not at all.
 
@@ -97,7 +97,7 @@ def keep(operation: Operation) -> Path:
     return path
 
 
-def kept(operation_id: str) -> Operation:
+def saved(operation_id: str) -> Operation:
     """
     An operation that was cut short.
 

@@ -60,10 +60,12 @@ def failure_of(callback: str, error: BaseException, at_ms: int, attempt: int) ->
     except BaseException as raised:  # noqa: BLE001 - user code: an error that can not be printed
         message = f"its message can not be read: {type(raised).__name__}"
     try:
-        where = _held("".join(_calls(error)))
+        where = _storable("".join(_calls(error)))
     except BaseException:  # noqa: BLE001 - user code: an error that does not tell of itself
         where = ""
-    return Failure(callback, _held(type(error).__name__), _held(message), at_ms, attempt, where)
+    return Failure(
+        callback, _storable(type(error).__name__), _storable(message), at_ms, attempt, where
+    )
 
 
 def _calls(error: BaseException) -> Iterator[str]:
@@ -91,8 +93,8 @@ def _of_users(found: TracebackType | None) -> TracebackType | None:
     return found
 
 
-def _held(text: str) -> str:
-    """A text as the log can hold it: not too long, and with halves of characters written out."""
+def _storable(text: str) -> str:
+    """A text as the log can store it: not too long, and with halves of characters written out."""
     return text[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
 
 

@@ -85,16 +85,16 @@ class Entering:
 
     def give_up(self, snapshot: Snapshot, why: str, left: frozenset[str] | None = None) -> None:
         """The runs that states still owe (those `left`, or all) will not happen; history says so."""
-        kept: tuple[Owed, ...] = ()
+        rest: tuple[Owed, ...] = ()
         for owed in snapshot.owed:
             if left is not None and owed.name not in left:
-                kept = (*kept, owed)
+                rest = (*rest, owed)
                 continue
             data = {"callback": owed.name, "attempt": owed.attempt, "seq": owed.seq}
             data |= {"outcome": "given_up", "reason": why, "state": snapshot.state}
             origin = f"run/{owed.seq}/{owed.name}/given_up"
             self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
-        snapshot.owed = kept
-        if kept:
+        snapshot.owed = rest
+        if rest:
             self._ledger.owes(snapshot)
         forget(snapshot)

@@ -86,10 +86,10 @@ class Jobs:
 
     def give_up(self, snapshot: Snapshot, why: str, left: frozenset[str] | None = None) -> None:
         """End these jobs, or all: they are asked to, and whatever they return counts for nothing."""
-        kept: tuple[Owed, ...] = ()
+        rest: tuple[Owed, ...] = ()
         for owed in snapshot.jobs:
             if left is not None and owed.name not in left:
-                kept = (*kept, owed)
+                rest = (*rest, owed)
                 continue
             origin = f"run/{owed.seq}/{owed.name}/given_up"
             data = {"callback": owed.name, "attempt": owed.attempt, "seq": owed.seq, "job": True}
@@ -97,7 +97,7 @@ class Jobs:
             self._ledger.tell(history.RUN, snapshot.workflow_id, origin, data)
             self._ledger.count_jobs(-1)
             self._leave((snapshot.workflow_id, owed.name))
-        snapshot.jobs = kept
+        snapshot.jobs = rest
         forget(snapshot)
 
     def _taken_up(self, job_key: JobKey) -> JobRun | None:

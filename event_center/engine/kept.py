@@ -1,5 +1,5 @@
 """
-What released shards held, kept for the case that they come back: then only what came after has to be read.
+The entries of released shards, kept for the case that they come back: then only what came after is read.
 
 A shard is kept as the entries of its last cut, with the log's mark of that cut; the next lease of it
 reads what came after, and hands out the same as if it had read everything. Promises: never more bytes
@@ -28,7 +28,7 @@ class KeptShards:
         self._kept: dict[Shard, tuple[Kept, int]] = {}
 
     def keep(self, parts: Parts, mark: object | None) -> None:
-        """Keep what a shard holds, if its last cut, which this mark is of, is all of it."""
+        """Keep the entries of a shard, if its last cut, which this mark is of, is all of it."""
         # Waiting entries of a workflow that can not be read are in no memory.
         if mark is None or not parts.ledger.clean or parts.workflows.unreadable:
             return
@@ -52,7 +52,7 @@ class KeptShards:
 
 
 def _least(parts: Parts) -> int:
-    """The bytes of the workflows of a shard that are bytes already: what it holds is at least that."""
+    """The bytes of the workflows of a shard that are bytes already: its entries are at least that."""
     workflows = parts.workflows.by_id.values()
     idle = [len(one) for one in workflows if isinstance(one, bytes)]
     return sum(idle) + ENTRY_BYTES * len(workflows)

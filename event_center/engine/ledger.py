@@ -324,10 +324,11 @@ class Ledger:
         cut = Cut(entries=entries, records=self._records, offsets=dict(self.entry.offsets))
         for snapshot, item in self._unwritten:
             if not item.gone and item.record is not None:
-                kept = waiting_wire.WaitingEntry(
+                waiting = waiting_wire.WaitingEntry(
                     item.record, item.topic, item.partition, item.deferred, item.due_ms
                 )
-                entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(kept)
+                key = waiting_key(snapshot.workflow_id, item.number)
+                entries[key] = waiting_wire.encode(waiting)
         self._dump(entries)
         self.entry.check()
         self.entry.cut += 1

@@ -100,11 +100,11 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
         full = _named(_crowded(parts, limits.max_waiting, held=False))
         if full:
             found.append(("max_waiting", f"later events become dead letters, of {full}"))
-    found += _held_back(parts)
+    found += _behind_suspects(parts)
     return [Reached(name, shard, meaning) for name, meaning in found]
 
 
-def _held_back(parts: Parts) -> Iterable[tuple[str, str]]:
+def _behind_suspects(parts: Parts) -> Iterable[tuple[str, str]]:
     """The runs that a takeover has found, and others behind them."""
     waiting = parts.quarantine.waiting
     if waiting:

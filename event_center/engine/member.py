@@ -60,11 +60,11 @@ class Member:
         """The group could not be joined at once: `run` has said already that it runs."""
         self._ready: dict[Shard, Token] = {}
         """The shards that the fetch under way serves."""
-        self._held_back = False
+        self._leaves_records = False
         """The fetch under way leaves records of some shards where they are."""
         self.owners: dict[Shard, Owner] = {}
         self.blocks = Blocks(plan.clock)
-        """What has kept the event loop."""
+        """What has blocked the event loop."""
         self._kept = KeptShards(plan.limits.kept_bytes)
         self._listening: Listening | None = None
         if plan.listeners:
@@ -297,7 +297,7 @@ class Member:
         limits = self._plan.limits
         crowded = self._waiting() >= limits.mailbox or self._waiting_bytes() >= limits.mailbox_bytes
         paused = [owner.shard for owner in owners if crowded or owner.full]
-        self._held_back = bool(paused)
+        self._leaves_records = bool(paused)
         return paused
 
     def _waiting(self) -> int:
@@ -310,9 +310,9 @@ class Member:
         return sum(owner.waiting_bytes for owner in self.owners.values())
 
     def _room(self) -> None:
-        """A shard was opened or has made a cut: what was held back may be taken now."""
+        """A shard was opened or has made a cut: what was left in the log may be taken now."""
         opened = any(o.ready and o.shard not in self._ready for o in self.owners.values())
-        if self._held_back or opened:
+        if self._leaves_records or opened:
             self._interrupt()
 
     def _interrupt(self) -> None:

@@ -176,12 +176,12 @@ def _keep_sent(context: Context, max_bytes: int) -> None:
         PluginError: it is larger than the log can hold.
     """
     if context.emitted is not None:
-        kept = []
+        plain = []
         for one in context.emitted:
             sent = orjson.dumps(tuple(one))
             _check_size(len(sent), max_bytes, f"the event {one.event!r} that was emitted")
-            kept.append(Emitted._make(orjson.loads(sent)))
-        context.emitted = kept
+            plain.append(Emitted._make(orjson.loads(sent)))
+        context.emitted = plain
     for published in context.published or ():
         orjson.dumps([name for name, _ in published.headers])
         size = sum(len(name) + len(value) for name, value in published.headers)

@@ -281,7 +281,7 @@ class Parts:
             return None
 
     def fire_released(self) -> None:
-        """Fire the timers that are due and behind nothing that the log held by then."""
+        """Fire the timers that are due and behind nothing that was in the log by then."""
         self.ledger.tick()
         apart = self.workflows.apart
         for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets):

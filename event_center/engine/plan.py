@@ -44,7 +44,7 @@ class EngineLimits:
     """Events that are held for one workflow that does not exist yet."""
     max_held_in_shard: int = 10_000
     callbacks: int = 1_000
-    """Callbacks under way at once in the process, jobs apart."""
+    """Callbacks under way at once in the process, without jobs."""
     jobs: int = 1_000
     """Jobs under way at once in the process: they last, and may not keep callbacks from running."""
     threads: int = 40

@@ -39,7 +39,7 @@ async def restore(
     plan: Plan,
 ) -> AsyncIterator[int]:
     """
-    Fill the parts from what a lease restores; yields how many workflows each piece of work held.
+    Fill the parts from what a lease restores; yields how many workflows each piece of work had.
 
     Raises:
         Fenced: the lease was lost meanwhile.

@@ -2,7 +2,7 @@
 The timekeeper of one shard: looks at what is due, when it is.
 
 It sleeps until the earliest due time, and at most a second while something is due later, so that a
-step of the clock is seen by then. Timers wait for what the log held when they became due (promises P4
+step of the clock is seen by then. Timers wait for what was in the log when they became due (promises P4
 and P7), and nothing is due before what a takeover has found goes on (`takeover`). The owner (`shard`)
 runs it beside the cut loop; `parts` starts and fires what is due.
 """

@@ -5,7 +5,7 @@ A heap of (due, workflow_id), lazily kept: what a workflow really has due stands
 entry that came out of date is simply found to be nothing. Only the earliest due time of a workflow is
 kept: who pops it says when the workflow is due next. So the heap is bounded by the number of workflows,
 however often they come back to a state with a timer. A timer fires only after the shard has
-decided what its log held when the timer became due (promise P7 with P4): `Timers` keeps those that are
+decided what was in its log when the timer became due (promise P7 with P4): `Timers` keeps those that are
 due together with the watermarks of that moment. Turn and effect arm them; `timekeeping` waits for
 the earliest, and `parts` fires what is due.
 """

@@ -4,7 +4,7 @@ Is the event loop free? A thread asks it again and again, and tells when the ans
 A callback that computes or waits without awaiting stops everything: other callbacks, cuts, and the
 heartbeats by which the group knows this process. Asked from inside the loop the question would be
 answered when it is too late, so the thread tells while the loop is still blocked, and where it is.
-Promises: costs nothing per event; a function of a plugin that keeps the loop for 250 ms is named, with
+Promises: costs nothing per event; a function of a plugin that blocks the loop for 250 ms is named, with
 its line; tells early enough to act before the group gives the shards away. The member runs one.
 """
 
@@ -34,10 +34,10 @@ the loop for 250 ms is.
 """
 BLOCKED_S = 1.0
 """
-Whatever else keeps the loop is told after this, or after a quarter of the time that the group waits: no
+Whatever else blocks the loop is told after this, or after a quarter of the time that the group waits: no
 honest computation between two awaits takes so long.
 """
-KEPT = 5
+REMEMBERED = 5
 """Blocks that are remembered for `stats`: the last ones say what to look at, and fit a line each."""
 OURS = str(Path(__file__).parents[1])
 CALLERS = tuple(f"{OURS}/{name}" for name in ("engine/run.py", "engine/listening.py", "plugins/"))
@@ -45,7 +45,7 @@ CALLERS = tuple(f"{OURS}/{name}" for name in ("engine/run.py", "engine/listening
 
 
 class Blocked(NamedTuple):
-    """Something kept the event loop."""
+    """Something blocked the event loop."""
 
     at_ms: int
     blocked_s: float
@@ -57,11 +57,11 @@ class Blocked(NamedTuple):
 
 
 class Blocks:
-    """What has kept the event loop of this process last."""
+    """What has blocked the event loop of this process last."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
-        self.last: deque[Blocked] = deque(maxlen=KEPT)
+        self.last: deque[Blocked] = deque(maxlen=REMEMBERED)
         self.told: Callable[[Blocked], None] | None = None
         """Called in the watchdog's thread while the loop is blocked."""
 
@@ -73,7 +73,7 @@ def watched(session_timeout_s: float, blocks: Blocks) -> Iterator[None]:
 
     Args:
         session_timeout_s: after so long others take over what this process has; 0: they never do.
-        blocks: gets what kept the loop.
+        blocks: gets what blocked the loop.
     """
     watchdog = _Watchdog(asyncio.get_running_loop(), session_timeout_s, blocks)
     thread = threading.Thread(target=watchdog.run, name="watchdog", daemon=True)
@@ -116,7 +116,7 @@ class _Watchdog:
             self._blocks.last[-1] = told._replace(blocked_s=round(time.monotonic() - asked, 2))
 
     def _tell(self, blocked_s: float, told: Blocked | None) -> Blocked | None:
-        """Say what keeps the loop, if it is to be said yet; what was told last of this block."""
+        """Say what blocks the loop, if it is to be said yet; what was told last of this block."""
         plugin, where = self._culprit()
         if not plugin and blocked_s < self._limit_s:
             return told

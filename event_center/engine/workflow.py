@@ -267,8 +267,8 @@ def forget(snapshot: Snapshot) -> None:
         snapshot.cause = None
     if snapshot.earlier is not None:
         needed = {one.seq for one in (*snapshot.owed, *snapshot.jobs)}
-        kept = {seq: event for seq, event in snapshot.earlier.items() if seq in needed}
-        snapshot.earlier = kept or None
+        earlier = {seq: event for seq, event in snapshot.earlier.items() if seq in needed}
+        snapshot.earlier = earlier or None
 
 
 def cause_of(snapshot: Snapshot, item: Waiting) -> str:

@@ -58,29 +58,29 @@ def remembering(partitioner: Partitioner) -> Partitioner:
 
 
 def balance(
-    members: Sequence[MemberT], held: Mapping[int, MemberT], shards: int
+    members: Sequence[MemberT], holders: Mapping[int, MemberT], shards: int
 ) -> dict[int, MemberT]:
     """
-    Which member should have each shard, given who holds what now; empty without members.
+    Which member should have each shard, given who has what now; empty without members.
 
-    Members keep what they hold up to their fair share, lowest shards first; whoever holds most gets
+    Members keep what they have up to their fair share, lowest shards first; whoever has most gets
     the odd ones. The other shards fill the members up in the order of `members`.
     """
     if not members:
         return {}
-    holding = dict.fromkeys(members, 0)
-    for member in held.values():
-        if member in holding:
-            holding[member] += 1
+    counts = dict.fromkeys(members, 0)
+    for member in holders.values():
+        if member in counts:
+            counts[member] += 1
     least, odd = divmod(shards, len(members))
-    ranked = sorted(members, key=lambda member: -holding[member])
+    ranked = sorted(members, key=lambda member: -counts[member])
     room = {member: least + (rank < odd) for rank, member in enumerate(ranked)}
     wanted: dict[int, MemberT] = {}
     for shard in range(shards):
-        keeper = held.get(shard)
-        if keeper is not None and room.get(keeper, 0) > 0:
-            wanted[shard] = keeper
-            room[keeper] -= 1
+        holder = holders.get(shard)
+        if holder is not None and room.get(holder, 0) > 0:
+            wanted[shard] = holder
+            room[holder] -= 1
     places = [member for member in members for _ in range(room[member])]
     moving = [shard for shard in range(shards) if shard not in wanted]
     wanted.update(zip(moving, places, strict=True))

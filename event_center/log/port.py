@@ -89,7 +89,7 @@ class Cut:
 
 
 class Kept(NamedTuple):
-    """What a shard's store held when a lease of it was released, and the mark of that lease then."""
+    """What was in a shard's store when a lease of it was released, and the mark of that lease then."""
 
     entries: Mapping[bytes, bytes]
     mark: object
@@ -114,7 +114,7 @@ class Lease(Protocol):
         Batches of exactly the last committed entries, each key once, in no order.
 
         Args:
-            kept: what this process held as of an earlier lease; a log that can reads only what was
+            kept: what this process knows of an earlier lease; a log that can reads only what was
                 written since. The answer is the same.
 
         Raises:

@@ -65,15 +65,15 @@ def put(
     arrival = table.arrival(state)
     definition = table.definition
     after = Snapshot("", definition.name, definition.version, arrival.configuration)
-    kept: tuple[Timer, ...] = ()
+    staying: tuple[Timer, ...] = ()
     if snapshot is not None:
         after.data = snapshot.data
         whole = {arm.id for arm in table.whole}
-        kept = tuple(timer for timer in snapshot.timers if timer.id in whole)
+        staying = tuple(timer for timer in snapshot.timers if timer.id in whole)
     return Transition(
         arrival.configuration,
         entered=True,
-        timers=(*kept, *armed(arrival.arms, after, seq, now_ms)),
+        timers=(*staying, *armed(arrival.arms, after, seq, now_ms)),
         owed=arrival.owed,
         result=arrival.result,
         jobs=arrival.jobs,

@@ -15,9 +15,9 @@ from event_center.machine.chart import NOTHING, Chart
 from event_center.machine.definition import Branch, Definition, On, State
 from event_center.machine.guard import text_of
 from event_center.machine.logic import (
-    Holds,
     Logic,
     Point,
+    Truth,
     never_holds,
     overlap,
     shadowed,
@@ -89,9 +89,9 @@ def circles(definition: Definition) -> Iterator[tuple[Place, str]]:
     chart = Chart(definition)
     waiting = {name: state for name, state in definition.states.items() if state.always is not None}
     logic = Logic(branch.guard for state in waiting.values() for branch in _always(state))
-    holds = iter(logic.holds)
+    truths = iter(logic.truths)
     ways = {
-        name: [(next(holds), branch) for branch in _always(state)]
+        name: [(next(truths), branch) for branch in _always(state)]
         for name, state in waiting.items()
     }
     told: set[frozenset[str]] = set()
@@ -110,15 +110,15 @@ def _always(state: State) -> tuple[Branch, ...]:
 
 
 def _circle(
-    chart: Chart, ways: Mapping[str, list[tuple[Holds, Branch]]], begin: str, point: Point
+    chart: Chart, ways: Mapping[str, list[tuple[Truth, Branch]]], begin: str, point: Point
 ) -> list[str]:
     """The states that one comes through again and again from here, if nothing changes on the way."""
     path: list[str] = []
     name: str | None = begin
     while name is not None and name not in path:
         path.append(name)
-        held = ((holds(point), branch) for holds, branch in ways[name])
-        sure, taken = next((one for one in held if one[0] is not False), (None, None))
+        answers = ((truth(point), branch) for truth, branch in ways[name])
+        sure, taken = next((one for one in answers if one[0] is not False), (None, None))
         if not sure or taken is None or taken.target is None or taken.assign or taken.raises:
             return []
         entered: set[str] = set()

@@ -38,8 +38,8 @@ GUARDS = 4
 """Named guards whose answers are tried in all combinations: each doubles these."""
 _USUAL: tuple[Json, ...] = (None, True, False, 0, 1, "text", "2026-01-02T00:00:00Z")
 """One of each kind; the last is also a time, a day after trials begin."""
-_KEPT = "text"
-"""The value of a key that is only kept."""
+_ANY = "text"
+"""The value of a key that nothing asks for."""
 _ERROR = "Exception"
 
 
@@ -241,7 +241,7 @@ def _payloads(read: Iterable[tuple[str, Expression]], asked: frozenset[str]) -> 
     """
     keys: dict[str, None] = {}
     values: dict[Json, None] = {}
-    kept: Json = {}
+    copied: Json = {}
     for assigned, expression in read:
         found = [key for root, key in expression.attributes if root == "payload"]
         if (
@@ -249,16 +249,18 @@ def _payloads(read: Iterable[tuple[str, Expression]], asked: frozenset[str]) -> 
             and assigned not in asked
             and [expression.text] == [f"payload.{k}" for k in found]
         ):
-            kept |= dict.fromkeys(found, _KEPT)
+            copied |= dict.fromkeys(found, _ANY)
             continue
         keys |= dict.fromkeys(found)
         values |= dict.fromkeys(_compared(expression.text))
     if not keys:
-        return [None, kept] if kept else [None]
+        return [None, copied] if copied else [None]
     # True and 1 are one key of a dict, and two values here.
     pool = list({(type(one), one): one for one in (*values, *_USUAL)}.values())
-    usual = [kept | dict.fromkeys(keys, value) for value in pool]
-    mixed = (kept | dict(zip(keys, some, strict=True)) for some in product(pool, repeat=len(keys)))
+    usual = [copied | dict.fromkeys(keys, value) for value in pool]
+    mixed = (
+        copied | dict(zip(keys, some, strict=True)) for some in product(pool, repeat=len(keys))
+    )
     return [None, *usual, *islice(mixed, PAYLOADS)]
 
 

@@ -350,8 +350,8 @@ def _states_of(body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def _own(body: Mapping[str, Any]) -> Plain:
     """What `exchange_xstate` kept for us."""
     meta = body.get("meta")
-    kept = meta.get(OWN) if isinstance(meta, dict) else None
-    return dict(kept) if isinstance(kept, dict) else {}
+    own = meta.get(OWN) if isinstance(meta, dict) else None
+    return dict(own) if isinstance(own, dict) else {}
 
 
 def _split(target: str) -> list[str]:

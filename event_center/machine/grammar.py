@@ -51,7 +51,7 @@ KEYS_OF = {
     "choice": _READERS | _words("always"),
     "history": _READERS | _words("history target"),
 }
-"""What a state of each type may have; `result` is judged apart."""
+"""What a state of each type may have; `result` is judged by itself."""
 CASE = Grammar("a test", _words("name given steps"), ("steps",))
 GIVEN = Grammar("what a test begins with", _words("state data"))
 CASE_STEP = Grammar(

@@ -4,7 +4,7 @@ Boxes in layers from top to bottom, by Sugiyama's method: where each stands, and
 Arrows that lead back are turned round, layers are numbered along the longest way, boxes are put in order so
 that few arrows cross, and then each is moved as near to what it is joined with as its neighbours allow.
 A long arrow has a place of its own in each layer that it passes, straight down; only between two layers,
-where nothing stands, does it lead aside: so no arrow crosses a box. Pure; called by `drawing_layout` for
+where nothing stands, does it lead sideways: so no arrow crosses a box. Pure; called by `drawing_layout` for
 each level.
 """
 
@@ -27,7 +27,7 @@ SWEEPS = 12
 STUB = 0.25
 """The part of a gap that an arrow goes straight, at both of its ends: its head looks at the box."""
 SLOPE, STEEPEST = 0.1, 50.0
-"""How much a gap grows with the longest way aside in it, and how much at most: less would look level."""
+"""How much a gap grows with the longest way sideways in it, and how much at most: less would look level."""
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class _Layers:
         return found
 
     def _way(self, chain: Sequence[int], ends: Mapping[Edge, float]) -> Iterator[Point]:
-        """Straight through each layer, with a little of the gaps on both sides, and aside between two."""
+        """Straight through each layer, with a little of the gaps on both sides; sideways between two."""
         first, last = self._nodes[chain[0]], self._nodes[chain[-1]]
         stub = self._gap * STUB
         x = ends[chain[0], chain[1]]
@@ -220,12 +220,12 @@ class _Layers:
         middle = {}
         for one in layer:
             joined = self._nodes[one].above if down else self._nodes[one].below
-            ends = [place[other] + self._aside(other, one) for other in joined]
+            ends = [place[other] + self._beside(other, one) for other in joined]
             middle[one] = fmean(ends) if joined else place[one]
         layer.sort(key=lambda one: middle[one])
         place.update(_evenly(layer))
 
-    def _aside(self, one: int, other: int) -> float:
+    def _beside(self, one: int, other: int) -> float:
         """How far from the middle of a box an arrow begins, beside places in a layer."""
         end = self._ends.get((one, other))
         if end is None:  # most are steps of a long arrow, between two layers
@@ -237,7 +237,7 @@ class _Layers:
         total = 0
         for layer in self._layers:
             ends = sorted(
-                (place[one] + self._aside(one, other), place[other] + self._aside(other, one))
+                (place[one] + self._beside(one, other), place[other] + self._beside(other, one))
                 for one in layer
                 for other in self._nodes[one].below
             )
@@ -260,21 +260,21 @@ class _Layers:
         y = 0.0
         for layer in self._layers:
             height = max((self._nodes[one].h for one in layer), default=0.0)
-            aside = 0.0
+            sideways = 0.0
             for one in layer:
                 self._nodes[one].y = y + height / 2
                 for other in self._nodes[one].below:
-                    aside = max(aside, abs(ends[one, other] - ends[other, one]))
+                    sideways = max(sideways, abs(ends[one, other] - ends[other, one]))
             self._bands.append((y, y + height))
-            y += height + self._gap + min(max(aside - 2 * self._gap, 0.0) * SLOPE, STEEPEST)
+            y += height + self._gap + min(max(sideways - 2 * self._gap, 0.0) * SLOPE, STEEPEST)
 
     def _wished(self, one: int, *, down: bool) -> float:
         """The middle of what it is joined with on the side that is placed already."""
         node = self._nodes[one]
         joined = (node.above if down else node.below) or node.above or node.below
-        aside = self._ends.get
+        beside = self._ends.get
         ends = [
-            self._nodes[other].x + aside((other, one), 0.0) - aside((one, other), 0.0)
+            self._nodes[other].x + beside((other, one), 0.0) - beside((one, other), 0.0)
             for other in joined
         ]
         return fmean(ends) if joined else node.x

@@ -30,8 +30,8 @@ from event_center.machine.guard import (
 
 Point = Mapping[str, Any]
 """A value for each field, and a side for each coin."""
-Holds = Callable[[Point], bool | None]
-"""Whether a guard holds at a point; None: it raises."""
+Truth = Callable[[Point], bool | None]
+"""Whether a guard is true at a point; None: it raises."""
 
 MOST_POINTS = 20_000
 """More are not looked at: then nothing is known."""
@@ -59,7 +59,7 @@ class Logic:
         self.coins: dict[str, None] = {}
         """What nobody can decide, as it is written."""
         self._constants: dict[str, list[Any]] = {}
-        self.holds = [_always if one is None else self._read(one) for one in conditions]
+        self.truths = [_always if one is None else self._read(one) for one in conditions]
         """The guards, in their order; one that is not there always holds."""
 
     def points(self) -> Iterator[Point] | None:
@@ -72,7 +72,7 @@ class Logic:
 
     # -- conditions ------------------------------------------------------------------------------
 
-    def _read(self, condition: Condition) -> Holds:
+    def _read(self, condition: Condition) -> Truth:
         match condition:
             case Not(part=part):
                 return _not(self._read(part))
@@ -88,11 +88,11 @@ class Logic:
             case Named() | Inside():
                 return self._coin(text_of(condition))
 
-    def _coin(self, text: str) -> Holds:
+    def _coin(self, text: str) -> Truth:
         self.coins[text] = None
         return lambda point: bool(point[text])
 
-    def _expression(self, node: ast.expr) -> Holds:
+    def _expression(self, node: ast.expr) -> Truth:
         field = _field(node)
         match node:
             case ast.BoolOp(op=joined, values=values):
@@ -121,7 +121,7 @@ class Logic:
                 return False
         return True
 
-    def _compared(self, node: ast.Compare) -> Holds:
+    def _compared(self, node: ast.Compare) -> Truth:
         parts = []
         sides = [node.left, *node.comparators]
         for (left, right), sign in zip(pairwise(sides), node.ops, strict=True):
@@ -134,7 +134,7 @@ class Logic:
 
     def _part(
         self, field: str, compare: Callable[[Any, Any], Any], constant: Any, *, turned: bool
-    ) -> Holds:
+    ) -> Truth:
         known = self._constants.setdefault(field, [])
         known.extend(constant if isinstance(constant, list) else [constant])
 
@@ -207,31 +207,31 @@ def _always(_point: Point) -> bool:
     return True
 
 
-def _not(part: Holds) -> Holds:
+def _not(part: Truth) -> Truth:
     def negated(point: Point) -> bool | None:
-        held = part(point)
-        return None if held is None else not held
+        true = part(point)
+        return None if true is None else not true
 
     return negated
 
 
-def _every(parts: Sequence[Holds]) -> Holds:
+def _every(parts: Sequence[Truth]) -> Truth:
     def every(point: Point) -> bool | None:
         for part in parts:
-            held = part(point)
-            if not held:
-                return held
+            true = part(point)
+            if not true:
+                return true
         return True
 
     return every
 
 
-def _either(parts: Sequence[Holds]) -> Holds:
+def _either(parts: Sequence[Truth]) -> Truth:
     def either(point: Point) -> bool | None:
         for part in parts:
-            held = part(point)
-            if held or held is None:
-                return held
+            true = part(point)
+            if true or true is None:
+                return true
         return False
 
     return either
@@ -241,7 +241,7 @@ def never_holds(condition: Condition) -> bool:
     """Whether no event and no data can make it hold."""
     logic = Logic([condition])
     points = logic.points()
-    return points is not None and not any(logic.holds[0](point) for point in points)
+    return points is not None and not any(logic.truths[0](point) for point in points)
 
 
 def shadowed(conditions: Sequence[Condition | None]) -> bool:
@@ -250,7 +250,7 @@ def shadowed(conditions: Sequence[Condition | None]) -> bool:
     points = logic.points()
     if points is None:
         return False
-    *before, last = logic.holds
+    *before, last = logic.truths
     return not any(last(point) and all(one(point) is False for one in before) for point in points)
 
 
@@ -258,7 +258,7 @@ def overlap(one: Condition, other: Condition) -> Point | None:
     """Values for which both hold, where all of both can be decided."""
     logic = Logic([one, other])
     points = None if logic.coins else logic.points()
-    first, second = logic.holds
+    first, second = logic.truths
     return next((point for point in points or () if first(point) and second(point)), None)
 
 

@@ -117,11 +117,11 @@ class Macrostep:
         row = self._table.row(after.state)
         timers: tuple[Timer, ...] | None = None
         if moved or self._begun_by.startswith(AFTER):
-            kept = self._table.timers_on(before, self._begun_by, self._now_ms)
+            staying = self._table.timers_on(before, self._begun_by, self._now_ms)
             dropped = microsteps.timers(self._gone)
             seq = before.seq + 1
             new = armed(microsteps.arms(entered), after, seq, self._now_ms)
-            timers = (*(timer for timer in kept if timer.id not in dropped), *new)
+            timers = (*(timer for timer in staying if timer.id not in dropped), *new)
         return Transition(
             after.state,
             entered=moved,

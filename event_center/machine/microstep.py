@@ -120,27 +120,27 @@ class Microsteps:
 
     def _steady(self, made: Taken, stayed: list[str]) -> bool:
         """Whether the decision is the same for every event and workflow."""
-        kept = self._timed or any(self._states[name].after for name in stayed)
+        timed = self._timed or any(self._states[name].after for name in stayed)
         return (
             made.ends_step
             and not made.remembered
             and not any(move.assign or move.emits for move in made.moves)
-            and not (made.entered and (made.arms or kept))
+            and not (made.entered and (made.arms or timed))
         )
 
     def _without_conflicts(
         self, active: tuple[str, ...], moves: tuple[Move, ...], memory: Memory
     ) -> tuple[tuple[Move, ...], set[str]]:
         """The moves that are taken together, and the states that they leave."""
-        kept: dict[Move, set[str]] = {}
+        chosen: dict[Move, set[str]] = {}
         for move in moves:
             if any(self._inside(other.source, move.source) for other in moves):
                 continue  # what is around is only asked where nothing inside of it takes the event
             exits = self._exits(active, move, memory)
-            rivals = [other for other in kept if kept[other] & exits]
+            rivals = [other for other in chosen if chosen[other] & exits]
             if not rivals:
-                kept[move] = exits
-        return tuple(kept), {name for exits in kept.values() for name in exits}
+                chosen[move] = exits
+        return tuple(chosen), {name for exits in chosen.values() for name in exits}
 
     def _inside(self, source: str | None, other: str | None) -> bool:
         return source is not None and self._chart.within(source, other)

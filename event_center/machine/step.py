@@ -150,7 +150,7 @@ class Machine:
 
     def _not_accepted(self, row: Row, name: str) -> Refused:
         if name in row.deferred:
-            return row.set_aside
+            return row.deferral
         known = name in self.events or name.startswith(RESERVED)
         return row.not_accepted if known else row.unknown
 
@@ -190,11 +190,13 @@ class Machine:
             return Transition(
                 taken.configuration, True, taken.decide, data, new, taken.owed, taken.result
             )  # fmt: skip
-        kept = snapshot.timers
-        if kept:
-            kept = self._table.timers_on(snapshot, event.name, now_ms)
+        staying = snapshot.timers
+        if staying:
+            staying = self._table.timers_on(snapshot, event.name, now_ms)
             dropped = taken.dropped
-            kept = () if dropped is None else tuple(one for one in kept if one.id not in dropped)
+            staying = (
+                () if dropped is None else tuple(one for one in staying if one.id not in dropped)
+            )
         memory: dict[str, str] | None = None
         if taken.remembered:
             memory = {**(snapshot.memory or NOTHING), **taken.remembered}
@@ -203,7 +205,7 @@ class Machine:
             entered=True,
             decide=taken.decide,
             data=data,
-            timers=kept + new,
+            timers=staying + new,
             owed=taken.owed,
             result=taken.result,
             left=taken.left,

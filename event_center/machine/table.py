@@ -53,7 +53,7 @@ class Row:
     accepts: tuple[str, ...]
     unknown: Refused
     not_accepted: Refused
-    set_aside: Refused
+    deferral: Refused
     periods: Mapping[str, int]
     """The periods in milliseconds of the timers that repeat, by id."""
     effects: Mapping[str, Action]
@@ -183,7 +183,7 @@ class Table:
             accepts=accepts,
             unknown=Refused(Reason.UNKNOWN_EVENT, unhandled, accepted=accepts),
             not_accepted=Refused(Reason.NOT_ACCEPTED, unhandled, accepted=accepts),
-            set_aside=Refused(Reason.NOT_ACCEPTED, Unhandled.DEFER, accepted=accepts),
+            deferral=Refused(Reason.NOT_ACCEPTED, Unhandled.DEFER, accepted=accepts),
             periods=self._periods(active),
             effects={action.name: action for action, _ in entries},
             owners={action.name: state for action, state in entries},

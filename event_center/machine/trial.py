@@ -175,8 +175,10 @@ class Trial:
         snapshot.result = None if decision.result is None else str(decision.result)
         if decision.entered:
             left = decision.left
-            kept = () if left is None else (one for one in snapshot.owed if one.name not in left)
-            snapshot.owed = (*kept, *(Owed(name, snapshot.seq) for name in decision.owed))
+            remaining = (
+                () if left is None else (one for one in snapshot.owed if one.name not in left)
+            )
+            snapshot.owed = (*remaining, *(Owed(name, snapshot.seq) for name in decision.owed))
             staying = [] if left is None else [o for o in snapshot.jobs if o.name not in left]
             new = [Owed(name, snapshot.seq) for name in decision.jobs or ()]
             snapshot.jobs = (*staying, *new)

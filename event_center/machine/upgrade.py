@@ -237,11 +237,11 @@ def _timers(
     arms = (*table.whole, *table.microsteps.arms(one.name for one in active))
     known = {arm.id for arm in arms}
     renamed = [one._replace(id=ids.get(one.id, one.id)) for one in snapshot.timers]
-    kept = {timer.id: timer for timer in renamed if timer.id in known}
+    staying = {timer.id: timer for timer in renamed if timer.id in known}
     entered = snapshot.entered_at_ms
     new = [
         Timer(arm.id, snapshot.seq, entered + arm.after)
         for arm in arms
-        if isinstance(arm.after, int) and arm.id not in kept and entered + arm.after > now_ms
+        if isinstance(arm.after, int) and arm.id not in staying and entered + arm.after > now_ms
     ]
-    return (*kept.values(), *new)
+    return (*staying.values(), *new)

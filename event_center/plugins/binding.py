@@ -127,8 +127,8 @@ class SentEvent:
         self.state = decision.target
         self.result = decision.result
         self.timers = decision.timers or ()
-        kept = () if decision.entered else self.owed
-        self.owed = (*kept, *decision.owed)
+        still = () if decision.entered else self.owed
+        self.owed = (*still, *decision.owed)
 
     def owes(self, names: tuple[str, ...], callbacks: Callbacks) -> None:
         """Note what is to be run."""

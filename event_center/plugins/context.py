@@ -113,16 +113,16 @@ class Context:
     def event(self) -> Event:
         """A copy of the event that led to this run."""
         if self._event_copy is None:
-            kept = self._event
+            event = self._event
             self._event_copy = Event(
-                kept.name,
-                copied(kept.payload),
-                kept.id,
-                kept.time_ms,
-                kept.headers,
-                kept.topic,
-                kept.partition,
-                kept.offset,
+                event.name,
+                copied(event.payload),
+                event.id,
+                event.time_ms,
+                event.headers,
+                event.topic,
+                event.partition,
+                event.offset,
             )
         return self._event_copy
 

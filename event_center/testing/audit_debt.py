@@ -1,7 +1,7 @@
 """
 The runs that a workflow owes, as the audit follows them: from the transition to their end (P3).
 
-`audit_life` makes a debt of each, `audit_runs` holds them against what callbacks wrote down.
+`audit_life` makes a debt of each, `audit_runs` compares them with what callbacks wrote down.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def unfinished(shard: ShardAudit, evidence: Evidence) -> Iterator[Violation]:
 
 def _outcomes(shard: ShardAudit, evidence: Evidence) -> Iterator[Violation]:
     """Every record below the offsets is somewhere, and none beyond them."""
-    waiting = {entry.position for kept in shard.waiting.values() for entry in kept.values()}
+    waiting = {entry.position for entries in shard.waiting.values() for entry in entries.values()}
     for source, place in evidence.sources(shard.shard).items():
         following = shard.state.offsets.get(source, 0)
         for record in evidence.records[place]:

@@ -74,7 +74,7 @@ class Life:
 
     # -- what the machine says -----------------------------------------------------------------
 
-    def sets_aside(self, event: Event, now_ms: int) -> bool:
+    def defers(self, event: Event, now_ms: int) -> bool:
         """Whether the workflow, as it is now, would defer this event."""
         if self.snapshot.result is not None:
             return False
@@ -90,10 +90,12 @@ class Life:
 
     # -- one history record --------------------------------------------------------------------
 
-    def take(self, told: Told, event: Event | None, *, aside: bool = False) -> Iterator[Complaint]:
+    def take(
+        self, told: Told, event: Event | None, *, deferred: bool = False
+    ) -> Iterator[Complaint]:
         """Live through one record of the history; `event` is what lies at its position."""
         event = self._event(told) if event is None else event
-        if not aside:
+        if not deferred:
             yield from self._letters_first(told)
         if told.kind == "run":
             yield from self._run(told)

@@ -28,12 +28,12 @@ def is_decision(told: Told) -> bool:
 class Order:
     """The events of one workflow in one partition, and how far they are decided."""
 
-    __slots__ = ("_aside", "_early", "_next", "_offsets", "_overtaken")
+    __slots__ = ("_deferred", "_early", "_next", "_offsets", "_overtaken")
 
     def __init__(self, offsets: Sequence[int]) -> None:
         self._offsets = offsets
         self._next = 0
-        self._aside: set[int] = set()
+        self._deferred: set[int] = set()
         """Passed over, as the machine allows."""
         self._early: set[int] = set()
         """Given an outcome before their turn."""
@@ -47,12 +47,12 @@ class Order:
             if offset not in self._early and (offset == until or not may(offset)):
                 return
             if offset not in self._early:
-                self._aside.add(offset)
+                self._deferred.add(offset)
             self._next += 1
 
-    def set_aside(self, offset: int) -> bool:
+    def deferred(self, offset: int) -> bool:
         """Whether the machine has set this event aside, so that others may be decided before it."""
-        return offset in self._aside
+        return offset in self._deferred
 
     def take(
         self,
@@ -68,8 +68,8 @@ class Order:
             if is_decision(told):
                 after = f"after offset {later}, and nothing set it aside"
                 yield Promise.ORDER, f"{position} was decided ({told.kind}) {after}"
-        elif offset in self._aside:
-            self._aside.discard(offset)
+        elif offset in self._deferred:
+            self._deferred.discard(offset)
             if is_decision(told):
                 self._overtake(offset, accepted)
         elif is_decision(told):
@@ -79,8 +79,8 @@ class Order:
 
     def _overtake(self, offset: int, accepted: Callable[[int], bool]) -> None:
         """Of those that were set aside, the earlier ones that are accepted now are overtaken."""
-        for earlier in [one for one in self._aside if one < offset and accepted(one)]:
-            self._aside.discard(earlier)
+        for earlier in [one for one in self._deferred if one < offset and accepted(one)]:
+            self._deferred.discard(earlier)
             self._overtaken[earlier] = offset
 
     def _advance(self, offset: int, may: Callable[[int], bool]) -> None:

@@ -2,8 +2,8 @@
 Callbacks' own records against what the log says was owed (promise P3).
 
 Each run that history calls done was started at least once, with its one key, and none before the cut
-that owes it was durable (eager ones aside); nobody started what was never owed. `audit` asks for this
-after the shards were replayed.
+that owes it was durable (eager ones need not wait); nobody started what was never owed. `audit` asks
+for this after the shards were replayed.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class ShardAudit:
         workflow_id = told.workflow_id
         life = self.lives.get(workflow_id)
         position = told.position
-        aside = self._set_aside(position)
+        deferred = self._deferred(position)
         if position is not None and self._outcome(cut, told, position):
             self._hear(workflow_id, cut, self._ordered(told, position, life))
         if told.kind == "created":
@@ -124,7 +124,7 @@ class ShardAudit:
         life.cut_at_ms = cut.at_ms
         self._pass_over(life, told)
         event = self._events.of(position, told.origin)
-        self._hear(workflow_id, cut, life.take(told, event, aside=aside))
+        self._hear(workflow_id, cut, life.take(told, event, deferred=deferred))
         ids = self._ids.setdefault(workflow_id, Ids())
         self._hear(workflow_id, cut, ids.take(told, event))
         number = written.numbers.get(str(position)) if told.kind == "dead_lettered" else None
@@ -193,12 +193,12 @@ class ShardAudit:
             order = self._orders[key] = Order(offsets)
         return order
 
-    def _set_aside(self, position: Position | None) -> bool:
+    def _deferred(self, position: Position | None) -> bool:
         written = None if position is None else self._events.written(position)
         if position is None or written is None:
             return False
         topic, partition, offset = position
-        return self._order(written.workflow_id, topic, partition).set_aside(offset)
+        return self._order(written.workflow_id, topic, partition).deferred(offset)
 
     def _ordered(self, told: Told, position: Position, life: Life | None) -> Iterator[Complaint]:
         written = self._events.written(position)
@@ -216,7 +216,7 @@ class ShardAudit:
             snapshot, at_ms = life.snapshot, told.at_ms
             if snapshot.result is not None or not life.machine.has(snapshot.state, event.name):
                 return False
-            return not life.sets_aside(event, at_ms)
+            return not life.defers(event, at_ms)
 
         order = self._order(written.workflow_id, topic, partition)
         yield from order.take(position, told, may, accepted)
@@ -228,7 +228,7 @@ class ShardAudit:
         event = self._events.event(position)
         if life is None or event is None or offset >= self.state.offsets.get(source, 0):
             return False
-        return life.sets_aside(event, told.at_ms)
+        return life.defers(event, told.at_ms)
 
     def _pass_over(self, life: Life, told: Told) -> None:
         """Before it is moved by something else than the next event: what it has set aside by then."""
@@ -256,14 +256,14 @@ class ShardAudit:
             if named is None:
                 continue
             workflow_id, number = named
-            kept = self.waiting.setdefault(workflow_id, {})
+            entries = self.waiting.setdefault(workflow_id, {})
             if value is not None:
-                kept[number] = entry = formats.read_waiting(value, f"{cut}, key {key!r}")
+                entries[number] = entry = formats.read_waiting(value, f"{cut}, key {key!r}")
                 if entry.position in self.outcomes:
                     story = f"{entry.position} waits and has an outcome ({cut})"
                     self._complain(workflow_id, story, Promise.ONE_OUTCOME)
                 continue
-            former = kept.pop(number, None)
+            former = entries.pop(number, None)
             if former is not None and former.position not in self.outcomes:
                 gone.append((workflow_id, former.position))
         for workflow_id, left in gone:  # or it waits on behind others, under another number
@@ -322,7 +322,7 @@ class ShardAudit:
     # -- counters ------------------------------------------------------------------------------
 
     def _counters(self, cut: KeptCut, before: ShardState) -> None:
-        """What the shard entry says, held against a recount."""
+        """What the shard entry says, compared with a recount."""
         state = self.state
         for promise, story in self._miscounts(before, state):
             self._complain("", f"{cut}: {story}", promise)
@@ -330,11 +330,13 @@ class ShardAudit:
             workflow_id = formats.workflow_of(key)
             if workflow_id is None:
                 continue
-            kept = self.waiting.get(workflow_id, {})
+            entries = self.waiting.get(workflow_id, {})
             shot = self.shots.get(workflow_id)
             said = 0 if shot is None else shot.waiting
-            if said != len(kept):
-                story = f"{cut}: {said} events of it wait, and it has {len(kept)} waiting entries"
+            if said != len(entries):
+                story = (
+                    f"{cut}: {said} events of it wait, and it has {len(entries)} waiting entries"
+                )
                 self._complain(workflow_id, story, Promise.ONE_OUTCOME)
 
     def _miscounts(self, before: ShardState, state: ShardState) -> Iterator[Complaint]:
@@ -344,7 +346,7 @@ class ShardAudit:
                 Promise.ONE_OUTCOME,
                 f"read {state.read} is not outcomes {outcomes} + waiting {waiting}",
             )
-        recount = sum(len(kept) for kept in self.waiting.values())
+        recount = sum(len(entries) for entries in self.waiting.values())
         if waiting != recount:
             yield (
                 Promise.ONE_OUTCOME,

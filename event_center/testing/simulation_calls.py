@@ -37,7 +37,7 @@ class Mishap(NamedTuple):
     hangs: bool = False
     """It does nothing until it is cancelled, or all faults stop."""
     blocks_s: float = 0.0
-    """How long it keeps the event loop."""
+    """How long it blocks the event loop."""
     before: Exception | None = None
     """Raised instead of the call."""
     after: Exception | None = None

@@ -99,7 +99,7 @@ class Standby:
 
     def __init__(self, parts: Parts, plan: Plan) -> None:
         self.parts = _fresh(parts, plan)
-        self._held: dict[str, dict[bytes, bytes]] = {}
+        self._stored: dict[str, dict[bytes, bytes]] = {}
         """All entries, by their workflow; those of none by an empty name."""
         self._followed = 0
         """How many cuts of the log, of all shards, are in here."""
@@ -115,7 +115,7 @@ class Standby:
                 for one in mailbox.items():
                     ledger.weights[cause_of(workflow, one)] -= one.weight
             workflows.unreadable.pop(workflow_id, None)
-        found = [item for one in touched for item in self._held.get(one, {}).items()]
+        found = [item for one in touched for item in self._stored.get(one, {}).items()]
         _restore(found, self.parts, plan, topics)
 
     def _touched(self, cuts: Sequence[KeptCut]) -> dict[str, None]:
@@ -127,11 +127,11 @@ class Standby:
             for key, value in cut.entries.items():
                 workflow_id = _workflow_of(key)
                 touched[workflow_id] = None
-                held = self._held.setdefault(workflow_id, {})
+                stored = self._stored.setdefault(workflow_id, {})
                 if value is None:
-                    held.pop(key, None)
+                    stored.pop(key, None)
                 else:
-                    held[key] = value
+                    stored[key] = value
         self._followed = len(cuts)
         return touched
 

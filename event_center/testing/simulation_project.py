@@ -55,7 +55,7 @@ def scenery_of(settings: Settings) -> Scenery:
     plan = make_plan(settings)
     bounds = [*plan.bound.values(), *plan.older.values()]
     lives = _Lives(plan, {name: _cases(one.machine) for name, one in plan.bound.items()})
-    kept = _Kept(bounds)
+    before = _Before(bounds)
     return Scenery(
         plans=[_simulated(plan)],
         machines=[bound.machine for bound in bounds],
@@ -64,7 +64,7 @@ def scenery_of(settings: Settings) -> Scenery:
         undisturbed=lives.undisturbed,
         readers={topic: _reader(plan, topic) for topic in settings.topics},
         gently=True,
-        begin=kept.put_back,
+        begin=before.put_back,
     )
 
 
@@ -96,7 +96,7 @@ def _cases(machine: Machine) -> Sequence[Case]:
     return own or [case for case in derived(machine).cases if case.state is None]
 
 
-class _Kept:
+class _Before:
     """The plain data at the top of the plugins' modules, as it was when they were loaded."""
 
     def __init__(self, bounds: Sequence[Bound]) -> None:
@@ -110,8 +110,8 @@ class _Kept:
 
     def put_back(self) -> None:
         """Everything is again as it was; containers stay the ones that others may hold."""
-        for space, kept in self._spaces:
-            for name, value in kept.items():
+        for space, before in self._spaces:
+            for name, value in before.items():
                 now = space.get(name)
                 if isinstance(now, dict | set):
                     now.clear()

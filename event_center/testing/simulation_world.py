@@ -2,7 +2,7 @@
 A simulated world: processes of the real engine on one log in memory, to which a schedule happens.
 
 Nothing in it is real: time is the event loop's, a process is what runs under one context, and the log
-fails as it is told to. After every cut the memory of the shard is held against a fresh restore. When
+fails as it is told to. After every cut the memory of the shard is compared with a fresh restore. When
 the schedule is over everything that is broken is mended, and the world must come to rest by itself
 (promise P8). `simulation` plays one world for each seed, and audits what is left of it.
 """

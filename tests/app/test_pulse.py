@@ -18,7 +18,7 @@ from event_center.app import pulse
 from event_center.app.health import health_of, silence_s
 from event_center.app.systemd import Systemd
 from event_center.errors import LogUnavailable
-from event_center.log.sqlite import DaemonLock, Holder, holder_of
+from event_center.log.sqlite import Daemon, DaemonLock, daemon_on
 from event_center.log.sqlite.lock import SIZE_BYTES
 from tests.waiting import PATIENCE_S, until
 
@@ -93,13 +93,13 @@ async def test_the_lock_file_says_how_its_holder_is(config: Path, tmp_path: Path
     log = tmp_path / "event-center.db"
     async with Center.open(config) as center, anyio.create_task_group() as tasks:
         tasks.start_soon(center.run)
-        await until(lambda: "serving" in holder_of(log).said)
-        found = holder_of(log)
+        await until(lambda: "serving" in daemon_on(log).said)
+        found = daemon_on(log)
         assert found.alive
         assert (found.said["shards"], found.said["limits"]) == (1, [])
         assert silence_s(found.said) < PATIENCE_S
         await center.stop()
-    assert not holder_of(log).alive
+    assert not daemon_on(log).alive
     assert (tmp_path / "event-center.db.lock").stat().st_size == SIZE_BYTES
 
 
@@ -108,7 +108,7 @@ def test_a_daemon_that_hangs_is_told_by_its_silence(looks: bool) -> None:
     """Its process lives and its last words were well: only when they were said tells, and who looks."""
     last = {"serving": 1, "shards": 1, "limits": [], "monotonic_s": time.monotonic() - 60}
     found = health_of(
-        Holder(alive=True, said=last),
+        Daemon(alive=True, said=last),
         {"lag": 0},
         1,
         max_silence_s=10.0 if looks else inf,
@@ -120,13 +120,13 @@ def test_a_daemon_that_hangs_is_told_by_its_silence(looks: bool) -> None:
 def test_a_lock_file_that_is_no_object_says_nothing(tmp_path: Path) -> None:
     """What others wrote into it does no harm; one that can not be read is said."""
     path = tmp_path / "log.db"
-    assert not holder_of(path).alive
+    assert not daemon_on(path).alive
     for text in (b"[]", b"{", b""):
         (tmp_path / "log.db.lock").write_bytes(text)
-        assert holder_of(path).said == {}
+        assert daemon_on(path).said == {}
     assert silence_s({}) == 0.0
     with pytest.raises(LogUnavailable, match="cannot read"):
-        holder_of(tmp_path / "log.db.lock" / "deeper")
+        daemon_on(tmp_path / "log.db.lock" / "deeper")
 
 
 async def test_a_pulse_that_can_not_be_written_is_said_once(

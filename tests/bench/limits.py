@@ -80,7 +80,7 @@ def run(size: Size) -> list[Row]:
         _row("restore from SQLite", "s", [one.restore_s for one in plain], RESTORE_S),
         _row("memory of an idle workflow", "bytes", [one.each_bytes for one in plain], IDLE),
         _row("the same with a timer", "bytes", [one.each_bytes for one in timed], TIMED),
-        _row("events of busy ones, all held / none", "x", shares, BESIDE),
+        _row("events of busy ones, all there / none", "x", shares, BESIDE),
         _row("an event for each of all, in memory", "us", every, ALL_BUSY),
     ]
 

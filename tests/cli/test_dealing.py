@@ -110,7 +110,7 @@ def test_what_is_not_clear_is_not_done(
     answer = stray.run("dead-letters", *arguments)
     assert answer.code == code
     assert told in answer.told
-    assert _states(stray) == ["kept"] * 3
+    assert _states(stray) == ["untouched"] * 3
 
 
 def test_ctrl_c_leaves_nothing_half_done(stray: Project) -> None:
@@ -139,7 +139,7 @@ def test_strays_are_discarded_on_record(stray: Project) -> None:
     assert out == "discarded: letter 0/0; it stays in the log, with the reason\n"
     assert stray.done("dead-letters", "show", "0/0", "--json").json["closing"]["reason"] == "a test"
     assert stray.run("dead-letters", "discard", "0/0", *WHY).code == 1
-    assert _states(stray) == ["discarded", "kept", "kept"]
+    assert _states(stray) == ["discarded", "untouched", "untouched"]
 
 
 def test_a_payload_is_changed(stray: Project, monkeypatch: pytest.MonkeyPatch) -> None:

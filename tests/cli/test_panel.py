@@ -163,7 +163,7 @@ def test_once(decided: Project) -> None:
 
 
 def test_what_the_daemon_says_of_itself_stands_first(decided: Project) -> None:
-    """Limits that are reached, what kept the event loop, a log that takes no cut: alarms, once each."""
+    """Limits that are reached, what blocked the event loop, a log that takes no cut: alarms, once each."""
     told = {
         "monotonic_s": time.monotonic(),
         "shards": 2,
@@ -183,7 +183,7 @@ def test_what_the_daemon_says_of_itself_stands_first(decided: Project) -> None:
     assert answer["alarms"] == [
         "shard 1: no room on the disk",
         "at its limit callbacks: 7 wait",
-        "event loop kept for 0.4 s by slow, slow.py:7 (t)",
+        "event loop blocked for 0.4 s by slow, slow.py:7 (t)",
     ]
     assert "serves 2 of 2 shards" in answer["who"]
 

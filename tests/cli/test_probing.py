@@ -51,10 +51,10 @@ def test_a_callback_that_blocks_is_named(project: Project) -> None:
         slow = ("--event", "begin", "--payload", '{"slow": true}')
         project.done("publish", "tasks", "--workflow-id", "t-1", *slow)
         eventually(
-            project, "health", "--max-silence", "1100ms", holds="kept by .*task.py:.*announce"
+            project, "health", "--max-silence", "1100ms", holds="blocked by .*task.py:.*announce"
         )
         eventually(
-            project, "stats", holds=r"event loop kept for [12]\.\d* s by \S*task\S*, .*announce"
+            project, "stats", holds=r"event loop blocked for [12]\.\d* s by \S*task\S*, .*announce"
         )
         [block] = project.done("stats", "--json").json["blocked"][-1:]
         assert block["where"].endswith("announce")

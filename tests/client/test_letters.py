@@ -201,11 +201,11 @@ async def test_what_was_done_about_letters(shelf: Shelf) -> None:
     await shelf.letter("o-2", EVENT)
     filed = await find_letter(shelf.log, shelf.app, (0, 2))
     assert filed is not None
-    assert await _states(shelf) == ["closed", "open", "kept"]
+    assert await _states(shelf) == ["closed", "open", "untouched"]
     await shelf.log.publish([close(filed.letter, "replayed", "ann", "")])
     assert await _states(shelf) == ["closed", "open", "replayed"]
     await shelf.letter("o-2", EVENT)
-    assert (await _states(shelf))[3] == "kept", "another letter than the one that was replayed"
+    assert (await _states(shelf))[3] == "untouched", "another letter than the one that was replayed"
 
 
 async def test_snapshots_are_looked_at_once_for_many(shelf: Shelf) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from event_center.client.operation import Operating, Operation, ends, keep, kept, place_of
+from event_center.client.operation import Operating, Operation, ends, place_of, save, saved
 from event_center.errors import ConfigurationError
 from event_center.wire import command as wire
 from event_center.wire.command import Verb
@@ -103,13 +103,13 @@ async def test_it_is_written_down(
     """It comes back as it was; a damaged file, or no place for it, is a sentence."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     operation = await _operation(shelf)
-    path = keep(operation)
+    path = save(operation)
     assert path == place_of("a1")
-    assert kept("a1") == operation
+    assert saved("a1") == operation
     path.write_bytes(b'{"id": "a1"}')
     with pytest.raises(ConfigurationError, match="can not be read as an operation"):
-        kept("a1")
+        saved("a1")
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(ConfigurationError, match="nothing was sent; set XDG_STATE_HOME"):
-        keep(operation)
+        save(operation)

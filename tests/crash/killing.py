@@ -33,7 +33,7 @@ from rich.table import Table
 
 from event_center.engine.workflow import ENTRY_BYTES
 from event_center.failpoint import Step
-from event_center.log.sqlite import holder_of
+from event_center.log.sqlite import daemon_on
 from event_center.model import Outcome, Outgoing
 from event_center.testing import Evidence
 from event_center.wire import snapshot as wire
@@ -160,7 +160,7 @@ class Series:
         )
         alive = daemon.poll() is None
         _, told = project.kill(daemon)
-        said = holder_of(project.log).said.get("limits", ())
+        said = daemon_on(project.log).said.get("limits", ())
         self.report.limits.update({one["limit"] for one in said})
         if alive:
             return "anywhere"

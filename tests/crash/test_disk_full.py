@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from event_center.app.health import Health, health_of
-from event_center.log.sqlite import holder_of
+from event_center.log.sqlite import daemon_on
 from tests.crash.project import Project
 from tests.crash.workload import MACHINES, TOPICS, chunk, repairs
 from tests.forked import Heard
@@ -43,13 +43,13 @@ def full(project: Project, daemon: Heard) -> Iterator[None]:
 
 def health(project: Project) -> Health:
     """How the daemon says that it is."""
-    holder = holder_of(project.log)
-    return health_of(holder, NONE, 1, max_silence_s=60.0, max_lag=None)
+    daemon = daemon_on(project.log)
+    return health_of(daemon, NONE, 1, max_silence_s=60.0, max_lag=None)
 
 
 def heard_s(project: Project) -> float:
     """When the daemon has last said how it is."""
-    return float(holder_of(project.log).said["monotonic_s"])
+    return float(daemon_on(project.log).said["monotonic_s"])
 
 
 def test_a_full_disk_delays_and_loses_nothing(project: Project) -> None:

@@ -216,6 +216,51 @@ ONE_MEANING: dict[str, set[str]] = {
         "testing/audit_life.py",
     },
     "extent": {"log/sqlite/transaction.py"},
+    "held": {
+        "app/settings.py",
+        "engine/holds.py",
+        "engine/limits.py",
+        "engine/plan.py",
+        "machine/grammar.py",
+        "model.py",
+        "testing/audit_shard.py",
+    },
+    "hold": {
+        "engine/holds.py",
+        "machine/",
+        "testing/audit_shard.py",
+        "wire/snapshot.py",
+    },
+    "holder": {"log/memory/members.py", "log/ownership.py", "log/sqlite/"},
+    "holders": {
+        "log/kafka/assignor.py",
+        "log/memory/members.py",
+        "log/ownership.py",
+        "log/sqlite/",
+    },
+    "kept": {
+        "app/settings.py",
+        "engine/kept.py",
+        "engine/member.py",
+        "engine/plan.py",
+        "engine/shard.py",
+        "engine/takeover.py",
+        "log/port.py",
+        *(f"log/{engine}/lease.py" for engine in ENGINES),
+        "testing/simulation_mirror.py",
+    },
+    "apart": {
+        "engine/apart.py",
+        "engine/deciding.py",
+        "engine/effect.py",
+        "engine/isolation.py",
+        "engine/jobs.py",
+        "engine/parts.py",
+        "engine/takeover.py",
+        "engine/workflow.py",
+    },
+    "postponed": {"engine/effect.py", "engine/failing.py", "engine/outbox.py"},
+    "spawned": {"log/kafka/client.py"},
 }
 """Words that once meant several things, and the modules (or the room) that may name something by them."""
 
@@ -223,6 +268,8 @@ INSTEAD = {
     "stand": "unstopped",
     "slice": "row",
     "tails": "watermark",
+    "aside": "deferred, or spawned",
+    "keeper": "holder",
 }
 """Words that named several things, or one that has another name: nothing is called so any more."""
 
@@ -265,6 +312,27 @@ def test_a_word_means_one_thing(word: str, modules: set[str]) -> None:
 def test_a_word_that_was_given_up_stays_so(word: str) -> None:
     """What has a word in the glossary has no second one in the code."""
     assert not [path.name for path in PACKAGE.rglob("*.py") if word in _words(path)], INSTEAD[word]
+
+
+IN_TEXTS = {
+    r"held (back|against)": "left, or compared with: held are events that come before their workflow",
+    r"event loop kept|ke(eps|pt) the (event )?loop": "blocked",
+}
+"""Words in docs, docstrings and messages that said a second thing, and what is said now."""
+
+
+@pytest.mark.parametrize("words", IN_TEXTS)
+def test_texts_have_one_word_for_an_idea(words: str) -> None:
+    """Neither the pages nor what the package says and prints goes back to a word for two ideas."""
+    pages = [
+        *PACKAGE.rglob("*.py"),
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "README.md",
+        ROOT / "ARCHITECTURE.md",
+    ]
+    said = re.compile(words, re.IGNORECASE)
+    found = [path.name for path in pages if said.search(path.read_text(encoding="utf-8"))]
+    assert not found, IN_TEXTS[words]
 
 
 TWICE = {

@@ -1,4 +1,4 @@
-"""The watchdog: a callback that keeps the event loop is named while it does."""
+"""The watchdog: a callback that blocks the event loop is named while it does."""
 
 from __future__ import annotations
 

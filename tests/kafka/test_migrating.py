@@ -215,7 +215,7 @@ def _free(desk: Desk, there: str, here: str) -> bool:
 
 
 async def _members(settings: Settings) -> list[str]:
-    log = await reach_log(settings, untouched=True)
+    log = await reach_log(settings, as_it_is=True)
     try:
         return await log.members()
     finally:

@@ -19,7 +19,7 @@ def spoiler_not_searched(patch: Patch) -> None:
 
 @breaks(Promise.QUIET, first=205)
 def found_spoiler_among_others(patch: Patch) -> None:
-    """All that a takeover has found goes on in one cut, also who is kept apart."""
+    """All that a takeover has found goes on in one cut, also who is apart."""
     resume = Parts.resume
 
     def together(self: Parts, *, crashed: bool) -> None:

@@ -1,13 +1,13 @@
 """
 Which member has which shard: the assignor of the consumer group, and what members tell each other.
 
-A shard that somebody holds stays with its holder. One that should move is only *called back*: its
+A shard that somebody has stays with its holder. One that should move is only *called back*: its
 holder finishes its work, gives the shard up and joins again without it; then it is free for the
 member that should have it. Promises: of two members that claim a shard the one whose claim is newer
 has it; members differ by at most one shard in the end; partitions follow their shard in all topics.
 `membership.py` puts this into the consumer.
 What another release tells is read as far as it is known here: new fields are passed over, and what can
-not be read counts as a member that holds nothing.
+not be read counts as a member that has nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Claim(NamedTuple):
     name: str
     epoch: int
     """The generation of the last assignment that it knows."""
-    held: tuple[int, ...]
+    shards: tuple[int, ...]
+    """Those that it has."""
 
 
 class Share(NamedTuple):
@@ -42,17 +43,17 @@ class Share(NamedTuple):
 
 
 def shares(claims: Mapping[str, Claim], shards: int) -> dict[str, Share]:
-    """Who holds what from now on, by the members' names in `claims`."""
-    held: dict[int, str] = {}
+    """Who has what from now on, by the members' names in `claims`."""
+    holders: dict[int, str] = {}
     for member, claim in sorted(claims.items(), key=lambda item: (item[1].epoch, item[1].name)):
-        held.update((shard, member) for shard in claim.held if shard < shards)
+        holders.update((shard, member) for shard in claim.shards if shard < shards)
     members = sorted(claims, key=lambda member: claims[member].name)
-    wanted = balance(members, held, shards)
-    holders = wanted | held
+    wanted = balance(members, holders, shards)
+    given = wanted | holders
     return {
         member: Share(
-            tuple(shard for shard in sorted(holders) if holders[shard] == member),
-            tuple(shard for shard in sorted(holders) if holders[shard] == member != wanted[shard]),
+            tuple(shard for shard in sorted(given) if given[shard] == member),
+            tuple(shard for shard in sorted(given) if given[shard] == member != wanted[shard]),
         )
         for member in claims
     }
@@ -72,7 +73,8 @@ class KeepPlace:
 
     def metadata(self, topics: Iterable[str]) -> Any:
         """What this member tells the leader."""
-        told = orjson.dumps(self._claim()._asdict())
+        claim = self._claim()
+        told = orjson.dumps({"name": claim.name, "epoch": claim.epoch, "held": claim.shards})
         return ConsumerProtocolMemberMetadata(0, sorted(topics), told)
 
     def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,16 +104,16 @@ class KeepPlace:
 
 def _claim(told: bytes | None) -> Claim:
     match _object(told):
-        case {"name": str(name), "epoch": int(epoch), "held": [*held]}:
-            return Claim(name, epoch, tuple(one for one in held if isinstance(one, int)))
+        case {"name": str(name), "epoch": int(epoch), "held": [*shards]}:
+            return Claim(name, epoch, tuple(one for one in shards if isinstance(one, int)))
         case _:
             return Claim("", 0, ())
 
 
 def _share(assignment: Any) -> Share:
     match _object(assignment.user_data):
-        case {"shards": [*held], "called_back": [*called_back]}:
-            return Share(tuple(held), tuple(called_back))
+        case {"shards": [*shards], "called_back": [*called_back]}:
+            return Share(tuple(shards), tuple(called_back))
         case _:
             # The leader's release says it otherwise: shards are numbered as their partitions.
             numbers = {q for _, partitions in assignment.assignment for q in partitions}

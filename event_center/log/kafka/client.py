@@ -47,7 +47,7 @@ class Clients:
         self.options = options
         self._reach = {"bootstrap_servers": options.bootstrap, **options.access.arguments()}
         """Where the cluster is and how it lets us in: what every client is told."""
-        self._asides: set[asyncio.Task[None]] = set()
+        self._spawned: set[asyncio.Task[None]] = set()
         self._entering: dict[Any, asyncio.Task[None]] = {}
         """Connections that are being made for the first time, by whose they are."""
 
@@ -181,7 +181,7 @@ class Clients:
         enter = connections.bootstrap
 
         async def entered() -> None:
-            task = self.aside(enter(), "enter the cluster", _told_already)
+            task = self.spawn(enter(), "enter the cluster", _told_already)
             self._entering[connections] = task
             task.add_done_callback(lambda _: self._entering.pop(connections))
             await asyncio.shield(task)
@@ -208,25 +208,25 @@ class Clients:
         )
 
     def dispose(self, *clients: Any) -> None:
-        """Get rid of clients aside; `disposed` waits for all of them."""
+        """Get rid of clients beside the calls; `disposed` waits for all of them."""
         for client in clients:
             _ = self.stopping(client)
 
     def stopping(self, client: Any, until: float = math.inf) -> asyncio.Task[None]:
-        """Get rid of a client aside, to be waited for; from this time of the loop on it sends nothing."""
-        return self.aside(self._stop(client, until), "stop a client")
+        """The same for one, to be waited for; from this time of the loop on it sends nothing."""
+        return self.spawn(self._stop(client, until), "stop a client")
 
     async def begun(self, asked: Coroutine[Any, Any, None], limit_s: float) -> None:
         """
         Await for so long at most what a client does not give up once it has begun it: a commit of offsets.
 
-        It goes on in an asyncio task of aiokafka's. How that ends is heard aside, else it would be reported
+        It goes on in an asyncio task of aiokafka's. How that ends is heard here, else it would be reported
         as never heard, long after whoever had asked was told.
         """
-        begun = self.aside(asked, "what was begun", _told_already)
+        begun = self.spawn(asked, "what was begun", _told_already)
         await bounded(asyncio.shield(begun), limit_s)
 
-    def aside(
+    def spawn(
         self,
         work: Coroutine[Any, Any, None],
         name: str,
@@ -242,14 +242,14 @@ class Clients:
         """
         # A log lives between `open` and `close`, not inside one block: it has no task group.
         task = asyncio.get_running_loop().create_task(work, name=f"kafka: {name}")
-        self._asides.add(task)
+        self._spawned.add(task)
         task.add_done_callback(partial(self._ended, broken))
         return task
 
     def _ended(
         self, broken: Callable[[BaseException], None] | None, task: asyncio.Task[None]
     ) -> None:
-        self._asides.discard(task)
+        self._spawned.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is None:
             return
@@ -259,9 +259,9 @@ class Clients:
             log.error("log.task_failed", task=task.get_name(), error=repr(error))
 
     async def disposed(self) -> None:
-        """Wait until everything aside has ended; what takes too long is cancelled."""
-        if self._asides:
-            _, late = await asyncio.wait(self._asides, timeout=3 * STOP_S)
+        """Wait until everything beside the calls has ended; what takes too long is cancelled."""
+        if self._spawned:
+            _, late = await asyncio.wait(self._spawned, timeout=3 * STOP_S)
             for task in late:
                 task.cancel()
             if late:

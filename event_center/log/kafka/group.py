@@ -155,7 +155,7 @@ class KafkaGroup:
         await self._membership.leave()
 
     def vanish(self) -> None:
-        """Take no further part in the group; what is held of it stays until others find out."""
+        """Take no further part in the group; what it has stays with it until others find out."""
         self._left = True
         for shard in self._tokens:
             self._supply.gates.close(shard)
@@ -255,7 +255,7 @@ class KafkaGroup:
     def _rejoin_soon(self) -> None:
         if not self._rejoining:
             self._rejoining = True
-            _ = self._cluster.clients.aside(self._rejoin(), "join again", self._changes.put_nowait)
+            _ = self._cluster.clients.spawn(self._rejoin(), "join again", self._changes.put_nowait)
 
     async def _rejoin(self) -> None:
         self._rejoining = False

@@ -63,7 +63,7 @@ class Cluster:
 
 
 class KafkaLease:
-    """One producer's hold of one shard."""
+    """One producer's right to write one shard."""
 
     def __init__(
         self,

@@ -101,7 +101,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         except BaseException:  # whatever it was goes on, and the consumer is let go of
             _ = self.vanish()
             raise
-        self._tending = self._clients.aside(self._tend(), "tend the membership", self._broken)
+        self._tending = self._clients.spawn(self._tend(), "tend the membership", self._broken)
 
     async def _start(self) -> None:
         options = self._clients.options
@@ -129,14 +129,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     @property
     def certain_until(self) -> float:
-        """Until when, by the clock of the event loop, nobody else can have been given what we hold."""
+        """Until when, by the clock of the event loop, nobody else can have been given our shards."""
         return self._confirmed + self._clients.options.certain_s
 
     async def confirm(self) -> None:
         """
         Make sure, by an answer that is no older than a heartbeat, that we are in the group.
 
-        It counts for the generation whose share was told: in a later one others may have what we hold.
+        It counts for the generation whose share was told: in a later one others may have our shards.
 
         Raises:
             LogUnavailable: the group says that we are not, or does not answer.
@@ -172,7 +172,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         await asyncio.wait([self.vanish()])
 
     def vanish(self) -> asyncio.Task[None]:
-        """Hear nothing more, and leave the group aside."""
+        """Hear nothing more, and leave the group beside the calls."""
         if self._leaving is None:
             self._confirmed = -math.inf
             if self._tending is not None:
@@ -254,7 +254,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         return bool(ended.done())
 
     async def _renew(self) -> None:
-        """Join anew; what we hold is claimed again."""
+        """Join anew; what we have is claimed again."""
         self._confirmed = self._joined = -math.inf
         self._clients.dispose(self._consumer)
         self._consumer = self._clients.member(self._assignor)

@@ -61,7 +61,7 @@ class KafkaOptions:
 
     @property
     def certain_s(self) -> float:
-        """For how long after an answer of the group nobody else can have been given what we hold."""
+        """For how long after an answer of the group nobody else can have been given our shards."""
         # A rebalance may have begun a heartbeat before; another one is for what is on its way.
         return min(self.session_timeout_s, self.rebalance_timeout_s) - 2 * self.heartbeat_s
 

@@ -44,11 +44,11 @@ enough.
 POLL_S = 1.0
 """How long one read waits where nothing is; a change of what is to be read cuts it short."""
 ANSWER_S = 0.1
-"""How long a broker may hold an answer back; a partition that is new waits for it."""
+"""How long a broker may delay an answer; a partition that is new waits for it."""
 RETRY_S = 0.2
 """After trouble: much less than the second that a fetch waits, so that it seldom brings nothing."""
 FIRST_LOOK_S = 0.25
-"""How long a fetch waits for the first answer about a gate that was just opened: two held ones."""
+"""How long a fetch waits for the first answer about a gate that was just opened: two delayed ones."""
 LOOK_S = 0.005
 """Between two looks for it: short beside a read on loopback, and of no weight for so short a while."""
 TELL_S = 30.0
@@ -85,7 +85,7 @@ class Supply:
 
     def start(self, broken: Callable[[BaseException], None]) -> None:
         """Begin to read; a mistake, after which nothing is read, is told to `broken`."""
-        self._pump = self._clients.aside(self._run(), "supply", broken)
+        self._pump = self._clients.spawn(self._run(), "supply", broken)
 
     def stop(self) -> None:
         """Read no more."""

@@ -104,7 +104,7 @@ SNAPSHOTS = (
         grave=False,
     ),
 )
-KEPT = (
+UNCOMPACTED = (
     Demand(
         "cleanup.policy",
         _keeps,
@@ -113,7 +113,7 @@ KEPT = (
     ),
 )
 READ = (
-    *KEPT,
+    *UNCOMPACTED,
     Demand(
         "retention.ms",
         _at_least(DAY_MS),
@@ -130,7 +130,7 @@ LARGE = Demand(
     grave=False,
 )
 LETTERS = (
-    *KEPT,
+    *UNCOMPACTED,
     Demand("retention.ms", _is("-1"), "-1", "letters that nobody has dealt with are lost"),
     Demand("retention.bytes", _is("-1"), "-1", "letters that nobody has dealt with are lost"),
 )
@@ -138,7 +138,7 @@ RULES = {
     Use.EVENTS: (*READ, LARGE),
     Use.INBOX: (*EVERYWHERE, *READ),
     Use.COMMANDS: (*EVERYWHERE, *READ),
-    Use.HISTORY: (*EVERYWHERE, *KEPT),
+    Use.HISTORY: (*EVERYWHERE, *UNCOMPACTED),
     Use.LETTERS: (*EVERYWHERE, *LETTERS),
     Use.SNAPSHOTS: (*EVERYWHERE, *SNAPSHOTS),
     Use.PUBLISHED: (),

@@ -149,7 +149,7 @@ class MemoryLog:
         """
         Vanish as a killed process does, releasing nothing: shards go to the other members.
 
-        What is still held of this log is a zombie: its leases commit until another has leased.
+        What still uses this log is a zombie: its leases commit until another has leased.
         """
         groups, self._groups = self._groups, []
         for group in groups:

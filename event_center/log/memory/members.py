@@ -45,7 +45,7 @@ class Members:
     def __init__(self, handover_timeout_s: float) -> None:
         self._handover_timeout_s = handover_timeout_s
         self._members: list[Member] = []
-        self._held: dict[int, tuple[Member, Token]] = {}
+        self._holders: dict[int, tuple[Member, Token]] = {}
         self._revoked: set[tuple[Shard, Token]] = set()
         self._token = 0
         self._context = copy_context()
@@ -75,26 +75,26 @@ class Members:
         """Let a member go, by its own will or because it crashed; it is told nothing."""
         if member in self._members:
             self._members.remove(member)
-        for shard, (holder, _) in list(self._held.items()):
+        for shard, (holder, _) in list(self._holders.items()):
             if holder is member:
-                del self._held[shard]
+                del self._holders[shard]
         self._share_out()
 
     def expel(self, member: Member) -> None:
         """Throw a live member out, as after a session timeout: it is told Lost."""
-        lost = [shard for shard, (holder, _) in self._held.items() if holder is member]
-        untold = [s for s in lost if (Shard(s), self._held[s][1]) not in self._revoked]
+        lost = [shard for shard, (holder, _) in self._holders.items() if holder is member]
+        untold = [s for s in lost if (Shard(s), self._holders[s][1]) not in self._revoked]
         self.leave(member)
         for shard in untold:
             member.tell(Lost(shard=Shard(shard)))
 
     def current(self, member: Member, shard: Shard, token: Token) -> bool:
         """The token names the assignment that the shard has now, and it is this member's."""
-        return self._held.get(shard) == (member, token) and (shard, token) not in self._revoked
+        return self._holders.get(shard) == (member, token) and (shard, token) not in self._revoked
 
     def released(self, member: Member, shard: Shard) -> None:
         """A lease is given up: a shard that was revoked can change hands."""
-        holder, token = self._held.get(shard, (None, None))
+        holder, token = self._holders.get(shard, (None, None))
         if holder is member and token is not None and (shard, token) in self._revoked:
             self._give_up(shard, token)
 
@@ -107,18 +107,18 @@ class Members:
         if not self._members:
             return
         shards = self._members[0].shards
-        held = {shard: holder for shard, (holder, _) in self._held.items()}
-        for number, wanted in sorted(balance(self._members, held, shards).items()):
+        holders = {shard: holder for shard, (holder, _) in self._holders.items()}
+        for number, wanted in sorted(balance(self._members, holders, shards).items()):
             shard = Shard(number)
-            if shard not in self._held:
+            if shard not in self._holders:
                 self._token += 1
-                self._held[shard] = wanted, Token(self._token)
+                self._holders[shard] = wanted, Token(self._token)
                 wanted.tell(Assigned(shard=shard, token=Token(self._token)))
-            elif held[shard] is not wanted:
+            elif holders[shard] is not wanted:
                 self._revoke(shard)
 
     def _revoke(self, shard: Shard) -> None:
-        holder, token = self._held[shard]
+        holder, token = self._holders[shard]
         if (shard, token) in self._revoked:
             return
         self._revoked.add((shard, token))
@@ -131,7 +131,7 @@ class Members:
             loop.call_soon(self._give_up, shard, token, context=self._context)
 
     def _give_up(self, shard: Shard, token: Token) -> None:
-        if shard in self._held and self._held[shard][1] == token:
+        if shard in self._holders and self._holders[shard][1] == token:
             self._revoked.discard((shard, token))
-            del self._held[shard]
+            del self._holders[shard]
             self._share_out()

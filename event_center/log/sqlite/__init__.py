@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from event_center.log.sqlite.copying import copy, flaws, put_back
-from event_center.log.sqlite.lock import DaemonLock, Holder, holder_of
+from event_center.log.sqlite.lock import Daemon, DaemonLock, daemon_on
 from event_center.log.sqlite.log import SqliteLog, open_sqlite
 from event_center.log.sqlite.reader import MAX_EVENT_BYTES
 from event_center.log.sqlite.retention import Retention, Rule
 
 __all__ = [
     "MAX_EVENT_BYTES",
+    "Daemon",
     "DaemonLock",
-    "Holder",
     "Retention",
     "Rule",
     "SqliteLog",
     "copy",
+    "daemon_on",
     "flaws",
-    "holder_of",
     "open_sqlite",
     "put_back",
 ]

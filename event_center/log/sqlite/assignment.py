@@ -38,7 +38,7 @@ class View(NamedTuple):
 
     generation: int
     members: tuple[str, ...]
-    held: dict[Shard, tuple[str, Token]]
+    holders: dict[Shard, tuple[str, Token]]
     wanted: dict[int, str]
 
 
@@ -79,23 +79,25 @@ def share_out(transaction: Transaction, wish: Wish) -> View:
             (shard, token, wish.me),
         )
     members = _members(transaction)
-    held = _held(transaction, wish.shards)
-    wanted = balance(members, {shard: holder for shard, (holder, _) in held.items()}, wish.shards)
+    holders = _holders(transaction, wish.shards)
+    wanted = balance(
+        members, {shard: holder for shard, (holder, _) in holders.items()}, wish.shards
+    )
     for number, member in wanted.items():
         shard = Shard(number)
-        if member == wish.me and (shard not in held or (shard, held[shard][1]) in wish.take):
+        if member == wish.me and (shard not in holders or (shard, holders[shard][1]) in wish.take):
             connection.execute(
                 "UPDATE shards SET member = ?, token = token + 1 WHERE shard = ?", (wish.me, shard)
             )
     if connection.total_changes != before:
         connection.execute(RISE)
-        held = _held(transaction, wish.shards)
+        holders = _holders(transaction, wish.shards)
     (generation,) = connection.execute("SELECT value FROM generation").fetchone()
-    return View(generation, members, held, wanted)
+    return View(generation, members, holders, wanted)
 
 
 def leave(transaction: Transaction, me: str) -> None:
-    """Take a member and everything it holds out of the group."""
+    """Take a member out of the group; its shards are free."""
     _drop(transaction, me)
     transaction.connection.execute(RISE)
 
@@ -131,7 +133,7 @@ def _members(transaction: Transaction) -> tuple[str, ...]:
     return tuple(row[0] for row in rows)
 
 
-def _held(transaction: Transaction, shards: int) -> dict[Shard, tuple[str, Token]]:
+def _holders(transaction: Transaction, shards: int) -> dict[Shard, tuple[str, Token]]:
     rows = transaction.connection.execute(
         "SELECT shard, member, token FROM shards WHERE member IS NOT NULL AND shard < ?", (shards,)
     ).fetchall()

@@ -67,7 +67,7 @@ def copy(source: Path, destination: Path, progress: Progress) -> int:
     return destination.stat().st_size
 
 
-def put_back(backup: Path, log: Path, progress: Progress, *, aside: Path | None) -> int:
+def put_back(backup: Path, log: Path, progress: Progress, *, replaced: Path | None) -> int:
     """
     Put a copy in the place of a log; the caller holds the daemon's lock.
 
@@ -75,7 +75,7 @@ def put_back(backup: Path, log: Path, progress: Progress, *, aside: Path | None)
         backup: the copy; it stays as it is.
         log: where it is to be.
         progress: as of `copy`.
-        aside: where a log that is there goes; None: there may be none.
+        replaced: where a log that is there goes; None: there may be none.
 
     Returns:
         The bytes of the log.
@@ -88,10 +88,10 @@ def put_back(backup: Path, log: Path, progress: Progress, *, aside: Path | None)
     made.unlink(missing_ok=True)
     size = copy(backup, made, progress)
     try:
-        if log.exists() and aside is not None:
-            _free(aside)
+        if log.exists() and replaced is not None:
+            _free(replaced)
             _alone(log)
-            log.rename(aside)
+            log.rename(replaced)
         _free(log)
         for rest in (f"{log}-wal", f"{log}-shm"):
             Path(rest).unlink(missing_ok=True)

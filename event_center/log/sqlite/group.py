@@ -209,7 +209,7 @@ class SqliteGroup:
             self._presence.remove()
 
     def vanish(self) -> None:
-        """Take no further part in the group; what is held of it stays until others find out."""
+        """Take no further part in the group; what it has stays with it until others find out."""
         self._left = True
         for shard in self._tokens:
             self._gates.close(shard)
@@ -248,7 +248,7 @@ class SqliteGroup:
             self._presence.name,
             self.shards,
             dead,
-            [held for held in self._revoked.items() if not self._writes(held[0])],
+            [one for one in self._revoked.items() if not self._writes(one[0])],
             tuple(self._overdue),
         )
         self._send(functools.partial(assignment.share_out, wish=wish), dead)
@@ -299,7 +299,7 @@ class SqliteGroup:
         me = self._presence.name
         for number in range(self.shards):
             shard = Shard(number)
-            holder, token = view.held.get(shard, (None, Token(0)))
+            holder, token = view.holders.get(shard, (None, Token(0)))
             if shard in self._tokens and (holder != me or token != self._tokens[shard]):
                 self._drop(shard)
             if holder == me and shard not in self._tokens:
@@ -351,7 +351,7 @@ class SqliteGroup:
 
     def _hurry(self, shard: Shard, token: Token) -> None:
         self._awaited.discard((shard, token))
-        holder, now = self._view.held.get(shard, (None, Token(0)))
+        holder, now = self._view.holders.get(shard, (None, Token(0)))
         if holder not in {self._presence.name, None} and now == token:
             self._overdue.add((shard, token))
             self._share_out()
@@ -363,8 +363,8 @@ class SqliteGroup:
 
     def _writes(self, shard: Shard) -> bool:
         lease = self._leases.get(shard)
-        held = lease is not None and lease.right is Right.VALID
-        return held or shard in self._leasing
+        writes = lease is not None and lease.right is Right.VALID
+        return writes or shard in self._leasing
 
     def _give_up(self) -> None:
         if any(not self._writes(shard) for shard in self._revoked):

@@ -2,8 +2,8 @@
 The lock of the daemon: at most one runs on a log.
 
 Promises: the lock is the operating system's (flock on `<path>.lock`), so that it is gone with the
-process that holds it, however that ends; whoever is refused learns who holds it. Its file also says
-how its holder is, when that says so; this is written in place, so that a full disk does not silence it.
+process that took it, however that ends; whoever is refused learns who has it. Its file also says
+how that daemon is, when it says so; this is written in place, so that a full disk does not silence it.
 Publishers do not take it. The app room takes it before it opens the log to run on it.
 """
 
@@ -24,15 +24,15 @@ SIZE_BYTES = 16_384
 """Bytes of the file, blanks included: more than a daemon says, and always the same blocks of the disk."""
 
 
-class Holder(NamedTuple):
-    """Who holds the lock of a log, or held it last."""
+class Daemon(NamedTuple):
+    """The daemon that has the lock of a log, or had it last."""
 
     alive: bool
     said: dict[str, Any]
     """`pid`, `host`, `since`, and what it has said of itself; empty if it has not."""
 
 
-def holder_of(path: str | os.PathLike[str]) -> Holder:
+def daemon_on(path: str | os.PathLike[str]) -> Daemon:
     """
     Whether a daemon runs on a log, and what it says of itself.
 
@@ -43,7 +43,7 @@ def holder_of(path: str | os.PathLike[str]) -> Holder:
     try:
         file = os.open(lock, os.O_RDONLY)
     except FileNotFoundError:
-        return Holder(alive=False, said={})
+        return Daemon(alive=False, said={})
     except OSError as error:
         raise LogUnavailable(
             f"cannot read {lock}: {error.strerror}; it tells whether a daemon runs"
@@ -54,8 +54,8 @@ def holder_of(path: str | os.PathLike[str]) -> Holder:
             # A shared lock, so that two who look at the same time do not see each other.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return Holder(alive=True, said=said)
-        return Holder(alive=False, said=said)
+            return Daemon(alive=True, said=said)
+        return Daemon(alive=False, said=said)
     finally:
         os.close(file)
 
@@ -75,7 +75,7 @@ class DaemonLock:
         Take the lock, at once or not at all.
 
         Raises:
-            LogInUse: another daemon holds it.
+            LogInUse: another daemon has it.
             LogUnavailable: the lock file cannot be written.
         """
         try:
@@ -88,10 +88,10 @@ class DaemonLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _named(_said(os.pread(file, SIZE_BYTES, 0)))
+            daemon = _named(_said(os.pread(file, SIZE_BYTES, 0)))
             os.close(file)
             raise LogInUse(
-                f"another daemon runs on {self._log}: {holder}; stop it first, or name another file"
+                f"another daemon runs on {self._log}: {daemon}; stop it first, or name another file"
             ) from None
         self._file = file
         try:
@@ -102,7 +102,7 @@ class DaemonLock:
 
     def say(self, told: dict[str, Any]) -> None:
         """
-        Write into the file how this daemon is, for those who look; nothing if the lock is not held.
+        Write into the file how this daemon is, for those who look; nothing without the lock.
 
         Raises:
             LogUnavailable: it can not be written.

@@ -1,7 +1,7 @@
 """
 Whether a member of the group is alive, as the operating system knows it.
 
-A member holds a lock (flock) on a file of its own, `<path>-member-<name>`, for as long as it lives;
+A member has a lock (flock) on a file of its own, `<path>-member-<name>`, for as long as it lives;
 the lock goes with its process. Promises: no heartbeats, nothing is written while all is well, a
 member that crashed is found at the next look. A process that forks without exec must not keep the
 lock open in the child. `group.py` calls this, and asks again after a LogUnavailable.
@@ -52,7 +52,7 @@ class Presence:
 
 def is_alive(log: str, name: str) -> bool:
     """
-    Somebody holds the lock of this member.
+    Somebody has the lock of this member.
 
     Raises:
         LogUnavailable: nobody can tell now.

@@ -230,10 +230,10 @@ class Transaction:
         write(self.connection, statements.REMOVE_ENTRIES, removed, shard)
 
     def _keep(self, shard: Shard, epoch: int, cut: Cut, positions: Sequence[Position]) -> None:
-        kept = self.connection.execute(
+        added = self.connection.execute(
             "INSERT INTO cuts(shard, epoch, at) VALUES (?, ?, ?)", (shard, epoch, self.clock())
         )
-        number = kept.lastrowid
+        number = added.lastrowid
         entries = [v for at, entry in enumerate(cut.entries.items()) for v in (at, *entry)]
         records = [v for at, position in enumerate(positions) for v in (at, *position)]
         offsets = [v for offset in cut.offsets.items() for v in offset]
