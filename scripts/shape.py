@@ -17,6 +17,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "event_center"
 TESTS = ROOT / "tests"
+KIT = PACKAGE / "testing"
+"""What the package's own tests are made with, and its users' tests too."""
 
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 IGNORES = "# type" + ": ignore"
@@ -122,12 +124,15 @@ def patches(file: Source) -> tuple[int, int]:
 
 def of_tests(files: Sequence[Source], lines_of_package: float) -> dict[str, float]:
     """The numbers of the tests."""
+    lines = sum(file.lines for file in files)
+    kit = sum(file.lines for file in sources(KIT))
     tests = [one for one in functions(files) if one.name.startswith("test_")]
     text = "\n".join(file.text for file in files)
     off, others = map(sum, zip(*map(patches, files), strict=True))
     return {
         "tests": len(tests),
-        "lines of tests for a line of the package": sum(f.lines for f in files) / lines_of_package,
+        "lines of tests for a line of the package": lines / lines_of_package,
+        "the same, with testing/ as tests": (lines + kit) / (lines_of_package - kit),
         "tests with a docstring, %": share([ast.get_docstring(one) for one in tests]),
         "patches that switch a protection off": off,
         "other patches in 100 tests": 100 * others / len(tests),

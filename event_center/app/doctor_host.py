@@ -65,14 +65,7 @@ async def of_host(settings: Settings) -> AsyncIterator[Finding]:
 def of_disk(folder: Path) -> Iterator[Finding]:
     """Room, and how long a write takes that is to last."""
     usage = shutil.disk_usage(folder)
-    said = f"{usage.free / 1024**3:.1f} GiB of {usage.total / 1024**3:.1f} are free at {folder}"
-    advice = "make room, or keep less: [log.retention]"
-    if usage.free < FULL_BYTES:
-        yield error("disk", said, advice)
-    elif usage.free < LOW_BYTES:
-        yield warning("disk", said, advice)
-    else:
-        yield ok("disk", said)
+    yield of_room(usage.free, f"of {usage.total / 1024**3:.1f} are free at {folder}")
     try:
         took_s = _write_s(folder)
     except OSError as wrong:
@@ -80,11 +73,24 @@ def of_disk(folder: Path) -> Iterator[Finding]:
             "disk", f"{folder} can not be written: {wrong.strerror}", "look at it, and at the disk"
         )
         return
+    yield of_write(took_s)
+
+
+def of_room(free: int, where: str) -> Finding:
+    """Whether so many bytes are enough."""
+    said = f"{free / 1024**3:.1f} GiB {where}"
+    if free >= LOW_BYTES:
+        return ok("disk", said)
+    found = error if free < FULL_BYTES else warning
+    return found("disk", said, "make room, or keep less: [log.retention]")
+
+
+def of_write(took_s: float) -> Finding:
+    """Whether a disk is fast enough of which a write takes so long."""
     said = f"a write that lasts takes {took_s * 1000:.1f} ms"
     if took_s > SLOW_WRITE_S:
-        yield warning("disk", said, "each cut waits for one: take a faster disk")
-    else:
-        yield ok("disk", said)
+        return warning("disk", said, "each cut waits for one: take a faster disk")
+    return ok("disk", said)
 
 
 def _write_s(folder: Path) -> float:

@@ -33,12 +33,21 @@ Say = Callable[[dict[str, Any]], None]
 class Pulse:
     """The pulse of one center."""
 
-    def __init__(self, member: Member, *, shards: int, say: Say | None, systemd: Systemd) -> None:
+    def __init__(
+        self,
+        member: Member,
+        *,
+        shards: int,
+        say: Say | None,
+        systemd: Systemd,
+        beat_s: float = BEAT_S,
+    ) -> None:
         self._member = member
         self._shards = shards
         self._say = say
         """Writes it where others can read it; None: there is no such place."""
         self._systemd = systemd
+        self._beat_s = beat_s
         self._reached: dict[tuple[str, int | None], Reached] = {}
         self._last: dict[str, Any] = {}
         self._silent = False
@@ -54,7 +63,7 @@ class Pulse:
                 ready = True
                 told["READY"] = "1"
             self._systemd.tell(**told)
-            await anyio.sleep(BEAT_S)
+            await anyio.sleep(self._beat_s)
 
     def stopping(self) -> None:
         """The center was asked to stop."""

@@ -13,7 +13,7 @@ import gzip
 import os
 import sys
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -46,23 +46,33 @@ async def read_lines(path: Path) -> AsyncIterator[list[Line]]:
     Raises:
         ConfigurationError: the file can not be read.
     """
+    with _stream(path) as stream:
+        async for lines in lines_of(chunks_of(stream, waits=path == STDIN)):
+            yield lines
+
+
+async def lines_of(chunks: AsyncIterable[bytes]) -> AsyncIterator[list[Line]]:
+    """The lines that each chunk makes whole; what is behind the last line end is one as well."""
     number = 0
     begun: list[bytes] = []
-    with _stream(path) as stream:
-        while True:
-            chunk = await _chunk(stream, path)
-            *lines, end = chunk.split(b"\n")
-            # A line may be many chunks long: its parts are joined once, when it is whole.
-            if lines:
-                lines[0] = b"".join((*begun, lines[0]))
-                begun.clear()
-            begun.append(end)
-            if not chunk:
-                lines = [b"".join(begun)]
-            yield [Line(number + n, text) for n, text in enumerate(lines, 1) if text.strip()]
-            number += len(lines)
-            if not chunk:
-                return
+    async for chunk in chunks:
+        *lines, end = chunk.split(b"\n")
+        # A line may be many chunks long: its parts are joined once, when it is whole.
+        if lines:
+            lines[0] = b"".join((*begun, lines[0]))
+            begun.clear()
+        begun.append(end)
+        yield [Line(number + n, text) for n, text in enumerate(lines, 1) if text.strip()]
+        number += len(lines)
+    last = Line(number + 1, b"".join(begun))
+    if last.text.strip():
+        yield [last]
+
+
+async def chunks_of(stream: BinaryIO, *, waits: bool) -> AsyncIterator[bytes]:
+    """What can be read at once, until the end; of a stream that one waits for, what is there now."""
+    while chunk := await (_there_now(stream) if waits else _read(stream)):
+        yield chunk
 
 
 @contextmanager
@@ -79,11 +89,12 @@ def _stream(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-async def _chunk(stream: BinaryIO, path: Path) -> bytes:
-    """What can be read at once; of stdin, what is there now."""
-    if path != STDIN:
-        await anyio.lowlevel.checkpoint()
-        return stream.read(CHUNK_BYTES)
+async def _read(stream: BinaryIO) -> bytes:
+    await anyio.lowlevel.checkpoint()
+    return stream.read(CHUNK_BYTES)
+
+
+async def _there_now(stream: BinaryIO) -> bytes:
     # A file in the place of stdin can not be waited for, and need not be.
     with suppress(PermissionError):
         await anyio.wait_readable(stream.fileno())

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from event_center.client.moving import Placing, TargetShard, stage_of, taken
+from event_center.client.moving import CUT_PARTS, Placing, TargetShard, stage_of, taken
 from event_center.client.survey import Cargo, Side, Stretch, Survey, survey, unread, watermarks
 from event_center.client.tally import Tally
 from event_center.errors import MigrationError
@@ -67,9 +67,11 @@ async def plan(source: Side, target: Side | None, layout: Side, kinds: frozenset
     return Moved(found, earlier=stages == {Stage.DONE})
 
 
-async def migrate(source: Side, target: Side, kinds: frozenset[Cargo], tell: Tell) -> Moved:
+async def migrate(
+    source: Side, target: Side, kinds: frozenset[Cargo], tell: Tell, *, cut_parts: int = CUT_PARTS
+) -> Moved:
     """
-    Move everything, or go on with a migration that was killed.
+    Move everything, or go on with a migration that was killed; in cuts of so many parts.
 
     Raises:
         MigrationError: it can not begin, or not go on; the message says what to do.
@@ -78,7 +80,7 @@ async def migrate(source: Side, target: Side, kinds: frozenset[Cargo], tell: Tel
     await _check_stopped(source)
     found = await survey(source, target, kinds)
     tell("surveyed", found.entries.count, found.entries.count)
-    async with taken(target) as shards:
+    async with taken(target, cut_parts) as shards:
         stages = {stage_of(shard) for shard in shards.values()}
         if any(shard.foreign for shard in shards.values()):
             raise MigrationError(_not_empty(target))

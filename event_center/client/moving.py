@@ -44,13 +44,14 @@ takes a minute hangs.
 class TargetShard:
     """One shard of the target, while it is ours."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, cut_parts: int) -> None:
         self.shard = lease.shard
         self.note: Note | None = None
         """What an earlier migration left; None: nothing did."""
         self.foreign = 0
         """Entries of somebody else: workflows, or a shard entry without a note."""
         self._lease = lease
+        self._cut_parts = cut_parts
         self._cut = Cut()
         self._size = 0
         self._copied: dict[str, int] = {}
@@ -114,14 +115,14 @@ class TargetShard:
     async def _grew(self, size: int) -> None:
         self._size += size
         parts = len(self._cut.entries) + len(self._cut.records)
-        if parts >= CUT_PARTS or self._size >= CUT_BYTES:
+        if parts >= self._cut_parts or self._size >= CUT_BYTES:
             await self.rest()
 
 
 @asynccontextmanager
-async def taken(target: Side) -> AsyncIterator[dict[Shard, TargetShard]]:
+async def taken(target: Side, cut_parts: int) -> AsyncIterator[dict[Shard, TargetShard]]:
     """
-    Become the owner of every shard of the target.
+    Become the owner of every shard of the target, which gets at most so many parts in a cut.
 
     Raises:
         MigrationError: somebody else is in its group.
@@ -137,7 +138,7 @@ async def taken(target: Side) -> AsyncIterator[dict[Shard, TargetShard]]:
     group = await target.log.join(app.consumed(), app.shards, urgent=(app.commands,))
     shards: dict[Shard, TargetShard] = {}
     try:
-        await _take(group, shards, target)
+        await _take(group, shards, target, cut_parts)
         yield shards
         for shard in shards.values():
             await shard.release()
@@ -146,7 +147,9 @@ async def taken(target: Side) -> AsyncIterator[dict[Shard, TargetShard]]:
             await group.leave()
 
 
-async def _take(group: Group, shards: dict[Shard, TargetShard], target: Side) -> None:
+async def _take(
+    group: Group, shards: dict[Shard, TargetShard], target: Side, cut_parts: int
+) -> None:
     try:
         async with asyncio.timeout(TAKE_S):
             while len(shards) < group.shards:
@@ -154,7 +157,7 @@ async def _take(group: Group, shards: dict[Shard, TargetShard], target: Side) ->
                 if not isinstance(change, Assigned):
                     raise MigrationError(_taken_away(change.shard, target))
                 lease = await group.lease(change.shard, change.token)
-                shards[change.shard] = TargetShard(lease)
+                shards[change.shard] = TargetShard(lease, cut_parts)
                 await shards[change.shard].look()
     except Fenced as error:
         raise MigrationError(

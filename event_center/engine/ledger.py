@@ -324,11 +324,10 @@ class Ledger:
         cut = Cut(entries=entries, records=self._records, offsets=dict(self.entry.offsets))
         for snapshot, item in self._unwritten:
             if not item.gone and item.record is not None:
-                waiting = waiting_wire.WaitingEntry(
+                made = waiting_wire.WaitingEntry(
                     item.record, item.topic, item.partition, item.deferred, item.due_ms
                 )
-                key = waiting_key(snapshot.workflow_id, item.number)
-                entries[key] = waiting_wire.encode(waiting)
+                entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(made)
         self._dump(entries)
         self.entry.check()
         self.entry.cut += 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
 
@@ -14,11 +16,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from event_center import Center
-from event_center.app import pulse
 from event_center.app.health import health_of, silence_s
+from event_center.app.pulse import Pulse, Say
 from event_center.app.systemd import Systemd
 from event_center.errors import LogUnavailable
-from event_center.log.sqlite import Daemon, DaemonLock, daemon_on
+from event_center.log.sqlite import Daemon, daemon_on
 from event_center.log.sqlite.lock import SIZE_BYTES
 from tests.waiting import PATIENCE_S, until
 
@@ -51,10 +53,9 @@ async def heard(supervisor: socket.socket) -> dict[str, str]:
 
 
 async def test_systemd_hears_that_a_center_is_ready_lives_and_stops(
-    config: Path, supervisor: socket.socket, monkeypatch: pytest.MonkeyPatch
+    config: Path, supervisor: socket.socket
 ) -> None:
     """READY once all shards are served, WATCHDOG with each beat, a status in words, STOPPING at last."""
-    monkeypatch.setattr(pulse, "BEAT_S", 0.01)
     async with Center.open(config) as center, anyio.create_task_group() as tasks:
         tasks.start_soon(center.run)
         told = await heard(supervisor)
@@ -63,10 +64,28 @@ async def test_systemd_hears_that_a_center_is_ready_lives_and_stops(
             told = await heard(supervisor)
         assert told["READY"] == "1"
         assert told["STATUS"] == "serving 1 of 1 shards; lag 0"
-        assert (await heard(supervisor)).keys() == {"WATCHDOG", "STATUS"}
         await center.stop()
         while "STOPPING" not in told:
             told = await heard(supervisor)
+
+
+@asynccontextmanager
+async def beating(config: Path, say: Say | None, shards: int = 0) -> AsyncIterator[None]:
+    """The quick pulse of a center that has not begun, so that all of no shards are served."""
+    async with Center.open(config) as center, anyio.create_task_group() as tasks:
+        with Systemd(os.environ) as systemd:
+            pulse = Pulse(center._member, shards=shards, say=say, systemd=systemd, beat_s=0.0)
+            tasks.start_soon(pulse.run)
+            yield
+            tasks.cancel_scope.cancel()
+
+
+async def test_ready_is_said_once(config: Path, supervisor: socket.socket) -> None:
+    """The beats after it say that the center lives, and how it is."""
+    async with beating(config, None):
+        assert (await heard(supervisor))["READY"] == "1"
+        for _ in range(3):
+            assert (await heard(supervisor)).keys() == {"WATCHDOG", "STATUS"}
 
 
 async def test_nobody_has_to_listen(
@@ -129,24 +148,17 @@ def test_a_lock_file_that_is_no_object_says_nothing(tmp_path: Path) -> None:
         daemon_on(tmp_path / "log.db.lock" / "deeper")
 
 
-async def test_a_pulse_that_can_not_be_written_is_said_once(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pulse_that_can_not_be_written_is_said_once(config: Path) -> None:
     """The center goes on without it."""
-    monkeypatch.setattr(pulse, "BEAT_S", 0.01)
     beats: list[int] = []
 
-    def refuses(self: DaemonLock, told: dict[str, object]) -> None:
-        if told:
-            beats.append(1)
-            raise LogUnavailable("asked for by a test")
+    def refuses(told: dict[str, object]) -> None:
+        beats.append(len(told))
+        raise LogUnavailable("asked for by a test")
 
-    monkeypatch.setattr(DaemonLock, "say", refuses)
     with capture_logs() as told:
-        async with Center.open(config) as center, anyio.create_task_group() as tasks:
-            tasks.start_soon(center.run)
+        async with beating(config, refuses):
             await until(lambda: len(beats) > 5)
-            await center.stop()
     assert [one["event"] for one in told].count("pulse.not_written") == 1
 
 

@@ -40,13 +40,13 @@ class Calls:
             raise RuntimeError(f"{events} events awaited {self.count} callbacks, not one each")
 
 
-def run(size: Size) -> list[Row]:
-    """Measure the case."""
+def run(size: Size, installed: Callable[[str], str] = version) -> list[Row]:
+    """Measure the case, with the peers that are installed."""
     events = size.or_else(EVENTS)
     sides: dict[str, Side] = {"event_center": partial(_ours, events)}
     left_out: list[Row] = []
     for package, peer in PEERS.items():
-        if version(package):
+        if installed(package):
             sides[package] = partial(peer, events)
         else:
             note = "not installed: scripts/setup installs it"
@@ -60,7 +60,7 @@ def run(size: Size) -> list[Row]:
     rows = [
         one_side(
             "peers",
-            f"{name}{' ' if version(name) else ''}{version(name)}",
+            f"{name} {installed(name)}".rstrip(),
             readings,
             value=lambda reading: reading.per_cpu_s,
             unit="/s",

@@ -59,10 +59,9 @@ def test_every_case_on_kafka_measures(name: str, monkeypatch: pytest.MonkeyPatch
     assert all(row.unit and row.best for row in rows)
 
 
-def test_a_peer_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_is_not_installed_is_left_out() -> None:
     """Without the peers the case still runs, and says what was left out and what to do."""
-    monkeypatch.setattr(peers, "version", lambda package: "")
-    rows = peers.run(Size(rounds=1, events=EVENTS))
+    rows = peers.run(Size(rounds=1, events=EVENTS), installed=lambda package: "")
     assert [row.what for row in rows if row.note] == list(peers.PEERS)
     assert all("scripts/setup" in row.note for row in rows if row.note)
     assert [row.what for row in rows if not row.note] == ["event_center"]

@@ -6,9 +6,10 @@ import itertools
 import os
 import signal
 import sys
+from functools import partial
 
 from event_center.cli import main
-from event_center.client import moving
+from event_center.client import migration, moving
 from event_center.wire.migration import Note
 
 PARTS = 5
@@ -27,6 +28,6 @@ def migrate() -> None:
         if next(cuts) == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    moving.CUT_PARTS = PARTS
+    setattr(migration, "migrate", partial(migration.migrate, cut_parts=PARTS))  # noqa: B010 - the same
     setattr(moving.TargetShard, "note_down", killed)  # noqa: B010 - mypy knows no other way
     main()

@@ -184,11 +184,16 @@ def test_a_cluster_that_does_not_answer(project: Project) -> None:
     assert answer.err == ""
 
 
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk with little room is a warning, one with next to none an error, and slow writes are told."""
-    for limit, level in (("LOW_BYTES", Level.WARNING), ("FULL_BYTES", Level.ERROR)):
-        monkeypatch.setattr(doctor_host, limit, 2**62)
-        assert next(doctor_host.of_disk(tmp_path)).level is level
-    monkeypatch.setattr(doctor_host, "SLOW_WRITE_S", 0.0)
-    assert [one.level for one in doctor_host.of_disk(tmp_path)][1] is Level.WARNING
+@pytest.mark.parametrize(
+    ("free", "level"), [(1 << 20, Level.ERROR), (1 << 29, Level.WARNING), (1 << 40, Level.OK)]
+)
+def test_a_full_disk(free: int, level: Level) -> None:
+    """A disk with little room is a warning, one with next to none an error."""
+    assert doctor_host.of_room(free, "are free").level is level
+
+
+def test_a_slow_disk(tmp_path: Path) -> None:
+    """Slow writes are told, and what is written to find out is gone."""
+    assert doctor_host.of_write(0.2).level is Level.WARNING
+    assert len(list(doctor_host.of_disk(tmp_path))) == 2
     assert list(tmp_path.iterdir()) == []

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import os
-import sys
 import threading
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_center.cli import event_lines
-from event_center.cli.event_lines import CHUNK_BYTES, STDIN, Line, line_record, read_lines
+from event_center.cli.event_lines import (
+    CHUNK_BYTES,
+    Line,
+    chunks_of,
+    line_record,
+    lines_of,
+    read_lines,
+)
 from event_center.errors import ConfigurationError, Undecodable
 from event_center.wire.envelope import Envelope, Rules
 
@@ -55,29 +62,24 @@ def test_chunks_of_any_size_make_the_same_lines(texts: list[bytes]) -> None:
 
 
 def _chunked(content: bytes, chunk: int) -> list[Line]:
-    """What `read_lines` makes of chunks of this size."""
+    """What is made of chunks of this size."""
     stream = io.BytesIO(content)
 
-    async def next_chunk(_stream: object, _path: Path) -> bytes:
-        return stream.read(chunk)
+    async def chunks() -> AsyncIterator[bytes]:
+        while some := stream.read(chunk):
+            yield some
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(event_lines, "_chunk", next_chunk)
-        lines = _read(Path(__file__))
-        found: list[Line] = []
-        try:
-            lines.send(None)
-        except StopIteration as ended:
-            found = ended.value
-        return found
+    async def lines() -> list[Line]:
+        return [line async for some in lines_of(chunks()) for line in some]
+
+    return asyncio.run(lines())
 
 
-async def test_a_pipe_gives_its_lines_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pipe_gives_its_lines_as_they_come() -> None:
     """A line that is whole is there before the pipe ends: a pipe can feed a center for days."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stdin:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
-        lines = read_lines(STDIN)
+        lines = lines_of(chunks_of(stdin, waits=True))
         os.write(writing, b"one\ntw")
         assert await anext(lines) == [(1, b"one")]
         os.write(writing, b"o\n\nthree")

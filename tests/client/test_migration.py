@@ -33,12 +33,6 @@ def source() -> HalfWay:
     return HalfWay()
 
 
-@pytest.fixture(autouse=True)
-def _small_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many cuts, so that a crash can come between any two."""
-    monkeypatch.setattr(moving, "CUT_PARTS", 3)
-
-
 def _totals(memory: Memory) -> Counter[str]:
     """The counters of all shards, and the workflows by where they are."""
     sums: Counter[str] = Counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from event_center.client import moving
 from event_center.client.migration import plan
 from event_center.client.survey import Cargo
 from event_center.errors import ConfigurationError, EventCenterError, MigrationError
@@ -26,12 +25,6 @@ from tests.client.two_logs import (
 def source() -> HalfWay:
     """An app half-way."""
     return HalfWay()
-
-
-@pytest.fixture(autouse=True)
-def _small_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many cuts, so that a crash can come between any two."""
-    monkeypatch.setattr(moving, "CUT_PARTS", 3)
 
 
 async def _refused(

@@ -217,7 +217,7 @@ def test_a_step_has_a_hundred_microsteps_at_most() -> None:
 
 
 def test_the_first_region_in_the_document_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where two regions would leave the same states; the peer takes the one that was entered first."""
+    """Where two regions would leave the same states; once more without it, the one entered first wins."""
     left = {"initial": "a", "states": {"a": {"on": {"f": [{"target": "b"}]}}, "b": to("x")}}
     around = {"type": "parallel", "states": {"l": left, "r": to("y")}}
     document = machine({"p": around, "x": {}, "y": {}})

@@ -1,4 +1,4 @@
-"""Mistakes of the search for who spoils cuts, and of what a takeover lets go on in it."""
+"""Mistakes of the search for who spoils cuts, and of what a takeover lets go on in it; see `mutation`."""
 
 from __future__ import annotations
 
