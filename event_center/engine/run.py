@@ -257,7 +257,7 @@ class Runners:
         while queue and not self._closing:
             run = queue.popleft()
             if run.over:
-                self._left(run)
+                self._passed_over(run)
                 continue
             value: Any = None
             error: BaseException | None = None
@@ -293,9 +293,14 @@ class Runners:
         if task.cancelling():
             self._closing = True  # not taken back: the task group is cancelled
 
+    def _passed_over(self, run: Run) -> None:
+        """It was cancelled before its turn came, and has been told: only its room is left of it."""
+        if run.callback.limit:
+            self._left(run)
+
     def _left(self, run: Run) -> None:
-        """If its callback has a limit, there is room for the next run now; whoever is here does it."""
-        following = self.narrow.left(run.callback) if run.callback.limit else None
+        """Its callback has a limit: there is room for the next run of it, and whoever is here does it."""
+        following = self.narrow.left(run.callback)
         if following is not None:
             self._queue.append(following)
 

@@ -9,14 +9,11 @@ from typing import Any
 
 from event_center.engine.plan import EngineLimits
 from event_center.plugins.job import JobContext
+from tests.engine.machines import resting
 from tests.engine.script import Script
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {n: 0, result: null}
 retries:
   default: {max_attempts: 3, interval: 1s, backoff_rate: 2}
@@ -38,7 +35,7 @@ states:
   prepared: {entry: prepare, invoke: {do: after_it, on_done: idle}, on: {leave: idle}}
   told: {invoke: {do: tell, on_done: {target: idle, actions: note}}, on: {tick: {}}}
   broken: {on: {back: idle}}
-"""
+""")
 NAMES = ("build", "one", "two", "mute", "prepare", "after_it", "tell", "note")
 
 

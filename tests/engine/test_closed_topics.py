@@ -9,14 +9,11 @@ import pytest
 from event_center.engine.cutting import Cutting
 from event_center.log.memory import Ending
 from event_center.plugins.context import Context
+from tests.engine.machines import resting
 from tests.engine.script import Script
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 states:
   idle:
     on:
@@ -28,7 +25,7 @@ states:
   busy: {entry: {do: work, retry: {max_attempts: 2}}, on_done: done}
   jobs: {invoke: {do: work, retry: {max_attempts: 2}, on_done: done}}
   done: {}
-"""
+""")
 WAYS = ["run", "look", "job", "tell"]
 REFUSALS = [Ending.NOT_COMMITTED, Ending.LOST]
 

@@ -13,28 +13,15 @@ from event_center.engine.plan import EngineLimits
 from event_center.failpoint import Step
 from event_center.log.memory import Ending
 from event_center.plugins.context import Context
+from tests.engine.machines import COUNTING
 from tests.engine.script import HOLD, Script
 from tests.engine.world import EVENTS, OWN, Functions, World
-
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
-data: {n: 0}
-states:
-  idle: {on: {go: busy, add: {assign: {n: =data.n + 1}}, ask: {actions: check, assign: {n: =data.n + 1}}}}
-  busy:
-    entry: work
-    on: {done: idle, add: {assign: {n: =data.n + 1}}}
-    after: {1m: idle}
-"""
 
 
 def world_with(work: Script | None = None, check: Script | None = None, shards: int = 1) -> World:
     """A world of the machine; `work` returns `done` ten times by default."""
     functions = {"work": work or Script(*["done"] * 10), "check": check or Script()}
-    return World((MACHINE, functions), shards=shards)
+    return World((COUNTING, functions), shards=shards)
 
 
 def traffic(world: World, count: int = 12) -> None:
@@ -266,7 +253,7 @@ async def test_a_stop_under_full_load_leaves_nothing_to_redo() -> None:
         return "done"
 
     functions: Functions = {"work": work, "check": Script()}
-    world = World((MACHINE, functions), limits=EngineLimits(callbacks=50, mailbox=200))
+    world = World((COUNTING, functions), limits=EngineLimits(callbacks=50, mailbox=200))
     async with world:
         for number in range(500):
             world.send(f"w{number}", "go")
@@ -355,7 +342,7 @@ async def test_death_at_every_step(step: Step, passed: int) -> None:
 
 async def test_counters_and_history_may_be_without_refusals() -> None:
     """`history = transitions`: refusals are counted and kept in the snapshot, but not told."""
-    world = World((MACHINE, {"work": Script(), "check": Script()}), every_outcome=False)
+    world = World((COUNTING, {"work": Script(), "check": Script()}), every_outcome=False)
     world.audits = False
     async with world:
         world.send("w", "add")

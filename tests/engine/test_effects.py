@@ -14,14 +14,11 @@ from event_center.failpoint import Step
 from event_center.log.memory import Ending
 from event_center.model import Event
 from event_center.plugins.context import Context
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {result: null}
 retries:
   default: {max_attempts: 3, interval: 1s, backoff_rate: 2}
@@ -38,7 +35,7 @@ states:
   eager: {entry: {do: hurry, eager: true}, on: {done: idle}}
   failed: {entry: mourn, on: {go: busy, back: idle}, on_done: gone}
   gone: {on: {back: idle, go: busy}}
-"""
+""")
 NAMES = ("work", "first", "second", "hurry", "mourn")
 
 

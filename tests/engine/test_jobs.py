@@ -11,6 +11,7 @@ from event_center.engine.plan import EngineLimits
 from event_center.log.memory import Ending
 from event_center.plugins.job import JobContext
 from tests.engine.job_world import Stubborn, jobs_world
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script, emits
 from tests.engine.world import World
 
@@ -261,11 +262,7 @@ async def test_many_jobs_at_once() -> None:
         assert results == {7}
 
 
-NESTED = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+NESTED = resting("""
 states:
   idle: {on: {go: pair}}
   pair:
@@ -282,7 +279,7 @@ states:
         states:
           r1: {entry: enter, invoke: {do: third, on_done: {target: r1, reenter: true}}}
     on: {stop: idle}
-"""
+""")
 
 
 async def test_each_state_has_its_own_job() -> None:
@@ -312,15 +309,11 @@ async def test_each_state_has_its_own_job() -> None:
         assert script["second"].cancelled == script["third"].cancelled == 1
 
 
-ROUND = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+ROUND = resting("""
 states:
   idle: {on: {go: round}}
   round: {invoke: {do: turn, on_done: {target: round, reenter: true}}}
-"""
+""")
 
 
 @pytest.mark.parametrize(("seconds", "parked"), [(0.0, "loop"), (1.5, None)])

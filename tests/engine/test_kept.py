@@ -7,15 +7,15 @@ import pytest
 from event_center.engine.plan import EngineLimits
 from event_center.log.memory import Ending
 from event_center.model import Shard
+from tests.engine.machines import COUNTING
 from tests.engine.script import HOLD, Script
-from tests.engine.test_cuts import MACHINE
 from tests.engine.world import World
 
 
 def world_with(work: Script | None = None, kept_bytes: int = 1 << 20) -> World:
     """A world of two shards."""
     functions = {"work": work or Script(*["done"] * 50), "check": Script()}
-    return World((MACHINE, functions), shards=2, limits=EngineLimits(kept_bytes=kept_bytes))
+    return World((COUNTING, functions), shards=2, limits=EngineLimits(kept_bytes=kept_bytes))
 
 
 def traffic(world: World, count: int = 24) -> None:

@@ -12,14 +12,11 @@ from event_center.errors import PermanentError
 from event_center.log.memory import Ending
 from event_center.model import Event, Reason, Shard
 from event_center.plugins.context import Context
+from tests.engine.machines import resting
 from tests.engine.script import Script
 from tests.engine.world import EVENTS, World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {note: null, last: null}
 states:
   idle:
@@ -31,7 +28,7 @@ states:
       timed: waits
   busy: {entry: work, on: {done: {target: idle, assign: {note: =payload}}, stay: idle}}
   waits: {after: {1s: {target: idle, assign: {note: =data.last + data.last}}}, on: {stay: idle}}
-"""
+""")
 LIMIT = 30_000
 FITS, LARGE_ONE = "x" * (LIMIT - 1_500), "x" * (LIMIT + 1)
 HALF = "x" * (LIMIT // 2)

@@ -10,14 +10,11 @@ import pytest
 from event_center.engine.plan import EngineLimits
 from event_center.errors import PermanentError, RetryLater
 from event_center.model import Reason
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 on_failure: dead_letter
 unhandled: reject
 data: {n: 0, log: []}
@@ -28,7 +25,7 @@ states:
       ask: {actions: {do: check, retry: none}, assign: {log: "=data.log + ['asked']"}}
       work: busy
   busy: {entry: work, on: {add: {assign: {log: "=data.log + [payload]"}}, done: idle}}
-"""
+""")
 
 
 def world_with(check: Script | None = None, work: Script | None = None, **more: Any) -> World:

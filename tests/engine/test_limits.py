@@ -13,21 +13,18 @@ from event_center.engine.timers import Timers
 from event_center.log.memory import Ending
 from event_center.model import Snapshot, Timer
 from event_center.plugins.context import Context
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import EVENTS, World
 from tests.waiting import PATIENCE_S
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {n: 0}
 unhandled: defer
 states:
   idle: {on: {go: busy, add: {assign: {n: =data.n + 1}}}}
   busy: {entry: {do: work, timeout: 5s, retry: {max_attempts: 2, interval: 10ms}}, on: {done: idle}}
-"""
+""")
 
 
 def world_with(work: Any, limits: EngineLimits) -> World:
@@ -137,15 +134,11 @@ async def test_events_that_wait_weigh_no_more_than_the_limit() -> None:
         assert world.exists("v")
 
 
-JOBS = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+JOBS = resting("""
 states:
   idle: {on: {go: making, add: {}}}
   making: {invoke: {do: make, on_done: {target: idle}}, on: {stop: idle}}
-"""
+""")
 
 
 async def test_results_of_jobs_that_wait_weigh_as_well() -> None:

@@ -23,33 +23,17 @@ from event_center.log.partitioner import crc32
 from event_center.log.port import Batch
 from event_center.model import Shard
 from event_center.wire.entries import snapshot_key
+from tests.engine.machines import COUNTING
 from tests.engine.script import HOLD, Script
 from tests.engine.world import EVENTS, World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
-data: {n: 0}
-states:
-  idle:
-    on:
-      go: busy
-      add: {assign: {n: =data.n + 1}}
-      ask: {actions: check, assign: {n: =data.n + 1}}
-  busy:
-    entry: work
-    on: {done: idle, add: {assign: {n: =data.n + 1}}}
-    after: {1m: idle}
-"""
 REFUSALS = [NotCommitted, LogUnavailable]
 
 
 def world_with(work: Script | None = None, check: Script | None = None, shards: int = 1) -> World:
     """A world of the machine."""
     functions = {"work": work or Script(*["done"] * 10), "check": check or Script()}
-    return World((MACHINE, functions), shards=shards)
+    return World((COUNTING, functions), shards=shards)
 
 
 def refuse(world: World, place: str, error: type[LogError], times: int = 3) -> deque[LogError]:

@@ -10,14 +10,11 @@ from event_center.errors import PluginError
 from event_center.machine import parse
 from event_center.plugins.callbacks import callbacks
 from event_center.plugins.registry import Bound, resolve
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 states:
   idle:
     on:
@@ -28,7 +25,7 @@ states:
   busy: {entry: {do: work, timeout: 5s}, on: {done: idle}}
   looked: {entry: look, on: {done: idle}}
   building: {invoke: {do: build, timeout: 5s, on_done: idle}}
-"""
+""")
 RUNS = 6
 
 

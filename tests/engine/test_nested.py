@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from event_center.errors import PermanentError
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {why: null}
 states:
   idle: {on: {go: work, back: last}}
@@ -34,7 +31,7 @@ states:
         initial: r1
         states: {r1: {entry: second, on_done: r2}, r2: {on: {ends: r3}}, r3: {type: final}}
     on: {stop: idle}
-"""
+""")
 
 
 def world_with(**functions: Any) -> World:

@@ -9,15 +9,12 @@ import pytest
 
 from event_center.engine.plan import EngineLimits
 from event_center.log.memory import Ending
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 from tests.waiting import PATIENCE_S, until
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 unhandled: defer
 events:
   early: {missing: {hold: 10m}}
@@ -29,7 +26,7 @@ states:
   idle: {on: {go: busy, build: building, add: {}}}
   busy: {entry: {do: work, timeout: 1h}, on: {done: idle}}
   building: {invoke: {do: build, timeout: 1h, on_done: idle}}
-"""
+""")
 
 
 def world_with(limits: EngineLimits, work: Any = None, build: Any = None) -> World:

@@ -11,14 +11,11 @@ from event_center.engine.starts import StartCounts
 from event_center.machine import parse
 from event_center.plugins.callbacks import callbacks
 from event_center.plugins.registry import resolve
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script, emits
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {result: null}
 retries:
   default: {max_attempts: 3, interval: 1s, backoff_rate: 2}
@@ -32,7 +29,7 @@ states:
   building:
     invoke: {do: make, timeout: 10s, on_done: {target: idle, assign: {result: =payload}}}
     on: {leave: idle}
-"""
+""")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from event_center.engine.plan import EngineLimits
 from event_center.errors import PermanentError
 from event_center.failpoint import Step
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
@@ -201,18 +202,14 @@ async def test_forgotten_while_its_cut_is_written() -> None:
         assert not world.exists("w") or world.history("w")[-1]["kind"] != "removed"
 
 
-LONG = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+LONG = resting("""
 data: {n: 0}
 on: {tick: {assign: {n: =data.n + 1}}}
 states:
   idle: {on: {go: busy}}
   busy: {entry: work, on: {done: calm}}
   calm: {}
-"""
+""")
 
 
 async def test_a_new_workflow_is_not_advanced_as_the_forgotten_one() -> None:

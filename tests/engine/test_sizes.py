@@ -11,21 +11,18 @@ from event_center.engine.intake import MAX_NAME
 from event_center.engine.plan import EngineLimits
 from event_center.model import Event, Reason
 from event_center.plugins.context import Context
+from tests.engine.machines import resting
 from tests.engine.script import Script
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 states:
   idle: {on: {go: busy}}
   busy:
     entry: work
     on: {done: idle, told: idle}
     on_error: {target: idle}
-"""
+""")
 LIMIT = 1_000
 LARGE = "x" * LIMIT
 

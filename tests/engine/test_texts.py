@@ -13,14 +13,11 @@ from hypothesis import strategies as st
 from event_center.errors import PermanentError, PluginError, RetryLater
 from event_center.model import Event
 from event_center.plugins.context import Context
+from tests.engine.machines import resting
 from tests.engine.script import Script, emits
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {told: null}
 retries: {default: {max_attempts: 2, interval: 1s}}
 states:
@@ -35,7 +32,7 @@ states:
     on: {done: {target: idle, assign: {told: =payload}}, told: idle}
     on_error: {target: idle, assign: {told: =payload}}
     on_done: idle
-"""
+""")
 HALF = "\ud800"
 TEXT = st.text(st.characters() | st.sampled_from([HALF, "\udfff", "@", "\x00"]), max_size=8)
 JSON = st.recursive(

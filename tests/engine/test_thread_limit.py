@@ -7,18 +7,11 @@ import threading
 import pytest
 
 from event_center.engine.plan import EngineLimits
+from tests.engine.machines import busy
 from tests.engine.world import World
 from tests.waiting import PATIENCE_S
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
-states:
-  idle: {on: {go: busy}}
-  busy: {entry: {do: work, timeout: 60s}, on: {done: idle}}
-"""
+MACHINE = busy("{do: work, timeout: 60s}")
 
 
 @pytest.mark.real_time

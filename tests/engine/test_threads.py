@@ -12,19 +12,12 @@ import pytest
 
 from event_center.engine.plan import EngineLimits
 from event_center.plugins.context import Context
+from tests.engine.machines import busy
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 from tests.waiting import PATIENCE_S, until
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
-states:
-  idle: {on: {go: busy}}
-  busy: {entry: {do: work, timeout: 900ms, retry: {max_attempts: 5, interval: 10ms}}, on: {done: idle}}
-"""
+MACHINE = busy("{do: work, timeout: 900ms, retry: {max_attempts: 5, interval: 10ms}}")
 TAKES_S = 0.35
 """For a callback: three of them, one after another, take longer than the timeout, and one far less."""
 HANGING = """

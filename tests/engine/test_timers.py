@@ -9,14 +9,11 @@ import pytest
 
 from event_center.errors import PermanentError, RetryLater
 from event_center.log.memory import Ending
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {beats: 0, seen: 0}
 states:
   idle: {on: {go: watched, work: busy, beat: beating, slow: shy, weigh: picky}}
@@ -35,7 +32,7 @@ states:
   shy: {on: {leave: idle, tick: {}}, after: {1h: {target: late, before: ask}}}
   picky: {on: {leave: idle, tick: {}}, after: {1h: {target: late, guard: =data.seen > 0}}}
   late: {on: {back: idle, tick: {}}}
-"""
+""")
 
 
 def world_with(run: Script | None = None, ask: Script | None = None, shards: int = 1) -> World:

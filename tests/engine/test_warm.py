@@ -6,19 +6,16 @@ import pytest
 
 from event_center.engine.workflow import Workflows
 from event_center.model import Shard
+from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import WARM, World
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
+MACHINE = resting("""
 data: {n: 0}
 states:
   idle: {on: {add: {assign: {n: =data.n + 1}}, go: busy}}
   busy: {entry: [work], on: {done: idle, add: {assign: {n: =data.n + 1}}}}
-"""
+""")
 MANY = 4 * WARM
 
 

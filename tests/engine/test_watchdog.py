@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from event_center.engine.watchdog import Blocks, watched
+from tests.engine.machines import busy
 from tests.engine.world import World
 from tests.waiting import PATIENCE_S
 
@@ -56,15 +57,7 @@ async def test_a_free_loop_is_not_told_of() -> None:
     assert not mine[-1].is_alive()
 
 
-MACHINE = """
-machine: m
-version: 1
-initial: idle
-perpetual: true
-states:
-  idle: {on: {go: busy}}
-  busy: {entry: work, on: {done: idle}}
-"""
+MACHINE = busy("work")
 
 
 async def test_a_callback_that_blocks_is_named_after_250_ms() -> None:
