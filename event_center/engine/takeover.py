@@ -43,7 +43,7 @@ Counters, who counts them, and when they begin anew:
     pauses of a topic    `closed_topics`           a durable cut has written there
 
 The owner (`shard`) holds one of these for its whole life; `cutting` says how each cut has ended.
-tests/engine/test_takeover.py holds the table of cuts.
+tests/engine/test_takeover.py holds the table of cuts, test_counters.py that of counters.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 The timekeeper of one shard: looks at what is due, when it is.
 
 It sleeps until the earliest due time, and at most a second while something is due later, so that a
-step of the clock is seen by then. Timers wait for what was in the log when they became due (promises P4
+step of the clock is seen by then. Timers wait for what the log held when they became due (promises P4
 and P7), and nothing is due before what a takeover has found goes on (`takeover`). The owner (`shard`)
 runs it beside the cut loop; `parts` starts and fires what is due.
 """
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from math import inf
 
 import anyio
+import anyio.lowlevel
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
@@ -60,6 +61,9 @@ class Timekeeper:
                     return
                 parts.fire_released()
             self._stop.wake()
+            next_ms = parts.timers.next_ms()
+            if next_ms is not None and next_ms <= now:  # more than is looked at in one go
+                await anyio.lowlevel.checkpoint()
 
     async def _watermarks(self) -> Mapping[str, int]:
         """What the log holds now; a log that does not answer is asked again."""

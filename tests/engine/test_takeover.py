@@ -10,7 +10,7 @@ import pytest
 
 from event_center.engine import takeover
 from event_center.engine.backoff import RETRY_MIN_S
-from event_center.engine.isolation import SMALLER, TIMES, Isolation
+from event_center.engine.isolation import SMALLER, TIMES
 from event_center.engine.kept import KeptShards
 from event_center.engine.parts import Parts
 from event_center.engine.run import Run
@@ -165,44 +165,3 @@ async def test_a_gate_that_opens_anew_delivers_anew() -> None:
     takeovers.isolation.forget_records()
     takeovers.durable(parts, CUT, takeovers.kind(parts))
     assert parts.entry.read == 0
-
-
-def counters() -> set[str]:
-    """The lines of the docstring's second table that are counted by `isolation` or here."""
-    lines = (takeover.__doc__ or "").splitlines()
-    return {line[4:25].strip() for line in lines if line[25:].startswith(("`isolation`", "here"))}
-
-
-def test_when_counters_of_a_search_begin_anew() -> None:
-    """What the second table says of each."""
-    other = Cut(entries={snapshot_key("v"): b""})
-
-    def found() -> Isolation:
-        isolation = Isolation(Shard(0))
-        for _ in range(TIMES):
-            isolation.failed(CUT, 2 * SMALLER**3, bare=False)
-        isolation.failed(CUT, 1, bare=False, about="w")
-        assert (isolation._row, isolation._alone["w"], isolation.apart) == (TIMES + 1, 1, {"w": 1})
-        return isolation
-
-    def after(durable: Cut, *, bare: bool = False) -> tuple[int, int, int | None]:
-        isolation = found()
-        isolation.settled(durable, bare=bare, records=False)
-        return isolation._row, isolation._alone["w"], isolation.apart.get("w")
-
-    row = TIMES + 1
-    assert after(other) == (row, 1, 1)
-    assert after(CUT, bare=True) == (row, 0, 1)
-    assert after(CUT) == (0, 0, 1)  # the search ends
-    one = found()
-    one.clear("w")
-    assert (one._row, one._alone["w"], one.apart) == (row, 1, {})
-    one = found()
-    one.failed(Cut(), 0, bare=True)
-    assert (one._row, one._alone["w"], one.apart) == (row + 1, 0, {"w": 0})
-    one = found()
-    for _ in range(TIMES):
-        one.failed(CUT, 1, bare=False)
-    one.stands_still(CUT)
-    assert (one._alone["w"], one.apart) == (0, {})
-    assert counters() == {"takeovers in a row", "cuts in a row", "cuts alone", "cuts of its own"}
