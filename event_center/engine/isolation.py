@@ -46,7 +46,10 @@ SMALLER = 8
 """How many times smaller the next piece is: of 20,000 records five tries find the one."""
 
 FEW = 64
-"""Workflows of a cut that are kept apart before pieces are of one: so many cuts take less than a second."""
+"""
+Workflows of a cut that are kept apart before pieces are of one: so many cuts take less than a second. Once
+they are of one record nothing smaller is left, and all are: no more than one cut can hold, each for one cut.
+"""
 
 
 class Isolation:
