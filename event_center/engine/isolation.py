@@ -47,8 +47,9 @@ SMALLER = 8
 
 FEW = 64
 """
-Workflows of a cut that are kept apart before pieces are of one: so many cuts take less than a second. Once
-they are of one record nothing smaller is left, and all are: no more than one cut can hold, each for one cut.
+Workflows of a cut that are kept apart before pieces are of one: so many cuts take less than a second.
+Once they are of one record nothing smaller is left, and all are: no more than one cut can hold, each for
+one cut.
 """
 
 
