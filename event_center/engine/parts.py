@@ -281,7 +281,7 @@ class Parts:
             return None
 
     def fire_released(self) -> None:
-        """Fire timers that are due and behind nothing that the log held by then, as many as a cut may hold."""
+        """Fire timers that are due and behind nothing that the log held then: as many as a cut may hold."""
         self.ledger.tick()
         apart = self.workflows.apart
         for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets, self.entry.cut):
