@@ -2,7 +2,7 @@
 What is put off until a cut of its own, while the workflow is searched that no cut goes through with.
 
 Whatever happens goes into the next cut together: ends of runs, timers and attempts that are due. Of a
-workflow that `isolation` keeps apart each of these waits here instead, until nothing else is to be cut,
+workflow that `isolation` has apart each of these waits here instead, until nothing else is to be cut,
 however long its run has lasted; what others end meanwhile waits behind it, and no records are taken in. So
 the cut that follows says of this one workflow whether it spoils its cuts. Before that a cut without it has
 to go through, or nobody would know whether the log takes any.
@@ -36,7 +36,7 @@ class Apart:
 
     def __init__(self) -> None:
         self.whom: Container[str] = ()
-        """The workflows that are kept apart."""
+        """The workflows that are apart."""
         self.about = ""
         """The workflow that the cut under way is about; empty: it has whatever happened."""
         self.resumes = False

@@ -14,7 +14,7 @@ bare cut is durable: nobody is parked.
 
 The result of a run may be what spoils, or a timer, and these come when they like: perhaps long after the
 search has ended, and together. So the workflows of the cut that failed, once these or the pieces are few,
-are kept apart: each end of a run and each timer of theirs has a cut of its own (`apart`), until one of
+are apart: each end of a run and each timer of theirs has a cut of its own (`apart`), until one of
 these is durable. If `TIMES` fail, the workflow is parked.
 
 The search ends when nothing is in question, and everybody in the cut that failed last is durable, or
@@ -47,7 +47,7 @@ SMALLER = 8
 
 FEW = 64
 """
-Workflows of a cut that are kept apart before pieces are of one: so many cuts take less than a second.
+Workflows of a cut that are apart before pieces are of one: so many cuts take less than a second.
 Once they are of one record nothing smaller is left, and all are: no more than one cut can hold, each for
 one cut.
 """

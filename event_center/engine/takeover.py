@@ -14,7 +14,7 @@ Step 4 has an order of its own. Most takeovers find no run and search for nothin
         stands still as well: no timer fires, and nothing is tried again
     suspects: runs that many takeovers have found, group by group: counted in a cut, then run (`quarantine`)
     others: what else was owed, 10 s later at most: counted in a cut if it was found, then side by side
-    apart: in a search, all that was found of a workflow kept apart, counted too: each in a cut of its own
+    apart: in a search, all that was found of a workflow apart, counted too: each in a cut of its own
     records: as they come; in a search a piece of a few, and at pieces of one after all that was found
 
 What a cut says depends on what it is (`CutKind`):
