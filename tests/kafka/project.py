@@ -143,9 +143,8 @@ class Project:
             log = await reach_log(settings)
 
             async def so() -> bool:
-                with contextlib.suppress(
-                    LogUnavailable
-                ):  # brokers that change hands are asked again
+                # Brokers that change hands are asked again.
+                with contextlib.suppress(LogUnavailable):
                     seen[:] = [await stats(log, app_of(settings))]
                 return bool(seen) and condition(seen[0])
 
