@@ -119,12 +119,11 @@ async def test_a_cluster_that_falls_silent_after_the_first_answer(
         async with asyncio.TaskGroup() as tasks, asyncio.timeout(PATIENCE_S):
             tasks.create_task(be_silent_until(told))
             log = await open_log(settings)
-    try:
-        assert "orders" in await log.topics()
-    finally:
-        await log.close()
-        harness = KafkaHarness(bootstrap())
-        await harness.remove_topics(settings.log.kafka.topic_prefix)
+    await log.close()
+    harness, prefix = KafkaHarness(bootstrap()), settings.log.kafka.topic_prefix
+    async with harness.admin() as admin:
+        assert f"{prefix}orders" in await admin.list_topics()
+    await harness.remove_topics(prefix)
 
 
 async def test_without_the_wait_the_silence_is_an_error(before: Proxy, tmp_path: Path) -> None:
