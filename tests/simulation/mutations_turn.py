@@ -207,10 +207,10 @@ def timer_lost_at_a_takeover(patch: Patch) -> None:
     """A takeover does not arm the timers that it finds."""
     look = restoring._look_at
 
-    def without(workflow_id: str, parts: Parts, waiting: Any) -> None:
+    def without(workflow_id: str, parts: Parts, *of: Any) -> None:
         timers, parts.timers = parts.timers, Timers(lambda: None)
         try:
-            look(workflow_id, parts, waiting)
+            look(workflow_id, parts, *of)
         finally:
             parts.timers = timers
 
