@@ -78,7 +78,7 @@ class Mirror:
         standby = self._standbys.get(parts.shard)
         if standby is None:
             standby = self._standbys[parts.shard] = Standby(parts, plan, self._read)
-        standby.follow(self._broker.cuts, plan, self._broker.infos)
+        standby.follow(self._broker.cuts, self._broker.infos)
         self.cuts += 1
         draining = parts.workflows.draining
         found = workflows_otherwise(parts, standby)
@@ -91,7 +91,7 @@ class Mirror:
     def compared_wholly(self, parts: Parts, plan: Plan) -> list[str]:
         """The same with all that a takeover would read and do, and with all that would be kept."""
         store = self._broker.store(parts.shard)
-        fresh = restored(parts, plan, store, self._broker.infos, self._read)
+        fresh = restored(parts, plan, store, self._broker.infos, read=self._read)
         return kept_otherwise(parts, store) + differences(parts, fresh)
 
     def at_rest(self, process: Process) -> list[str]:
@@ -101,7 +101,7 @@ class Mirror:
         for parts in served:
             if parts is not None and parts.ledger.clean:
                 store, topics = self._broker.store(parts.shard), self._broker.infos
-                fresh = restored(parts, process.plan, store, topics, self._read)
+                fresh = restored(parts, process.plan, store, topics, read=self._read)
                 # The shard entry has counted a takeover that no cut may have followed.
                 found += workflows_otherwise(parts, fresh)
         return [f"at rest, {story}" for story in found]
@@ -112,6 +112,7 @@ def restored(
     plan: Plan,
     store: Mapping[bytes, bytes],
     topics: Mapping[str, TopicInfo],
+    *,
     read: Read = waiting_wire.decode,
 ) -> Standby:
     """A standby that was filled from all entries of a shard at once."""
@@ -130,7 +131,18 @@ class Standby:
     """
 
     def __init__(self, parts: Parts, plan: Plan, read: Read) -> None:
-        self.parts = _fresh(parts, plan)
+        # Its clock stands still: whoever looks at a world changes nothing of it.
+        self._plan = replace(plan, clock=lambda: 0, machines={}, older={})
+        runners = parts.effects._runners  # noqa: SLF001 - any will do: nothing is run here
+        self.parts = Parts(
+            parts.shard,
+            self._plan,
+            runners,
+            runners,
+            where="",
+            wake=lambda: None,
+            earlier=lambda: None,
+        )
         self.entry = b""
         """The bytes of the shard entry."""
         self._read = read
@@ -141,7 +153,7 @@ class Standby:
         self._facts: dict[str, Facts] = {}
         self._waits: dict[str, Waits] = {}
 
-    def follow(self, cuts: Sequence[KeptCut], plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
+    def follow(self, cuts: Sequence[KeptCut], topics: Mapping[str, TopicInfo]) -> None:
         """Restore what the cuts since the last call touch."""
         touched = self._touched(cuts)
         workflows, ledger = self.parts.workflows, self.parts.ledger
@@ -155,7 +167,7 @@ class Standby:
             self._facts.pop(workflow_id, None)
             self._waits.pop(workflow_id, None)
         found = [item for one in touched for item in self._held[one].items()]
-        self.fill(found, plan, topics)
+        self.fill(found, self._plan, topics)  # the machines are those of the shard entry
 
     def fill(self, found: list[Entry], plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
         """What a takeover does with entries, without an event loop: nothing of it ever waits."""
@@ -203,20 +215,6 @@ class Standby:
                     held[key] = value
         self._followed = len(cuts)
         return touched
-
-
-def _fresh(parts: Parts, plan: Plan) -> Parts:
-    """Parts with nothing in them, whose clock stands still: whoever looks at a world changes nothing of it."""
-    runners = parts.effects._runners  # noqa: SLF001 - any will do: nothing is run here
-    return Parts(
-        parts.shard,
-        replace(plan, clock=lambda: 0),
-        runners,
-        runners,
-        where="",
-        wake=lambda: None,
-        earlier=lambda: None,
-    )
 
 
 async def _one_batch(found: list[Entry]) -> AsyncIterator[list[Entry]]:
