@@ -50,10 +50,10 @@ class Stop:
 
     async def something(self) -> None:
         """Wait until something happened, or the time for stopping is over."""
-        if not self._something.is_set():
-            left_s = None
-            if self._at_s is not None:
-                left_s = max(0.0, self._at_s - asyncio.get_running_loop().time())
+        if self._at_s is None:
+            await self._something.wait()
+        elif not self._something.is_set():
+            left_s = max(0.0, self._at_s - asyncio.get_running_loop().time())
             with anyio.move_on_after(left_s):
                 await self._something.wait()
         self._something.clear()
