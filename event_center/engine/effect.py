@@ -136,9 +136,8 @@ class Effects:
 
     def _submit(self, snapshot: Snapshot, owed: Owed, known: Known, *, asked: bool = False) -> None:
         action, callback, done = known
-        key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
         cause = (snapshot.earlier and snapshot.earlier.get(owed.seq)) or snapshot.cause or Event("")
-        context = Context(snapshot, cause, key, self._plan.publishable)
+        context = Context(snapshot, cause, owed, self._plan.publishable)
         # Set here: to give a class its arguments by name costs half as much again.
         context.attempt = owed.attempt + 1
         context.deadline_ms = self._ledger.now_ms + action.timeout_ms
@@ -150,7 +149,6 @@ class Effects:
         run.snapshot = snapshot
         run.owed = owed
         run.action = action
-        run.key = key
         if done is not None and len(snapshot.owed) > 1:
             done = self._plan.running(snapshot).done_event(snapshot.state, snapshot.owed)
         run.done = done
@@ -341,16 +339,19 @@ def done_event(name: str, at_ms: int, seq: int) -> Event:
 class EffectRun(Run):
     """One run of an entry callback."""
 
-    __slots__ = ("action", "done", "effects", "key", "owed", "snapshot")
+    __slots__ = ("action", "done", "effects", "owed", "snapshot")
 
     action: Action
     done: str | None
     """The event of a state that has `on_done`, and owes no other run: with this one it is done."""
     effects: Effects
-    key: str
-    """Its idempotency key."""
     owed: Owed
     snapshot: Snapshot
+
+    @property
+    def key(self) -> str:
+        """Its idempotency key."""
+        return f"{self.snapshot.workflow_id}/{self.owed.seq}/{self.owed.name}"
 
     def ended(self, value: Any, error: BaseException | None) -> None:
         """Its result is decided."""
