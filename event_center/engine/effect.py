@@ -38,8 +38,8 @@ from event_center.wire import history
 DECIDED, RETRYING = Step.RUN_DECIDED, Status.RETRYING
 """Looked up once: to read a member of an enumeration costs as much as a call."""
 
-Known = tuple[Action, Callback, str | None]
-"""What the machine says of an owed run, who does it, and the event of `on_done` of its state."""
+Known = tuple[Action, Callback, str | None, float]
+"""What the machine says of an owed run, who does it, the event of `on_done` of its state, its seconds."""
 
 
 class Effects:
@@ -130,21 +130,22 @@ class Effects:
         except KeyError:
             return None
         callback = self._plan.callback(snapshot, owed.name)
-        known = action, callback, machine.done_event(snapshot.state, (owed,))
+        done = machine.done_event(snapshot.state, (owed,))
+        known = action, callback, done, action.timeout_ms / 1000
         self._known[snapshot.machine, snapshot.version, snapshot.state, owed.name] = known
         return known
 
     def _submit(self, snapshot: Snapshot, owed: Owed, known: Known, *, asked: bool = False) -> None:
-        action, callback, done = known
+        action, callback, done, timeout_s = known
         cause = (snapshot.earlier and snapshot.earlier.get(owed.seq)) or snapshot.cause or Event("")
         context = Context(snapshot, cause, owed, self._plan.publishable)
         # Set here: to give a class its arguments by name costs half as much again.
         context.attempt = owed.attempt + 1
         context.deadline_ms = self._ledger.now_ms + action.timeout_ms
         if owed.starts and callback.reconcile is not None and not asked:
-            run: EffectRun = AskingRun(callback.reconcile, context, action.timeout_ms / 1000)
+            run: EffectRun = AskingRun(callback.reconcile, context, timeout_s)
         else:
-            run = EffectRun(callback, context, action.timeout_ms / 1000)
+            run = EffectRun(callback, context, timeout_s)
         run.effects = self
         run.snapshot = snapshot
         run.owed = owed
@@ -205,19 +206,22 @@ class Effects:
                 error = checked
             else:
                 returned = checked
-        if error is None:
-            self._done(run, returned)
-        else:
+        if error is not None:
             self._failed(run, error)
+        elif returned is None and run.done is None:
+            self._end_well(run, None)
+        else:
+            self._followed(run, returned)
+        if error is None and snapshot.status is RETRYING:
+            self._decider.refresh_status(snapshot)
         if snapshot.workflow_id in self._workflows.mailboxes:
             self._decider.advance(snapshot)
         ledger.wake()
         reach(DECIDED)
 
-    def _done(self, run: EffectRun, returned: Event | None) -> None:
+    def _followed(self, run: EffectRun, returned: Event | None) -> None:
         """It succeeded: what it returned, or `on_done` after the state's last run, is decided now."""
         snapshot, owed = run.snapshot, run.owed
-        event: Event | None = None
         if returned is not None:
             machine = self._plan.machines[snapshot.machine]
             if machine.version != snapshot.version:
@@ -227,14 +231,10 @@ class Effects:
             origin = f"run/{owed.seq}/{owed.name}"
             now = self._ledger.now_ms
             event = Event(returned.name, returned.payload, returned.id, now, (), origin)
-        elif run.done is not None:
-            event = done_event(run.done, self._ledger.now_ms, owed.seq)
-        if event is None:
-            self._end_well(run, None)
         else:
-            self._decider.internal(snapshot, event, partial(self._end_well, run, returned))
-        if snapshot.status is RETRYING:
-            self._decider.refresh_status(snapshot)
+            assert run.done is not None  # noqa: S101 - the caller looked
+            event = done_event(run.done, self._ledger.now_ms, owed.seq)
+        self._decider.internal(snapshot, event, partial(self._end_well, run, returned))
 
     def _end_well(self, run: EffectRun, returned: Event | None) -> None:
         snapshot, context = run.snapshot, run.context
