@@ -47,7 +47,7 @@ _ROW = {
 def list_(
     *,
     which: Which,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many.")] = 100,
     asked: Asked,
 ) -> None:
     """List workflows with their state and status."""
