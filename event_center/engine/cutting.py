@@ -99,8 +99,12 @@ class Cutting:
             start(snapshot)
         reach(Step.CUT_SETTLED)
         self._takeovers.durable(parts, cut, kind)
-        if not parts.workflows.gone:
-            self._on_room()
+        if parts.workflows.gone:
+            return
+        if parts.timers.behind and not self._stop.asked:
+            parts.fire_released()
+            self._stop.wake()
+        self._on_room()
 
     async def _commit(self, parts: Parts, lease: Lease, cut: Cut, kind: CutKind) -> None:
         """

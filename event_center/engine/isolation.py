@@ -46,7 +46,11 @@ SMALLER = 8
 """How many times smaller the next piece is: of 20,000 records five tries find the one."""
 
 FEW = 64
-"""Workflows of a cut that are kept apart before pieces are of one: so many cuts take less than a second."""
+"""
+Workflows of a cut that are kept apart before pieces are of one: so many cuts take less than a second.
+Once they are of one record nothing smaller is left, and all are: no more than one cut can hold, each for
+one cut.
+"""
 
 
 class Isolation:
@@ -73,8 +77,8 @@ class Isolation:
         """The record that was alone in the last cut of such a workflow, if it had one."""
         self._stuck_at: Position | None = None
         """The record that was alone in the last cut that failed, if no workflow was in it."""
-        self._refusing: dict[str, Position] = {}
-        """The commands that are refused since this takeover."""
+        self._refusing: Position | None = None
+        """The command that is refused since this takeover."""
         self._refused_at: dict[str, Position] = {}
         """Those of which a cut with the refusal has failed as well: their workflows are parked."""
         self._untaken: deque[Batch] = deque()
@@ -152,7 +156,7 @@ class Isolation:
         for workflow_id in workflows:
             self._alone[workflow_id] += 1
             self._spoiling[workflow_id] = at
-            if at is not None and self._refusing.get(workflow_id) == at:
+            if at is not None and at == self._refusing:
                 self._refused_at[workflow_id] = at
         self._stuck_at = None if workflows else at
 
@@ -222,7 +226,7 @@ class Isolation:
 
     def park(self, parts: Parts) -> None:
         """Who has failed alone often enough stands still from now on; its events wait for it."""
-        self._refusing.clear()
+        self._refusing = None
         for workflow_id in self._convicted():
             if self._refused(parts, workflow_id):
                 continue
@@ -254,7 +258,7 @@ class Isolation:
             return False  # not even the refusal went through, so it is not the command alone
         if not parts.refuse(position):
             return False
-        self._refusing[workflow_id] = position
+        self._refusing = position
         self._alone.pop(workflow_id)
         log.error("cut.spoiled", shard=self._shard, workflow_id=workflow_id)
         return True

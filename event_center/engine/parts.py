@@ -281,13 +281,15 @@ class Parts:
             return None
 
     def fire_released(self) -> None:
-        """Fire the timers that are due and behind nothing that the log held by then."""
+        """Fire timers that are due and behind nothing that the log held then: as many as a cut may hold."""
         self.ledger.tick()
         apart = self.workflows.apart
-        for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets):
+        for workflow_id, due_ms in self.timers.caught_up(self.entry.offsets, self.entry.cut):
             fire = partial(self._fire, workflow_id, due_ms)
             if not (apart.whom and apart.put_off(workflow_id, fire)):
                 fire()
+        if self.timers.enough:
+            self.ledger.asked()  # perhaps nothing has come of any of them
 
     def _fire(self, workflow_id: str, now: int) -> None:
         """Fire what was due of one workflow by then."""

@@ -51,7 +51,11 @@ ALONE_S = 10.0
 """How long others wait for suspects, and how long the first ones are watched: most end a process soon."""
 
 LONGEST_S = 3_600.0
-"""The longest time of a group: whatever ends its process later is told apart by its count alone."""
+"""
+The longest time of a group, which twelve takeovers come to. A service is deployed too often for longer
+ones: the search would begin again before its last group. Whatever ends its process later is told apart
+by its count alone.
+"""
 HOPELESS = 2 * CRASHED
 """From so many on all that were counted as often are parked: they can not be told apart."""
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from math import inf
 
 import anyio
+import anyio.lowlevel
 
 from event_center.engine.backoff import Backoff
 from event_center.engine.parts import Parts
@@ -60,6 +61,9 @@ class Timekeeper:
                     return
                 parts.fire_released()
             self._stop.wake()
+            next_ms = parts.timers.next_ms()
+            if next_ms is not None and next_ms <= now:  # more than is looked at in one go
+                await anyio.lowlevel.checkpoint()
 
     async def _watermarks(self) -> Mapping[str, int]:
         """What the log holds now; a log that does not answer is asked again."""

@@ -7,14 +7,14 @@ kept: who pops it says when the workflow is due next. So the heap is bounded by 
 however often they come back to a state with a timer. A timer fires only after the shard has
 decided what its log held when the timer became due (promise P7 with P4): `Timers` keeps those that are
 due together with the watermarks of that moment. Turn and effect arm them; `timekeeping` waits for
-the earliest, and `parts` fires what is due.
+the earliest, and `parts` fires what is due: after an outage perhaps that of everybody, so in pieces.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from event_center.model import Snapshot
 
@@ -22,6 +22,8 @@ Watermarks = Mapping[str, int]
 
 STALE = 1_000
 """Superseded entries that are always tolerated; beyond them no more than there are live ones."""
+AT_ONCE = 1_000
+"""Workflows that are looked at in one go, and whose timers fire in one cut: each may take some 30 us."""
 
 
 class Timers:
@@ -31,7 +33,9 @@ class Timers:
         self._heap: list[tuple[int, str]] = []
         self._earliest: dict[str, int] = {}
         """When each workflow is to be looked at next; other entries of the heap are superseded."""
-        self._behind: deque[tuple[Watermarks, int, list[str]]] = deque()
+        self._behind: deque[tuple[Watermarks, int, deque[str]]] = deque()
+        self._cut, self._left = -1, 0
+        """So many workflows may still fire into this cut."""
         self._on_earlier = on_earlier
         """Called when something is due earlier than all that was known."""
 
@@ -69,10 +73,10 @@ class Timers:
         return self._heap[0][0] if self._heap else None
 
     def pop(self, now_ms: int) -> list[str]:
-        """The workflows that are due now, each once, in the order in which they became due."""
+        """Workflows that are due now, each once, in the order in which they became due; not all at once."""
         due: dict[str, None] = {}
         heap, earliest = self._heap, self._earliest
-        while heap and heap[0][0] <= now_ms:
+        while heap and heap[0][0] <= now_ms and len(due) < AT_ONCE:
             at_ms, workflow_id = heapq.heappop(heap)
             if earliest.get(workflow_id) == at_ms:
                 del earliest[workflow_id]
@@ -81,24 +85,33 @@ class Timers:
 
     def put_behind(self, workflow_ids: list[str], watermarks: Watermarks, now_ms: int) -> None:
         """Timers of these are due now; they fire once everything below the watermarks is decided."""
-        self._behind.append((watermarks, now_ms, workflow_ids))
+        self._behind.append((watermarks, now_ms, deque(workflow_ids)))
 
-    def caught_up(self, offsets: Mapping[str, int]) -> list[tuple[str, int]]:
+    def caught_up(self, offsets: Mapping[str, int], cut: int) -> Iterator[tuple[str, int]]:
         """
         The workflows whose timers may fire now that the shard has read up to these offsets.
 
-        Each with the moment at which they were due: the clock may have been set back since.
+        Each with the moment at which they were due: the clock may have been set back since. The rest comes
+        when the number of the last cut is another: one cut is to hold no more.
         """
-        due: list[tuple[str, int]] = []
-        while self._behind:
+        if cut != self._cut:
+            self._cut, self._left = cut, AT_ONCE
+        while self._behind and self._left:
             watermarks, now_ms, workflow_ids = self._behind[0]
             if any(offsets.get(source, 0) < end for source, end in watermarks.items()):
-                break
-            due += [(workflow_id, now_ms) for workflow_id in workflow_ids]
-            self._behind.popleft()
-        return due
+                return
+            workflow_id = workflow_ids.popleft()
+            if not workflow_ids:
+                self._behind.popleft()
+            self._left -= 1
+            yield workflow_id, now_ms
 
     @property
     def behind(self) -> bool:
         """Whether timers are due and wait for the intake."""
         return bool(self._behind)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the next cut holds as many as it may, and others wait for the one after it."""
+        return bool(self._behind) and not self._left

@@ -9,7 +9,7 @@ import pytest
 
 from event_center.engine import quarantine
 from event_center.engine.attempt import CRASHED
-from event_center.engine.quarantine import ALONE_S, SUSPECT
+from event_center.engine.quarantine import ALONE_S, LONGEST_S, SUSPECT
 from event_center.engine.starts import StartCounts
 from event_center.log.memory import Ending
 from event_center.model import Status
@@ -374,3 +374,22 @@ async def test_many_suspects_keep_nobody_waiting_for_long() -> None:
         await world.rest(8 * ALONE_S)
         assert len(make.calls) == 100 * (SUSPECT + 1)
         assert world.processes[0].member.reached() == []
+
+
+async def test_a_group_has_an_hour_at_most() -> None:
+    """However often they were counted: who waits behind a job that lasts for a day begins after that."""
+    make = Script(*[HOLD] * 2_000)
+    machine = MACHINE.replace("{do: make, timeout: 1h", "{do: make, timeout: 24h")
+    async with World((machine, {"work": Script(), "make": make, "look": Script()})) as world:
+        await world.idle()
+        for name in "ab":
+            world.send(name, "build")
+        for number in range(12):
+            await world.rest(min(ALONE_S * 2.0**number, LONGEST_S) + 5)  # so that both have begun
+            await world.crash_and_recover()
+        await world.rest(1)
+        begun = len(make.calls)
+        await world.rest(LONGEST_S - 60)
+        assert len(make.calls) == begun
+        await world.rest(60)
+        assert len(make.calls) == begun + 1

@@ -8,7 +8,7 @@ import pytest
 
 from event_center import Event
 from event_center.engine.apart import Apart
-from event_center.engine.isolation import Isolation
+from event_center.engine.isolation import FEW, Isolation
 from event_center.engine.parts import Parts
 from event_center.log.memory import Ending
 from event_center.log.port import Cut
@@ -184,7 +184,7 @@ states:
 """
 
 
-@pytest.mark.parametrize("others", [0, 1, 5, 40])
+@pytest.mark.parametrize("others", [0, 1, 5, FEW + 6])
 async def test_a_result_that_spoils_its_cuts_parks_its_workflow(others: int) -> None:
     """Runs of others end with it each time; theirs get through, and the takeovers are few."""
 
@@ -285,7 +285,7 @@ def spoiled_later(cut: Cut) -> bool:
     )
 
 
-@pytest.mark.parametrize("others", [0, 5, 40])
+@pytest.mark.parametrize("others", [0, 5, FEW + 6])
 async def test_a_timer_that_spoils_its_cut(others: int) -> None:
     """Timers that fire together are told apart: its workflow is parked, those of the others have fired."""
     async with World(TIMED) as world:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import pytest
@@ -367,16 +366,3 @@ async def test_a_timer_fires_although_its_first_cut_did_not_succeed() -> None:
         await world.rest(5)
         await world.idle()
         assert fired(world) == ["@after/24h"]
-
-
-async def test_a_thousand_timers_at_once() -> None:
-    """Many workflows that become due together fire each once, in one sweep."""
-    async with world_with(shards=2) as world:
-        for number in range(1000):
-            world.send(f"w{number}", "go")
-        await world.idle()
-        await world.leap(25)
-        async with asyncio.timeout(60):
-            await world.idle()
-        assert sum(world.entry(shard).timers for shard in (0, 1)) == 1000
-        assert all(world.state(f"w{number}") == "late" for number in range(1000))

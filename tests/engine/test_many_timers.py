@@ -1,0 +1,74 @@
+"""Timers that are due all together, as after a night without a daemon: in pieces, and each once."""
+
+from __future__ import annotations
+
+import pytest
+
+from event_center.engine import timers
+from event_center.log.port import Cut
+from event_center.wire.entries import is_snapshot
+from tests.engine.world import World
+
+MACHINE = """
+machine: m
+version: 1
+initial: idle
+perpetual: true
+events: {go: {}, leave: {}, back: {}}
+states:
+  idle: {on: {go: waiting}}
+  waiting: {after: {24h: late}, on: {leave: idle}}
+  late: {on: {back: idle}}
+"""
+MANY = 2 * timers.AT_ONCE + 1
+
+
+async def armed(world: World) -> None:
+    """All of them wait, and time passes without a daemon."""
+    for number in range(MANY):
+        world.send(f"w{number}", "go")
+    await world.idle()
+    world.crash()
+    await world.leap(25)
+
+
+def snapshots(cut: Cut) -> int:
+    """How many workflows it holds."""
+    return sum(is_snapshot(key) for key in cut.entries)
+
+
+async def fired(world: World) -> list[int]:
+    """How many of them each cut holds, once all have fired."""
+    before = len(world.broker.cuts)
+    await world.start()
+    await world.idle()
+    assert world.entry().timers == MANY
+    assert all(world.state(f"w{number}") == "late" for number in range(MANY))
+    return [snapshots(cut) for cut in world.broker.cuts[before:]]
+
+
+async def test_they_fire_in_pieces() -> None:
+    """Each once, and no cut holds more of them than it may, so that nothing waits long for one."""
+    async with World(MACHINE) as world:
+        await armed(world)
+        assert max(await fired(world)) == timers.AT_ONCE
+
+
+async def test_without_pieces_they_are_one_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: all fire in one go, whatever else there is to do."""
+    monkeypatch.setattr(timers, "AT_ONCE", MANY)
+    async with World(MACHINE) as world:
+        await armed(world)
+        assert max(await fired(world)) == MANY
+
+
+async def test_pieces_of_which_nothing_comes() -> None:
+    """All have left their state by then: the last of them is looked at all the same, and nothing hangs."""
+    async with World(MACHINE) as world:
+        await armed(world)
+        for number in range(MANY):
+            world.send(f"w{number}", "leave")
+        await world.start()
+        await world.idle()
+        assert world.entry().timers == 0
+        assert all(world.state(f"w{number}") == "idle" for number in range(MANY))
