@@ -20,7 +20,7 @@ from tests.simulation.stories import Story, kept, read_story
 from tests.simulation.workload import scenery_of
 
 SEEDS = 2_000
-"""Seeds of each run of the tests, some twenty a second on a core; a night plays 100,000."""
+"""Seeds of each run of the tests, some 25 a second on a core; a night plays 100,000."""
 BATCH = 50
 TRACE = """
 import zlib
