@@ -27,6 +27,7 @@ from event_center.errors import (
     RecordChanged,
     RetryLater,
     Unknown,
+    UnknownState,
     UnknownTopic,
 )
 from event_center.machine import (
@@ -81,6 +82,7 @@ __all__ = [
     "State",
     "SyncPublisher",
     "Unknown",
+    "UnknownState",
     "UnknownTopic",
     "callbacks",
     "load",

@@ -17,6 +17,7 @@ from event_center.errors import PluginError as PluginError
 from event_center.errors import RecordChanged as RecordChanged
 from event_center.errors import RetryLater as RetryLater
 from event_center.errors import Unknown as Unknown
+from event_center.errors import UnknownState as UnknownState
 from event_center.errors import UnknownTopic as UnknownTopic
 from event_center.machine import AnyState as AnyState
 from event_center.machine import Blueprint as Blueprint
@@ -72,6 +73,7 @@ __all__ = [
     "State",
     "SyncPublisher",
     "Unknown",
+    "UnknownState",
     "UnknownTopic",
     "callbacks",
     "load",

@@ -14,6 +14,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
     ├── ExchangeError               a file of another tool is not what it should be
     ├── MigrationError              a migration can not begin, or go on, or ended with other contents
+    ├── Stopped                     what was begun was not wanted any longer; nothing of it is left
     ├── ProcessFailed               a process that `run --processes` started can not be kept alive
     ├── Undecodable                 a record carries no event that its topic's rules can find
     ├── LogError                    the log itself
@@ -35,6 +36,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── Standstill                  under virtual time nothing would ever happen again
     ├── Unsettled                   the center of a test does not come to rest, or serves nothing
     ├── NoSuchWorkflow              a test asks for a workflow that there is not; names those there are
+    ├── UnknownState                somebody asks for a state that the machine does not have
     ├── NotReached                  a workflow has not got where it was waited for in time; a TimeoutError
     ├── NeverReached                a workflow has ended elsewhere than where it was waited for
     └── InvariantError              this package is wrong: the daemon stops, loudly
@@ -144,6 +146,10 @@ class ExchangeError(EventCenterError):
 
 class MigrationError(EventCenterError):
     """A migration can not begin, or go on, or both sides differ; the message says the way out."""
+
+
+class Stopped(EventCenterError):
+    """Ctrl-C or SIGTERM came before the work was done, and nothing of it is left half done."""
 
 
 class Undecodable(EventCenterError):
@@ -258,6 +264,10 @@ class Unsettled(EventCenterError):
 
 class NoSuchWorkflow(EventCenterError, LookupError):
     """The center of a test has no workflow of this id; the message names those that it has."""
+
+
+class UnknownState(EventCenterError, LookupError):
+    """No workflow that is meant can ever be in this state; the message names those there are."""
 
 
 class NotReached(EventCenterError, TimeoutError):

@@ -29,16 +29,17 @@ class Step(StrEnum):
     RUN_DECIDED = "run.3.decided"
 
 
-_hook: Callable[[Step], None] | None = None
+hook: Callable[[Step], None] | None = None
+"""What `install` has set; who reaches steps once per run looks here, and calls only if there is one."""
 
 
 def reach(step: Step) -> None:
     """Tell the hook, if there is one, that this step is done."""
-    if _hook is not None:
-        _hook(step)
+    if hook is not None:
+        hook(step)
 
 
-def install(hook: Callable[[Step], None] | None) -> None:
+def install(new: Callable[[Step], None] | None) -> None:
     """Set the hook that crash tests use; None takes it away."""
-    global _hook  # noqa: PLW0603 - one process, one hook: a test kills the whole process
-    _hook = hook
+    global hook  # noqa: PLW0603 - one process, one hook: a test kills the whole process
+    hook = new

@@ -57,6 +57,7 @@ SLEEPS = {
     "tests/bench/lag.py": "a broker that is gone for a minute, in real time",
     "tests/kafka/test_faults.py": "brokers and daemons that stand still for a while, in real time",
     "tests/kafka/test_group.py": "cuts at a pace, beside a rebalance on a real broker",
+    "tests/kafka/test_long_restore.py": "sessions of a group, which brokers measure in real time",
     "tests/kafka/test_rolling.py": "events at a pace, which a restart must not stop",
     "tests/engine/test_threads.py": "a plain function that takes its time: threads have no other",
     "tests/client/test_commands.py": "a daemon under virtual time",

@@ -48,6 +48,7 @@ PUBLIC = [
     "State",
     "SyncPublisher",
     "Unknown",
+    "UnknownState",
     "UnknownTopic",
     "callbacks",
     "load",

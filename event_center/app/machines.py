@@ -12,7 +12,7 @@ from pathlib import Path
 
 from event_center.app.settings import Settings
 from event_center.app.sources import DEFAULT_FILES
-from event_center.errors import ConfigurationError, DefinitionError, Problem
+from event_center.errors import ConfigurationError, DefinitionError, PluginError, Problem
 from event_center.machine import Machine, load
 from event_center.machine.spelling import hint
 from event_center.plugins.discovery import blueprints
@@ -83,6 +83,15 @@ def load_machines(settings: Settings) -> dict[str, Machine]:
         DefinitionError, ConfigurationError: as of `load_versions`.
     """
     return load_versions(settings)[0]
+
+
+def machines_at_hand(settings: Settings) -> list[Machine]:
+    """Every version of every machine of the settings; none if they can not be loaded."""
+    try:
+        newest, older = load_versions(settings)
+    except (ConfigurationError, DefinitionError, PluginError):
+        return []  # `check` says why; who only asks for a name can do without
+    return [*newest.values(), *older]
 
 
 def load_versions(settings: Settings) -> tuple[dict[str, Machine], list[Machine]]:

@@ -17,11 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from event_center.app.machines import machines_at_hand
 from event_center.app.opening import open_log
 from event_center.app.settings import Settings, load_settings
 from event_center.app.wiring import app_of, max_event_bytes, wall_clock_ms
+from event_center.client.active import NONE, Machines
 from event_center.client.publisher import EventPublisher, event_record
 from event_center.client.reaching import Awaited, Goal, wait_for
 from event_center.errors import UnknownTopic
@@ -60,6 +63,8 @@ class Publisher:
         self._log = log
         self._settings = settings
         self._known = frozenset(known_topics(settings))
+        self._machines = NONE
+        """Loaded when somebody waits for a state."""
         self._events = EventPublisher(log, wall_clock_ms, max_event_bytes(settings))
 
     @classmethod
@@ -148,15 +153,18 @@ class Publisher:
 
         Args:
             workflow_id: which workflow.
-            state: a state of its machine; None: until it has ended, however.
+            state: a state of its machine, also one with states inside; None: until it has ended, however.
             timeout_s: how long to wait; None: for ever.
 
         Raises:
             NotReached: it has not, in this time; a TimeoutError, too.
             NeverReached: it has ended elsewhere.
+            UnknownState: its machine has no such state, as far as the settings' machines are here.
         """
-        app = app_of(self._settings)
-        return await wait_for(self._log, app, workflow_id, Goal(state), within_s=timeout_s)
+        if state is not None and self._machines is NONE:
+            self._machines = Machines(await to_thread.run_sync(machines_at_hand, self._settings))
+        goal, app = Goal(state, self._machines), app_of(self._settings)
+        return await wait_for(self._log, app, workflow_id, goal, within_s=timeout_s)
 
 
 def _record(topic: str, event: Mapping[str, Json]) -> Outgoing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated
 
@@ -40,10 +41,12 @@ from event_center.cli import (
 )
 from event_center.cli.exits import CODES, Exit
 from event_center.cli.groups import command
+from event_center.cli.help_pages import Contents, Page
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
+    cls=Contents,
     name="event-center",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -73,50 +76,54 @@ def _about(
 
 RUN, PUBLISH, LOOK, REPAIR, ARRANGE = "Run", "Publish", "Look", "Repair", "Arrange"
 DESIGN = "Design"
-app.command("init", rich_help_panel=RUN)(starting.init)
-app.command("doctor", rich_help_panel=RUN)(doctor.doctor)
-app.command("run", rich_help_panel=RUN)(running.run)
-app.command("check", rich_help_panel=RUN)(checking.check)
-app.command("graph", rich_help_panel=DESIGN)(drawing.graph)
-app.command("diff", rich_help_panel=DESIGN)(comparing.diff)
-app.command("cases", rich_help_panel=DESIGN)(casework.cases)
-app.command("simulate", rich_help_panel=DESIGN)(simulating.simulate_)
-app.command("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
-app.command("export", rich_help_panel=DESIGN)(exchanging.export)
-app.command("import", rich_help_panel=DESIGN)(exchanging.import_)
-app.command("publish", rich_help_panel=PUBLISH)(command(publishing.publish))
-app.command("send", rich_help_panel=PUBLISH)(command(publishing.send))
-app.command("list", rich_help_panel=LOOK)(command(looking.list_))
-app.command("show", rich_help_panel=LOOK)(command(looking.show))
-app.command("why", rich_help_panel=LOOK)(command(explaining.why))
-app.command("wait", rich_help_panel=LOOK)(command(awaiting.wait))
-app.command("history", rich_help_panel=LOOK)(command(looking.history))
-app.command("health", rich_help_panel=LOOK)(command(probing.health))
-app.command("stats", rich_help_panel=LOOK)(command(looking.stats))
-app.command("top", rich_help_panel=LOOK)(watching.top)
-app.command("pause", rich_help_panel=REPAIR)(repairing.pause)
-app.command("resume", rich_help_panel=REPAIR)(repairing.resume)
-app.command("retry", rich_help_panel=REPAIR)(repairing.retry)
-app.command("skip", rich_help_panel=REPAIR)(repairing.skip)
-app.command("cancel", rich_help_panel=REPAIR)(repairing.cancel)
-app.command("set-state", rich_help_panel=REPAIR)(repairing.set_state)
-app.command("forget", rich_help_panel=REPAIR)(repairing.forget)
+add = partial(app.command, cls=Page)
+add("init", rich_help_panel=RUN)(starting.init)
+add("doctor", rich_help_panel=RUN)(doctor.doctor)
+add("run", rich_help_panel=RUN)(running.run)
+add("check", rich_help_panel=RUN)(checking.check)
+add("graph", rich_help_panel=DESIGN)(drawing.graph)
+add("diff", rich_help_panel=DESIGN)(comparing.diff)
+add("cases", rich_help_panel=DESIGN)(casework.cases)
+add("simulate", rich_help_panel=DESIGN)(simulating.simulate_)
+add("stubs", rich_help_panel=DESIGN)(stubbing.stubs)
+add("export", rich_help_panel=DESIGN)(exchanging.export)
+add("import", rich_help_panel=DESIGN)(exchanging.import_)
+add("publish", rich_help_panel=PUBLISH)(command(publishing.publish))
+add("send", rich_help_panel=PUBLISH)(command(publishing.send))
+add("list", rich_help_panel=LOOK)(command(looking.list_))
+add("show", rich_help_panel=LOOK)(command(looking.show))
+add("why", rich_help_panel=LOOK)(command(explaining.why))
+add("wait", rich_help_panel=LOOK)(command(awaiting.wait))
+add("history", rich_help_panel=LOOK)(command(looking.history))
+add("health", rich_help_panel=LOOK)(command(probing.health))
+add("stats", rich_help_panel=LOOK)(command(looking.stats))
+add("top", rich_help_panel=LOOK)(watching.top)
+add("pause", rich_help_panel=REPAIR)(repairing.pause)
+add("resume", rich_help_panel=REPAIR)(repairing.resume)
+add("retry", rich_help_panel=REPAIR)(repairing.retry)
+add("skip", rich_help_panel=REPAIR)(repairing.skip)
+add("cancel", rich_help_panel=REPAIR)(repairing.cancel)
+add("set-state", rich_help_panel=REPAIR)(repairing.set_state)
+add("forget", rich_help_panel=REPAIR)(repairing.forget)
 dead_letters = typer.Typer(
+    cls=Contents,
     no_args_is_help=True,
     help="Look at events that could not be dealt with, and send them on their way again.",
 )
-dead_letters.command("list")(command(letters.list_))
-dead_letters.command("show")(command(letters.show))
-dead_letters.command("replay")(command(replaying.replay))
-dead_letters.command("discard")(command(replaying.discard))
+dead_letters.command("list", cls=Page)(command(letters.list_))
+dead_letters.command("show", cls=Page)(command(letters.show))
+dead_letters.command("replay", cls=Page)(command(replaying.replay))
+dead_letters.command("discard", cls=Page)(command(replaying.discard))
 app.add_typer(dead_letters, name="dead-letters", rich_help_panel=REPAIR)
-app.command("backup", rich_help_panel=ARRANGE)(command(keeping.backup))
-app.command("restore", rich_help_panel=ARRANGE)(command(keeping.restore))
-app.command("migrate", rich_help_panel=ARRANGE)(migrating.migrate)
-topics_ = typer.Typer(no_args_is_help=True, help="Make, check and describe the topics of this app.")
-topics_.command("create")(command(topics.create))
-topics_.command("check")(command(topics.check))
-topics_.command("describe")(command(topics.describe))
+add("backup", rich_help_panel=ARRANGE)(command(keeping.backup))
+add("restore", rich_help_panel=ARRANGE)(command(keeping.restore))
+add("migrate", rich_help_panel=ARRANGE)(migrating.migrate)
+topics_ = typer.Typer(
+    cls=Contents, no_args_is_help=True, help="Make, check and describe the topics of this app."
+)
+topics_.command("create", cls=Page)(command(topics.create))
+topics_.command("check", cls=Page)(command(topics.check))
+topics_.command("describe", cls=Page)(command(topics.describe))
 app.add_typer(topics_, name="topics", rich_help_panel=ARRANGE)
 
 

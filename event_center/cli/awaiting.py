@@ -15,13 +15,13 @@ from typing import Annotated, Any, TypeVar
 import anyio
 import typer
 
+from event_center.app.machines import machines_at_hand
 from event_center.cli.exits import Exit, end_on_signal
 from event_center.cli.groups import Asked
-from event_center.cli.naming import loaded, no_such_name
 from event_center.cli.options import Id, duration
 from event_center.cli.session import Session, ask
+from event_center.client.active import Machines
 from event_center.client.reaching import Goal, outcome_of, wait_for
-from event_center.client.workflows import Wanted
 from event_center.errors import NeverReached, NotReached
 from event_center.model import Position
 
@@ -53,12 +53,8 @@ def wait(
 async def _wait(asked: Asked, sought: tuple[str, Goal], within_s: float, session: Session) -> Exit:
     output = asked.output
     workflow_id, goal = sought
-    # Nobody waits for what a typing error names; without any machine here every state may be meant.
-    if goal.state is not None and loaded(session.settings):
-        told = await no_such_name(Wanted(state=goal.state), session)
-        if told is not None:
-            output.error(told)
-            return Exit.NOT_FOUND
+    if goal.state is not None:
+        goal = goal._replace(machines=Machines(machines_at_hand(session.settings)))
     try:
         reached = await wait_for(session.log, session.app, workflow_id, goal, within_s=within_s)
     except NotReached as error:

@@ -203,7 +203,7 @@ def check(
     ] = None,
     verbose: Annotated[
         bool,
-        typer.Option(help="Say as well what could not be decided about guards."),
+        typer.Option("--verbose", help="Say as well what could not be decided about guards."),
     ] = False,
     log: Annotated[
         bool,

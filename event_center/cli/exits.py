@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from importlib.util import find_spec
 
@@ -25,6 +26,8 @@ from event_center.errors import (
     LogError,
     MigrationError,
     ProcessFailed,
+    Stopped,
+    UnknownState,
     UnknownTopic,
 )
 
@@ -43,29 +46,37 @@ class Exit(IntEnum):
     PARTLY = 5
     """Only a part was done, no daemon has answered yet, or a second signal ended `run` at once."""
     INTERNAL = 70
+    STOPPED = 130
+    """Ctrl-C, before anything was done that lasts."""
 
 
 CODES = (
     "Exit codes: 0 done; 1 problems found, or nothing done; 2 wrong usage, settings or machines; "
-    "3 log unavailable or in use; 4 not found; 5 partly done, or not answered yet; 70 internal error."
+    "3 log unavailable or in use; 4 not found; 5 partly done, or not answered yet; 70 internal error; "
+    "130 ended by Ctrl-C."
 )
+
+
+KINDS: tuple[tuple[type[EventCenterError], Exit], ...] = (
+    (InvariantError, Exit.INTERNAL),
+    (CallbackError, Exit.INTERNAL),
+    (MigrationError, Exit.NOTHING),
+    (Stopped, Exit.STOPPED),
+    (UnknownState, Exit.NOT_FOUND),
+    (UnknownTopic, Exit.USAGE),
+    (LogError, Exit.LOG),
+    (FormatError, Exit.LOG),
+)
+"""The first that fits counts; every other error is one of usage."""
 
 
 def code_of(error: EventCenterError) -> Exit:
     """The exit code that says what kind of error it is."""
     match error:
-        case InvariantError() | CallbackError():
-            return Exit.INTERNAL
         case ProcessFailed(code=code):
             return Exit(code) if code in set(Exit) else Exit.INTERNAL
-        case MigrationError():
-            return Exit.NOTHING
-        case UnknownTopic():
-            return Exit.USAGE
-        case LogError() | FormatError():
-            return Exit.LOG
         case _:
-            return Exit.USAGE
+            return next((code for kind, code in KINDS if isinstance(error, kind)), Exit.USAGE)
 
 
 def perform(output: Output, work: Callable[[], Awaitable[Exit]], *, fast: bool = False) -> None:
@@ -99,6 +110,25 @@ async def end_on_signal(scope: anyio.CancelScope) -> None:
         async for _ in signals:
             scope.cancel()
             return
+
+
+@contextmanager
+def noted_signals() -> Iterator[Callable[[], bool]]:
+    """
+    Take note of Ctrl-C and SIGTERM in work that awaits nothing; says whether one has come.
+
+    The work asks where it can end without leaving anything half done.
+    """
+    came: list[int] = []
+    former = [
+        (number, signal.signal(number, lambda number, _: came.append(number)))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    ]
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, before in former:
+            signal.signal(number, before)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

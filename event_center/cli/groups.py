@@ -46,8 +46,10 @@ class Asked:
 class Which:
     """Which workflows, by what they have in common."""
 
-    machine: Annotated[str | None, typer.Option(help="Those of this machine.")] = None
-    state: Annotated[str | None, typer.Option(help="Those in this state.")] = None
+    machine: Annotated[str | None, typer.Option(metavar="NAME", help="Those of this machine.")] = (
+        None
+    )
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="Those in this state.")] = None
     status: Annotated[Status | None, choice(Status, about="Those of this status.")] = None
     error: Annotated[
         str | None,

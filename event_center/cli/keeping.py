@@ -7,6 +7,7 @@ A bar tells how far a copy is; a check says each flaw in a line of its own. `app
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from rich.progress import Progress
 
 from event_center.app.keeping import back_up, flaws_of
 from event_center.app.keeping import restore as put_back
-from event_center.cli.exits import Exit, perform
+from event_center.cli.exits import Exit, noted_signals, perform
 from event_center.cli.groups import Asked
 from event_center.cli.output import Output, many
 from event_center.cli.progress import bar
@@ -35,8 +36,8 @@ def backup(file: File, *, asked: Asked) -> None:
 async def _backup(asked: Asked, file: Path) -> Exit:
     output, settings = asked.output, asked.where.settings()
     require_log(settings)
-    with bar() as progress:
-        size = back_up(settings, file, _teller(progress))
+    with bar() as progress, noted_signals() as ended:
+        size = back_up(settings, file, _teller(progress, ended))
     if output.as_json:
         output.json({"file": str(file), "bytes": size})
     else:
@@ -61,8 +62,8 @@ def restore(
 
 async def _restore(asked: Asked, file: Path, *, replace: bool) -> Exit:
     output, settings = asked.output, asked.where.settings()
-    with bar() as progress:
-        size, replaced = put_back(settings, file, _teller(progress), replace=replace)
+    with bar() as progress, noted_signals() as ended:
+        size, replaced = put_back(settings, file, _teller(progress, ended), replace=replace)
     log = settings.under_root(settings.log.path)
     if output.as_json:
         moved = None if replaced is None else str(replaced)
@@ -97,11 +98,12 @@ async def _check_log(output: Output, session: Session) -> Exit:
     return Exit.NOTHING if problems else Exit.OK
 
 
-def _teller(progress: Progress) -> Tell:
-    """Show the pages on one line."""
+def _teller(progress: Progress, ended: Callable[[], bool]) -> Tell:
+    """Show the pages on one line, and go on until a signal comes."""
     task = progress.add_task("copying", total=None)
 
-    def tell(done: int, total: int) -> None:
+    def tell(done: int, total: int) -> bool:
         progress.update(task, completed=done, total=total)
+        return not ended()
 
     return tell

@@ -68,13 +68,18 @@ class WhichLetters:
     workflow_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Letters of this workflow.")
     ] = None
-    machine: Annotated[str | None, typer.Option(help="Letters of this machine.")] = None
+    machine: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Letters of this machine.")
+    ] = None
     error: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Those with this in the error's name or text."),
     ] = None
     because: Annotated[
-        Reason | None, choice(Reason, about="Those that are here for this reason.")
+        Reason | None,
+        choice(
+            Reason, about="Those that are here for this reason, as in the list.", metavar="REASON"
+        ),
     ] = None
 
     @property
@@ -89,7 +94,9 @@ def list_(
     grouped: Annotated[
         bool, typer.Option("--grouped", help="Count them by machine, reason and error.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Show at most so many, the newest.")
+    ] = 100,
     asked: Asked,
 ) -> None:
     """List dead letters, oldest first, with the reason of each and what was done about it."""

@@ -18,7 +18,7 @@ import typer
 from event_center.app.health import daemon_of, named, said_by
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked, Which
-from event_center.cli.naming import no_such_name
+from event_center.cli.naming import no_such_name, with_machines
 from event_center.cli.options import Id
 from event_center.cli.output import Output, plain
 from event_center.cli.session import Session, ask, not_found
@@ -47,7 +47,7 @@ _ROW = {
 def list_(
     *,
     which: Which,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many.")] = 100,
     asked: Asked,
 ) -> None:
     """List workflows with their state and status."""
@@ -55,7 +55,8 @@ def list_(
 
 
 async def _list(output: Output, wanted: Wanted, limit: int, session: Session) -> Exit:
-    rows, total = await list_workflows(session.log, session.app, wanted, limit)
+    known = with_machines(wanted, session.settings)
+    rows, total = await list_workflows(session.log, session.app, known, limit)
     if not rows and (mistaken := await no_such_name(wanted, session)):
         output.error(mistaken)
         return Exit.NOT_FOUND

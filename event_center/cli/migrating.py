@@ -7,21 +7,22 @@ is. Killed, it can be started again. `app.migrating` has the next step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from anyio import create_task_group
 from rich.progress import Progress
 
 from event_center.app.migrating import move, would_move
 from event_center.app.settings import Settings, load_settings
-from event_center.cli.exits import Exit, perform
+from event_center.cli.exits import Exit, end_on_signal, perform
 from event_center.cli.log_lines import set_up_logging
 from event_center.cli.options import AsJson, DryRun
 from event_center.cli.output import Output, many
 from event_center.cli.progress import bar
+from event_center.client.migration import Moved, Tell
 from event_center.client.survey import Cargo, Survey
 
 From = Annotated[
@@ -73,20 +74,49 @@ async def _migrate(
         plan = await would_move(source, target, kinds)
         _print(output, plan.survey, target, "moved before" if plan.earlier else "would move")
         return Exit.OK
+    last: list[Any] = []
+    done: Moved | None = None
     with bar() as progress:
-        done = await move(source, target, kinds, _teller(progress))
+        async with create_task_group() as tasks:
+            tasks.start_soon(end_on_signal, tasks.cancel_scope)
+            done = await move(source, target, kinds, _teller(progress, last))
+            tasks.cancel_scope.cancel()
+    if done is None:
+        return _stopped(output, last, target)
     _print(output, done.survey, target, "moved before" if done.earlier else "moved")
     return Exit.OK
 
 
-def _teller(progress: Progress) -> Callable[[str, int, int], None]:
-    """Show each step on the same line."""
+def _teller(progress: Progress, last: list[Any]) -> Tell:
+    """Show each step on the same line, and keep the last one."""
     task = progress.add_task("looking", total=None)
 
     def tell(step: str, done: int, total: int) -> None:
         progress.update(task, description=step, completed=done, total=total)
+        last[:] = step, done, total
 
     return tell
+
+
+def _stopped(output: Output, last: list[Any], target: Settings) -> Exit:
+    """What was done when Ctrl-C came, and how it goes on."""
+    step, done, total = last or ("surveyed", 0, 0)
+    if step == "surveyed":
+        output.error("stopped while the source was looked at; nothing was moved")
+        return Exit.STOPPED
+    if step == "done" and done == total:
+        output.say(f"Ctrl-C came too late: all has moved; {_from_now_on(target)}")
+        return Exit.OK
+    output.error(
+        f"stopped after: {step}, {done:,} of {total:,}. What has moved is on record in the target, which "
+        "no daemon serves before all has: run the same command again, it goes on; the source is as it was"
+    )
+    return Exit.PARTLY
+
+
+def _from_now_on(target: Settings) -> str:
+    where = str(target.file) if target.file is not None else "the new settings"
+    return f"start the daemon with --config {where}, and no other on the old log"
 
 
 def _print(output: Output, found: Survey, target: Settings, how: str) -> None:
@@ -107,7 +137,6 @@ def _print(output: Output, found: Survey, target: Settings, how: str) -> None:
     if output.as_json:
         output.json(told)
         return
-    where = str(target.file) if target.file is not None else "the new settings"
     output.say(
         f"{how}: {many(found.workflows, 'workflow')}, {many(found.waiting, 'waiting event')}, "
         f"{many(found.open_letters, 'open letter')}"
@@ -115,4 +144,4 @@ def _print(output: Output, found: Survey, target: Settings, how: str) -> None:
     for topic, count in records.items():
         output.say(f"{how}: {many(count, 'record')} of {topic}")
     if how != "would move":
-        output.say(f"start the daemon with --config {where}, and no other on the old log")
+        output.say(_from_now_on(target))

@@ -8,33 +8,33 @@ make nothing wrong. Called by the commands that take such names (`looking`, `ope
 
 from __future__ import annotations
 
-from event_center.app.machines import load_versions
+from dataclasses import replace
+
+from event_center.app.machines import machines_at_hand
 from event_center.app.settings import Settings
 from event_center.cli.session import Session
+from event_center.client.active import Machines
 from event_center.client.letters import Sought
 from event_center.client.stats import stats
 from event_center.client.workflows import Wanted
-from event_center.errors import ConfigurationError, DefinitionError, PluginError
 from event_center.machine import Machine
 from event_center.machine.outlook import heard, hears
 from event_center.machine.spelling import hint, quoted
 from event_center.model import Snapshot
 
 
-def loaded(settings: Settings) -> list[Machine]:
-    """Every version of every machine of the settings; none if they can not be loaded."""
-    try:
-        newest, older = load_versions(settings)
-    except (ConfigurationError, DefinitionError, PluginError):
-        return []  # `check` says why; a command that only asks for a name can do without
-    return [*newest.values(), *older]
-
-
 def machine_under(snapshot: Snapshot, settings: Settings) -> Machine | None:
     """The machine that a daemon with these settings has for a workflow; None: it is not loaded here."""
-    known = [one for one in loaded(settings) if one.name == snapshot.machine]
+    known = [one for one in machines_at_hand(settings) if one.name == snapshot.machine]
     of_it = (one for one in known if one.version == snapshot.version)
     return next(of_it, known[0] if known else None)
+
+
+def with_machines(wanted: Wanted, settings: Settings) -> Wanted:
+    """The same workflows, with the machines that know which states are inside of others."""
+    if wanted.state is None:
+        return wanted
+    return replace(wanted, machines=Machines(machines_at_hand(settings)))
 
 
 def unsent(told: str) -> str:
@@ -45,7 +45,7 @@ def unsent(told: str) -> str:
 async def no_such_name(wanted: Wanted, session: Session, what: str = "workflows") -> str | None:
     """That nobody knows the machine or the state that workflows are asked for by; None: somebody does."""
     by_state = (await stats(session.log, session.app))["workflows"]["by_state"]
-    machines = loaded(session.settings)
+    machines = machines_at_hand(session.settings)
     name, state = wanted.machine, wanted.state
     names = {*by_state, *(one.name for one in machines)}
     if name is not None and name not in names:

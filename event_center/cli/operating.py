@@ -18,7 +18,7 @@ import anyio
 import typer
 
 from event_center.cli.exits import Exit
-from event_center.cli.naming import no_such_name, unsent
+from event_center.cli.naming import no_such_name, unsent, with_machines
 from event_center.cli.output import Output, many
 from event_center.cli.progress import bar
 from event_center.cli.session import Session, Where, ask, said_yes, served
@@ -126,7 +126,8 @@ async def _decided_on(output: Output, orders: Orders, session: Session) -> Opera
     """The operation, shown and said yes to; or how the command ends without one."""
     log, app = session.log, session.app
     begun = await ends(log, app.commands, app.shards), await ends(log, app.history, app.shards)
-    rows, count = await list_workflows(log, app, orders.wanted, MOST)
+    wanted = with_machines(orders.wanted, session.settings)
+    rows, count = await list_workflows(log, app, wanted, MOST)
     rows = [row for row in rows if row["status"] != UNREADABLE]  # they take no command
     if not rows:
         mistaken = await no_such_name(orders.wanted, session)

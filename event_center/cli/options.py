@@ -46,7 +46,7 @@ def duration(text: str) -> float:
         raise typer.BadParameter(f"{error}{meant}") from error
 
 
-def choice(kind: type[StrEnum], *names: str, about: str) -> Any:
+def choice(kind: type[StrEnum], *names: str, about: str, metavar: str | None = None) -> Any:
     """
     An option that is one of a few words.
 
@@ -54,6 +54,7 @@ def choice(kind: type[StrEnum], *names: str, about: str) -> Any:
         kind: the words.
         names: what the option is called, if not as its parameter.
         about: what `--help` says of it.
+        metavar: what stands for the words where they are too many to be listed.
     """
 
     def read(text: str) -> StrEnum:
@@ -65,7 +66,9 @@ def choice(kind: type[StrEnum], *names: str, about: str) -> Any:
         return [word for word in kind if word.startswith(text)]
 
     words = f"[{'|'.join(kind)}]"
-    return typer.Option(*names, parser=read, metavar=words, help=about, autocompletion=begun)
+    return typer.Option(
+        *names, parser=read, metavar=metavar or words, help=about, autocompletion=begun
+    )
 
 
 def json_value(text: str | None) -> Any:

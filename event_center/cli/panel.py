@@ -169,10 +169,12 @@ def _states(states: list[Seen], rows: int | None, width: int) -> list[Renderable
         cells.append((*names, count, *stays, _trouble(state)))
         machine = state["machine"]
     widths = [
-        max(len(name), *(len(row[at]) for row in cells)) for at, name in enumerate(STATE_COLUMNS)
+        max(len(name), *(row[at].cell_len for row in cells))
+        for at, name in enumerate(STATE_COLUMNS)
     ]
-    # The names of states give way where the screen is narrow, numbers do not.
-    widths[1] = max(LEAST_NAME, min(widths[1], width - sum(widths) + widths[1] - 2 * len(widths)))
+    # Where the screen is narrow names give way, the longer one first; numbers do not.
+    while sum(widths) + 2 * len(widths) > width and max(widths[:2]) > LEAST_NAME:
+        widths[0 if widths[0] > widths[1] else 1] -= 1
     for (name, side), wide in zip(STATE_COLUMNS.items(), widths, strict=True):
         table.add_column(name, width=wide, justify=side, no_wrap=True, overflow="ellipsis")
     for row in cells:

@@ -152,7 +152,9 @@ def _became(shown: dict[str, Any], waited_s: float) -> str:
 
 def send(
     workflow_id: Id,
-    event: Annotated[str, typer.Argument(help="The event's name.", show_default=False)],
+    event: Annotated[
+        str, typer.Argument(metavar="EVENT", help="The event's name.", show_default=False)
+    ],
     *,
     payload: Annotated[
         str | None, typer.Option(metavar="JSON", help="The event's payload.")

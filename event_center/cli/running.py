@@ -72,7 +72,7 @@ def run(
             min=1,
             metavar="N",
             help="Run N processes that share the shards; the log must be Kafka. "
-            "Default: [engine] processes.",
+            "Default: `\\[engine] processes` of the settings.",
         ),
     ] = None,
     child: Annotated[int | None, typer.Option("--child", hidden=True)] = None,

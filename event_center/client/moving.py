@@ -95,7 +95,9 @@ class TargetShard:
         if shard_entry is not None:
             cut.entries[SHARD_KEY] = shard_entry
         try:
-            await self._lease.commit(cut)
+            # Ctrl-C waits for a cut that is under way, so that what is told then is what is there.
+            with anyio.CancelScope(shield=True):
+                await self._lease.commit(cut)
         except (Fenced, Unknown, NotCommitted) as error:
             raise MigrationError(
                 f"the migration stopped in shard {self.shard} of its target: {error}; run it again, it "

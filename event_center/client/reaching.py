@@ -8,17 +8,20 @@ every log, and needs a daemon only for something to happen. `publishing` and the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import anyio
 
+from event_center.client.active import NONE, Machines
 from event_center.client.app import App
 from event_center.client.commands import POLL_S
+from event_center.client.stats import stats
 from event_center.client.workflows import snapshot_of
-from event_center.errors import InvariantError, NeverReached, NotReached
+from event_center.errors import InvariantError, NeverReached, NotReached, UnknownState
 from event_center.log.port import Log
+from event_center.machine.chart import BETWEEN
 from event_center.model import Json, Outcome, Position, Snapshot, Status
 from event_center.wire import history as wire
 
@@ -29,13 +32,26 @@ class Goal(NamedTuple):
     """What is waited for."""
 
     state: str | None = None
-    """One of the states that the workflow is in, or its whole configuration; None: its end."""
+    """A state, or several at once, joined by `|`; None: the workflow's end."""
+    machines: Machines = NONE
+    """Those at hand: they know which states have others inside, and which there are."""
 
-    def fits(self, state: str | None, *, ended: bool) -> bool:
+    def fits(self, machine: str, version: int, state: str | None, *, ended: bool) -> bool:
         """Whether a workflow that is so has reached it."""
         if self.state is None or state is None:
             return self.state is None and ended
-        return self.state == state or self.state in state.split("|")
+        return self.machines.in_state(self.state, machine, version, state)
+
+    def check(self, machine: str | None, more: Iterable[str] = ()) -> None:
+        """
+        Refuse a state that nobody can be in, as far as that is known here.
+
+        Raises:
+            UnknownState: the machine does not have it; None: none has, nor is it one of `more`.
+        """
+        lack = None if self.state is None else self.machines.lack(self.state, machine, more)
+        if lack is not None:
+            raise UnknownState(lack)
 
     def __str__(self) -> str:
         return "ended" if self.state is None else f"been in {self.state}"
@@ -63,12 +79,15 @@ async def wait_for(
     Raises:
         NotReached: it has not, in this time (None: wait for ever).
         NeverReached: it has ended elsewhere.
+        UnknownState: its machine, or while it does not exist any machine, has no such state.
         FormatError: the log can not be read.
     """
     home = app.home(workflow_id)
     since = await log.watermark(app.history, home)
     snapshot = await snapshot_of(log, app, workflow_id)
     state = _reached(snapshot, goal)
+    if state is None:
+        await _check_known(log, app, snapshot, goal)
     with anyio.move_on_after(within_s):
         if state is None:
             _check_possible(snapshot, goal)
@@ -93,8 +112,19 @@ def _reached(snapshot: Snapshot | None, goal: Goal) -> str | None:
     """The state of a workflow that is there already."""
     if snapshot is None or snapshot.status is Status.EXPECTED:
         return None
-    fits = goal.fits(snapshot.state, ended=snapshot.result is not None)
-    return snapshot.state if fits else None
+    machine, version, ended = snapshot.machine, snapshot.version, snapshot.result is not None
+    return snapshot.state if goal.fits(machine, version, snapshot.state, ended=ended) else None
+
+
+async def _check_known(log: Log, app: App, snapshot: Snapshot | None, goal: Goal) -> None:
+    """Nobody waits for what a typing error names."""
+    if snapshot is not None and snapshot.status is not Status.EXPECTED:
+        goal.check(snapshot.machine, snapshot.state.split(BETWEEN))
+        return
+    by_state = (await stats(log, app))["workflows"]["by_state"]
+    goal.check(
+        None, [part for of in by_state.values() for one in of for part in one.split(BETWEEN)]
+    )
 
 
 def _check_possible(snapshot: Snapshot | None, goal: Goal) -> None:
@@ -109,7 +139,8 @@ async def _heard(records: AsyncIterator[Told], goal: Goal) -> str | None:
     """The state in which the history tells that the goal was reached; None: it ended elsewhere."""
     async for told in records:
         ended = told.get("result") is not None or told.get("status") == Status.FINAL
-        if goal.fits(told.get("to"), ended=ended):
+        machine, version = told.get("machine", ""), told.get("version", 0)
+        if goal.fits(machine, version, told.get("to"), ended=ended):
             return str(told["to"])
         if ended:
             return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from event_center.client.active import NONE, Machines
 from event_center.client.app import App
 from event_center.client.stats import shard_entry
 from event_center.errors import FormatError, Undecodable
@@ -44,7 +45,9 @@ class Wanted:
 
     machine: str | None = None
     state: str | None = None
-    """One of the states that the workflow is in, or its whole configuration."""
+    """One of the states that the workflow is in, or several of them, joined by `|`."""
+    machines: Machines = NONE
+    """Those at hand, which know the states around those that the log names."""
     status: str | None = None
     """None asks for workflows, and not for those that events are held for."""
     entered_before_ms: int | None = None
@@ -71,7 +74,10 @@ class Wanted:
         return (
             self.machine in {None, head.machine}
             and (self.status == head.status if self.status else head.status != Status.EXPECTED)
-            and (self.state in {None, head.state} or self.state in head.state.split("|"))
+            and (
+                self.state is None
+                or self.machines.in_state(self.state, head.machine, head.version, head.state)
+            )
         )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from event_center import failpoint
 from event_center.engine.attempt import delay_ms, failure_of
 from event_center.engine.decider import Decider
 from event_center.engine.failing import error_event, say_failed, say_parked, say_unknown
@@ -27,7 +28,7 @@ from event_center.engine.timers import Timers
 from event_center.engine.upgrading import Upgrading
 from event_center.engine.workflow import Workflows
 from event_center.errors import Interrupted, PluginError
-from event_center.failpoint import Step, reach
+from event_center.failpoint import Step
 from event_center.machine.decision import Action
 from event_center.model import ACTIVE, Event, Failure, Owed, Snapshot, Status
 from event_center.plugins.callbacks import DONE
@@ -38,8 +39,8 @@ from event_center.wire import history
 DECIDED, RETRYING = Step.RUN_DECIDED, Status.RETRYING
 """Looked up once: to read a member of an enumeration costs as much as a call."""
 
-Known = tuple[Action, Callback, str | None]
-"""What the machine says of an owed run, who does it, and the event of `on_done` of its state."""
+Known = tuple[Action, Callback, str | None, float]
+"""What the machine says of an owed run, who does it, the event of `on_done` of its state, its seconds."""
 
 
 class Effects:
@@ -130,27 +131,26 @@ class Effects:
         except KeyError:
             return None
         callback = self._plan.callback(snapshot, owed.name)
-        known = action, callback, machine.done_event(snapshot.state, (owed,))
+        done = machine.done_event(snapshot.state, (owed,))
+        known = action, callback, done, action.timeout_ms / 1000
         self._known[snapshot.machine, snapshot.version, snapshot.state, owed.name] = known
         return known
 
     def _submit(self, snapshot: Snapshot, owed: Owed, known: Known, *, asked: bool = False) -> None:
-        action, callback, done = known
-        key = f"{snapshot.workflow_id}/{owed.seq}/{owed.name}"
+        action, callback, done, timeout_s = known
         cause = (snapshot.earlier and snapshot.earlier.get(owed.seq)) or snapshot.cause or Event("")
-        context = Context(snapshot, cause, key, self._plan.publishable)
+        context = Context(snapshot, cause, owed, self._plan.publishable)
         # Set here: to give a class its arguments by name costs half as much again.
         context.attempt = owed.attempt + 1
         context.deadline_ms = self._ledger.now_ms + action.timeout_ms
         if owed.starts and callback.reconcile is not None and not asked:
-            run: EffectRun = AskingRun(callback.reconcile, context, action.timeout_ms / 1000)
+            run: EffectRun = AskingRun(callback.reconcile, context, timeout_s)
         else:
-            run = EffectRun(callback, context, action.timeout_ms / 1000)
+            run = EffectRun(callback, context, timeout_s)
         run.effects = self
         run.snapshot = snapshot
         run.owed = owed
         run.action = action
-        run.key = key
         if done is not None and len(snapshot.owed) > 1:
             done = self._plan.running(snapshot).done_event(snapshot.state, snapshot.owed)
         run.done = done
@@ -207,19 +207,23 @@ class Effects:
                 error = checked
             else:
                 returned = checked
-        if error is None:
-            self._done(run, returned)
-        else:
+        if error is not None:
             self._failed(run, error)
+        elif returned is None and run.done is None:
+            self._end_well(run, None)
+        else:
+            self._followed(run, returned)
+        if error is None and snapshot.status is RETRYING:
+            self._decider.refresh_status(snapshot)
         if snapshot.workflow_id in self._workflows.mailboxes:
             self._decider.advance(snapshot)
         ledger.wake()
-        reach(DECIDED)
+        if failpoint.hook is not None:  # as `reach`, without a call while there is none
+            failpoint.hook(DECIDED)
 
-    def _done(self, run: EffectRun, returned: Event | None) -> None:
+    def _followed(self, run: EffectRun, returned: Event | None) -> None:
         """It succeeded: what it returned, or `on_done` after the state's last run, is decided now."""
         snapshot, owed = run.snapshot, run.owed
-        event: Event | None = None
         if returned is not None:
             machine = self._plan.machines[snapshot.machine]
             if machine.version != snapshot.version:
@@ -229,14 +233,10 @@ class Effects:
             origin = f"run/{owed.seq}/{owed.name}"
             now = self._ledger.now_ms
             event = Event(returned.name, returned.payload, returned.id, now, (), origin)
-        elif run.done is not None:
-            event = done_event(run.done, self._ledger.now_ms, owed.seq)
-        if event is None:
-            self._end_well(run, None)
         else:
-            self._decider.internal(snapshot, event, partial(self._end_well, run, returned))
-        if snapshot.status is RETRYING:
-            self._decider.refresh_status(snapshot)
+            assert run.done is not None  # noqa: S101 - the caller looked
+            event = done_event(run.done, self._ledger.now_ms, owed.seq)
+        self._decider.internal(snapshot, event, partial(self._end_well, run, returned))
 
     def _end_well(self, run: EffectRun, returned: Event | None) -> None:
         snapshot, context = run.snapshot, run.context
@@ -341,16 +341,19 @@ def done_event(name: str, at_ms: int, seq: int) -> Event:
 class EffectRun(Run):
     """One run of an entry callback."""
 
-    __slots__ = ("action", "done", "effects", "key", "owed", "snapshot")
+    __slots__ = ("action", "done", "effects", "owed", "snapshot")
 
     action: Action
     done: str | None
     """The event of a state that has `on_done`, and owes no other run: with this one it is done."""
     effects: Effects
-    key: str
-    """Its idempotency key."""
     owed: Owed
     snapshot: Snapshot
+
+    @property
+    def key(self) -> str:
+        """Its idempotency key."""
+        return f"{self.snapshot.workflow_id}/{self.owed.seq}/{self.owed.name}"
 
     def ended(self, value: Any, error: BaseException | None) -> None:
         """Its result is decided."""

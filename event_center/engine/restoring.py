@@ -7,7 +7,7 @@ at once; timers are known from the first line. Called by `takeover`, for its ste
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
 import structlog
 
@@ -24,10 +24,13 @@ from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import ShardEntry
 from event_center.wire.migration import MIGRATION_KEY
+from event_center.wire.waiting import WaitingEntry
 
 log = structlog.get_logger()
 
 _IDLE = b"\t"
+Read = Callable[[bytes], WaitingEntry]
+"""Makes a waiting entry of its bytes."""
 LOOKS_IN_A_ROW = 1_000
 """Workflows looked at before others have a turn; each may take some 30 us."""
 
@@ -37,9 +40,13 @@ async def restore(
     parts: Parts,
     topics: Mapping[str, TopicInfo],
     plan: Plan,
+    *,
+    read: Read = waiting_wire.decode,
 ) -> AsyncIterator[int]:
     """
     Fill the parts from what a lease restores; yields how many workflows each piece of work had.
+
+    Whoever restores the same waiting entries again and again may `read` them from memory.
 
     Raises:
         Fenced: the lease was lost meanwhile.
@@ -71,7 +78,7 @@ async def restore(
                 log.warning("restore.bad_key", shard=parts.shard, key=repr(key), error=str(error))
         yield count
     for number, workflow_id in enumerate(busy, 1):
-        _look_at(workflow_id, parts, waiting.pop(workflow_id, []))
+        _look_at(workflow_id, parts, waiting.pop(workflow_id, []), read)
         if number % LOOKS_IN_A_ROW == 0:
             yield 0
     _all_too_many(waiting, parts)
@@ -96,7 +103,7 @@ def _copy(source: ShardEntry, entry: ShardEntry) -> None:
         setattr(entry, name, getattr(source, name))
 
 
-def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -> None:
+def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]], read: Read) -> None:
     """A workflow whose first line says that it needs its shard."""
     value = parts.workflows.by_id[workflow_id]
     if type(value) is not bytes:
@@ -110,7 +117,7 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]]) -
             parts.timers.look_at(workflow_id, head.due_ms)
             return
         snapshot = parts.workflows.wake(workflow_id, value)
-        items = _items(snapshot, sorted(waiting))
+        items = _items(snapshot, sorted(waiting), read)
         parts.ledger.restored(snapshot, items)
     except FormatError as error:
         parts.workflows.by_id[workflow_id] = value
@@ -152,12 +159,12 @@ def _unreadable(workflow_id: str, parts: Parts, error: FormatError) -> None:
     log.error("restore.unreadable", workflow_id=workflow_id, error=str(told))
 
 
-def _items(snapshot: Snapshot, waiting: list[tuple[int, bytes]]) -> list[Waiting]:
+def _items(snapshot: Snapshot, waiting: list[tuple[int, bytes]], read: Read) -> list[Waiting]:
     """The waiting events of a workflow in their order."""
     waiting_wire.check_count(snapshot.workflow_id, len(waiting), snapshot.waiting)
     items = []
     for number, value in waiting:
-        entry = waiting_wire.decode(value)
+        entry = read(value)
         item = Waiting(None, entry.record, entry.topic, entry.partition)
         item.number = number
         item.deferred = entry.deferred

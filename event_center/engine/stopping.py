@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 import anyio
 
@@ -16,12 +17,14 @@ import anyio
 class Stop:
     """Whether a shard is to stop, how long that may take, and what wakes who waits meanwhile."""
 
-    __slots__ = ("_at_s", "_scope", "_something")
+    __slots__ = ("_at_s", "_scope", "_something", "wake")
 
     def __init__(self) -> None:
         self._at_s: float | None = None
         self._scope = anyio.CancelScope()
         self._something = asyncio.Event()
+        self.wake: Callable[[], None] = self._something.set
+        """Called when something happened: for each run that ends, so without a call between."""
 
     def within(self, grace_s: float) -> None:
         """Stop from now on, within so many seconds."""
@@ -44,16 +47,12 @@ class Stop:
         """Whether the time for stopping is over."""
         return self._at_s is not None and asyncio.get_running_loop().time() >= self._at_s
 
-    def wake(self) -> None:
-        """Something happened."""
-        self._something.set()
-
     async def something(self) -> None:
         """Wait until something happened, or the time for stopping is over."""
-        if not self._something.is_set():
-            left_s = None
-            if self._at_s is not None:
-                left_s = max(0.0, self._at_s - asyncio.get_running_loop().time())
+        if self._at_s is None:
+            await self._something.wait()
+        elif not self._something.is_set():
+            left_s = max(0.0, self._at_s - asyncio.get_running_loop().time())
             with anyio.move_on_after(left_s):
                 await self._something.wait()
         self._something.clear()

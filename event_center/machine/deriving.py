@@ -21,6 +21,7 @@ from event_center.machine.coverage import KnownBranch, Recorder, branches_of
 from event_center.machine.decision import ANY, ERROR
 from event_center.machine.definition import Definition, On
 from event_center.machine.duration import in_words
+from event_center.machine.example import example
 from event_center.machine.expression import Expression
 from event_center.machine.guard import Computed, Raised, leaves
 from event_center.machine.outlook import heard
@@ -76,7 +77,16 @@ class _Search:
         definition = machine.definition
         self._events = [name for name in heard(definition) if name != ANY]
         asked = _asked(definition)
-        self._payloads = {name: _payloads(_heard(definition, name), asked) for name in self._events}
+        self._payloads = {
+            name: _fitting(definition, name, _payloads(_heard(definition, name), asked))
+            for name in self._events
+        }
+        self._plain = {
+            name: next(iter(self._payloads[name][1:]), None)
+            for name, declared in (definition.events or {}).items()
+            if declared.schema is not None and name in self._payloads
+        }
+        """Of events with a schema the first payload that fits, so that their state refuses them."""
         self._results = {
             job.action.name: _payloads(_read([job.on_done]), asked)
             for state in definition.states.values()
@@ -182,10 +192,11 @@ class _Search:
             trial = self._trial(visit)
             if trial.machine.has(visit.state, name):
                 continue
-            refused = trial.send(name)
+            payload = self._plain.get(name)
+            refused = trial.send(name, payload)
             if refused is not None:
                 expected = Expected(refused=refused.reason, state=visit.state)
-                steps.append(replace(_step("event", name), expected=expected))
+                steps.append(replace(_step("event", name, payload=payload), expected=expected))
         if steps:
             self._keep(f"refused in {visit.state}", (*visit.path, *steps))
 
@@ -262,6 +273,21 @@ def _payloads(read: Iterable[tuple[str, Expression]], asked: frozenset[str]) -> 
         copied | dict(zip(keys, some, strict=True)) for some in product(pool, repeat=len(keys))
     )
     return [None, *usual, *islice(mixed, PAYLOADS)]
+
+
+def _fitting(definition: Definition, name: str, payloads: list[Json]) -> list[Json]:
+    """Those that fit the schema of an event, made to by what the schema says; and one that does not."""
+    declared = definition.declared(name)
+    schema = None if declared is None else declared.schema
+    if schema is None:
+        return payloads
+    made = example(schema.content)
+    found = [made]
+    for one in payloads:
+        if isinstance(one, dict) and isinstance(made, dict):
+            found += [made | one, one | made]
+    fit = {repr(one): one for one in found if not schema.fault(one)}
+    return [None, *fit.values()]
 
 
 def _compared(text: str) -> Iterator[Json]:

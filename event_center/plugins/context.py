@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from event_center.errors import PermanentError, PluginError
 from event_center.machine.value import copied
-from event_center.model import RESERVED, Event, Headers, Json, Snapshot
+from event_center.model import RESERVED, Event, Headers, Json, Owed, Snapshot
 
 NOT_RESERVED = "names that begin with @ are the center's own; give the event another name"
 
@@ -61,6 +61,7 @@ class Context:
         "_data_copy",
         "_event",
         "_event_copy",
+        "_key",
         "_log",
         "_sent",
         "_seq",
@@ -68,7 +69,6 @@ class Context:
         "attempt",
         "deadline_ms",
         "emitted",
-        "idempotency_key",
         "machine",
         "published",
         "state",
@@ -79,7 +79,7 @@ class Context:
         self,
         snapshot: Snapshot,
         event: Event,
-        idempotency_key: str,
+        key: str | Owed,
         topics: frozenset[str] = frozenset(),
         *,
         attempt: int = 1,
@@ -92,8 +92,8 @@ class Context:
         # What the engine keeps for the next attempt; nothing of it is handed out.
         self._event = event
         self._event_copy: Event | None = None
-        self.idempotency_key = idempotency_key
-        """The same for every attempt of this run, also after a crash and on another machine."""
+        # Of an entry callback what owes it: few ask for the key, and to make it costs as much as a call.
+        self._key = key
         self.attempt = attempt
         """1 for the first attempt."""
         self.deadline_ms = deadline_ms
@@ -108,6 +108,12 @@ class Context:
         self._log: FilteringBoundLogger | None = None
         self._sent: tuple[int, int] | None = None
         """How many events and records were sent, and their bytes."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this run, also after a crash and on another machine."""
+        key = self._key
+        return key if isinstance(key, str) else f"{self.workflow_id}/{key.seq}/{key.name}"
 
     @property
     def event(self) -> Event:

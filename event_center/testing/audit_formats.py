@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -188,14 +189,27 @@ def read_shard(value: bytes, where: str) -> ShardState:
 
     def read() -> ShardState:
         body = orjson.loads(value)
-        special = {"counts", "lost", "renewed", "jobs"}
-        plain = {name: body[name] for name in ShardState._fields if name not in special}
-        plain |= {"lost": sum(body.get("lost", {}).values()), "renewed": body.get("renewed", {})}
-        plain |= {"jobs": body.get("jobs", 0)}
-        counts = {(m, v, state, status): n for m, v, state, status, n in body["counts"]}
-        return ShardState(counts=counts, **plain)
+        return ShardState(
+            cut=body["cut"],
+            offsets=body["offsets"],
+            read=body["read"],
+            outcomes=body["outcomes"],
+            waiting=body["waiting"],
+            transitions=body["transitions"],
+            timers=body["timers"],
+            counts={(m, v, state, status): n for m, v, state, status, n in body["counts"]},
+            lost=sum(body.get("lost", {}).values()),
+            renewed=body.get("renewed", {}),
+            jobs=body.get("jobs", 0),
+        )
 
     return _reading("a shard entry", where, read)
+
+
+@lru_cache(1)
+def _at_ms(time: str) -> int:
+    """A moment as history writes it; records that follow each other are often of the same one."""
+    return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
 def read_history(record: Record, where: str) -> Told:
@@ -208,13 +222,12 @@ def read_history(record: Record, where: str) -> Told:
 
     def read() -> Told:
         body = orjson.loads(record.value or b"")
-        at = datetime.fromisoformat(body["time"])
         kind = body["type"].removeprefix(TYPE)
         data, position = body["data"], None
         if kind != "created" and "offset" in data:
             position = Position(data["topic"], data["partition"], data["offset"])
         origin = str(data.get("origin", "")) if position is None else str(position)
-        return Told(kind, body["subject"], round(at.timestamp() * 1000), data, position, origin)
+        return Told(kind, body["subject"], _at_ms(body["time"]), data, position, origin)
 
     return _reading("a history record", where, read)
 

@@ -14,7 +14,6 @@ one: what follows is built on it, and would only repeat the story.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from event_center.machine import Machine
@@ -56,7 +55,8 @@ class ShardAudit:
         self._epoch = 0
         self._jobs = 0
         """Jobs of all snapshots so far."""
-        self._places: Counter[tuple[str, int, str, str]] = Counter()
+        self._places: dict[tuple[str, int, str, str], int] = {}
+        """How many workflows its snapshots have in each place; where there is none, nothing."""
 
     def take(self, cut: KeptCut) -> None:
         """Check one cut; nothing after the first broken one."""
@@ -280,8 +280,7 @@ class ShardAudit:
             put.add(workflow_id)
             former = self.shots.get(workflow_id)
             if former is not None:
-                self._places[former.machine, former.version, former.state, former.status] -= 1
-                self._jobs -= len(former.jobs)
+                self._count(former, -1)
             if value is None:
                 self.shots.pop(workflow_id, None)
                 silent = workflow_id not in self._removed
@@ -291,8 +290,7 @@ class ShardAudit:
                 continue
             shot = formats.read_snapshot(value, f"{cut}, workflow {workflow_id!r}")
             self.shots[workflow_id] = shot
-            self._places[shot.machine, shot.version, shot.state, shot.status] += 1
-            self._jobs += len(shot.jobs)
+            self._count(shot, 1)
             self._compare(cut, workflow_id, former, shot)
         for told in written.history:
             if (
@@ -302,6 +300,14 @@ class ShardAudit:
             ):
                 story = f"{cut} tells of {told.origin} and has no snapshot of it"
                 self._complain(told.workflow_id, story, Promise.WHOLE_CUTS)
+
+    def _count(self, shot: Shot, by: int) -> None:
+        """A snapshot is there from now on, or no more."""
+        place = shot.machine, shot.version, shot.state, shot.status
+        self._places[place] = left = self._places.get(place, 0) + by
+        if not left:
+            del self._places[place]
+        self._jobs += by * len(shot.jobs)
 
     def _compare(self, cut: KeptCut, workflow_id: str, former: Shot | None, shot: Shot) -> None:
         life = self.lives.get(workflow_id)
@@ -370,11 +376,10 @@ class ShardAudit:
                 Promise.ONE_OUTCOME,
                 f"it has read {read} records more, its offsets passed {taken}",
             )
-        counts = {place: n for place, n in self._places.items() if n}
-        if counts != {place: n for place, n in state.counts.items() if n}:
+        if self._places != {place: n for place, n in state.counts.items() if n}:
             yield (
                 Promise.WHOLE_CUTS,
-                f"it counts {dict(state.counts)}, its snapshots {counts}",
+                f"it counts {dict(state.counts)}, its snapshots {self._places}",
             )
         if state.jobs != self._jobs:
             story = f"it counts {state.jobs} jobs, its snapshots have {self._jobs}"

@@ -111,12 +111,13 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise Standstill(f"{MAX_STEPS} steps without an end: something goes in a circle")
-        ready = self._ready
+        ready, still, doomed = self._ready, self._still, self._doomed
         self._fall_due()
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle.cancelled() and self._may_run(handle):
-                handle._run()  # noqa: SLF001 - asyncio's own
+            if handle.cancelled() or ((still or doomed) and not self._may_run(handle)):
+                continue
+            handle._run()  # noqa: SLF001 - asyncio's own
 
     def _fall_due(self) -> None:
         """What is due becomes ready; if nothing is ready, time goes to the next timer."""
@@ -135,8 +136,6 @@ class SimulationLoop(asyncio.BaseEventLoop):
 
     def _may_run(self, handle: asyncio.Handle) -> bool:
         """Whether the process of this step does not stand still, and does not die of it."""
-        if not (self._still or self._doomed):
-            return True
         process = handle._context.get(PROCESS)  # type: ignore[attr-defined]  # noqa: SLF001 - as above
         if process in self._doomed:
             left, dies = self._doomed[process]

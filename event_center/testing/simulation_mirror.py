@@ -8,25 +8,31 @@ with a fresh restore field by field, and whatever waits needs something that wil
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
 from event_center.engine.kept import entries_of
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
-from event_center.engine.restoring import restore
-from event_center.engine.workflow import Mailbox, Waiting, cause_of
+from event_center.engine.restoring import Read, restore
+from event_center.engine.workflow import Mailbox, Workflow, cause_of
 from event_center.log.memory.broker import KeptCut, MemoryBroker
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Shard, Snapshot
 from event_center.testing.simulation_process import Process
 from event_center.wire import entries
 from event_center.wire import snapshot as wire
+from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import ShardEntry
 from event_center.wire.snapshot import STOPPED
 
-WHOLLY = 8
-"""Of so many cuts one is compared with all that a restore reads: it costs ten times what the others do."""
+WHOLLY = 16
+"""
+Of so many cuts one is compared with all that a restore reads, beside the last ones of each life: it costs
+ten times what the others do, and sees no workflow that they do not see.
+"""
 MEMORY = frozenset({"counted", "size"})
 """What of a snapshot is not in its bytes."""
 BEGUN_ANEW = ("waiting_next", "deciding_event")
@@ -36,7 +42,11 @@ FACTS = (*PLAIN, *BEGUN_ANEW)
 ENTRY = ShardEntry.__slots__
 _fields = attrgetter(*PLAIN)
 _entry_facts = attrgetter(*ENTRY)
-NOTHING = Mailbox()
+Facts = tuple[Any, ...]
+Waits = tuple[list[tuple[str, int, int, int]], list[tuple[str, int, int, int]]]
+"""Of a mailbox its queue, and what is deferred: topic, partition, offset, and the number of its entry."""
+PLACES = ("queue", "deferred")
+NOTHING: Waits = [], []
 
 
 class Mirror:
@@ -47,6 +57,7 @@ class Mirror:
         """So many were looked at."""
         self._broker = broker
         self._standbys: dict[Shard, Standby] = {}
+        self._read = cache(waiting_wire.decode)
 
     def looked_at(self, process: object) -> list[str]:
         """What is otherwise in the memory of this process, which has just made the last cut durable."""
@@ -66,26 +77,47 @@ class Mirror:
         """What is otherwise in the memory of a shard than after a takeover now; its last cut is durable."""
         standby = self._standbys.get(parts.shard)
         if standby is None:
-            standby = self._standbys[parts.shard] = Standby(parts, plan)
-        topics = self._broker.infos
-        standby.follow(self._broker.cuts, plan, topics)
+            standby = self._standbys[parts.shard] = Standby(parts, plan, self._read)
+        standby.follow(self._broker.cuts, self._broker.infos)
         self.cuts += 1
-        found = differences(parts, standby.parts)
-        if self.cuts % WHOLLY == 0:
-            store = self._broker.store(parts.shard)
-            found += kept_otherwise(parts, store)
-            found += differences(parts, restored(parts, plan, store, topics))
-        if not parts.workflows.draining:
+        draining = parts.workflows.draining
+        found = workflows_otherwise(parts, standby)
+        if self.cuts % WHOLLY == 0 or draining or parts.entry.encode() != standby.entry:
+            found += self.compared_wholly(parts, plan)
+        if not draining:
             found += stuck(parts)
         return found
 
+    def compared_wholly(self, parts: Parts, plan: Plan) -> list[str]:
+        """The same with all that a takeover would read and do, and with all that would be kept."""
+        store = self._broker.store(parts.shard)
+        fresh = restored(parts, plan, store, self._broker.infos, read=self._read)
+        return kept_otherwise(parts, store) + differences(parts, fresh)
+
+    def at_rest(self, process: Process) -> list[str]:
+        """What is otherwise in the workflows of a process when all of it is durable."""
+        served = [owner._parts for owner in process.member.owners.values()]  # noqa: SLF001 - as above
+        found = []
+        for parts in served:
+            if parts is not None and parts.ledger.clean:
+                store, topics = self._broker.store(parts.shard), self._broker.infos
+                fresh = restored(parts, process.plan, store, topics, read=self._read)
+                # The shard entry has counted a takeover that no cut may have followed.
+                found += workflows_otherwise(parts, fresh)
+        return [f"at rest, {story}" for story in found]
+
 
 def restored(
-    parts: Parts, plan: Plan, store: Mapping[bytes, bytes], topics: Mapping[str, TopicInfo]
-) -> Parts:
-    """Fresh parts, filled from all entries of a shard."""
-    fresh = _fresh(parts, plan)
-    _restore(list(store.items()), fresh, plan, topics)
+    parts: Parts,
+    plan: Plan,
+    store: Mapping[bytes, bytes],
+    topics: Mapping[str, TopicInfo],
+    *,
+    read: Read = waiting_wire.decode,
+) -> Standby:
+    """A standby that was filled from all entries of a shard at once."""
+    fresh = Standby(parts, plan, read)
+    fresh.fill(list(store.items()), plan, topics)
     return fresh
 
 
@@ -94,17 +126,34 @@ class Standby:
     What a takeover of one shard would restore at this moment, kept up with every cut of it.
 
     Workflows know nothing of each other in a restore, so that after a cut only those which it touches are
-    restored anew, from all that the log holds of them; the others are what they were.
+    restored anew, from all that the log holds of them; the others are what they were. The shard entry
+    is kept as its bytes: only where all entries are filled in is it restored as well.
     """
 
-    def __init__(self, parts: Parts, plan: Plan) -> None:
-        self.parts = _fresh(parts, plan)
+    def __init__(self, parts: Parts, plan: Plan, read: Read) -> None:
+        # Its clock stands still: whoever looks at a world changes nothing of it.
+        self._plan = replace(plan, clock=lambda: 0, machines={}, older={})
+        runners = parts.effects._runners  # noqa: SLF001 - any will do: nothing is run here
+        self.parts = Parts(
+            parts.shard,
+            self._plan,
+            runners,
+            runners,
+            where="",
+            wake=lambda: None,
+            earlier=lambda: None,
+        )
+        self.entry = b""
+        """The bytes of the shard entry."""
+        self._read = read
         self._stored: dict[str, dict[bytes, bytes]] = {}
-        """All entries, by their workflow; those of none by an empty name."""
+        """All entries of workflows, by their workflow."""
         self._followed = 0
         """How many cuts of the log, of all shards, are in here."""
+        self._facts: dict[str, Facts] = {}
+        self._waits: dict[str, Waits] = {}
 
-    def follow(self, cuts: Sequence[KeptCut], plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
+    def follow(self, cuts: Sequence[KeptCut], topics: Mapping[str, TopicInfo]) -> None:
         """Restore what the cuts since the last call touch."""
         touched = self._touched(cuts)
         workflows, ledger = self.parts.workflows, self.parts.ledger
@@ -115,8 +164,37 @@ class Standby:
                 for one in mailbox.items():
                     ledger.weights[cause_of(workflow, one)] -= one.weight
             workflows.unreadable.pop(workflow_id, None)
-        found = [item for one in touched for item in self._stored.get(one, {}).items()]
-        _restore(found, self.parts, plan, topics)
+            self._facts.pop(workflow_id, None)
+            self._waits.pop(workflow_id, None)
+        found = [item for one in touched for item in self._stored[one].items()]
+        self.fill(found, self._plan, topics)  # the machines are those of the shard entry
+
+    def fill(self, found: list[Entry], plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
+        """What a takeover does with entries, without an event loop: nothing of it ever waits."""
+        batches = restore(_one_batch(found), self.parts, topics, plan, read=self._read)
+        while True:
+            try:
+                batches.__anext__().send(None)  # type: ignore[attr-defined]  # an awaitable of a generator
+            except StopIteration:
+                continue
+            except StopAsyncIteration:
+                self.parts.entry.takeovers -= 1  # this look is none
+                return
+
+    def facts(self, workflow_id: str, workflow: Workflow) -> Facts:
+        """The facts of a workflow in here, worked out once."""
+        known = self._facts.get(workflow_id)
+        if known is None:
+            known = self._facts[workflow_id] = _facts(workflow_id, workflow)
+        return known
+
+    def waits(self, workflow_id: str) -> Waits:
+        """What waits for a workflow in here, worked out once."""
+        known = self._waits.get(workflow_id)
+        if known is None:
+            mailbox = self.parts.workflows.mailboxes.get(workflow_id)
+            known = self._waits[workflow_id] = NOTHING if mailbox is None else _waits(mailbox)
+        return known
 
     def _touched(self, cuts: Sequence[KeptCut]) -> dict[str, None]:
         """Take in the entries of the cuts; returns the workflows that they are of, in their order."""
@@ -125,6 +203,9 @@ class Standby:
             if cut.shard != self.parts.shard:
                 continue
             for key, value in cut.entries.items():
+                if key == entries.SHARD_KEY:
+                    self.entry = value or b""
+                    continue
                 workflow_id = _workflow_of(key)
                 touched[workflow_id] = None
                 stored = self._stored.setdefault(workflow_id, {})
@@ -134,26 +215,6 @@ class Standby:
                     stored[key] = value
         self._followed = len(cuts)
         return touched
-
-
-def _fresh(parts: Parts, plan: Plan) -> Parts:
-    runners = parts.effects._runners  # noqa: SLF001 - any will do: nothing is run here
-    return Parts(
-        parts.shard, plan, runners, runners, where="", wake=lambda: None, earlier=lambda: None
-    )
-
-
-def _restore(found: list[Entry], parts: Parts, plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
-    """What a takeover does with entries, without an event loop: nothing of it ever waits."""
-    batches = restore(_one_batch(found), parts, topics, plan)
-    while True:
-        try:
-            batches.__anext__().send(None)  # type: ignore[attr-defined]  # an awaitable of a generator
-        except StopIteration:
-            continue
-        except StopAsyncIteration:
-            parts.entry.takeovers -= 1  # this look is none
-            return
 
 
 async def _one_batch(found: list[Entry]) -> AsyncIterator[list[Entry]]:
@@ -167,26 +228,32 @@ def _workflow_of(key: bytes) -> str:
     return entries.waiting_of(key)[0] if entries.is_waiting(key) else ""
 
 
-def differences(memory: Parts, fresh: Parts) -> list[str]:
-    """Everything in which memory is not what a takeover would restore."""
-    found = _differing("shard entry", _entry(memory.entry), _entry(fresh.entry))
-    weights = memory.ledger.weights, fresh.ledger.weights
-    found += _differing("bytes that wait", *weights)
-    mine, theirs = memory.workflows, fresh.workflows
+def differences(memory: Parts, fresh: Standby) -> list[str]:
+    """Everything in which memory is not what a takeover would restore, which was filled in at once."""
+    entry = _differing("shard entry", _entry(memory.entry), _entry(fresh.parts.entry))
+    return entry + workflows_otherwise(memory, fresh)
+
+
+def workflows_otherwise(memory: Parts, fresh: Standby) -> list[str]:
+    """The same, but for the shard entry: every field of every workflow, and all that waits."""
+    found = _differing("bytes that wait", memory.ledger.weights, fresh.parts.ledger.weights)
+    mine, theirs = memory.workflows, fresh.parts.workflows
     if mine.by_id.keys() != theirs.by_id.keys():
         found += _differing("workflows", sorted(mine.by_id), sorted(theirs.by_id))
     for workflow_id, workflow in mine.by_id.items():
         other = theirs.by_id.get(workflow_id)
         if other is None or workflow == other:
             continue
-        now, then = _facts(workflow_id, workflow), _facts(workflow_id, other)
+        now, then = _facts(workflow_id, workflow), fresh.facts(workflow_id, other)
         if now != then:
             named = dict(zip(FACTS, now, strict=True)), dict(zip(FACTS, then, strict=True))
             found += _differing(workflow_id, *named)
     for workflow_id in mine.mailboxes.keys() | theirs.mailboxes.keys():
-        mailbox = mine.mailboxes.get(workflow_id, NOTHING)
-        other_mailbox = theirs.mailboxes.get(workflow_id, NOTHING)
-        found += _differing(f"mailbox of {workflow_id}", _waits(mailbox), _waits(other_mailbox))
+        mailbox = mine.mailboxes.get(workflow_id)
+        now = NOTHING if mailbox is None else _waits(mailbox)
+        if now != (then := fresh.waits(workflow_id)):
+            named = dict(zip(PLACES, now, strict=True)), dict(zip(PLACES, then, strict=True))
+            found += _differing(f"mailbox of {workflow_id}", *named)
     return sorted(found)
 
 
@@ -213,7 +280,7 @@ def stuck(parts: Parts) -> list[str]:
     for workflow_id, workflow in workflows.by_id.items():
         if isinstance(workflow, bytes):
             continue
-        mailbox = workflows.mailboxes.get(workflow_id, NOTHING)
+        mailbox = workflows.mailboxes.get(workflow_id)
         moves = (
             workflow.status in STOPPED
             or workflow_id in workflows.runs
@@ -223,7 +290,7 @@ def stuck(parts: Parts) -> list[str]:
         runs = parts.ledger.promised(workflow_id) or (workflow.owed and workflow.owed[0].due_ms)
         if workflow.owed and not (moves or runs):
             found.append(f"{workflow_id} owes {workflow.owed[0]} and nobody runs it")
-        elif mailbox.queue and not (moves or workflow.owed):
+        elif mailbox and mailbox.queue and not (moves or workflow.owed):
             found.append(f"{workflow_id} has {len(mailbox.queue)} events that nobody decides")
     return found
 
@@ -246,7 +313,7 @@ def _entry(entry: ShardEntry) -> dict[str, Any]:
     return facts
 
 
-def _facts(workflow_id: str, workflow: bytes | Snapshot) -> tuple[Any, ...]:
+def _facts(workflow_id: str, workflow: Workflow) -> Facts:
     """All fields of a snapshot that its bytes have; what begins anew with the next entry or attempt not."""
     snapshot = wire.decode(workflow_id, workflow) if isinstance(workflow, bytes) else workflow
     return (
@@ -256,15 +323,13 @@ def _facts(workflow_id: str, workflow: bytes | Snapshot) -> tuple[Any, ...]:
     )
 
 
-def _waits(mailbox: Mailbox) -> dict[str, Any]:
+def _waits(mailbox: Mailbox) -> Waits:
     """The records that wait, in their order; what was set aside and is tried again is still set aside."""
-    items = [item for item in mailbox.items() if item.record is not None and not item.gone]
-    return {
-        "queue": [_where(item) for item in items if not item.deferred],
-        "deferred": sorted(_where(item) for item in items if item.deferred),
-    }
-
-
-def _where(item: Waiting) -> tuple[str, int, int, int]:
-    record = item.record
-    return item.topic, item.partition, -1 if record is None else record.offset, item.number
+    queue: list[tuple[str, int, int, int]] = []
+    deferred: list[tuple[str, int, int, int]] = []
+    for item in mailbox.items():
+        record = item.record
+        if record is not None and not item.gone:
+            where = item.topic, item.partition, record.offset, item.number
+            (deferred if item.deferred else queue).append(where)
+    return queue, sorted(deferred)

@@ -137,6 +137,7 @@ class World:
         await self._release()
         await asyncio.sleep(2 * GLANCE_S)  # clocks that were set on have been looked at by then
         await self._rest()
+        self._otherwise([story for one in self._living() for story in self._mirror.at_rest(one)])
         return self._calls.tick() + self._ahead_ms
 
     def _happen(self, one: Happening) -> None:
@@ -198,7 +199,9 @@ class World:
 
     def _command(self, id: str, verb: str, workflow_id: str, args: dict[str, Any]) -> None:  # noqa: A002 - the word of the domain
         asked = Command(id, Verb(verb), workflow_id, by="chance", reason="simulated", args=args)
-        self._publish(self.plan.topics.commands, asked.encode().decode(), workflow_id, None)
+        self._publish(
+            self._scenery.plans[0].topics.commands, asked.encode().decode(), workflow_id, None
+        )
 
     def _kill(self, process: int, steps: int) -> None:
         victim = self._one(process)
@@ -391,7 +394,8 @@ class World:
 
     def reached(self, step: Step) -> None:
         """Memory is what the cut that has just become durable would restore (promise P5)."""
-        if step is not Step.LOG_WRITTEN or self.violations:
-            return
-        for story in self._mirror.looked_at(PROCESS.get()):
-            self.violations.append(Violation(Promise.WHOLE_CUTS, "", story))
+        if step is Step.LOG_WRITTEN and not self.violations:
+            self._otherwise(self._mirror.looked_at(PROCESS.get()))
+
+    def _otherwise(self, found: list[str]) -> None:
+        self.violations += [Violation(Promise.WHOLE_CUTS, "", story) for story in found]

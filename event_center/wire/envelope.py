@@ -74,7 +74,8 @@ class Envelope:
     def _read_plain(self, record: Record, partition: int) -> Read:
         """The usual case: a JSON object that names its workflow and its event."""
         try:
-            value = record.value or b""  # no value is no JSON, like an empty one
+            offset, stamp_ms, _, value, headers = record
+            value = value or b""  # no value is no JSON, like an empty one
             body = _loads(value)
             if len(value) >= _DEEP_BYTES and value.count(b"[") + value.count(b"{") > MAX_DEPTH:
                 _check_depth(body)
@@ -89,7 +90,7 @@ class Envelope:
                 and name[0] != RESERVED
                 and "specversion" not in body
                 and (event_id is None or type(event_id) is str or type(event_id) is int)
-                and (not record.headers or "ce_specversion" not in dict(record.headers))
+                and (not headers or "ce_specversion" not in dict(headers))
             ):
                 payload = body.get("payload")
                 if payload is None:
@@ -100,11 +101,11 @@ class Envelope:
                     name,
                     payload,
                     event_id,
-                    record.timestamp_ms,
-                    record.headers,
+                    stamp_ms,
+                    headers,
                     self._topic,
                     partition,
-                    record.offset,
+                    offset,
                 )
                 return workflow_id, self._machine, event
         except (KeyError, TypeError, ValueError):

@@ -28,21 +28,26 @@ LOST = "lost"
 REMOVED = "removed"
 
 SHAPES = 10_000
-"""Shapes of which the texts are kept, some 1 kB each: names of events may come from outside."""
+"""Shapes of which the form is kept, some 1 kB each: names of events may come from outside."""
 
 _dumps = orjson.dumps
 _outgoing = tuple.__new__
 """Makes a named tuple of a tuple without the detour over its constructor."""
-_stamp: tuple[int, str] = (-1, "")
+_stamp: tuple[int, str, bytes] = (-1, "", b"")
 
 
 def rfc3339(at_ms: int) -> str:
     """A time in UTC with milliseconds, as CloudEvents want it."""
+    return (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[1]
+
+
+def _stamped(at_ms: int) -> tuple[int, str, bytes]:
+    """The same beside its time, as text and as bytes."""
     global _stamp  # noqa: PLW0603 - one cut writes hundreds of records of one millisecond
-    if _stamp[0] != at_ms:
-        moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-        _stamp = (at_ms, moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
-    return _stamp[1]
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    _stamp = (at_ms, text, text.encode())
+    return _stamp
 
 
 def epoch_ms(text: str) -> int:
@@ -60,13 +65,13 @@ Shape = AppliedShape | DoneShape
 class HistoryWriter:
     """Makes the history records of one shard."""
 
-    __slots__ = ("_partition", "_shapes", "_source", "_topic")
+    __slots__ = ("_forms", "_partition", "_source", "_topic")
 
     def __init__(self, topic: str, partition: int, source: str) -> None:
         self._topic = topic
         self._partition = partition
         self._source = source
-        self._shapes: dict[Shape, tuple[str, ...]] = {}
+        self._forms: dict[Shape, bytes] = {}
 
     def record(  # noqa: PLR0917 - called per record: positional arguments are cheaper
         self, kind: str, workflow_id: str, origin: str, at_ms: int, data: dict[str, Any]
@@ -78,7 +83,7 @@ class HistoryWriter:
             "source": self._source,
             "id": f"{workflow_id}/{origin}/{kind}",
             "subject": workflow_id,
-            "time": _stamp[1] if _stamp[0] == at_ms else rfc3339(at_ms),
+            "time": rfc3339(at_ms),
             "data": data,
         }
         parts = (self._topic, workflow_id.encode(), _dumps(body), (), self._partition, 0)
@@ -88,7 +93,7 @@ class HistoryWriter:
         """
         The record of an applied event that is a record, byte for byte as `record` would make it.
 
-        There is one for each event: what those of one shape have in common is written once, as text.
+        There is one for each event: what those of one shape have in common is written once, as a form.
         """
         name = snapshot.workflow_id
         shape = (
@@ -100,68 +105,56 @@ class HistoryWriter:
             before,
             snapshot.state,
         )
-        texts = self._shapes.get(shape) or self._keep(shape, self._texts_applied(shape))
-        begin, place, subject, time, data, what, end = texts
-        stamp = _stamp[1] if _stamp[0] == at_ms else rfc3339(at_ms)
-        inner = _inner(name)
-        offset, seq = str(event.offset), str(snapshot.seq)
-        more = "" if event.id is None else f',"event_id":{_quoted(event.id)}'
+        form = self._forms.get(shape) or self._keep(shape, self._form_applied(shape))
+        stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
+        key, offset = name.encode(), event.offset
+        inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
+        more = b"" if event.id is None else b',"event_id":' + _dumps(event.id)
         if snapshot.result is not None:
-            more = f'{more},"result":"{snapshot.result}"'
-        value = (
-            f"{begin}{inner}{place}{offset}{subject}{inner}{time}{stamp}{data}{seq}{what}{offset}{end}"
-            f"{more}}}}}"
-        ).encode()
-        return _outgoing(Outgoing, (self._topic, name.encode(), value, (), self._partition, 0))
+            more += b',"result":' + _dumps(snapshot.result)
+        value = form % (inner, offset, inner, stamp, snapshot.seq, offset, more)
+        return _outgoing(Outgoing, (self._topic, key, value, (), self._partition, 0))
 
     def done(self, snapshot: Snapshot, owed: Owed, at_ms: int) -> Outgoing:
         """The record of an entry callback that is done and returned nothing, made like `applied`."""
-        name = snapshot.workflow_id
+        name, seq = snapshot.workflow_id, owed.seq
         shape = (snapshot.machine, snapshot.version, snapshot.state, owed.name, owed.attempt + 1)
-        texts = self._shapes.get(shape) or self._keep(shape, self._texts_done(shape))
-        begin, subject, time, data, key, end = texts
-        stamp = _stamp[1] if _stamp[0] == at_ms else rfc3339(at_ms)
-        inner = _inner(name)
-        seq = str(owed.seq)
-        value = (
-            f"{begin}{inner}/run/{seq}{subject}{inner}{time}{stamp}{data}{seq}{key}{inner}/{seq}{end}"
-        ).encode()
-        return _outgoing(Outgoing, (self._topic, name.encode(), value, (), self._partition, 0))
+        form = self._forms.get(shape) or self._keep(shape, self._form_done(shape))
+        stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
+        key = name.encode()
+        inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
+        value = form % (inner, seq, inner, stamp, seq, inner, seq)
+        return _outgoing(Outgoing, (self._topic, key, value, (), self._partition, 0))
 
-    def _keep(self, shape: Shape, texts: tuple[str, ...]) -> tuple[str, ...]:
-        """Keep the texts around what differs in the records of one shape."""
-        if len(self._shapes) >= SHAPES:
-            self._shapes.clear()
-        self._shapes[shape] = texts
-        return texts
+    def _keep(self, shape: Shape, form: str) -> bytes:
+        """Keep the form of the records of one shape, with a place for each part that differs."""
+        if len(self._forms) >= SHAPES:
+            self._forms.clear()
+        self._forms[shape] = kept = form.encode()
+        return kept
 
-    def _texts_applied(self, shape: AppliedShape) -> tuple[str, ...]:
+    def _form_applied(self, shape: AppliedShape) -> str:
         machine, version, event, topic, partition, before, state = shape
         return (
-            self._begin(APPLIED),
-            f"/{_quoted(topic)[1:-1]}/{partition}/",
-            f'/{APPLIED}","subject":"',
-            '","time":"',
-            f'","data":{{"machine":{_quoted(machine)},"version":{version},"seq":',
-            f',"event":{_quoted(event)},"topic":{_quoted(topic)},"partition":{partition},"offset":',
-            f',"from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"',
+            f'{self._begin(APPLIED)},"id":"%b/{_quoted(topic)[1:-1]}/{partition}/%d/{APPLIED}",'
+            f'"subject":"%b","time":"%b","data":{{"machine":{_quoted(machine)},"version":{version},'
+            f'"seq":%d,"event":{_quoted(event)},"topic":{_quoted(topic)},"partition":{partition},'
+            f'"offset":%d,"from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"%b}}}}'
         )
 
-    def _texts_done(self, shape: DoneShape) -> tuple[str, ...]:
+    def _form_done(self, shape: DoneShape) -> str:
         machine, version, state, callback, attempt = shape
+        called = _quoted(callback)
         return (
-            self._begin(RUN),
-            f'/{_quoted(callback)[1:-1]}/{attempt}/{RUN}","subject":"',
-            '","time":"',
-            f'","data":{{"machine":{_quoted(machine)},"version":{version},"seq":',
-            f',"state":{_quoted(state)},"callback":{_quoted(callback)},"key":"',
-            f'/{_quoted(callback)[1:-1]}","attempt":{attempt},"outcome":"done"}}}}',
+            f'{self._begin(RUN)},"id":"%b/run/%d/{called[1:-1]}/{attempt}/{RUN}","subject":"%b",'
+            f'"time":"%b","data":{{"machine":{_quoted(machine)},"version":{version},"seq":%d,'
+            f'"state":{_quoted(state)},"callback":{called},"key":"%b/%d/{called[1:-1]}",'
+            f'"attempt":{attempt},"outcome":"done"}}}}'
         )
 
     def _begin(self, kind: str) -> str:
-        """What a record of this kind begins with, up to its workflow."""
-        source = _quoted(self._source)
-        return f'{{"specversion":"1.0","type":"{TYPE}{kind}","source":{source},"id":"'
+        """What a record of this kind begins with, up to its id."""
+        return f'{{"specversion":"1.0","type":"{TYPE}{kind}","source":{_quoted(self._source)}'
 
 
 def about(snapshot: Snapshot, event: Event) -> dict[str, Any]:
@@ -184,14 +177,8 @@ def about(snapshot: Snapshot, event: Event) -> dict[str, Any]:
 
 
 def _quoted(text: str) -> str:
-    """A text as JSON."""
-    return _dumps(text).decode()
-
-
-def _inner(workflow_id: str) -> str:
-    """A workflow_id as it stands within a JSON text: it has no control characters (`is_workflow_id`)."""
-    plain = '"' not in workflow_id and "\\" not in workflow_id
-    return workflow_id if plain else _quoted(workflow_id)[1:-1]
+    """A text as JSON within a form."""
+    return _dumps(text).decode().replace("%", "%%")
 
 
 def read(value: bytes) -> dict[str, Any]:

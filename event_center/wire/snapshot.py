@@ -37,9 +37,10 @@ REFUSAL = (int, str, str, str)
 DECIDING = (int, int, str, int)
 FAILURE = (str, str, str, int, int, str)
 
-_Heads = dict[bytes, tuple[str, Counted]]
-_heads: _Heads = {}
-"""First lines without their due time, decoded once: needs and place; as many as states and statuses."""
+_Line = tuple[str, Counted, str, int, str, Status]
+"""What a first line tells but for what is due: needs, the place, and the parts of the place."""
+_lines: dict[bytes, _Line] = {}
+"""First lines with nothing due, decoded once; as many as states and statuses."""
 _prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, bytes, Counted]] = {}
 """The same first lines as bytes, and whole with nothing due, which most are."""
 _places: dict[Counted, Counted] = {}
@@ -195,19 +196,24 @@ def _place(place: Counted) -> Counted:
     return _places.setdefault(place, place)
 
 
-def _head(head: bytes) -> tuple[str, Counted]:
-    """Decode a first line without its due time, and remember it."""
+def _line(line: bytes) -> _Line:
+    """Decode a first line that is not known; what is due in it says `peek`."""
+    head, _, _ = line.rpartition(b"\t")
+    idle = head + b"\t0"
+    known = _lines.get(idle)
+    if known is not None:
+        return known
     try:
         flags, machine, version, state, status = head.decode().split("\t")
         written, needs = int(flags.rstrip("towsje")), flags.lstrip("0123456789")
-        decoded = needs, _place(Counted(machine, int(version), state, Status(status)))
+        where = _place(Counted(machine, int(version), state, Status(status)))
     except ValueError as error:
         msg = f"the first line of a snapshot can not be read ({error}): {head[:80]!r}; {NEXT}"
         raise FormatError(msg) from error
     if written != SNAPSHOT_FORMAT:
         msg = f"a snapshot has format {written}, this release reads {SNAPSHOT_FORMAT}; {NEXT}"
         raise FormatError(msg)
-    _heads[head] = decoded
+    _lines[idle] = decoded = (needs, where, *where)
     return decoded
 
 
@@ -219,12 +225,12 @@ def peek(value: bytes) -> Snapshotted:
         FormatError: it is not a snapshot of a format that this release reads.
     """
     line, separator, _ = value.partition(b"\n")
-    head, _, due = line.rpartition(b"\t")
+    due = line.rpartition(b"\t")[2]
     if not separator or not due.isdigit():
         msg = f"a snapshot has no first line: {value[:80]!r}; {NEXT}"
         raise FormatError(msg)
-    needs, where = _heads.get(head) or _head(head)
-    return Snapshotted(SNAPSHOT_FORMAT, *where, due_ms=int(due), needs=needs)
+    needs, _, machine, version, state, status = _lines.get(line) or _line(line)
+    return Snapshotted(SNAPSHOT_FORMAT, machine, version, state, status, int(due), needs)
 
 
 def decode(workflow_id: str, value: bytes) -> Snapshot:
@@ -235,11 +241,9 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
         FormatError: it is not a snapshot of a format that this release reads.
     """
     line, _, text = value.partition(b"\n")
-    head, _, _ = line.rpartition(b"\t")
     try:
-        _, where = _heads.get(head) or _head(head)
+        _, where, machine, version, state, status = _lines.get(line) or _line(line)
         body = _loads(text)
-        machine, version, state, status = where
         snapshot = Snapshot(workflow_id, machine, version, state)
         snapshot.status = status
         snapshot.seq = seq = body["seq"]

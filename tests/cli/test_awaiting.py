@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from event_center import Publisher
+from event_center import Publisher, SyncPublisher, UnknownState
 from tests.cli.center import Project
 from tests.forked import Heard
 from tests.waiting import wait_until
@@ -29,9 +29,10 @@ def test_wait_says_where_it_is(decided: Project) -> None:
     assert answer.code == 1
     assert "has ended in done as success, and is not in busy" in answer.err
     assert decided.run("wait", "t-1").code == 2
-    answer = decided.run("wait", "t-9", "--state", "bussy")
-    assert answer.code == 4
-    assert "no workflows in a state 'bussy'; did you mean 'busy'?" in answer.err
+    for workflow_id, whose in (("t-9", "no machine has a"), ("t-1", "machine task has no")):
+        answer = decided.run("wait", workflow_id, "--state", "bussy")
+        assert answer.code == 4
+        assert f"error: {whose} state 'bussy'; did you mean 'busy'?" in answer.err
 
 
 def test_publish_waits_for_what_becomes_of_it(project: Project) -> None:
@@ -47,6 +48,33 @@ def test_publish_waits_for_what_becomes_of_it(project: Project) -> None:
         told = project.done("publish", *event, "end", "--wait", "10s", "--json").json
         assert (told["outcome"], told["state"]) == ("applied", "done")
     assert project.run("publish", "tasks", "--file", "-", "--wait", "1s").code == 2
+
+
+NESTED = """
+machine: task
+version: 1
+initial: new
+states:
+  new: {on: {begin: under_way}}
+  under_way: {initial: busy, states: {busy: {on: {end: done}}}}
+  done: {type: final, result: success}
+"""
+
+
+def test_a_state_around_others(project: Project) -> None:
+    """It is waited for, listed and asked for like any other, on the command line and in a program."""
+    project.write("machines/task.yaml", NESTED)
+    (project.root / "machines/task.py").unlink()
+    project.done("publish", "tasks", "--workflow-id", "t-1", "--event", "begin")
+    project.done("run", "--until-idle")
+    assert project.done("wait", "t-1", "--state", "under_way").out == "t-1 is in busy\n"
+    [listed] = project.done("list", "--state", "under_way", "--json").json
+    assert listed["workflow_id"] == "t-1"
+    assert "would pause t-1" in project.done("pause", "--state", "under_way", "--dry-run").out
+    with SyncPublisher.open(project.root / "event-center.toml") as publisher:
+        assert publisher.wait_for("t-1", state="under_way").state == "busy"
+        with pytest.raises(UnknownState, match="did you mean 'under_way'"):
+            publisher.wait_for("t-1", state="underway")
 
 
 async def test_a_program_waits(decided: Project) -> None:

@@ -21,6 +21,8 @@ from event_center.errors import (
     LogInUse,
     LogUnavailable,
     MigrationError,
+    Stopped,
+    UnknownState,
     UnknownTopic,
 )
 from tests.waiting import PATIENCE_S
@@ -52,6 +54,10 @@ def test_every_error_has_its_code(kind: type[EventCenterError]) -> None:
         assert code is Exit.INTERNAL
     elif kind is MigrationError:
         assert code is Exit.NOTHING
+    elif kind is Stopped:
+        assert code is Exit.STOPPED
+    elif kind is UnknownState:
+        assert code is Exit.NOT_FOUND
     elif kind.__name__ in LOG:
         assert code is Exit.LOG
     else:

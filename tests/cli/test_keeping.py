@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from event_center.errors import LogUnavailable
-from event_center.log.sqlite import copy
-from tests.cli.center import Project, eventually
+from event_center.log.sqlite import copy, put_back
+from tests.cli.center import Answer, Project, eventually
+from tests.cli.interrupted import interrupted
+from tests.forked import Heard
 from tests.waiting import PATIENCE_S
 
 FILE = "event-center.db"
@@ -73,10 +76,11 @@ def test_a_copy_is_of_one_moment(decided: Project) -> None:
     )
     steps: list[int] = []
 
-    def told(done: int, total: int) -> None:
+    def told(done: int, total: int) -> bool:
         steps.append(done)
         writer.execute("INSERT INTO more VALUES (1)")
         assert done <= total
+        return True
 
     copy(log, made, told)
     assert len(steps) > 2
@@ -95,7 +99,7 @@ def test_a_plain_copy_of_a_live_log_lacks_something(decided: Project) -> None:
     writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     writer.execute("INSERT INTO more VALUES (2)")
     shutil.copy(log, plain)
-    copy(log, made, lambda done, total: None)
+    copy(log, made, lambda done, total: True)
     count = "SELECT count(*) FROM more"
     found = [sqlite3.connect(path).execute(count).fetchone() for path in (made, plain)]
     assert found == [(2,), (1,)]
@@ -146,7 +150,7 @@ def test_a_damaged_log_is_not_copied_but_can_be_replaced(decided: Project) -> No
     answer = decided.run("check", "--log")
     assert answer.code != 0
     with pytest.raises(LogUnavailable, match=r"damaged|malformed"):
-        copy(log, decided.root / "other.db", lambda _done, _total: None)
+        copy(log, decided.root / "other.db", lambda _done, _total: True)
     decided.done("restore", str(made), "--replace")
     assert decided.done("check", "--log", "--json").json["ok"]
 
@@ -190,3 +194,56 @@ def test_a_killed_backup_leaves_no_copy(decided: Project) -> None:
     assert killed.returncode == -signal.SIGKILL
     assert not made.exists()
     decided.done("backup", str(made))
+
+
+def interrupted_at(project: Project, at: int, number: signal.Signals, *command: str) -> Answer:
+    """Run a command that gets a signal at a step of its progress."""
+    arguments = [*command, str(at), number.name]
+    process = Heard(arguments, cwd=project.root, work=interrupted, env=project.environment)
+    done = process.done()
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_backup_that_is_interrupted(decided: Project, number: signal.Signals) -> None:
+    """A signal at any step ends it with a sentence and 130, and leaves nothing; or the copy is whole."""
+    edit(decided.root / FILE, "CREATE TABLE more AS SELECT zeroblob(60000) AS x")
+    at, left = 1, 0
+    while (answer := interrupted_at(decided, at, number, "backup", "copy.db")).code == 130:
+        assert re.fullmatch(r"error: stopped before .*; nothing was written\n", answer.err), answer
+        left += len(list(decided.root.glob("copy.db*")))
+        at += 4
+    assert (answer.code, answer.out[:18], left) == (0, "copied to copy.db:", 0)
+    assert at > 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_restore_that_is_interrupted(decided: Project, number: signal.Signals) -> None:
+    """The log that was to be replaced is in its place, alone, and the next restore does its work."""
+    decided.done("backup", str(decided.root / "copy.db"))
+    decided.done("publish", "tasks", "--workflow-id", "t-3", "--event", "begin")
+    before = {path.name for path in decided.root.iterdir()}
+    answer = interrupted_at(decided, 2, number, "restore", "copy.db", "--replace")
+    assert answer.code == 130, answer
+    assert "nothing was written" in answer.err
+    assert {path.name for path in decided.root.iterdir()} <= before | {f"{FILE}.lock"}
+    assert decided.done("stats", "--json").json["lag"] == 1
+    decided.done("restore", str(decided.root / "copy.db"), "--replace")
+    assert decided.done("stats", "--json").json["lag"] == 0
+
+
+def test_there_is_a_log_at_each_moment_of_a_restore(decided: Project, tmp_path: Path) -> None:
+    """The old one stays in its place until the new one takes it: nobody finds none, and makes one."""
+    made, log, aside = decided.root / "copy.db", decided.root / FILE, tmp_path / "aside.db"
+    decided.done("backup", str(made))
+    former = log.stat().st_ino
+    seen: list[int] = []
+
+    def looked(_done: int, _total: int) -> bool:
+        seen.append(log.stat().st_ino)
+        return True
+
+    put_back(made, log, looked, aside=aside)
+    assert set(seen) == {former}
+    assert aside.stat().st_ino == former
+    assert log.stat().st_ino != former

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sqlite3
 from contextlib import closing
@@ -12,6 +13,7 @@ import orjson
 import pytest
 
 from tests.cli.center import SETTINGS, Answer, Project
+from tests.cli.interrupted import interrupted
 from tests.cli.migrating_killed import migrate
 from tests.forked import Heard
 
@@ -167,6 +169,33 @@ def test_killed_and_started_again(half: Project) -> None:
         _remove(half.root)
         at += 13
     assert refused > 3
+    assert _rows(half) == before
+
+
+def test_interrupted_and_started_again(half: Project) -> None:
+    """Ctrl-C at any step: what is said fits what is in the target, and run again it ends the same."""
+    before = _rows(half)
+    assert _migrate(half, "--with-history").code == 0
+    whole = _rows(half, "other.db")["entries"]
+    codes: list[int] = []
+    while 0 not in codes:
+        _remove(half.root)
+        at = 1 + 6 * len(codes)
+        command = ["migrate", "--to", "other.toml", "--with-history", str(at), "SIGINT"]
+        process = Heard(command, cwd=half.root, work=interrupted, env=half.environment)
+        done = process.done()
+        codes.append(done.returncode)
+        if done.returncode == 130:
+            assert "nothing was moved" in done.stderr
+            assert not (half.root / "other.db").exists() or _rows(half, "other.db")["entries"] == []
+        elif done.returncode == 5:
+            assert re.search(r"stopped after: \S.*, \d+ of \d+\. What has moved", done.stderr)
+            assert _there(half, "run", "--until-idle").code == 2
+        answer = _migrate(half, "--with-history")
+        assert answer.code == 0, answer
+        assert _rows(half, "other.db")["entries"] == whole
+    assert sorted(set(codes), reverse=True) == [130, 5, 0]
+    assert len(codes) > 2
     assert _rows(half) == before
 
 

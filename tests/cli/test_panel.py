@@ -123,6 +123,15 @@ def test_a_screen_is_not_left(width: int, height: int) -> None:
     assert re.search(r"and \d+ more states", shown)
 
 
+@pytest.mark.parametrize("machine", ["a-machine-with-a-rather-long-name-of-its-own", "訂" * 25])
+def test_numbers_are_whole_beside_long_names(machine: str) -> None:
+    """Names give way to what they are looked at for, and it is seen that they did."""
+    state = _state("waiting_for_somebody_who_decides", 1_204_311, 92_000, parked=12)
+    shown = _shown(80, seen=SEEN | {"states": [state | {"machine": machine}], "errors": []})
+    assert re.search(r"STAY +SLOW +LONGEST +TROUBLE", shown)
+    assert re.search(r"\S… .*\S… +1,204,311 +1m 32s +4m 36s +1h 47m +12 parked", shown), shown
+
+
 def test_what_others_wrote_does_not_move_the_cursor() -> None:
     """Messages and ids of others are shown as text, in one line."""
     error = _error(1, 1, "o\x1b[2J", "two\nlines \x1b[31m")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import anyio
 import pytest
 
+from event_center.client.active import NONE, Machines
 from event_center.client.reaching import Awaited, Goal, outcome_of, wait_for
-from event_center.errors import NeverReached, NotReached
+from event_center.errors import NeverReached, NotReached, UnknownState
+from event_center.machine import parse
 from event_center.model import Position, Status
 from tests.client.shelf import Shelf
 
@@ -21,8 +24,28 @@ ENDED: dict[str, Any] = {
 }
 
 
-async def _wait(shelf: Shelf, state: str | None = None) -> Awaited:
-    return await wait_for(shelf.log, shelf.app, "o-1", Goal(state), within_s=5)
+ORDER = parse("""
+machine: order
+version: 1
+initial: new
+states:
+  new: {on: {go: open, pick: which}}
+  which: {type: choice, always: [{guard: =data.x, target: open}, {target: done}]}
+  open:
+    type: parallel
+    on_done: done
+    states:
+      payment: {initial: due, states: {due: {on: {pay: paid}}, paid: {type: final}}}
+      packing: {initial: shelf, states: {shelf: {on: {pack: packed}}, packed: {type: final}}}
+  done: {type: final, result: success}
+data: {x: null}
+""")
+AT_HAND = Machines([ORDER])
+
+
+async def _wait(shelf: Shelf, state: str | None = None, machines: Machines = NONE) -> Awaited:
+    goal = Goal(state, machines)
+    return await wait_for(shelf.log, shelf.app, "o-1", goal, within_s=5)
 
 
 async def _meanwhile(shelf: Shelf, *records: dict[str, Any]) -> None:
@@ -39,6 +62,52 @@ async def test_what_is_there_already(shelf: Shelf) -> None:
     shelf.workflow("o-1", **ENDED)
     reached = await _wait(shelf)
     assert (reached.state, reached.result, reached.data) == ("done", "success", {"n": 1})
+
+
+@pytest.mark.parametrize("state", ["open", "payment", "paid", "packing|paid", "open|shelf"])
+async def test_a_state_with_others_inside_is_one_too(shelf: Shelf, state: str) -> None:
+    """Whoever is in a leaf is in all that is around it: compound states, parallel ones, and regions."""
+    shelf.workflow("o-1", "paid|shelf")
+    assert (await _wait(shelf, state, AT_HAND)).state == "paid|shelf"
+    shelf.workflow("o-1", "new")
+    async with anyio.create_task_group() as tasks:
+        place = {"machine": "order", "version": 1}
+        tasks.start_soon(_meanwhile, shelf, place | {"to": "paid|shelf"}, place | {"to": "done"})
+        assert (await _wait(shelf, state, AT_HAND)).state == "paid|shelf"
+
+
+async def test_without_its_machine_a_workflow_is_in_leaves_alone(shelf: Shelf) -> None:
+    """The twin; so it is with the machine in another version, which does not have its leaves."""
+    shelf.workflow("o-1", "paid|shelf")
+    assert (await _wait(shelf, "paid")).state == "paid|shelf"
+    with pytest.raises(NotReached):
+        await _wait(shelf, "open")
+    shelf.workflow("o-1", "lent", version=2)
+    assert (await _wait(shelf, "lent", AT_HAND)).state == "lent"
+    with pytest.raises(NotReached):
+        await _wait(shelf, "open", AT_HAND)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("opem", "state 'opem'; did you mean 'open'?"),
+        ("which", "'which' is a choice state: no workflow ever rests in it"),
+        ("paid|shell", "state 'shell'; did you mean 'shelf'?"),
+    ],
+)
+async def test_a_state_that_there_is_not_is_not_waited_for(
+    shelf: Shelf, state: str, said: str
+) -> None:
+    """Its machine says so at once; of a workflow that is yet to come, all machines and the log do."""
+    shelf.workflow("o-1", "new")
+    began = anyio.current_time()
+    with pytest.raises(UnknownState, match=re.escape(said)):
+        await _wait(shelf, state, AT_HAND)
+    shelf.workflow("o-1", status=Status.EXPECTED)
+    with pytest.raises(UnknownState, match=re.escape(said)):
+        await _wait(shelf, state, AT_HAND)
+    assert anyio.current_time() == began
 
 
 async def test_what_comes_is_seen_however_short(shelf: Shelf) -> None:

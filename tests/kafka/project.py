@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import uuid
@@ -12,11 +13,16 @@ from typing import Any
 
 import orjson
 
+from event_center.app.opening import reach_log
+from event_center.app.settings import load_settings
+from event_center.app.wiring import app_of
+from event_center.client.stats import stats
+from event_center.errors import LogUnavailable
 from tests.cli.center import answered
 from tests.forked import Done, Forked, Heard, command_line
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.waiting import PATIENCE_S, wait_until, whole_lines
+from tests.waiting import PATIENCE_S, until_true, wait_until, whole_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
@@ -129,14 +135,28 @@ class Project:
         return [line["pid"] for line in self.logged("supervisor.process_started")]
 
     def until(self, condition: Callable[[Any], bool]) -> Any:
-        """Ask for the stats until they are so."""
+        """Ask one open log for the stats until they are so."""
         seen: list[Any] = []
 
-        def so() -> bool:
-            seen[:] = [self.stats()]
-            return condition(seen[0])
+        async def asked() -> None:
+            settings = load_settings(self.settings)
+            log = await reach_log(settings)
 
-        wait_until(so, told=lambda: f"{seen}\n{self.said()}")
+            async def so() -> bool:
+                # Brokers that change hands are asked again.
+                with contextlib.suppress(LogUnavailable):
+                    seen[:] = [await stats(log, app_of(settings))]
+                return bool(seen) and condition(seen[0])
+
+            try:
+                await until_true(so)
+            finally:
+                await log.close()
+
+        try:
+            asyncio.run(asked())
+        except TimeoutError:
+            raise AssertionError(f"it did not come about: {seen}\n{self.said()}") from None
         return seen[0]
 
     def stats(self) -> Any:

@@ -215,8 +215,8 @@ async def test_entries_without_a_journal(log: KafkaLog, monkeypatch: pytest.Monk
     assert found[0] not in (FIRST, after_both(SECOND))
 
 
-RELAYS = 3_000
-"""Their snapshots do not fit one batch: the cut goes through the journal."""
+RELAYS = 300
+"""Their snapshots do not fit one batch of those that hold little: the cut goes through the journal."""
 MACHINE = Path(__file__).parent / "machines" / "relay.yaml"
 TOPICS = """
 delivery = "at_least_once"
@@ -252,28 +252,27 @@ async def ping_all(relays: Project) -> None:
 
 def run(relays: Project, *arguments: str) -> int:
     """A daemon that ends by itself, or is killed at its step; how it ended."""
-    return relays.started(daemon.main, [str(relays.settings), *arguments]).wait(PATIENCE_S)
+    command = [str(relays.settings), "--twin", "cramped", *arguments]
+    return relays.started(daemon.main, command).wait(PATIENCE_S)
 
 
 async def test_killed_between_the_steps(relays: Project) -> None:
     """Whatever step a process dies after, each event moves its workflow once, emitted ones too."""
-    kills = [("cut.3.begun", 1), *(("cut.4.written", nth) for nth in (1, 3))]
+    kills = [("cut.3.begun", 1), *(("cut.4.written", nth) for nth in (1, 2, 3))]
     for step, nth in kills:
         await ping_all(relays)
         assert run(relays, "--step", step, "--nth", str(nth)) == -signal.SIGKILL, relays.said()
     assert run(relays) == 0, relays.said()
     async with looking(relays) as look:
         last = await look.stats()
-        shown = [await show(look.log, look.app, f"relay-{n}") for n in range(0, RELAYS, 97)]
+        shown = [await show(look.log, look.app, f"relay-{n}") for n in range(0, RELAYS, 17)]
     assert (last["lag"], last["events"]["waiting"]) == (0, 0)
     assert last["events"]["duplicate"] > 0  # emitted again, and recognised by their ids
     assert last["events"]["applied"] == 2 * len(kills) * RELAYS
     counted = [one["data"] for one in shown if one]
     assert counted == [{"pings": len(kills), "pongs": len(kills)}] * len(shown)
     evidence = read_cluster(relays.bootstrap, relays.prefix)
-    # Of a cut that was lost the history may tell what was then decided once more.
-    again = [one for one in violations(evidence, ["pings"]) if not one.endswith("outcomes")]
-    assert again == []
+    assert violations(evidence, ["pings"], at_least_once=True) == []
     records = len(evidence.topics["pings"]) + len(evidence.own("inbox"))
     assert last["events"]["read"] == records
 

@@ -174,7 +174,7 @@ class TestRanges:
 class TestSizes:
     async def test_of_entries(self, kafka_harness: KafkaHarness, kafka_log: KafkaLog) -> None:
         """A value of any size is there whole, for a restore and for others, until it is removed."""
-        large, larger, small = bytes(range(256)) * 10_000, b"y" * 5_000_000, b"small"
+        large, larger, small = bytes(range(256)) * 4_000, b"y" * 2_000_000, b"small"
         async with await joined(kafka_log, ["orders"], 1) as member:
             await member.has(0)
             values: list[dict[bytes, bytes | None]] = [

@@ -6,7 +6,6 @@ import asyncio
 import os
 import uuid
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from tests.cli.migrating_killed import migrate
 from tests.forked import Forked, Heard
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
-from tests.waiting import wait_until
+from tests.waiting import until_true, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIES = 25
@@ -150,7 +149,7 @@ def test_to_kafka_and_back(desk: Desk) -> None:
 
     desk.publish("kafka", events[third : 2 * third])
     desk.killed("kafka", third + 20)
-    wait_until(lambda: _free(desk, "kafka", "back"))
+    _forgotten(desk, "kafka", "back")
     moved = desk.migrate("kafka", "back", "--with-backlog")
     assert desk.done("back", "show", PAUSED)["waiting"]["count"] == 1
     desk.publish("back", events[2 * third :])
@@ -192,7 +191,7 @@ def test_killed_on_the_way(desk: Desk) -> None:
         for at in (2, 9, 14):
             _killed(desk, there, here, at)
             _refused(desk, here)
-            wait_until(partial(_free, desk, there, here))
+            _forgotten(desk, there, here)
         told.append(desk.migrate(there, here))
         assert desk.tickets(here) == desk.tickets("first")
     assert told[0]["entries_digest"] == told[1]["entries_digest"]
@@ -205,18 +204,19 @@ def _refused(desk: Desk, name: str) -> None:
     assert "run `event-center migrate` again" in refused.stderr
 
 
-def _free(desk: Desk, there: str, here: str) -> bool:
-    """Whether the cluster has forgotten those who were killed."""
-    for name in (there, here):
-        settings = load_settings(desk.folder / f"{name}.toml")
-        if asyncio.run(_members(settings)):
-            return False
-    return True
+def _forgotten(desk: Desk, *names: str) -> None:
+    """Wait until the cluster has forgotten those who were killed."""
+    for name in names:
+        asyncio.run(_left(load_settings(desk.folder / f"{name}.toml")))
 
 
-async def _members(settings: Settings) -> list[str]:
+async def _left(settings: Settings) -> None:
     log = await reach_log(settings, as_it_is=True)
+
+    async def empty() -> bool:
+        return not await log.members()
+
     try:
-        return await log.members()
+        await until_true(empty)
     finally:
         await log.close()

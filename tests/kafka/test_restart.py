@@ -38,12 +38,14 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 async def test_a_broker_that_was_killed(broker: Broker) -> None:
     """A cut meets a dead broker and ends Unknown; after its return all goes on where it was."""
-    options = replace(
-        KafkaHarness(broker.bootstrap).options, request_timeout_s=1.0, session_timeout_s=30.0
-    )
-    log = await open_kafka(options, clock=clock)
-    await log.create({"orders": 2})
-    await log.publish(numbered("orders", 5))
+    patient = replace(KafkaHarness(broker.bootstrap).options, session_timeout_s=30.0)
+    first = await open_kafka(patient, clock=clock)
+    await first.create({"orders": 2, "mail": 2})
+    # A new broker takes its time for its first transaction; the one that is killed has had it.
+    await first.publish([*numbered("mail", 1), *numbered("mail", 1, partition=1)])
+    await first.publish(numbered("orders", 5))
+    await first.close()
+    log = await open_kafka(replace(patient, request_timeout_s=1.0), clock=clock)
     async with await joined(log, ["orders"], 2) as member:
         await member.has(0, 1)
         assert len(flat(await member.fetched(5), "orders", 0)) == 5

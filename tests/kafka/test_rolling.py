@@ -20,7 +20,7 @@ from tests.kafka.project import Project
 from tests.waiting import PATIENCE_S
 
 PROCESSES = 3
-BURST = 20
+BURST = 5
 EVERY_S = 0.02
 SESSION_S = 30
 STILL_MS = 20_000

@@ -27,6 +27,7 @@ from tests.kafka.running import TOPIC, Running
 from tests.log.harness import flat, joined, numbered
 from tests.waiting import PATIENCE_S
 
+EVENT = b'{"workflow_id": "w0", "event": "add"}'
 OWN = ("inbox", "commands", "history", "dead-letters", "snapshots")
 OPTIONS = KafkaOptions(bootstrap="localhost:9092", app="app", group="group")
 
@@ -189,25 +190,49 @@ class TestOvertaken:
         match = r"events/0: 2 records from offset 1 to before 3 .*on_data_loss"
         with pytest.raises(DataLost, match=match):
             await running.decided()
-        running.configure(TOPIC)
-        text = running.settings.read_text(encoding="utf-8")
-        text = text.replace("[log]", '[log]\non_data_loss = "continue"')
-        running.settings.write_text(text, encoding="utf-8")
+        go_on(running)
         told = await running.decided()
         assert (told["lost"], told["events"]["applied"], told["lag"]) == (2, 2, 0)
+
+    async def test_a_topic_that_was_made_anew(self, running: Running) -> None:
+        """Its offsets begin at 0 again: nothing is skipped or read in silence, and the way out works."""
+        await self.lose_some(running)
+        harness = harness_of(running)
+        await harness.remove("events")
+        await running.prepare()
+        producer = running.producer()
+        for _ in range(2):
+            producer.produce(running.topic, EVENT, partition=0)
+        producer.flush(PATIENCE_S)
+        with pytest.raises(DataLost, match=r"'events' was deleted and made anew.*on_data_loss"):
+            await running.decided()
+        go_on(running)
+        told = await running.decided()
+        assert (told["events"]["applied"], told["lag"]) == (3, 0)
 
     @staticmethod
     async def lose_some(running: Running) -> None:
         """One event is decided, three more published, and two of these removed."""
         await running.prepare()
         producer = running.producer()
-        event = b'{"workflow_id": "w0", "event": "add"}'
-        producer.produce(running.topic, event, partition=0)
+        producer.produce(running.topic, EVENT, partition=0)
         producer.flush(PATIENCE_S)
         await running.decided()
         for _ in range(3):
-            producer.produce(running.topic, event, partition=0)
+            producer.produce(running.topic, EVENT, partition=0)
         producer.flush(PATIENCE_S)
-        harness = KafkaHarness(bootstrap())
-        harness.options = replace(harness.options, topic_prefix=running.prefix)
-        await harness.trim("events", 3)
+        await harness_of(running).trim("events", 3)
+
+
+def harness_of(running: Running) -> KafkaHarness:
+    """What an administrator does to the topics of an app."""
+    harness = KafkaHarness(bootstrap())
+    harness.options = replace(harness.options, topic_prefix=running.prefix)
+    return harness
+
+
+def go_on(running: Running) -> None:
+    """Write `on_data_loss = "continue"`."""
+    text = running.settings.read_text(encoding="utf-8")
+    text = text.replace("[log]", '[log]\non_data_loss = "continue"')
+    running.settings.write_text(text, encoding="utf-8")

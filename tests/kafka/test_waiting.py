@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -33,15 +31,9 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path, NOWHERE)
 
 
-def run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    command = [sys.executable, "-m", "event_center", *arguments, "--config", str(project.settings)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-
-
 def test_the_daemon_gives_up(project: Project) -> None:
     """It says that it waits, and ends with the code of a log that is unavailable."""
-    ended = run(project, "run", "--wait", "1s")
+    ended = project.run("run", "--wait", "1s")
     assert ended.returncode == 3
     assert "log.waiting" in ended.stderr
     assert f"nobody can be reached at {NOWHERE}" in ended.stderr
@@ -51,7 +43,7 @@ def test_the_daemon_gives_up(project: Project) -> None:
 
 def test_a_command_that_looks_gives_up_soon(project: Project) -> None:
     """Who sits before the terminal waits three seconds, whatever the settings say."""
-    ended = run(project, "stats", "--json")
+    ended = project.run("stats", "--json")
     assert ended.returncode == 3
     assert "waited 3 s for it" in ended.stderr
     assert ended.stdout == ""
@@ -59,7 +51,7 @@ def test_a_command_that_looks_gives_up_soon(project: Project) -> None:
 
 def test_a_wait_that_is_none(project: Project) -> None:
     """What is no duration is told as a problem of the flag."""
-    ended = run(project, "run", "--wait", "soon")
+    ended = project.run("run", "--wait", "soon")
     assert ended.returncode == 2
     assert "flag: log.kafka.start_wait: 'soon' is not a duration" in ended.stderr
 
@@ -127,12 +119,11 @@ async def test_a_cluster_that_falls_silent_after_the_first_answer(
         async with asyncio.TaskGroup() as tasks, asyncio.timeout(PATIENCE_S):
             tasks.create_task(be_silent_until(told))
             log = await open_log(settings)
-    try:
-        assert "orders" in await log.topics()
-    finally:
-        await log.close()
-        harness = KafkaHarness(bootstrap())
-        await harness.remove_topics(settings.log.kafka.topic_prefix)
+    await log.close()
+    harness, prefix = KafkaHarness(bootstrap()), settings.log.kafka.topic_prefix
+    async with harness.admin() as admin:
+        assert f"{prefix}orders" in await admin.list_topics()
+    await harness.remove_topics(prefix)
 
 
 async def test_without_the_wait_the_silence_is_an_error(before: Proxy, tmp_path: Path) -> None:

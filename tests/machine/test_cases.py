@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,44 @@ def test_derived_cases_take_every_branch(name: str) -> None:
     assert [one.way for one in branches_of(tested.definition) if not taken[one.place]] == []
     refused = [case for case in tested.definition.tests if case.name.startswith("refused in")]
     assert refused or name == "helpdesk"
+
+
+SHOP = files("event_center.app") / "templates/order/machines/order.yaml"
+SCHEMAS = """
+machine: form
+version: 1
+initial: new
+events:
+  fill:
+    schema:
+      type: object
+      required: [at, lines, kind, sum, note, mail, sent]
+      properties:
+        at: {type: string, format: date-time}
+        lines: {type: array, minItems: 2, items: {required: [n], properties: {n: {type: integer}}}}
+        kind: {enum: [a, b]}
+        sum: {type: number, exclusiveMinimum: 10}
+        note: {type: string, minLength: 3, maxLength: 5}
+        mail: {anyOf: [{type: string, format: email}, {type: "null"}]}
+        sent: {const: false}
+  sign: {schema: {type: object, required: [by], properties: {by: {type: string, pattern: "^[0-9]{9}$"}}}}
+states:
+  new: {on: {fill: [{guard: =payload.sum > 100, target: large}, {target: small}]}}
+  small: {on: {sign: done}}
+  large: {on: {sign: done}}
+  done: {type: final}
+"""
+
+
+def test_derived_cases_fit_the_schemas() -> None:
+    """A payload is made that a schema lets in, with the values that a guard asks for; else it is said."""
+    found = derived(parse(SCHEMAS))
+    assert [one.way for one in found.missed] == ["'sign' in 'small'", "'sign' in 'large'"]
+    assert {"fill in new", "fill in new (2)"} <= {case.name for case in found.cases}
+    tested = with_derived(parse(SHOP.read_text(encoding="utf-8")))
+    assert failures(tested) == []
+    [unpaid] = [one for one in tested.definition.tests if one.name == "refused in paying"]
+    assert {step.expected.refused for step in unpaid.steps[1:]} == {"not_accepted"}
 
 
 def test_derived_cases_see_a_changed_machine() -> None:

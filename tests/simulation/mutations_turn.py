@@ -24,6 +24,7 @@ from event_center.machine import Machine
 from event_center.model import Snapshot, Timer
 from event_center.plugins.context import Context
 from event_center.testing import Promise
+from event_center.wire.entries import snapshot_key
 from tests.simulation.mutation import Patch, breaks
 
 # -- what is decided ---------------------------------------------------------------------------
@@ -66,6 +67,21 @@ def snapshot_left_out(patch: Patch) -> None:
         return build(self)
 
     patch.setattr(Ledger, "build", without)
+
+
+@breaks(Promise.WHOLE_CUTS)
+def another_changed_beside(patch: Patch) -> None:
+    """With each cut the other workflows change, in memory alone: only who looks at those sees it."""
+    build = Ledger.build
+
+    def beside(self: Ledger) -> Cut:
+        cut = build(self)
+        for workflow_id, workflow in self._workflows.by_id.items():
+            if isinstance(workflow, Snapshot) and snapshot_key(workflow_id) not in cut.entries:
+                workflow.entered_at_ms += 1
+        return cut
+
+    patch.setattr(Ledger, "build", beside)
 
 
 @breaks(Promise.NEVER_BACK)
@@ -207,10 +223,10 @@ def timer_lost_at_a_takeover(patch: Patch) -> None:
     """A takeover does not arm the timers that it finds."""
     look = restoring._look_at
 
-    def without(workflow_id: str, parts: Parts, waiting: Any) -> None:
+    def without(workflow_id: str, parts: Parts, *of: Any) -> None:
         timers, parts.timers = parts.timers, Timers(lambda: None)
         try:
-            look(workflow_id, parts, waiting)
+            look(workflow_id, parts, *of)
         finally:
             parts.timers = timers
 

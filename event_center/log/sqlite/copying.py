@@ -14,15 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from event_center.errors import LogInUse, LogUnavailable
+from event_center.errors import LogInUse, LogUnavailable, Stopped
 from event_center.log.sqlite.schema import APPLICATION_ID, FORMAT, explain
 
+_STOPPED = "stopped before the copy was whole; nothing was written"
 PAGES = 1_000
 """Pages between two signs of progress: 4 MB, some milliseconds."""
 FLAWS = 20
 """Flaws of a damaged file that are told: more of them say nothing new."""
-Progress = Callable[[int, int], None]
-"""Called with the pages that are copied, and with all of them."""
+STEPS = 100_000
+"""Steps of SQLite's machine between two questions whether a check is to go on: about a millisecond."""
+Progress = Callable[[int, int], bool]
+"""Called with the pages that are copied, and with all of them; False: it is not wanted any longer."""
 
 
 def copy(source: Path, destination: Path, progress: Progress) -> int:
@@ -34,12 +37,23 @@ def copy(source: Path, destination: Path, progress: Progress) -> int:
 
     Raises:
         LogUnavailable: the source is no log or is damaged, or the destination exists or can not be written.
+        Stopped: `progress` wants no more of it; nothing was written.
     """
     _free(destination)
     folder = destination.absolute().parent
     if not folder.is_dir():
         raise LogUnavailable(f"there is no folder {folder}; make it, or name another file")
     part = destination.with_name(f"{destination.name}.part")
+    copied = [0, 0]
+
+    def go_on() -> bool:
+        return progress(copied[0], copied[1])
+
+    def told(_status: int, left: int, of: int) -> None:
+        copied[:] = of - left, of
+        if not go_on():
+            raise Stopped(_STOPPED)
+
     try:
         part.unlink(missing_ok=True)
         with _log(source) as log, closing(sqlite3.connect(part)) as made:
@@ -47,12 +61,14 @@ def copy(source: Path, destination: Path, progress: Progress) -> int:
             # would begin the copy anew.
             log.execute("BEGIN")
             log.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            log.backup(made, pages=PAGES, progress=lambda _, left, of: progress(of - left, of))
+            log.backup(made, pages=PAGES, progress=told)
             made.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
-        found = flaws(part)
+        found = flaws(part, go_on=go_on)
         if found:
             raise LogUnavailable(f"{source} is damaged, so there is no copy: {'; '.join(found)}")
         _to_disk(part)
+        if not go_on():
+            raise Stopped(_STOPPED)
         os.link(part, destination)  # unlike a rename, this does not take the place of another file
         part.unlink()
         _to_disk(destination.parent)
@@ -82,6 +98,7 @@ def put_back(backup: Path, log: Path, progress: Progress, *, replaced: Path | No
 
     Raises:
         LogInUse: somebody has the log open that is to be replaced.
+        Stopped: `progress` wants no more of it; the log is as it was.
         LogUnavailable: the copy is no log or is damaged, or a file can not be written.
     """
     made = log.with_name(f"{log.name}.restored")
@@ -91,11 +108,13 @@ def put_back(backup: Path, log: Path, progress: Progress, *, replaced: Path | No
         if log.exists() and replaced is not None:
             _free(replaced)
             _alone(log)
-            log.rename(replaced)
-        _free(log)
+            os.link(log, replaced)
+        else:
+            _free(log)
         for rest in (f"{log}-wal", f"{log}-shm"):
             Path(rest).unlink(missing_ok=True)
-        made.rename(log)
+        # In one step: were there a moment without a log, a daemon that starts then would make an empty one.
+        made.replace(log)
         _to_disk(log.parent)
     except OSError as error:
         raise LogUnavailable(f"cannot write {log}: {error.strerror}; look at its folder") from error
@@ -104,20 +123,31 @@ def put_back(backup: Path, log: Path, progress: Progress, *, replaced: Path | No
     return size
 
 
-def flaws(path: Path, *, quick: bool = False) -> list[str]:
+def flaws(
+    path: Path, *, quick: bool = False, go_on: Callable[[], bool] = lambda: True
+) -> list[str]:
     """
     What SQLite finds wrong with a log, page by page; nothing if it is whole.
 
-    A quick look leaves out whether indexes and tables agree, which takes most of the time.
+    Args:
+        path: its file.
+        quick: leave out whether indexes and tables agree, which takes most of the time.
+        go_on: asked now and then; False ends it.
 
     Raises:
         LogUnavailable: it is no log, or can not be read.
+        Stopped: `go_on` said no.
     """
     with _log(path) as log:
+        log.set_progress_handler(lambda: not go_on(), STEPS)
         try:
             check = "quick_check" if quick else "integrity_check"
             rows = log.execute(f"PRAGMA {check}({FLAWS})").fetchall()
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise Stopped(
+                    "stopped before all of it was checked; nothing was written"
+                ) from error
             return [explain(error)]
     return [text for (text,) in rows if text != "ok"]
 
