@@ -137,7 +137,6 @@ async def test_a_context_that_was_changed_changes_no_record() -> None:
 
     def change(ctx: Context) -> None:
         ctx.attempt = "first"  # type: ignore[assignment]  # on purpose
-        ctx.idempotency_key = object()  # type: ignore[assignment]  # on purpose
         ctx.workflow_id = "elsewhere"
         raise ValueError
 

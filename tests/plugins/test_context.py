@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from event_center.errors import PluginError
-from event_center.model import Event, Snapshot
+from event_center.model import Event, Owed, Snapshot
 from event_center.plugins.context import Context, Emitted, Published
 
 
@@ -22,6 +22,14 @@ def test_it_knows_its_run() -> None:
     told = (ctx.workflow_id, ctx.machine, ctx.state, ctx.payload, ctx.attempt, ctx.idempotency_key)
     assert told == ("o-1", "order", "running", {"card": "x"}, 1, "o-1/1/charge")
     assert ctx.event.name == "flow_begin"
+
+
+def test_the_key_of_a_run_is_made_of_what_owes_it() -> None:
+    """An entry callback's key is `workflow_id/seq/name`, whatever the attempt; nobody writes over it."""
+    ctx = Context(Snapshot("o-1", "order", 1, "running"), Event("go"), Owed("charge", 7, attempt=2))
+    assert ctx.idempotency_key == "o-1/7/charge"
+    with pytest.raises(AttributeError):
+        ctx.idempotency_key = "another"  # type: ignore[misc]  # on purpose
 
 
 def test_data_are_a_copy_all_the_way_down() -> None:
