@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -137,6 +138,8 @@ async def test_a_context_that_was_changed_changes_no_record() -> None:
 
     def change(ctx: Context) -> None:
         ctx.attempt = "first"  # type: ignore[assignment]  # on purpose
+        with suppress(AttributeError):
+            ctx.idempotency_key = "other"  # type: ignore[misc]  # on purpose
         ctx.workflow_id = "elsewhere"
         raise ValueError
 

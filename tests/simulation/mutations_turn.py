@@ -105,11 +105,11 @@ def tombstone_too_early(patch: Patch) -> None:
 @breaks(Promise.CALLBACKS)
 def unstable_key(patch: Patch) -> None:
     """Each attempt has an idempotency key of its own."""
-    key_of = vars(Context)["idempotency_key"].fget
+    stable = vars(Context)["idempotency_key"].fget
 
     def keyed(self: Context) -> str:
-        place, _, name = key_of(self).rpartition("/")
-        return f"{place}/{name}" if self.attempt == 1 else f"{place}{self.attempt}/{name}"
+        place, slash, name = stable(self).rpartition("/")
+        return f"{place}{self.attempt if self.attempt > 1 else ''}{slash}{name}"
 
     patch.setattr(Context, "idempotency_key", property(keyed))
 
