@@ -243,7 +243,7 @@ def test_there_is_a_log_at_each_moment_of_a_restore(decided: Project, tmp_path: 
         seen.append(log.stat().st_ino)
         return True
 
-    put_back(made, log, looked, aside=aside)
+    put_back(made, log, looked, replaced=aside)
     assert set(seen) == {former}
     assert aside.stat().st_ino == former
     assert log.stat().st_ino != former
