@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from event_center.engine import timers
-from event_center.log.port import Cut
+from event_center.log.memory import KeptCut
 from event_center.wire.entries import is_snapshot
 from tests.engine.world import World
 
@@ -32,7 +32,7 @@ async def armed(world: World) -> None:
     await world.leap(25)
 
 
-def snapshots(cut: Cut) -> int:
+def snapshots(cut: KeptCut) -> int:
     """How many workflows it holds."""
     return sum(is_snapshot(key) for key in cut.entries)
 

@@ -111,7 +111,7 @@ def unstable_key(patch: Patch) -> None:
         init(self, *args, **named)
         if self.attempt > 1:
             place, _, name = self.idempotency_key.rpartition("/")
-            self.idempotency_key = f"{place}{self.attempt}/{name}"
+            self._key = f"{place}{self.attempt}/{name}"
 
     patch.setattr(Context, "__init__", keyed)
 
