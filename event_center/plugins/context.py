@@ -66,6 +66,7 @@ class Context:
         "_sent",
         "_seq",
         "_topics",
+        "_whose",
         "attempt",
         "deadline_ms",
         "emitted",
@@ -85,7 +86,7 @@ class Context:
         attempt: int = 1,
         deadline_ms: int = 0,
     ) -> None:
-        self.workflow_id = snapshot.workflow_id
+        self.workflow_id = self._whose = snapshot.workflow_id
         self.machine = snapshot.machine
         self.state = snapshot.state
         self._seq = snapshot.seq
@@ -113,7 +114,7 @@ class Context:
     def idempotency_key(self) -> str:
         """The same for every attempt of this run, also after a crash and on another machine."""
         key = self._key
-        return key if isinstance(key, str) else f"{self.workflow_id}/{key.seq}/{key.name}"
+        return key if isinstance(key, str) else f"{self._whose}/{key.seq}/{key.name}"
 
     @property
     def event(self) -> Event:

@@ -199,9 +199,8 @@ class World:
 
     def _command(self, id: str, verb: str, workflow_id: str, args: dict[str, Any]) -> None:  # noqa: A002 - the word of the domain
         asked = Command(id, Verb(verb), workflow_id, by="chance", reason="simulated", args=args)
-        self._publish(
-            self._scenery.plans[0].topics.commands, asked.encode().decode(), workflow_id, None
-        )
+        topic = self._scenery.plans[0].topics.commands
+        self._publish(topic, asked.encode().decode(), workflow_id, None)
 
     def _kill(self, process: int, steps: int) -> None:
         victim = self._one(process)

@@ -130,8 +130,8 @@ class HistoryWriter:
         """Keep the form of the records of one shape, with a place for each part that differs."""
         if len(self._forms) >= SHAPES:
             self._forms.clear()
-        self._forms[shape] = kept = form.encode()
-        return kept
+        self._forms[shape] = made = form.encode()
+        return made
 
     def _form_applied(self, shape: AppliedShape) -> str:
         machine, version, event, topic, partition, before, state = shape

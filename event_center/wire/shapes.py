@@ -24,7 +24,7 @@ def check(parts: Sequence[Any], kinds: Kinds) -> Sequence[Any]:
     for part, kind in zip(parts, kinds, strict=False):
         if type(part) is not kind:
             raise TypeError(f"{part!r} is no {kind.__name__}")
-        if kind is int and not -MOST < part < MOST:
+        if type(part) is int and not -MOST < part < MOST:
             raise TypeError(f"{part!r} is no whole number that may be here")
     return parts
 

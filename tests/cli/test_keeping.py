@@ -234,7 +234,7 @@ def test_a_restore_that_is_interrupted(decided: Project, number: signal.Signals)
 
 def test_there_is_a_log_at_each_moment_of_a_restore(decided: Project, tmp_path: Path) -> None:
     """The old one stays in its place until the new one takes it: nobody finds none, and makes one."""
-    made, log, aside = decided.root / "copy.db", decided.root / FILE, tmp_path / "aside.db"
+    made, log, replaced = decided.root / "copy.db", decided.root / FILE, tmp_path / "former.db"
     decided.done("backup", str(made))
     former = log.stat().st_ino
     seen: list[int] = []
@@ -243,7 +243,7 @@ def test_there_is_a_log_at_each_moment_of_a_restore(decided: Project, tmp_path: 
         seen.append(log.stat().st_ino)
         return True
 
-    put_back(made, log, looked, replaced=aside)
+    put_back(made, log, looked, replaced=replaced)
     assert set(seen) == {former}
-    assert aside.stat().st_ino == former
+    assert replaced.stat().st_ino == former
     assert log.stat().st_ino != former

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from event_center.engine import timers
-from event_center.log.memory import KeptCut
+from event_center.log.memory.broker import KeptCut
 from event_center.wire.entries import is_snapshot
 from tests.engine.world import World
 

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from event_center.errors import PluginError
-from event_center.model import Event, Snapshot
+from event_center.model import Event, Owed, Snapshot
 from event_center.plugins.context import Context, Emitted, Published
 
 
@@ -22,6 +22,13 @@ def test_it_knows_its_run() -> None:
     told = (ctx.workflow_id, ctx.machine, ctx.state, ctx.payload, ctx.attempt, ctx.idempotency_key)
     assert told == ("o-1", "order", "running", {"card": "x"}, 1, "o-1/1/charge")
     assert ctx.event.name == "flow_begin"
+
+
+def test_the_key_is_that_of_the_run() -> None:
+    """Made when it is asked for, of what the engine knows: not of what the callback has written over it."""
+    ctx = Context(Snapshot("o-1", "orders", 1, "paid"), Event("pay"), Owed("charge", 1))
+    ctx.workflow_id = "elsewhere"
+    assert ctx.idempotency_key == "o-1/1/charge"
 
 
 def test_data_are_a_copy_all_the_way_down() -> None:

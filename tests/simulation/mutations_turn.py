@@ -105,15 +105,13 @@ def tombstone_too_early(patch: Patch) -> None:
 @breaks(Promise.CALLBACKS)
 def unstable_key(patch: Patch) -> None:
     """Each attempt has an idempotency key of its own."""
-    init = Context.__init__
+    stable = vars(Context)["idempotency_key"].fget
 
-    def keyed(self: Context, *args: Any, **named: Any) -> None:
-        init(self, *args, **named)
-        if self.attempt > 1:
-            place, _, name = self.idempotency_key.rpartition("/")
-            self._key = f"{place}{self.attempt}/{name}"
+    def keyed(self: Context) -> str:
+        place, slash, name = stable(self).rpartition("/")
+        return f"{place}{self.attempt if self.attempt > 1 else ''}{slash}{name}"
 
-    patch.setattr(Context, "__init__", keyed)
+    patch.setattr(Context, "idempotency_key", property(keyed))
 
 
 @breaks(Promise.CALLBACKS)
