@@ -132,9 +132,10 @@ def settings_file(path: Path | None) -> Source:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise ConfigurationError(
-            f"{path}: can not be read as a settings file ({error}); name another one, or none for"
-            " the defaults"
+            f"{path}: can not be read as a settings file ({why}); name another one, or none for the "
+            "defaults"
         ) from error
     try:
         values = tomllib.loads(text)

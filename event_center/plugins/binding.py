@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 import anyio.to_thread
 
-from event_center.errors import EventRefused, PluginError, RecordChanged
+from event_center.errors import EventRefused, PluginError, RecordChanged, UnknownState
 from event_center.machine.decision import Refused, Transition
 from event_center.machine.definition import Definition, Kind
+from event_center.machine.spelling import hint, quoted
 from event_center.machine.step import Machine
 from event_center.model import Event, Json, Owed, Reason, Snapshot, Timer
 from event_center.plugins.context import Context
@@ -170,7 +171,9 @@ class BoundRecord:
 
     def accepts(self, name: str) -> bool:
         """Whether the state has branches for an event, whatever their guards say."""
-        return self._machine.has(self.state, name)
+        state = self.state
+        self._check_state(state)
+        return self._machine.has(state, name)
 
     def send(self, name: str, payload: Json = None, *, now_ms: int | None = None) -> SentEvent:
         """
@@ -178,6 +181,7 @@ class BoundRecord:
 
         Raises:
             EventRefused: it is refused, and the record was bound with `strict`.
+            UnknownState: the record is in a state that the machine does not have.
             PluginError: a callback on the way is async; nothing has run. Use `send_async`.
             RecordChanged: the record's state changed meanwhile.
         """
@@ -198,6 +202,7 @@ class BoundRecord:
 
         Raises:
             EventRefused: it is refused, and the record was bound with `strict`.
+            UnknownState: the record is in a state that the machine does not have.
             RecordChanged: the record's state changed meanwhile.
         """
         sent, decision = self._decided(Event(name, payload, time_ms=_now(now_ms)))
@@ -213,6 +218,7 @@ class BoundRecord:
 
     def _decided(self, event: Event) -> tuple[SentEvent, Transition | None]:
         snapshot, born = self._snapshot(event.time_ms)
+        self._check_state(snapshot.state)
         sent = SentEvent(self._machine, snapshot, event)
         sent.owes(() if born is None else born.owed, self._callbacks)
         if self._machine.result(snapshot.state) is not None:
@@ -250,6 +256,15 @@ class BoundRecord:
         snapshot = Snapshot(self._workflow_id, machine.name, machine.version, born.target)
         snapshot.data = {**(born.data or {}), **(data or {})}
         return snapshot, born
+
+    def _check_state(self, state: str) -> None:
+        machine = self._machine
+        if not machine.rests(state):
+            guess = hint(state, machine.states, "states")
+            raise UnknownState(
+                f"the record is in {quoted(state)}, and machine {machine.name} has no such state to be in"
+                f"{guess}"
+            )
 
     def _accept(self, sent: SentEvent, decision: Transition) -> None:
         """Change the record, all of its fields or none of them."""

@@ -172,28 +172,29 @@ async def test_results_of_jobs_that_wait_weigh_as_well() -> None:
         assert [world.state(name) for name in "bc"] == ["idle", "idle"]
 
 
+async def piled_up(world: World, work: Script) -> None:
+    """Far more events wait for a run than are decided in a row, and it has ended."""
+    world.send("w", "go")
+    for _ in range(1500):
+        world.send("w", "add")
+    await world.rest()
+    work.let_go("done")
+
+
 async def test_a_long_queue_of_one_workflow_does_not_keep_the_loop() -> None:
     """More waiting events than are decided in a row are decided row by row, in order."""
     work = Script(HOLD)
     async with world_with(work, EngineLimits()) as world:
-        world.send("w", "go")
-        for _ in range(1500):
-            world.send("w", "add")
-        await world.rest()
-        work.let_go("done")
+        await piled_up(world, work)
         await world.idle()
         assert world.snapshot("w").data["n"] == 1500
 
 
-async def test_a_stopped_slice_goes_on_after_a_crash() -> None:
-    """A crash between two slices loses and doubles nothing."""
+async def test_a_queue_that_is_half_decided_goes_on_after_a_crash() -> None:
+    """A crash between two rows loses and doubles nothing."""
     work = Script(HOLD)
     async with world_with(work, EngineLimits()) as world:
-        world.send("w", "go")
-        for _ in range(1500):
-            world.send("w", "add")
-        await world.rest()
-        work.let_go("done")
+        await piled_up(world, work)
         while world.waiting() in {0, 1500}:
             await world.rest(0)
         await world.crash_and_recover()

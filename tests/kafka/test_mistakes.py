@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvloop
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from event_center.errors import Fenced, LogUnavailable, Unknown
@@ -206,9 +208,29 @@ class TestBounded:
         with pytest.raises(KafkaError, match="AssertionError: Invalid state transition"):
             await bounded(commit(), 1.0)
 
+    def test_a_connection_that_has_just_been_cut(self) -> None:
+        """With uvloop, as in the daemon, aiokafka lets an error through that is no error of connections."""
+
+        async def asked() -> None:
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+            host, port = server.sockets[0].getsockname()
+            connection: Any = AIOKafkaConnection(host, port)
+            connection._writer, _ = await loop.create_connection(asyncio.Protocol, host, port)
+            connection._writer.abort()
+            await turns()
+            server.close()
+            await connection.send(ApiVersionRequest())
+
+        async def failed() -> None:
+            with pytest.raises(KafkaError, match="RuntimeError: unable to perform"):
+                await bounded(asked(), PATIENCE_S)
+
+        uvloop.run(failed())
+
     async def test_a_mistake_of_ours_stays_one(self) -> None:
         """The same error out of our own code is no trouble with the cluster: nobody tries that again."""
-        for mistake in (ValueError("ours"), AssertionError("ours")):
+        for mistake in (ValueError("ours"), AssertionError("ours"), RuntimeError("ours")):
 
             async def fetched(error: Exception = mistake) -> None:
                 raise error

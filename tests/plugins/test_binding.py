@@ -17,6 +17,7 @@ from event_center import (
     EventRefused,
     PluginError,
     RecordChanged,
+    UnknownState,
     callbacks,
     parse,
     with_callbacks,
@@ -211,6 +212,16 @@ async def test_a_record_that_was_moved_meanwhile() -> None:
     with pytest.raises(RecordChanged, match="is in 'gone' now"):
         order.send("pay", {"amount": 12})
     assert row.state == "gone"
+
+
+def test_a_record_in_a_state_that_there_is_not() -> None:
+    """An old name in the database is told, with the new one that it is like; the record stays."""
+    row = Row("neww")
+    order = Shop().bound().bind(row, "state", "data")
+    for ask in (order.send, order.accepts):
+        with pytest.raises(UnknownState, match=r"is in 'neww', and .*; did you mean 'new'\?"):
+            ask("pay")
+    assert row.state == "neww"
 
 
 def test_a_record_needs_room() -> None:

@@ -311,9 +311,9 @@ def test_a_history_record_comes_back(
 def test_the_record_of_an_applied_event_is_as_any(
     made: Snapshot, event: Event, before: str, at_ms: int
 ) -> None:
-    """What is written from texts that are kept has the bytes that `record` makes, each time."""
+    """What is written into a form has the bytes that `record` makes, each time."""
     event.offset, event.partition = abs(event.offset), abs(event.partition)
-    writer = history.HistoryWriter("history", 2, '/a "p"')
+    writer = history.HistoryWriter("history", 2, '/a "p" %d')
     told = {
         "machine": made.machine,
         "version": made.version,
@@ -339,7 +339,7 @@ def test_the_record_of_a_run_that_is_done_is_as_any(
 ) -> None:
     """So are those of entry callbacks: the bytes that `record` makes, each time."""
     owed = Owed(name, seq, attempt=seq % 3)
-    writer = history.HistoryWriter("history", 2, '/a "p"')
+    writer = history.HistoryWriter("history", 2, '/a "p" %d')
     told = {
         "machine": made.machine,
         "version": made.version,

@@ -32,7 +32,8 @@ async def bounded(waited: Awaitable[ResultT], limit_s: float) -> ResultT:
     A client may end what it was asked by a cancellation of its own. That is a failure: only who
     awaits this here can be cancelled. Its assertions are as well: "Did we not perform bootstrap?" and
     "Invalid state transition" are ordinary answers of a broker that has just come up, or of a producer
-    that was fenced.
+    that was fenced. So is the RuntimeError with which uvloop answers to a write into a connection that
+    was cut a moment ago.
     """
     try:
         async with asyncio.timeout(limit_s):
@@ -42,7 +43,7 @@ async def bounded(waited: Awaitable[ResultT], limit_s: float) -> ResultT:
         if task is None or task.cancelling():
             raise
         raise KafkaError("the client has given up what it was asked") from error
-    except (AssertionError, ValueError) as error:
+    except (AssertionError, RuntimeError, ValueError) as error:
         if not is_of_the_client(error):
             raise
         raise KafkaError(f"{type(error).__name__}: {error}") from error
