@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import uvloop
+from aiokafka import AIOKafkaClient
+from aiokafka.client import ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, KafkaConnectionError, KafkaError, ProducerFenced
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
@@ -22,7 +24,7 @@ from event_center.errors import Fenced, LogUnavailable, Unknown
 from event_center.log.kafka import KafkaLog
 from event_center.log.kafka.assignor import Claim, KeepPlace
 from event_center.log.kafka.calling import FAILURES, bounded
-from event_center.log.kafka.client import Clients
+from event_center.log.kafka.client import Clients, tell_of_cuts
 from event_center.log.kafka.membership import Membership
 from event_center.log.kafka.packing import Parcel
 from event_center.log.kafka.transaction import transact
@@ -227,6 +229,25 @@ class TestBounded:
                 await bounded(asked(), PATIENCE_S)
 
         uvloop.run(failed())
+
+    async def test_a_client_hears_of_a_cut_in_its_own_words(self) -> None:
+        """So the task that asks for metadata, where none of our awaits stands, asks elsewhere and lives."""
+
+        class CutConnection:
+            def connected(self) -> bool:
+                return True
+
+            def send(self, *_: object, **__: object) -> None:
+                raise RuntimeError("unable to perform operation; the handler is closed")
+
+        client = AIOKafkaClient(bootstrap_servers=NOWHERE)
+        client._conns[0, ConnectionGroup.DEFAULT] = CutConnection()
+        with pytest.raises(RuntimeError, match="is closed"):  # the twin: without what follows
+            await client.send(0, MetadataRequest([]))
+        tell_of_cuts(client)
+        for _ in range(2):
+            with pytest.raises(KafkaConnectionError, match="is closed"):
+                await client.send(0, MetadataRequest([]))
 
     async def test_a_mistake_of_ours_stays_one(self) -> None:
         """The same error out of our own code is no trouble with the cluster: nobody tries that again."""

@@ -77,6 +77,7 @@ PRIVATE = {
     "producer": {"_sender._sender_task", "_txn_manager._transaction_waiter"}
     | {"_message_accumulator._batches"},
     "batch": {"_builder.append", "_relative_offset"},
+    "connections": {"_get_conn"},
     "consumer": {"_coordinator.generation", "_coordinator.member_id", "_client"}
     | {"_coordinator._coordination_task"},
     "reader": {"_closed", "_fetcher._records", "_fetcher._notify", "_fetcher._create_fetch_waiter"}
@@ -178,6 +179,7 @@ async def test_private_names_exist(kafka_harness: KafkaHarness, kafka_log: Kafka
             "consumer": consumer,
             "reader": reader,
             "fetched": fetched,
+            "connections": producer.client,
         }
         for name, owner in owners.items():
             for path in PRIVATE[name]:

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
 from event_center.errors import LogUnavailable
 from event_center.log.kafka.calling import FAILURES, bounded, look_at_end
@@ -178,6 +178,7 @@ class Clients:
         Until the answer is there aiokafka alone knows the connection, and loses it if it is cancelled.
         """
         connections = _connections(client)
+        tell_of_cuts(connections)
         enter = connections.bootstrap
 
         async def entered() -> None:
@@ -305,6 +306,31 @@ async def _cut_off(client: Any) -> None:
 def _connections(client: Any) -> Any:
     """What holds a client's connections."""
     return getattr(client, "client", None) or getattr(client, "_client", client)
+
+
+def tell_of_cuts(connections: Any) -> None:
+    """
+    Let a client hear in its own words that a connection was cut a moment ago.
+
+    uvloop answers to a write into one with a RuntimeError, which aiokafka awaits nowhere: the task that
+    asks for metadata, beside all calls, would end by it, and the client know no new leader any more.
+    """
+    connection_to = connections._get_conn  # noqa: SLF001 - it has no public name
+
+    async def telling(*where: Any, **how: Any) -> Any:
+        connection = await connection_to(*where, **how)
+        if connection is not None and "send" not in vars(connection):
+            connection.send = partial(_sent, connection.send)
+        return connection
+
+    connections._get_conn = telling  # noqa: SLF001 - as above
+
+
+def _sent(send: Callable[..., Any], *request: Any, **how: Any) -> Any:
+    try:
+        return send(*request, **how)
+    except RuntimeError as error:
+        raise KafkaConnectionError(f"the connection was cut: {error}") from error
 
 
 def _told_already(_: BaseException) -> None:
