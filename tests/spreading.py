@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER = {
     "tests/bench/test_bench.py": "the broker that is measured",
     "tests/docs/test_facts.py": "the names of the package, once read",
+    "tests/docs/test_log_events.py": "the trees of all files, once parsed",
     "tests/docs/test_shape.py": "the numbers, once counted",
     "tests/kafka/test_access.py": "the secured broker",
     "tests/kafka/test_commands.py": "one project on two logs",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,17 +82,20 @@ def flaws(number: Number) -> Iterator[str]:
         yield "is a number of bytes, and its name does not say so"
 
 
-NUMBERS = [
-    number
-    for path in sorted(PACKAGE.rglob("*.py"))
-    for number in numbers_of(path.relative_to(PACKAGE).as_posix(), path.read_text("utf-8"))
-]
+@cache
+def _numbers() -> list[Number]:
+    """All of the package."""
+    return [
+        number
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for number in numbers_of(path.relative_to(PACKAGE).as_posix(), path.read_text("utf-8"))
+    ]
 
 
 def test_every_number_has_a_reason_and_a_unit() -> None:
     """Who reads a limit learns why it is as it is; who reads its name, in what it is counted."""
-    assert len(NUMBERS) > 80
-    assert [f"{n.module} {n.name} {flaw}" for n in NUMBERS for flaw in flaws(n)] == []
+    assert len(_numbers()) > 80
+    assert [f"{n.module} {n.name} {flaw}" for n in _numbers() for flaw in flaws(n)] == []
 
 
 @pytest.mark.parametrize(
@@ -113,4 +117,4 @@ def test_every_number_is_listed() -> None:
     """The decision about limits lists them all, by their modules, and no others."""
     rows = re.findall(r"^\| `([\w/]+\.py)` \| (.+) \|$", DECISION, flags=re.MULTILINE)
     listed = {(module, name) for module, names in rows for name in re.findall(r"`(\w+)`", names)}
-    assert listed == {(number.module, number.name) for number in NUMBERS}
+    assert listed == {(number.module, number.name) for number in _numbers()}
