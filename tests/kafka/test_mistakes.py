@@ -15,7 +15,13 @@ import uvloop
 from aiokafka import AIOKafkaClient
 from aiokafka.client import ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import IllegalOperation, KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    ProducerFenced,
+)
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
@@ -248,6 +254,15 @@ class TestBounded:
         for _ in range(2):
             with pytest.raises(KafkaConnectionError, match="is closed"):
                 await client.send(0, MetadataRequest([]))
+
+    async def test_an_error_of_the_client_stays_as_it_is(self) -> None:
+        """Each of its errors says something of its own, and all of them are RuntimeErrors."""
+
+        async def asked() -> None:
+            await AIOKafkaClient(bootstrap_servers=NOWHERE).send(7, MetadataRequest([]))
+
+        with pytest.raises(NodeNotReadyError):
+            await bounded(asked(), 1.0)
 
     async def test_a_mistake_of_ours_stays_one(self) -> None:
         """The same error out of our own code is no trouble with the cluster: nobody tries that again."""

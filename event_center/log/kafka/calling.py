@@ -44,7 +44,7 @@ async def bounded(waited: Awaitable[ResultT], limit_s: float) -> ResultT:
             raise
         raise KafkaError("the client has given up what it was asked") from error
     except (AssertionError, RuntimeError, ValueError) as error:
-        if not is_of_the_client(error):
+        if isinstance(error, KafkaError) or not is_of_the_client(error):
             raise
         raise KafkaError(f"{type(error).__name__}: {error}") from error
 

@@ -329,6 +329,8 @@ def tell_of_cuts(connections: Any) -> None:
 def _sent(send: Callable[..., Any], *request: Any, **how: Any) -> Any:
     try:
         return send(*request, **how)
+    except KafkaError:
+        raise
     except RuntimeError as error:
         raise KafkaConnectionError(f"the connection was cut: {error}") from error
 
