@@ -8,6 +8,7 @@ from event_center.engine import timers
 from event_center.log.memory.broker import KeptCut
 from event_center.wire.entries import is_snapshot
 from tests.engine.world import World
+from tests.waiting import turns
 
 MACHINE = """
 machine: m
@@ -60,6 +61,19 @@ async def test_without_pieces_they_are_one_cut(monkeypatch: pytest.MonkeyPatch) 
     async with World(MACHINE) as world:
         await armed(world)
         assert max(await fired(world)) == MANY
+
+
+async def test_a_crash_between_two_pieces() -> None:
+    """Those that have fired are durable and fire no more; the others are still due."""
+    async with World(MACHINE) as world:
+        await armed(world)
+        before = len(world.broker.cuts)
+        await world.start()
+        while not sum(map(snapshots, world.broker.cuts[before:])):
+            await turns(1)
+        world.crash()
+        assert 0 < world.entry().timers < MANY
+        await fired(world)
 
 
 async def test_pieces_of_which_nothing_comes() -> None:
