@@ -309,7 +309,7 @@ class Parts:
     def idle(self, *, jobs: bool = True) -> bool:
         """Nothing is under way, waits for its turn or is not durable yet; `jobs`: no job either."""
         workflows = self.workflows
-        if workflows.runs or not self.ledger.clean or self.timers.behind or self.turn.again:
+        if workflows.runs or not self.ledger.clean or self.turn.again or not self.timers.at_rest:
             return False
         if workflows.apart.waiting:
             return False

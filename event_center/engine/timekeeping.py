@@ -49,6 +49,7 @@ class Timekeeper:
             self._earlier.clear()
             next_ms = parts.timers.next_ms() if parts.resumed else None
             now = self._clock()
+            parts.timers.looking = next_ms is not None and next_ms <= now
             if next_ms is None or next_ms > now:
                 limit = None if next_ms is None else min((next_ms - now) / 1000, self._longest_s)
                 with anyio.move_on_after(limit):

@@ -7,7 +7,7 @@ kept: who pops it says when the workflow is due next. So the heap is bounded by 
 however often they come back to a state with a timer. A timer fires only after the shard has
 decided what its log held when the timer became due (promise P7 with P4): `Timers` keeps those that are
 due together with the watermarks of that moment. Turn and effect arm them; `timekeeping` waits for
-the earliest, and `parts` fires what is due: after an outage perhaps that of everybody, so in pieces.
+the earliest, and `parts` fires what is due: after an outage perhaps everybody's, so not all into one cut.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Timers:
         self._behind: deque[tuple[Watermarks, int, deque[str]]] = deque()
         self._cut, self._left = -1, 0
         """So many workflows may still fire into this cut."""
+        self.looking = False
+        """What is due is being looked at: some of it may be nowhere else at the moment."""
         self._on_earlier = on_earlier
         """Called when something is due earlier than all that was known."""
 
@@ -110,6 +112,11 @@ class Timers:
     def behind(self) -> bool:
         """Whether timers are due and wait for the intake."""
         return bool(self._behind)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is due."""
+        return not (self.looking or self._behind)
 
     @property
     def enough(self) -> bool:

@@ -182,7 +182,7 @@ TABLE = {
         "a listener that has ended: nothing depends on it"
     ),
     "engine/timekeeping.py Timekeeper.keep: anyio.lowlevel.checkpoint()": (
-        "more is due than is looked at in one go: tests/engine/test_many_timers.py dies between the pieces"
+        "more is due than is looked at in one go: tests/engine/test_many_timers.py dies between two goes"
     ),
     "engine/shard.py Owner._serve: self._ended_well(self._cutting.last(parts, lease))": (
         "the last cut is a cut: cut.1.taken_in to cut.6.settled die in it"

@@ -1,10 +1,14 @@
-"""Timers that are due all together, as after a night without a daemon: in pieces, and each once."""
+"""Timers that are due all together, as after a night without a daemon: not in one cut, and each once."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
 
 import pytest
 
 from event_center.engine import timers
+from event_center.engine.timekeeping import Timekeeper
 from event_center.log.memory.broker import KeptCut
 from event_center.wire.entries import is_snapshot
 from tests.engine.world import World
@@ -48,14 +52,14 @@ async def fired(world: World) -> list[int]:
     return [snapshots(cut) for cut in world.broker.cuts[before:]]
 
 
-async def test_they_fire_in_pieces() -> None:
+async def test_they_fire_a_thousand_at_a_time() -> None:
     """Each once, and no cut holds more of them than it may, so that nothing waits long for one."""
     async with World(MACHINE) as world:
         await armed(world)
         assert max(await fired(world)) == timers.AT_ONCE
 
 
-async def test_without_pieces_they_are_one_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_limit_they_are_one_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin: all fire in one go, whatever else there is to do."""
     monkeypatch.setattr(timers, "AT_ONCE", MANY)
     async with World(MACHINE) as world:
@@ -63,7 +67,7 @@ async def test_without_pieces_they_are_one_cut(monkeypatch: pytest.MonkeyPatch) 
         assert max(await fired(world)) == MANY
 
 
-async def test_a_crash_between_two_pieces() -> None:
+async def test_a_crash_between_two_cuts_of_them() -> None:
     """Those that have fired are durable and fire no more; the others are still due."""
     async with World(MACHINE) as world:
         await armed(world)
@@ -76,7 +80,21 @@ async def test_a_crash_between_two_pieces() -> None:
         await fired(world)
 
 
-async def test_pieces_of_which_nothing_comes() -> None:
+async def test_what_is_due_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A center that ends when all is decided waits for a log that is slow to say what it holds."""
+    asked = Timekeeper._watermarks
+
+    async def slow(self: Timekeeper) -> Mapping[str, int]:
+        await asyncio.sleep(1)
+        return await asked(self)
+
+    monkeypatch.setattr(Timekeeper, "_watermarks", slow)
+    async with World(MACHINE) as world:
+        await armed(world)
+        await fired(world)
+
+
+async def test_if_nothing_comes_of_them() -> None:
     """All have left their state by then: the last of them is looked at all the same, and nothing hangs."""
     async with World(MACHINE) as world:
         await armed(world)

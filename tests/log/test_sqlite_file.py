@@ -26,6 +26,7 @@ from event_center.failpoint import Step, install
 from event_center.log.sqlite import SqliteLog, open_sqlite
 from event_center.log.sqlite.group import SqliteGroup
 from event_center.log.sqlite.transaction import Transaction
+from event_center.log.sqlite.writer import LARGEST_GROUP
 from event_center.model import Outgoing, Shard
 from tests.log.harness import (
     SqliteHarness,
@@ -213,12 +214,19 @@ class TestGroupCommit:
 
     async def test_a_dead_writer_is_heard_of(self, sqlite_log: SqliteLog) -> None:
         """If a mistake ends the writer's thread, all who wait hear Unknown, all later ones the cause."""
-        seen = []
+        seen, writer, go_on = [], sqlite_log._file.writer, threading.Event()
         hook, threading.excepthook = threading.excepthook, lambda args: seen.append(args.exc_type)
         try:
-            with pytest.raises(Unknown, match="ZeroDivisionError"):
-                await sqlite_log._file.writer.submit(lambda transaction: 1 // 0)
-            sqlite_log._file.writer._thread.join()
+            _ = writer.send(lambda transaction: go_on.wait())
+            waiting = [writer.send(lambda transaction: 1 // 0)]
+            waiting += [writer.send(lambda transaction: 0) for _ in range(3 * LARGEST_GROUP)]
+            go_on.set()
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.wait(waiting)
+            for one in waiting:
+                with pytest.raises(Unknown, match="ZeroDivisionError"):
+                    one.result()
+            writer._thread.join()
         finally:
             threading.excepthook = hook
         assert seen == [ZeroDivisionError]

@@ -175,15 +175,10 @@ class Writer:
             self._death.__cause__ = error
             raise
         finally:
-            # Also when a mistake of ours ends this thread: everyone who waits must hear of it.
             self._over = True
             if transaction is not None:
                 transaction.connection.close()
-            rest = [*self._taken, *self._waiting(timeout_s=0.0)]
-            ended = [Ended(errand, None, lost) for errand in rest if errand is not None]
-            self._post(self._deliver, ended, {})
-            self._post(_fail, self.ready, lost)
-            self._post(_set, self.ended, None)
+            self._post(self._end, lost)
 
     def _serve(self, transaction: Transaction) -> None:
         while True:
@@ -297,6 +292,15 @@ class Writer:
                 _set(errand.future, result)
             else:
                 _fail(errand.future, error)
+
+    def _end(self, lost: LogError) -> None:
+        """On the event loop, where errands come from: none comes any more, and all that wait hear of it."""
+        rest: list[Errand | None] = [*self._taken]
+        while not self._errands.empty():
+            rest.append(self._errands.get_nowait())
+        self._deliver([Ended(one, None, lost) for one in rest if one is not None], {})
+        _fail(self.ready, lost)
+        _set(self.ended, None)
 
     def _post(self, call: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
