@@ -48,8 +48,8 @@ SMALLER = 8
 FEW = 64
 """
 Workflows of a cut that are apart before pieces are of one: so many cuts take less than a second.
-Once they are of one record nothing smaller is left, and all are: no more than one cut can hold, each for
-one cut.
+Once they are of one record nothing smaller is left, and all are, each for one cut: no more than a cut can
+hold, which `cut_records`, `mailbox`, `callbacks` and the timers' `AT_ONCE` bound.
 """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 import pytest
@@ -85,7 +84,7 @@ async def test_what_is_due_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Timekeeper._watermarks
 
     async def slow(self: Timekeeper) -> Mapping[str, int]:
-        await asyncio.sleep(1)
+        await world.rest(1)
         return await asked(self)
 
     monkeypatch.setattr(Timekeeper, "_watermarks", slow)
