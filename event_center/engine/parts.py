@@ -209,7 +209,8 @@ class Parts:
             if workflow_id in apart.whom:
                 resume = partial(self._resume, workflow_id)
                 apart.put_off(workflow_id, partial(self.quarantine.late, resume), resumes=True)
-        self._earlier()  # time goes on as well
+        self.timers.looking = True  # until the timekeeper, which this wakes, has done so
+        self._earlier()
 
     def _resume(self, workflow_id: str) -> None:
         snapshot = self._readable(workflow_id)

@@ -115,7 +115,7 @@ class Timers:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is due."""
+        """Whether nothing is due, as of the last look."""
         return not (self.looking or self._behind)
 
     @property

@@ -93,6 +93,16 @@ async def test_what_is_due_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
         await fired(world)
 
 
+async def test_a_takeover_is_not_idle_before_the_first_look() -> None:
+    """Asked at every turn from its start on, a center says that it is quiet when all have fired."""
+    async with World(MACHINE) as world:
+        await armed(world)
+        await world.start()
+        while not (world.processes[0].member.owners and await world.processes[0].owner(0).quiet()):
+            await turns(1)
+        assert world.entry().timers == MANY
+
+
 async def test_if_nothing_comes_of_them() -> None:
     """All have left their state by then: the last of them is looked at all the same, and nothing hangs."""
     async with World(MACHINE) as world:
