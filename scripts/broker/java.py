@@ -24,12 +24,13 @@ JAVA = 17
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "event-center"
 JVM = (
     "-Xms96m",
-    "-Xmx384m",
+    "-Xmx768m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-Xshare:auto",
     "-XX:-UsePerfData",
 )
+"""A small heap that grows when it has to: one broker serves all tests of a run, and all their topics."""
 PACKAGES = {
     "java": ("openjdk-17-jre-headless", "default-jre-headless"),
     "javac": ("openjdk-17-jdk-headless", "default-jdk-headless"),
