@@ -28,6 +28,8 @@ GREATEST = 2**64 - 1
 MAX_LENGTH = 100_000
 """Of a text or list that is computed: `data.x * 1000000` must not fill the memory."""
 
+_NUMBER = (int, float)
+"""Not `int | float`, which would make a union of types anew with each call."""
 _NOUNS = {
     dict: "a mapping",
     list: "a list",
@@ -60,7 +62,7 @@ def in_range(value: float) -> None:
 
 def _numbers(operator: str, left: object, right: object) -> None:
     for value in (left, right):
-        if not isinstance(value, int | float):
+        if not isinstance(value, _NUMBER):
             raise ExpressionError(f"{operator} works on numbers, not on {noun(value)}")
 
 
@@ -70,11 +72,14 @@ def _ranged(value: float) -> float:
 
 
 def _add(left: Any, right: Any) -> Any:
-    if type(left) is type(right) and isinstance(left, str | list):
+    if type(left) is int and type(right) is int:  # what counts, counts with every event
+        total = left + right
+        return total if LEAST <= total <= GREATEST else _ranged(total)
+    if type(left) is type(right) and isinstance(left, (str, list)):
         if len(left) + len(right) > MAX_LENGTH:
             raise ExpressionError(f"the result of + is longer than {MAX_LENGTH:,}")
         return left + right
-    if isinstance(left, int | float) and isinstance(right, int | float):
+    if isinstance(left, _NUMBER) and isinstance(right, _NUMBER):
         return _ranged(left + right)
     raise ExpressionError(
         f"+ joins two numbers, two texts or two lists, not {noun(left)} and {noun(right)}"

@@ -7,7 +7,7 @@ the engine's turn accepts a Transition after its decide callbacks, by swapping t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -61,14 +61,11 @@ class Action(NamedTuple):
     """Entry only: start with the accept, before the transition is durable."""
 
 
-class Emission(NamedTuple):
-    """An event that a transition sends out, worked out."""
-
-    event: str
-    workflow_id: str
-    payload: Json
-    topic: str | None
-    machine: str | None
+Emission = list[Any]
+"""
+An event that a transition sends out, worked out: its name, workflow_id and payload, the topic or None for
+the inbox, the machine. A plain list, because one is made per event.
+"""
 
 
 class Transition:
@@ -100,7 +97,7 @@ class Transition:
         result: Result | None = None,
         left: frozenset[str] | None = None,
         memory: dict[str, str] | None = None,
-        emits: tuple[Emission, ...] = (),
+        emits: Sequence[Emission] = (),
         jobs: tuple[str, ...] | None = None,
     ) -> None:
         self.target = target

@@ -18,8 +18,7 @@ import ast
 import keyword
 import re
 import warnings
-from collections.abc import Callable, Mapping
-from types import CodeType
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from event_center.errors import ExpressionError
@@ -31,6 +30,7 @@ MAX_CHARACTERS = 1_000
 MAX_DEPTH = 50
 """Levels of nesting: far below the depth at which Python's own compiler gives up."""
 
+NOTHING: Mapping[str, Any] = {}
 _VALUES = "_values"
 _KEYWORD_KEY = re.compile(r"\.\s*(" + "|".join(keyword.kwlist) + r")\b")
 _PYTHON_NAMES = {"null": "None", "true": "True", "false": "False"}
@@ -96,6 +96,12 @@ class Expression:
             return _error(self.where, self.text, "a value is nested too deeply")
         return _error(self.where, self.text, str(reason))
 
+    def tree(self, reading: Mapping[str, str]) -> ast.expr:
+        """What it says, as a part of what `compiled` makes a function of; `reading` finds the roots."""
+        body = ast.parse(self.text, mode="eval").body
+        names = _Names(self._roots)
+        return _Translation(names, explain=False, reading=reading).translated(body, 0)
+
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
 
@@ -139,13 +145,6 @@ def _error(where: str, source: str, message: str) -> ExpressionError:
 
 def _compiled(source: str, names: _Names, *, explain: bool) -> Callable[[Mapping[str, Any]], Any]:
     """Translate the checked source into a function of the values."""
-    code = _code(source, names, explain=explain)
-    # The tree holds nothing but what _Translation wrote: no names but _values and the operators.
-    run: Callable[[Mapping[str, Any]], Any] = eval(code, {"__builtins__": {}, **CHECKED})  # noqa: S307 - our own tree
-    return run
-
-
-def _code(source: str, names: _Names, *, explain: bool) -> CodeType:
     if len(source) > MAX_CHARACTERS:
         raise ExpressionError(f"longer than {MAX_CHARACTERS:,} characters")
     with warnings.catch_warnings():
@@ -153,8 +152,8 @@ def _code(source: str, names: _Names, *, explain: bool) -> CodeType:
         warnings.simplefilter("error")
         try:
             body = ast.parse(source, mode="eval").body
-            tree = _function(_Translation(names, explain=explain).translated(body, 0))
-            return compile(tree, "<expression>", "eval")
+            tree = _Translation(names, explain=explain).translated(body, 0)
+            return compiled(tree, (_VALUES,))
         except SyntaxError as error:
             raise ExpressionError(_syntax(source, error)) from None
         except (MemoryError, RecursionError):
@@ -163,11 +162,26 @@ def _code(source: str, names: _Names, *, explain: bool) -> CodeType:
             raise ExpressionError(str(error)) from None
 
 
-def _function(body: ast.expr) -> ast.Expression:
-    argument = ast.arguments(
-        posonlyargs=[], args=[ast.arg(arg=_VALUES)], kwonlyargs=[], kw_defaults=[], defaults=[]
+def compiled(
+    tree: ast.expr, arguments: Iterable[str], known: Mapping[str, Any] = NOTHING
+) -> Callable[..., Any]:
+    """
+    A function of these arguments that returns what the tree comes to.
+
+    The tree holds nothing but what _Translation wrote, and no names but those of the arguments, of the
+    operators, and of what is `known`.
+    """
+    named = ast.arguments(
+        posonlyargs=[],
+        args=[ast.arg(arg=name) for name in arguments],
+        kwonlyargs=[],
+        kw_defaults=[],
+        defaults=[],
     )
-    return ast.fix_missing_locations(ast.Expression(body=ast.Lambda(args=argument, body=body)))
+    function = ast.Expression(body=ast.Lambda(args=named, body=tree))
+    code = compile(ast.fix_missing_locations(function), "<expression>", "eval")
+    made: Callable[..., Any] = eval(code, {"__builtins__": {}, **CHECKED, **known})  # noqa: S307 - our own tree
+    return made
 
 
 def _syntax(source: str, error: SyntaxError) -> str:
@@ -197,9 +211,12 @@ class _Translation:
     Nothing of the parsed tree is kept, so that what was not looked at cannot run.
     """
 
-    def __init__(self, names: _Names, *, explain: bool) -> None:
+    def __init__(
+        self, names: _Names, *, explain: bool, reading: Mapping[str, str] = NOTHING
+    ) -> None:
         self._names = names
         self._explain = explain
+        self._reading = reading
         self._forms: dict[type[ast.expr], Callable[[Any, int], ast.expr]] = {
             ast.Constant: self._constant,
             ast.Name: self._name,
@@ -243,6 +260,8 @@ class _Translation:
             known = sorted(self._names.allowed)
             raise ExpressionError(f"unknown name {quoted(name)}{hint(name, known, 'names')}")
         self._names.used.add(name)
+        if name in self._reading:
+            return ast.parse(self._reading[name], mode="eval").body
         return _at(ast.Name(_VALUES, ast.Load()), ast.Constant(name))
 
     def _attribute(self, node: ast.Attribute, depth: int) -> ast.expr:

@@ -15,8 +15,8 @@ from typing import assert_never
 from event_center.errors import ExpressionError
 from event_center.machine.decision import Guard
 from event_center.machine.expression import Expression
+from event_center.machine.making import evaluator
 from event_center.machine.problems import Place
-from event_center.machine.scope import reads_event, values_of
 from event_center.model import Event, Snapshot
 
 
@@ -124,7 +124,7 @@ def compiled(  # noqa: PLR0911 - a case for each kind
         case Named(name=name):
             return given[name] if name in given else _unbound(condition)
         case Computed(expression=expression):
-            return _computed(expression)
+            return evaluator(expression)
         case Inside(state=state):
             return _inside(state, active)
         case Raised(names=names):
@@ -159,16 +159,6 @@ def _unbound(condition: Named) -> Guard:
         raise ExpressionError(message)
 
     return unbound
-
-
-def _computed(expression: Expression) -> Guard:
-    evaluate = expression.evaluate
-    with_event = reads_event(expression)
-
-    def computed(snapshot: Snapshot, event: Event, now_ms: int) -> object:
-        return evaluate(values_of(snapshot, event, now_ms, with_event=with_event))
-
-    return computed
 
 
 def _not(part: Guard) -> Guard:

@@ -67,10 +67,10 @@ class Macrostep:
         at = self._at
         for move in taken.moves:
             self._follow += move.raised(at, self._event, self._now_ms)
-            self._emits += move.emitted(at, self._event, self._now_ms)
-            data = move.data(at, self._event, self._now_ms)
-            if data is not None:
-                self._data = at.data = data
+            if move.emits is not None:
+                self._emits += move.emits(at, self._event, self._now_ms)
+            if move.assign is not None:
+                self._data = at.data = move.assign(at, self._event, self._now_ms)
             self._decide += move.before
         for name in taken.exited:
             if name in self._fresh:
@@ -132,7 +132,7 @@ class Macrostep:
             result=row.result,
             left=None if left else microsteps.runs(self._gone),
             memory=self._memory if self._memory != (before.memory or NOTHING) else None,
-            emits=tuple(self._emits),
+            emits=self._emits,
             jobs=microsteps.jobs(entered),
         )
 

@@ -8,21 +8,26 @@ once, by `table`, and read by `step` and `macrostep`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from event_center.errors import ExpressionError
 from event_center.machine.arithmetic import noun
 from event_center.machine.decision import Action, Emission, Guard, Transition
 from event_center.machine.definition import Emit
+from event_center.machine.expression import compile_expression
+from event_center.machine.making import Maker, maker
 from event_center.machine.schema import Schema
-from event_center.machine.scope import values_of
+from event_center.machine.scope import ROOTS
 from event_center.machine.timing import Arm
-from event_center.machine.value import Value, filled
-from event_center.model import MAX_ID_BYTES, Event, Json, Result, Snapshot, is_workflow_id
+from event_center.model import MAX_ID_BYTES, Event, Result, Snapshot, is_workflow_id
 
 Actions = tuple[Action, ...]
+Emitter = Callable[[Snapshot, Event, int], list[Emission]]
+"""Makes the events that a branch sends out, of the workflow as it is, the event and now."""
+OWN = compile_expression("workflow_id", ROOTS, "emit")
+"""Whose event it is that names no workflow_id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,49 +43,46 @@ class Move:
     reenter: bool
     before: Actions
     actions: Actions
-    assign: tuple[tuple[str, Value], ...]
-    raises: tuple[tuple[str, Value], ...]
-    """Events for the own workflow, and their payloads."""
-    emits: tuple[Emit, ...]
-    """Events for others."""
-    with_event: bool
-    """A value reads the root `event`."""
-
-    def data(self, snapshot: Snapshot, event: Event, now_ms: int) -> dict[str, Json] | None:
-        """The new data: all assigns see the old one."""
-        if not self.assign:
-            return None
-        values = values_of(snapshot, event, now_ms, with_event=self.with_event)
-        return {**snapshot.data, **{key: filled(value, values) for key, value in self.assign}}
+    assign: Maker | None
+    """Makes the new data."""
+    raises: tuple[tuple[str, Maker], ...]
+    """Events for the own workflow, and what makes their payloads."""
+    emits: Emitter | None
+    """Makes events for others; what is worked out for them sees the old data."""
 
     def raised(self, snapshot: Snapshot, event: Event, now_ms: int) -> list[Event]:
         """The events that it hands to its own workflow; their payloads see the old data."""
         if not self.raises:
             return []
-        values = values_of(snapshot, event, now_ms)
         return [
-            Event(name, filled(payload, values), None, now_ms, (), event.origin)
+            Event(name, payload(snapshot, event, now_ms), None, now_ms, (), event.origin)
             for name, payload in self.raises
         ]
 
-    def emitted(self, snapshot: Snapshot, event: Event, now_ms: int) -> list[Emission]:
-        """The events that it sends out; what is worked out for them sees the old data."""
-        if not self.emits:
-            return []
-        values = values_of(snapshot, event, now_ms)
-        return [_emitted(emit, values) for emit in self.emits]
 
+def emitter(emits: Sequence[Emit]) -> Emitter:
+    """What makes the events that a branch sends out."""
+    whom = [OWN if emit.workflow_id is None else emit.workflow_id for emit in emits]
+    parts = zip(emits, whom, strict=True)
+    make: Emitter = maker([[e.event, to, e.payload, e.topic, e.machine] for e, to in parts])
+    receivers = [
+        (number, emit) for number, emit in enumerate(emits) if emit.workflow_id is not None
+    ]
+    if not receivers:
+        return make
 
-def _emitted(emit: Emit, values: dict[str, Any]) -> Emission:
-    workflow_id = values["workflow_id"]
-    if emit.workflow_id is not None:
-        workflow_id = filled(emit.workflow_id, values)
-        if not (isinstance(workflow_id, str) and is_workflow_id(workflow_id)):
-            raise ExpressionError(
-                f"{emit.where}: the workflow_id of {emit.event!r} is {noun(workflow_id)}; it is a "
-                f"text of 1 to {MAX_ID_BYTES} bytes without control characters"
-            )
-    return Emission(emit.event, workflow_id, filled(emit.payload, values), emit.topic, emit.machine)
+    def checked(snapshot: Snapshot, event: Event, now_ms: int) -> list[Emission]:
+        made = make(snapshot, event, now_ms)
+        for number, emit in receivers:
+            workflow_id = made[number][1]
+            if not (isinstance(workflow_id, str) and is_workflow_id(workflow_id)):
+                raise ExpressionError(
+                    f"{emit.where}: the workflow_id of {emit.event!r} is {noun(workflow_id)}; it is a "
+                    f"text of 1 to {MAX_ID_BYTES} bytes without control characters"
+                )
+        return made
+
+    return checked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

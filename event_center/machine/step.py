@@ -71,6 +71,8 @@ class Machine:
     """The exit callbacks of each state, in order."""
     guards: frozenset[str]
     """The names of the guards that plugins give."""
+    eager: frozenset[str]
+    """The callbacks that start with the accept."""
     definition: Definition = field(repr=False)
     given: Mapping[str, Guard] = field(repr=False)
     """The named guards that it has been given."""
@@ -161,7 +163,7 @@ class Machine:
         move = taken.lone
         if move is None:
             return Macrostep(self._table, snapshot, event, now_ms).run(taken)
-        data = move.data(snapshot, event, now_ms) if move.assign else None
+        data = None if move.assign is None else move.assign(snapshot, event, now_ms)
         if not taken.entered:
             timers = self._table.timers_on(snapshot, event.name, now_ms)
             made = Transition(
@@ -173,8 +175,8 @@ class Machine:
             )
         else:
             made = self._entered(taken, snapshot, event, now_ms, data)
-        if move.emits:
-            made.emits = tuple(move.emitted(snapshot, event, now_ms))
+        if move.emits is not None:
+            made.emits = move.emits(snapshot, event, now_ms)
             made.plain = False
         return made
 
@@ -321,14 +323,13 @@ class Machine:
         """Whether a birth is the same for every event: nothing is chosen at it."""
         return not self._table.begin.restless
 
-    @property
-    def has_eager(self) -> bool:
-        """Whether any entry callback starts with the accept."""
-        return any(call.action.eager for _, call in self.definition.calls())
-
     def timers_after(self, snapshot: Snapshot, timer: Timer, now_ms: int) -> tuple[Timer, ...]:
         """The workflow's timers once this one was dealt with and it stayed; who repeats is set again."""
         return self._table.timers_after(snapshot, timer, now_ms)
+
+    def moves(self, state: str) -> Mapping[str, Transition | Choice | Checked]:
+        """What the state does with the events that it names; a Transition is the same every time."""
+        return self._table.row(state).moves
 
     def unhandled(self, state: str) -> Unhandled:
         """What the state does with an event that it does not accept."""
@@ -383,6 +384,7 @@ def build(definition: Definition, guards: Mapping[str, Guard] | None = None) -> 
         entries={name: _names(state.entry) for name, state in states.items()},
         exits={name: _names(state.exit) for name, state in states.items()},
         guards=frozenset(guard.name for guard in definition.named()),
+        eager=frozenset(call.action.name for _, call in definition.calls() if call.action.eager),
         definition=definition,
         given=dict(guards or {}),
         _table=table,

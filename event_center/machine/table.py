@@ -27,10 +27,10 @@ from event_center.machine.decision import (
 )
 from event_center.machine.definition import Branch, Definition, Job, On, State
 from event_center.machine.guard import compiled, text_of
+from event_center.machine.making import maker, updater
 from event_center.machine.microstep import Microsteps, actions_of, job_event, own_event
-from event_center.machine.moves import Checked, Choice, Move
+from event_center.machine.moves import Checked, Choice, Move, emitter
 from event_center.machine.timing import Arm, again, timer_id, whole_id
-from event_center.machine.value import expressions
 from event_center.model import RESERVED, Reason, Result, Snapshot, Timer, Unhandled
 
 Chain = tuple[Move, ...]
@@ -345,7 +345,6 @@ class Table:
         return known
 
     def _move(self, source: str | None, branch: Branch) -> Move:
-        read = [one for value in branch.assign.values() for one in expressions(value)]
         guard = branch.guard
         return Move(
             source=source,
@@ -355,10 +354,9 @@ class Table:
             reenter=branch.reenter,
             before=actions_of(branch.before),
             actions=actions_of(branch.actions),
-            assign=tuple((sys.intern(key), value) for key, value in branch.assign.items()),
-            raises=tuple((sys.intern(one.event), one.payload) for one in branch.raises),
-            emits=branch.emits,
-            with_event=any("event" in expression.roots for expression in read),
+            assign=updater(branch.assign) if branch.assign else None,
+            raises=tuple((sys.intern(one.event), maker(one.payload)) for one in branch.raises),
+            emits=emitter(branch.emits) if branch.emits else None,
         )
 
     @staticmethod

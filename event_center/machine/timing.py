@@ -75,8 +75,7 @@ def due(expression: Expression, snapshot: Snapshot, now_ms: int) -> int | None:
     Raises:
         ExpressionError: its value is not a time, or is more than a hundred years from now.
     """
-    values = values_of(snapshot, Event(""), now_ms, with_event=False)
-    value = expression.evaluate(values)
+    value = expression.evaluate(values_of(snapshot, Event(""), now_ms))
     where = f"{expression.where}: '={expression.text}'"
     if value is None:
         return None

@@ -2,8 +2,8 @@
 Values as machines write them: JSON with expressions in it, and copies of JSON.
 
 `filled` makes the value of an assign for one event, `copied` keeps a workflow's data from sharing
-parts with a payload or with the defaults of its machine. Called by `moves` (assign) and
-`arriving` (birth).
+parts with a payload or with the defaults of its machine. Called by `making` (which compiles what
+`filled` does), `upgrade` and `arriving` (birth).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def copied(value: Json, depth: int = 0) -> Json:
         raise ExpressionError(f"a value is nested deeper than {_DEEPEST} levels")
     if isinstance(value, dict):
         return {key: copied(part, depth + 1) for key, part in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):  # a union of types would be made anew with each call
         return [copied(part, depth + 1) for part in value]
     return value
 

@@ -12,19 +12,23 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from event_center.errors import DefinitionError, ExpressionError
 from event_center.machine import Machine, parse
 from event_center.machine.expression import compile_expression
+from event_center.machine.making import evaluator, maker
+from event_center.machine.scope import values_of
+from event_center.machine.value import filled
 from event_center.model import Event, Snapshot
 from tests.machine.peer import compared
 from tests.machine.statecharts import statechart
 
 ROOT = Path(__file__).resolve().parents[2]
 WHERE = "fuzz.yaml:3:7"
+HEADERS = (("trace", b"t-1"), ("odd", b"\xff"))
 ROOTS = frozenset({"payload", "data", "event", "workflow_id", "now", "state"})
 
 
@@ -71,11 +75,6 @@ def soup(random_: random.Random) -> str:
     return made
 
 
-def values(random_: random.Random) -> dict[str, Any]:
-    """Values of the roots."""
-    return {root: value(random_) for root in ROOTS}
-
-
 def value(random_: random.Random, depth: int = 0) -> Any:
     """A value as JSON has them."""
     if depth > 2 or random_.random() < 0.5:
@@ -92,12 +91,31 @@ def try_expression(random_: random.Random) -> str:
         compiled = compile_expression(text, ROOTS, WHERE)
     except ExpressionError as error:
         return _placed(error, "refused")
+    snapshot, event = Snapshot("w", "m", 1, "s"), Event("go", value(random_), None, 5, HEADERS)
+    snapshot.data = value(random_)
+    roots = values_of(snapshot, event, 7)
+    # What is compiled into one function has to make what is worked out part by part, errors too.
+    result = _made(lambda: evaluator(compiled)(snapshot, event, 7))
+    assert result == _made(lambda: compiled.evaluate(roots))
+    whole = {"one": [compiled, 1], "two": compiled}
+    kept = _made(lambda: maker(whole)(snapshot, event, 7))
+    assert kept == _made(lambda: filled(whole, roots))
+    return "failed" if isinstance(result, Failed) else "has a value"
+
+
+class Failed(NamedTuple):
+    """What an expression that has no value says."""
+
+    text: str
+
+
+def _made(make: Callable[[], Any]) -> Failed | bytes:
+    """What came of it, as JSON."""
     try:
-        result = compiled.evaluate(values(random_))
+        return orjson.dumps(make())
     except ExpressionError as error:
-        return _placed(error, "failed")
-    orjson.dumps(result)
-    return "has a value"
+        _placed(error, "failed")
+        return Failed(str(error))
 
 
 def _placed(error: ExpressionError, became: str) -> str:
