@@ -106,6 +106,8 @@ class Gates:
                         urgent.append(tap)
                     elif shard not in paused:
                         waiting.append(tap)
+        if not (urgent or waiting):
+            return []
         self._round += 1
         portions = self._portions(urgent, watermark, limit)
         left = limit - sum(count for _, count in portions)

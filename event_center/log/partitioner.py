@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from struct import unpack_from
 
 Partitioner = Callable[[bytes], int]
 """Maps a key to a number that is not negative; `% partitions` is the partition."""
@@ -22,12 +23,11 @@ def murmur2(key: bytes) -> int:
     """Kafka's default partitioner: 32-bit MurmurHash2 of the key, made positive as Java does it."""
     length = len(key)
     h = _SEED ^ length
-    whole = length & ~3
-    for i in range(0, whole, 4):
-        k = int.from_bytes(key[i : i + 4], "little") * _M & _MASK
-        h = (h * _M & _MASK) ^ ((k ^ k >> 24) * _M & _MASK)
-    if length > whole:
-        h = (h ^ int.from_bytes(key[whole:], "little")) * _M & _MASK
+    for word in unpack_from(f"<{length >> 2}I", key):
+        k = word * _M & _MASK
+        h = (h * _M ^ (k ^ k >> 24) * _M) & _MASK
+    if length & 3:
+        h = (h ^ int.from_bytes(key[length & ~3 :], "little")) * _M & _MASK
     h = (h ^ h >> 13) * _M & _MASK
     return (h ^ h >> 15) & 0x7FFFFFFF
 

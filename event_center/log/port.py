@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from event_center.log.detail import Flaw, TopicDetail, Use
-from event_center.model import Outgoing, Position, Record, Shard, Token
+from event_center.model import Outgoing, OutgoingParts, Position, Record, Shard, Token
 
 TOO_LARGE = "__event_center.too_large"
 """The only header of a record that is larger than the log could write again; its value is left out."""
@@ -82,7 +82,7 @@ class Cut:
 
     entries: dict[bytes, bytes | None] = field(default_factory=dict)
     """Puts, and removals (None), in the shard's keyed store, in this order; the shard entry is last."""
-    records: list[Outgoing] = field(default_factory=list)
+    records: list[OutgoingParts] = field(default_factory=list)
     """History, emitted events and letters, in this order per partition."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Next offsets by the names of `ownership.offset_key`; these feed lag and retention only."""

@@ -6,8 +6,8 @@ Brokers on this machine, to try things out:
     scripts/kafka stop                             # ends what was started, and removes its data
 
 KAFKA_PORT picks the port of the first node, else a free one is taken. KAFKA_BOOTSTRAP names a cluster
-that runs already: then nothing is started or stopped. Java 17 and, the first time, Maven are needed;
-KAFKA_JARS names another folder with the jars.
+that runs already: then nothing is started or stopped. Java 17 and, the first time, Maven are needed; on
+Debian and Ubuntu root gets them installed. KAFKA_JARS names another folder with the jars.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _start(nodes: int, *, sasl: bool) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except NoBroker as error:
+    except (NoBroker, OSError) as error:  # a folder that is somebody else's, a full disk
         sys.exit(f"kafka: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

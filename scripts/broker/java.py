@@ -62,28 +62,62 @@ class NoBroker(Exception):
     """A broker cannot be had here; the message says why."""
 
 
-def tool(name: str) -> str:
-    """The path of a tool; root on Debian or Ubuntu gets it installed."""
+def tool(name: str, *more: str) -> str:
+    """
+    The path of a tool; root on Debian or Ubuntu gets it installed.
+
+    Args:
+        name: of the tool.
+        more: what is needed besides, named with it if it is missing too.
+    """
     found = shutil.which(name)
     if found is not None:
         return found
-    wanted = PACKAGES[name]
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise NoBroker(f"{name} is not installed; install it, as with: apt-get install {wanted[0]}")
-    for package in wanted:
+        missing = [name, *(one for one in more if shutil.which(one) is None)]
+        packages = " ".join(PACKAGES[one][0] for one in missing)
+        verb = "are" if missing[1:] else "is"
+        raise NoBroker(
+            f"{' and '.join(missing)} {verb} not installed; install what is missing, on Debian or "
+            f"Ubuntu with: apt-get install {packages}"
+        )
+    said = _install(name)
+    if shutil.which(name) is None:
+        # A new machine has no list of packages, and an old list names what is gone.
+        _apt_get("update")
+        said = _install(name)
+    found = shutil.which(name)
+    if found is None:
+        raise NoBroker(
+            f"apt-get could not install {PACKAGES[name][0]}; install it by hand: {said[-500:]}"
+        )
+    return found
+
+
+def _install(name: str) -> str:
+    """Install the first of a tool's packages that can be had; returns what was said of the last."""
+    said = ""
+    for package in PACKAGES[name]:
         print(f"kafka: installing {package}", file=sys.stderr)
-        command = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", package]
-        subprocess.run(command, capture_output=True, check=False)
-        found = shutil.which(name)
-        if found is not None:
-            return found
-    raise NoBroker(f"apt-get could not install {wanted[0]}; try `apt-get update`, or by hand")
+        said = _apt_get("install", "-y", "--no-install-recommends", package)
+        if shutil.which(name) is not None:
+            break
+    return said
+
+
+def _apt_get(*arguments: str) -> str:
+    """Run it, and return what it complains of."""
+    command = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=60", *arguments]
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=quiet, check=False
+    ).stderr.strip()
 
 
 @functools.cache
-def java() -> str:
-    """The path of a Java that is new enough."""
-    found = tool("java")
+def java(*more: str) -> str:
+    """The path of a Java that is new enough; `more` as for `tool`."""
+    found = tool("java", *more)
     told = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
     number = re.search(r'version "(\d+)', told)
     if number is None or int(number[1]) < JAVA:
@@ -110,15 +144,19 @@ def fetched(name: str, artifacts: Mapping[str, str]) -> Path:
     folder = CACHE / name
     if (folder / "complete").exists():
         return folder
+    java("mvn")  # first, because Maven would bring one that may be too old
     maven = tool("mvn")
     print(f"kafka: fetching {name} into {folder}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pom.xml").write_text(_pom(artifacts))
-    command = [maven, "-q", "-B", "--strict-checksums", "-f", str(folder / "pom.xml")]
+    command = [maven, "-q", "-B", "-Dstyle.color=never", "--strict-checksums"]
+    command += ["-f", str(folder / "pom.xml")]
     command += ["dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NoBroker(f"Maven could not bring the jars of {name}: {done.stdout[-500:]}")
+        # Behind the reason, and an empty line, stands how to ask Maven for more words.
+        why = done.stdout.partition("[ERROR] \n")[0].strip()
+        raise NoBroker(f"Maven could not bring the jars of {name}: {why}")
     (folder / "complete").touch()
     return folder
 

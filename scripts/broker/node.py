@@ -21,10 +21,12 @@ from pathlib import Path
 
 from scripts.broker import java
 from scripts.broker.java import NoBroker
-from scripts.broker.plan import Plan, free_ports
+from scripts.broker.plan import SESSION_MS, Plan, free_ports
 
 READY_S = 60.0
 STOP_S = 20.0
+AGAIN = ("--override", f"broker.session.timeout.ms={SESSION_MS}")
+"""A controller that starts again grants the broker before it, who may have been killed, a session."""
 LOGGING = """Configuration:
   status: ERROR
   Appenders:
@@ -113,9 +115,11 @@ class Broker:
 
     def _run(self, making: Path | None = None) -> None:
         self._port = int((self.folder / "port").read_text())
-        properties = str(self.folder / "server.properties")
+        told = [str(self.folder / "server.properties")]
+        if (self.folder / "pid").exists():
+            told += AGAIN
         with (self.folder / "broker.log").open("ab") as output:
-            command = self._java("kafka.Kafka", properties, making=making)
+            command = self._java("kafka.Kafka", *told, making=making)
             files = [
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, output.fileno(), 1),

@@ -17,6 +17,16 @@ from pathlib import Path
 from scripts.broker.security import Security
 
 MAX_MIN_ISR = 2
+SESSION_MS = 1_500
+"""
+How long a node is believed to live that says nothing. One that was killed is let in again after that,
+and others take over what it led.
+"""
+ALONE_MS = 600_000
+"""
+The same for a node that is alone: nobody could take over from it. It is its own controller, and on a
+busy machine it would find itself gone, and refuse every new topic until its next heartbeat.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +77,7 @@ class Plan:
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 500,
             "auto.create.topics.enable": "false",
-            # With the defaults a broker killed with -9 is refused by its own controller for 9 s.
-            "broker.session.timeout.ms": 1500,
+            "broker.session.timeout.ms": SESSION_MS if copies > 1 else ALONE_MS,
             "broker.heartbeat.interval.ms": 300,
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
             "num.network.threads": 2,

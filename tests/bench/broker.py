@@ -142,9 +142,9 @@ class Site:
             made.seek(place, 0)
         return made, places
 
-    async def stage(self, events: int, workflows: int) -> Staged:
+    async def stage(self, events: int, workflows: int, *, ids: bool = False) -> Staged:
         """Events that go round the workflows."""
-        records = (record(number, workflows) for number in range(events))
+        records = (record(number, workflows, ids=ids) for number in range(events))
         keyed = ((r.key or b"", r.value or b"") for r in records)
         return await self.stage_in(TOPIC, ((home(k, self.shards), k, v) for k, v in keyed))
 

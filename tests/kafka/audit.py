@@ -65,6 +65,14 @@ class Evidence(NamedTuple):
 
 def read_cluster(bootstrap: str, prefix: str, app: str = "event-center") -> Evidence:
     """Read every topic whose name begins with the prefix."""
+    topics: dict[str, list[Read]] = defaultdict(list)
+    for topic, read in committed(bootstrap, prefix):
+        topics[topic].append(read)
+    return Evidence(topics, app)
+
+
+def committed(bootstrap: str, prefix: str) -> Iterator[tuple[str, Read]]:
+    """All that is committed in topics whose names begin with the prefix; each is named without it."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -74,18 +82,21 @@ def read_cluster(bootstrap: str, prefix: str, app: str = "event-center") -> Evid
             "enable.partition.eof": True,
         }
     )
-    topics: dict[str, list[Read]] = {}
     try:
-        open_ones: set[tuple[str, int]] = set()
-        for name, listed in consumer.list_topics(timeout=PATIENCE_S).topics.items():
-            if name.startswith(prefix):
-                topics[name.removeprefix(prefix)] = []
-                open_ones |= {(name, partition) for partition in listed.partitions}
+        listed = consumer.list_topics(timeout=PATIENCE_S).topics
+        open_ones = {
+            (name, partition)
+            for name, found in listed.items()
+            if name.startswith(prefix)
+            for partition in found.partitions
+        }
         consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in open_ones])
         late = time.monotonic() + PATIENCE_S
         while open_ones:
             assert time.monotonic() < late, f"{open_ones} were not read to their ends"
-            for message in consumer.consume(10_000, timeout=LOOK_S):
+            messages = consumer.consume(10_000, timeout=LOOK_S)
+            late = time.monotonic() + PATIENCE_S if messages else late
+            for message in messages:
                 error = message.error()
                 topic, partition, offset = message.topic(), message.partition(), message.offset()
                 assert topic is not None
@@ -94,14 +105,13 @@ def read_cluster(bootstrap: str, prefix: str, app: str = "event-center") -> Evid
                     assert offset is not None
                     at_ms = message.timestamp()[1]
                     read = Read(partition, offset, at_ms, message.key(), message.value())
-                    topics[topic.removeprefix(prefix)].append(read)
+                    yield topic.removeprefix(prefix), read
                 elif error.code() == KafkaError._PARTITION_EOF:
                     open_ones.discard((topic, partition))
                 else:
                     raise AssertionError(error)
     finally:
         consumer.close()
-    return Evidence(topics, app)
 
 
 def violations(

@@ -13,7 +13,7 @@ from event_center.client.stats import Stats, stats
 from event_center.client.workflows import Wanted, list_workflows
 from event_center.log.port import Log
 from tests.kafka.project import Project
-from tests.waiting import until_true
+from tests.waiting import PATIENCE_S, until_true
 
 
 class Look:
@@ -22,14 +22,14 @@ class Look:
     def __init__(self, log: Log, app: App) -> None:
         self.log = log
         self.app = app
-        self.seen: list[Stats] = []
 
     async def stats(self) -> Stats:
-        """What the last cuts say; kept for the test to look back at."""
-        self.seen.append(await stats(self.log, self.app))
-        return self.seen[-1]
+        """What the last cuts say."""
+        return await stats(self.log, self.app)
 
-    async def until(self, condition: Callable[[Stats], object]) -> Stats:
+    async def until(
+        self, condition: Callable[[Stats], object], patience_s: float = PATIENCE_S
+    ) -> Stats:
         """Ask until it is so."""
         found: Stats = {}
 
@@ -37,7 +37,7 @@ class Look:
             found.update(await self.stats())
             return bool(condition(found))
 
-        await until_true(looked)
+        await until_true(looked, patience_s)
         return found
 
     async def has_read(self, count: int) -> Stats:
@@ -48,18 +48,6 @@ class Look:
         """The state of every workflow."""
         rows, _ = await list_workflows(self.log, self.app, Wanted(), 10**9)
         return {row["workflow_id"]: row["state"] for row in rows}
-
-    def owner_changes(self) -> int:
-        """How often a shard was seen to have another owner than before, a process that had died."""
-        owners: dict[int, str] = {}
-        changes = 0
-        for seen in self.seen:
-            for one in seen["shards"]:
-                before = owners.get(one["shard"])
-                changes += before is not None and before != one["owner"]
-                if one["owner"]:
-                    owners[one["shard"]] = one["owner"]
-        return changes
 
 
 @asynccontextmanager

@@ -7,7 +7,8 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import pytest
 
 from event_center.errors import Fenced, Unknown
 from event_center.failpoint import Step
-from event_center.log.kafka import open_kafka
+from event_center.log.gates import Place
+from event_center.log.kafka import KafkaLog, open_kafka
 from event_center.model import Shard
 from scripts.broker import Broker
 from tests.crash import daemon
@@ -43,11 +45,30 @@ class Center(Project):
         """Start a daemon that ends once all is done, if it does not end or stop at a step before."""
         return self.started(daemon.main, [str(self.settings), *arguments])
 
-    async def broken(self) -> list[str]:
-        """Promises that what is durable breaks, in the words of a reader who knows the formats."""
+    @asynccontextmanager
+    async def log(self) -> AsyncIterator[KafkaLog]:
+        """Its log, for one who only reads."""
         options = replace(KafkaHarness(self.bootstrap).options, topic_prefix=self.prefix, app=APP)
         log = await open_kafka(options, clock=clock)
         try:
+            yield log
+        finally:
+            await log.close()
+
+    async def until_nothing_is_open(self) -> None:
+        """Wait until the transaction that is open in the snapshots is over."""
+        places = [(f"{APP}.snapshots", q) for q in range(4)]
+        async with self.log() as log:
+            assert await is_open(log, places)
+
+            async def is_over() -> bool:
+                return not await is_open(log, places)
+
+            await until_true(is_over)
+
+    async def broken(self) -> list[str]:
+        """Promises that what is durable breaks, in the words of a reader who knows the formats."""
+        async with self.log() as log:
             found: list[str] = []
             outcomes: Counter[tuple[str, int, int]] = Counter()
             for q in range(4):
@@ -62,11 +83,16 @@ class Center(Project):
                     if times != 1:
                         found.append(f"P1: orders/{q}/{record.offset} has {times} outcomes")
             return found
-        finally:
-            await log.close()
 
 
 APP = "event-center"
+
+
+async def is_open(log: KafkaLog, places: Sequence[Place]) -> bool:
+    """Whether a transaction is open in one of these partitions."""
+    reading = log._cluster.reading
+    stable = await reading._offsets(reading._stable.end_offsets, places)
+    return stable != await reading.highs(places)
 
 
 def going_back(written: list[tuple[bytes, bytes | None]], shard: int) -> list[str]:
@@ -179,6 +205,25 @@ def test_a_broker_that_is_silent_and_one_that_is_gone(broker: Broker, tmp_path: 
         center.end()
 
 
+def test_an_owner_that_stood_still_for_longer_than_its_transaction(tmp_path: Path) -> None:
+    """Nobody else took over: it wakes up without its transaction, and goes on from what is durable."""
+    center = Center(tmp_path, session="30s")
+    try:
+        center.publish(0, EVENTS)
+        center.environment |= {"EVENT_CENTER__LOG__KAFKA__TRANSACTION_TIMEOUT": "1s"}
+        owner = center.at("--step", Step.LOG_WRITTEN, "--nth", "2", "--halt")
+        until_stopped(owner.pid)
+        asyncio.run(center.until_nothing_is_open())
+        os.kill(owner.pid, signal.SIGCONT)
+        assert owner.wait(PATIENCE_S) == 0, center.said()
+        assert asyncio.run(center.broken()) == []
+        stats = center.told("stats")
+        assert stats["events"]["applied"] == stats["events"]["read"] == EVENTS
+        assert stats["workflows"]["by_state"]["order"] == {"completed": EVENTS}
+    finally:
+        center.close()
+
+
 async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None:
     """An owner that stood still for longer than its transaction has lost it, and takes over anew."""
     options = replace(
@@ -187,11 +232,9 @@ async def test_a_transaction_that_timed_out(kafka_harness: KafkaHarness) -> None
     log = await open_kafka(options, clock=clock)
     kafka_harness.logs.append(log)
     await log.create({"orders": 1})
-    reading, own = log._cluster.reading, (options.snapshots, 0)
 
     async def is_over() -> bool:
-        stable = await reading._offsets(reading._stable.end_offsets, [own])
-        return stable == await reading.highs([own])
+        return not await is_open(log, [(options.snapshots, 0)])
 
     async with await joined(log, ["orders"], 1) as member:
         await member.has(0)

@@ -46,7 +46,7 @@ def taken(line: ReadAhead, count: int) -> list[int]:
 
 def test_batches_are_decoded_as_they_are_taken() -> None:
     """Records come in order and once; a batch that nobody has asked for is still bytes."""
-    line = ReadAhead(2, 2)
+    line = ReadAhead(2, 2, "a partition")
     batches = [Packed(range(4), 4), Packed(range(4, 8), 8), Packed(range(8, 10), 10)]
     line.lay(Fetched(list(batches), 11))
     assert [batch.looked_at for batch in batches] == [0, 0, 2]
@@ -59,7 +59,7 @@ def test_batches_are_decoded_as_they_are_taken() -> None:
 
 def test_what_compaction_has_removed_holds_nobody_up() -> None:
     """The watermark is that of the newest record that is there, not the end of its batch."""
-    line = ReadAhead(0, 0)
+    line = ReadAhead(0, 0, "a partition")
     line.lay(Fetched([Packed([0, 3], 5), Packed([6], 9), Packed([], 12)], 12))
     line.end = 12
     assert line.watermark() == 7
@@ -71,7 +71,7 @@ def test_what_compaction_has_removed_holds_nobody_up() -> None:
 
 def test_a_gap_stands_between_what_was_read_before_and_after() -> None:
     """What was read before retention overtook comes first; what follows waits until the gap is told."""
-    line = ReadAhead(1, 1)
+    line = ReadAhead(1, 1, "a partition")
     line.lay(Fetched([Packed(range(1, 3), 3)], 3))
     line.gap = line.cursor = 8
     line.lay(Fetched([Packed(range(6, 10), 10)], 10))
@@ -83,7 +83,7 @@ def test_a_gap_stands_between_what_was_read_before_and_after() -> None:
 
 def test_reading_ahead_is_bounded() -> None:
     """A partition is read no further while enough of it lies ready, and again once it is taken."""
-    line = ReadAhead(0, 0)
+    line = ReadAhead(0, 0, "a partition")
     line.lay(Fetched([Packed(range(AHEAD), AHEAD)], AHEAD))
     assert not line.room
     line.take(1)
@@ -112,7 +112,7 @@ async def test_aborted_records_are_passed(kafka_harness: KafkaHarness, kafka_log
 
 def test_of_the_batches_none_is_decoded_twice() -> None:
     """A batch that is handed out in parts is decoded once."""
-    line = ReadAhead(0, 0)
+    line = ReadAhead(0, 0, "a partition")
     batch = Packed(range(10), 10)
     line.lay(Fetched([batch], 10))
     assert [taken(line, 4), taken(line, 4), taken(line, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]

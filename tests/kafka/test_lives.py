@@ -53,12 +53,10 @@ TABLE = {
     "client.py Clients._started: self.explained(error)": TROUBLE,
     "client.py Clients._stop: _cut_off(client)": TROUBLE,
     "client.py Clients._stop: _cut_off(client) #2": TROUBLE,
-    "client.py Clients._stop: _cut_off(client) #3": TROUBLE,
     "client.py Clients._enters_whole.entered: asyncio.shield(task)": (
         "connecting: who starts the client waits for it, and dies there"
     ),
     "client.py Clients._stop: asyncio.wait([entering], timeout=STOP_S)": TROUBLE,
-    "client.py Clients._stop: asyncio.wait([stopping], timeout=STOP_S)": TROUBLE,
     "client.py Clients.disposed: asyncio.wait(late)": TROUBLE,
     "client.py Clients.explained: diagnosed(self.options.bootstrap, self.options.access)": TROUBLE,
     "client.py Clients._described: asyncio.sleep(AGAIN_S)": OUTSIDE,
@@ -89,7 +87,7 @@ TABLE = {
     ),
     "supply.py Supply._read: self._overtaken()": "retention was faster: only memory is changed",
     "supply.py Supply._run: asyncio.sleep(RETRY_S)": TROUBLE,
-    "supply.py Supply.reached: bounded(self._consumer.position(self._named(place)), POLL_S)": RARE,
+    "supply.py Supply.reached: bounded(self._consumer.position(line.partition), POLL_S)": RARE,
     "lease.py KafkaLease.commit: packer.places(cut.records)": RARE,
     "log.py KafkaLog._alone: self._clients.producer()": OUTSIDE,
     "log.py KafkaLog._alone: self._publishing": OUTSIDE,

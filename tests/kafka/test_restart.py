@@ -76,3 +76,18 @@ async def test_a_broker_that_was_killed(broker: Broker) -> None:
         assert {record.value for record in found} <= {b"5", b"6"}
     assert await entries_of(log, 0) == {b"a": b"3"}
     await log.close()
+
+
+async def test_a_log_that_is_closed_while_its_broker_is_gone(broker: Broker) -> None:
+    """A cut was under way: nothing of the clients is left, of which Python would complain at the end."""
+    options = replace(KafkaHarness(broker.bootstrap).options, request_timeout_s=1.0)
+    log = await open_kafka(options, clock=clock)
+    await log.create({"orders": 1})
+    async with await joined(log, ["orders"], 1) as member:
+        await member.has(0)
+        lease = member.leases[Shard(0)]
+        await asyncio.to_thread(broker.kill)
+        with pytest.raises(Unknown):
+            await lease.commit(puts({b"a": b"1"}, orders=0))
+    await log.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -15,17 +17,18 @@ from event_center import Center
 from event_center.app.wiring import app_of
 from event_center.client.stats import Stats, stats
 from event_center.model import Outgoing
+from scripts.demo import BURST, EXPECTED, STEPS, TOPICS
 from scripts.demo import EVENTS as SAMPLES
-from scripts.demo import EXPECTED, STEPS, TOPICS
+from tests.kafka.audit import Evidence, read_cluster, violations
 from tests.kafka.looking import Look, looking
-from tests.kafka.project import Project, alive
+from tests.kafka.project import ROOT, Project, alive
 from tests.scenarios.desk import DATA, counted_by_hand, lines
 from tests.waiting import PATIENCE_S
 
 KILLS = 5
-BURST = 200
+TICKETS = 200
 """Tickets beside the samples, where the real ones are not there."""
-FEW = 100
+FEW = 25
 """Events for every shard, which are there long before the group misses whoever stands still."""
 Event = tuple[str, str]
 """A topic, and what is written to it."""
@@ -52,12 +55,12 @@ def samples_and(tickets: Sequence[str]) -> list[Event]:
     return [event for _, event in sorted(placed, key=itemgetter(0))]
 
 
-def burst() -> list[str]:
+def burst(tickets: int = TICKETS) -> list[str]:
     """Events of tickets that are all closed in the end."""
     return [
         json.dumps({"workflow_id": f"burst-{ticket}", "event": step})
         for step in STEPS
-        for ticket in range(BURST)
+        for ticket in range(tickets)
     ]
 
 
@@ -96,12 +99,65 @@ async def test_two_processes(demo: Project) -> None:
         wanted, states = await on_a_file(demo, events)
         assert await look.states() == states
     assert counters(done) == counters(wanted)
-    closed = {"closed": EXPECTED["helpdesk"]["closed"] + BURST}
+    closed = {"closed": EXPECTED["helpdesk"]["closed"] + TICKETS}
     by_state = {
         machine: {state: n for state, n in found.items() if n}
         for machine, found in done["workflows"]["by_state"].items()
     }
     assert by_state == EXPECTED | {"helpdesk": EXPECTED["helpdesk"] | closed}
+
+
+def shown_on_kafka(folder: Path) -> str:
+    """What `scripts/demo --kafka` says, which may leave nothing in this folder."""
+    done = subprocess.run(
+        [ROOT / "scripts" / "demo", "--kafka"],
+        env=os.environ | {"TMPDIR": str(folder), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+async def test_the_demo_itself(demo: Project) -> None:
+    """`scripts/demo --kafka` comes to what a file comes to, and leaves nothing behind."""
+    left = demo.folder / "left"
+    left.mkdir()
+    said = shown_on_kafka(left)
+    wanted, states = await on_a_file(demo, samples_and(burst(BURST)))
+    outcomes = {name: n for name, n in wanted["events"].items() if n}
+    read = outcomes.pop("read")
+    told = " + ".join(f"{name} {n}" for name, n in outcomes.items())
+    assert f"✓ read {read} = {told}\n" in said
+    assert f"✓ {len(states)} workflows are in the expected states\n" in said
+    assert not list(left.iterdir())
+
+
+def owner_changes(evidence: Evidence) -> int:
+    """How often a shard has a cut of another process than the cut before it."""
+    return sum(
+        after["owner"] != before["owner"]
+        for cuts in evidence.cuts().values()
+        for (_, before), (_, after) in itertools.pairwise(cuts)
+    )
+
+
+async def stopped(look: Look, events: list[Event]) -> int:
+    """Stop a process with work left to do, wherever it is just now; what is published leaves the events."""
+    while events:
+        owners = [
+            int(one["owner"].rpartition("/")[2] or 0) for one in (await look.stats())["shards"]
+        ]
+        process = next(filter(alive, filter(None, owners)))
+        os.kill(process, signal.SIGSTOP)
+        await publish(look, events[:FEW])
+        del events[:FEW]
+        if (await look.stats())["lag"]:
+            return process
+        os.kill(process, signal.SIGCONT)  # its shards had just been given to the other one
+    raise AssertionError("whoever is stopped has no shard")
 
 
 async def test_five_kills_change_nothing(demo: Project) -> None:
@@ -112,23 +168,20 @@ async def test_five_kills_change_nothing(demo: Project) -> None:
         daemon = demo.daemon("--processes", "2")
         for start in range(0, len(events), 2 * half):
             await publish(look, events[start : start + half])
-            busy = await look.has_read(start + 1)
-            owners = [int(one["owner"].rpartition("/")[2] or 0) for one in busy["shards"]]
-            victim = next(filter(alive, filter(None, owners)))
-            os.kill(victim, signal.SIGSTOP)  # wherever it is just now
+            await look.has_read(start + 1)
             rest = events[start + half : start + 2 * half]
-            await publish(look, rest[:FEW])
-            assert (await look.stats())["lag"] > 0
-            os.kill(victim, signal.SIGKILL)
-            await publish(look, rest[FEW:])
+            os.kill(await stopped(look, rest), signal.SIGKILL)
+            await publish(look, rest)
             await look.has_read(start + half + 1)
         done = await look.until(lambda now: not now["lag"] and not now["events"]["waiting"])
-        assert look.owner_changes() >= KILLS
         wanted, states = await on_a_file(demo, events)
         assert await look.states() == states
         assert counters(done) == counters(wanted)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(PATIENCE_S) == 0
+    evidence = read_cluster(demo.bootstrap, demo.prefix)
+    assert violations(evidence, list(TOPICS)) == []
+    assert owner_changes(evidence) >= KILLS
     if DATA.exists():
         assert states | counted_by_hand() == states
     ended = demo.logged("supervisor.process_ended")

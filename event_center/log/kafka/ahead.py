@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
@@ -43,9 +43,11 @@ class ReadSoFar(NamedTuple):
 class ReadAhead:
     """One partition behind an open gate: what was read of it, batch by batch, decoded when it is taken."""
 
-    __slots__ = ("after", "cursor", "end", "gap", "given", "ready", "unread")
+    __slots__ = ("after", "cursor", "end", "gap", "given", "partition", "ready", "unread")
 
-    def __init__(self, start: int, cursor: int) -> None:
+    def __init__(self, start: int, cursor: int, partition: Any) -> None:
+        self.partition = partition
+        """As clients name it."""
         self.ready: deque[tuple[int, Iterator[Record]]] = deque()
         """The batches: where each ends, and what was not taken of it yet."""
         self.gap = cursor if 0 < start < cursor else 0

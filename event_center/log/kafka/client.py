@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -281,16 +281,11 @@ class Clients:
         stop = client.close if isinstance(client, AIOKafkaClient | AIOKafkaAdminClient) else None
         stopping = asyncio.get_running_loop().create_task((stop or client.stop)())
         await asyncio.wait([stopping], timeout=limit_s)
-        if stopping.done():
-            # A consumer's stop may end by a cancellation that nobody asked for: it is stopped.
-            if not stopping.cancelled() and stopping.exception() is not None:
-                log.debug("log.stop_failed", error=repr(stopping.exception()))
-            await _cut_off(client)  # a connection that was made meanwhile is still open
-            return
-        look_at_end(stopping)
-        stopping.cancel()
-        await _cut_off(client)
-        await asyncio.wait([stopping], timeout=STOP_S)
+        # A consumer's stop may end by a cancellation that nobody asked for: it is stopped.
+        if stopping.done() and not stopping.cancelled() and stopping.exception() is not None:
+            log.debug("log.stop_failed", error=repr(stopping.exception()))
+        await _cut_off(client)  # also after a stop: a connection may have been made meanwhile
+        await _end_tasks(client, stopping)
 
 
 async def _cut_off(client: Any) -> None:
@@ -301,6 +296,28 @@ async def _cut_off(client: Any) -> None:
     closing = asyncio.get_running_loop().create_task(_connections(client).close())
     look_at_end(closing)
     await asyncio.wait([closing], timeout=STOP_S)
+
+
+async def _end_tasks(client: Any, stopping: asyncio.Task[Any]) -> None:
+    """
+    End its `stop`, if that has not ended yet, and what the client has begun.
+
+    What a producer has under way waits for an answer for ever, or for brokers that a closed client does not
+    look for any more. Python would complain of it once nobody else knows of it.
+    """
+    parts = {id(part) for part in (client, _connections(client), *vars(client).values())}
+    left = {stopping, *(task for task in asyncio.all_tasks() if _runs(task, parts))}
+    for task in left:
+        look_at_end(task)
+        task.cancel()
+    await asyncio.wait(left, timeout=STOP_S)
+
+
+def _runs(task: asyncio.Task[Any], parts: Collection[int]) -> bool:
+    """Whether this asyncio task runs a method of one of these objects of aiokafka's, by their ids."""
+    frame: Any = getattr(task.get_coro(), "cr_frame", None)
+    theirs = frame is not None and frame.f_globals["__name__"].startswith("aiokafka.")
+    return theirs and id(frame.f_locals.get("self", frame)) in parts
 
 
 def _connections(client: Any) -> Any:

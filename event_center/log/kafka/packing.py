@@ -19,7 +19,7 @@ from event_center.log.kafka.options import MAX_PART_BYTES, MAX_RECORD_BYTES
 from event_center.log.kafka.store import part_key, parts_of
 from event_center.log.ownership import remembering
 from event_center.log.partitioner import Partitioner
-from event_center.model import Headers, Outgoing
+from event_center.model import Headers, OutgoingParts
 
 _NONE: list[tuple[str, bytes]] = []
 """The headers of records without any: aiokafka wants a list, and does not change it."""
@@ -88,7 +88,7 @@ class Packer:
         self._clock = clock
         self._keyless = 0
 
-    async def places(self, records: Sequence[Outgoing]) -> list[Place]:
+    async def places(self, records: Sequence[OutgoingParts]) -> list[Place]:
         """
         Where each record goes; what goes to the same place has the same object.
 
@@ -109,7 +109,7 @@ class Packer:
         return found
 
     def pack(
-        self, producer: Any, records: Sequence[Outgoing], places: Sequence[Place]
+        self, producer: Any, records: Sequence[OutgoingParts], places: Sequence[Place]
     ) -> list[Parcel]:
         """
         Batches of this producer with these records, in order per place.

@@ -101,7 +101,8 @@ class Supply:
         for name, topic, q in self.gates.topics_of(shard):
             start = offsets.get(name, 0)
             self._stuck.pop((topic, q), None)
-            self._reads[topic, q] = ReadAhead(start, max(start, begins[topic, q]))
+            (partition,) = partitions(self._catalog.real(topic), [q])
+            self._reads[topic, q] = ReadAhead(start, max(start, begins[topic, q]), partition)
             self._unseen[topic, q] = asyncio.get_running_loop().time()
         self._changed()
 
@@ -148,7 +149,7 @@ class Supply:
             return True
         if self._stale or self._consumer is None:
             return False
-        end = self._consumer.last_stable_offset(self._named(place))
+        end = self._consumer.last_stable_offset(line.partition)
         return end is not None and end <= line.cursor
 
     def take(
@@ -167,7 +168,7 @@ class Supply:
         line = self._reads.get(place)
         if line is None or self._consumer is None or self._stale or place in self._stuck:
             return None
-        position = await bounded(self._consumer.position(self._named(place)), POLL_S)
+        position = await bounded(self._consumer.position(line.partition), POLL_S)
         return ReadSoFar(position, line.after)
 
     def _watermark(self, place: Place) -> int:
@@ -228,7 +229,7 @@ class Supply:
             self._point()
         self._wake.clear()
         wanted = {
-            self._named(place)
+            line.partition
             for place, line in self._reads.items()
             if line.room and place not in self._stuck
         }
@@ -250,7 +251,7 @@ class Supply:
 
     async def _overtaken(self) -> None:
         """What was to be read next is not there: retention was faster, or the log has lost its end."""
-        lines = {self._named(place): (place, line) for place, line in self._reads.items()}
+        lines = {line.partition: (place, line) for place, line in self._reads.items()}
         begins = await bounded(self._consumer.beginning_offsets(list(lines)), POLL_S)
         ends = await bounded(self._consumer.end_offsets(list(lines)), POLL_S)
         for partition, (place, line) in lines.items():
@@ -265,9 +266,7 @@ class Supply:
         """Let the consumer read exactly the open partitions, each from where it was read to."""
         self._stale = False
         named = {
-            self._named(place): line
-            for place, line in self._reads.items()
-            if place not in self._stuck
+            line.partition: line for place, line in self._reads.items() if place not in self._stuck
         }
         if not named:
             self._consumer.unsubscribe()
@@ -283,10 +282,6 @@ class Supply:
             line.lay(found)
             line.end = max(line.after, self._consumer.last_stable_offset(partition) or 0)
         self._bell.ring()
-
-    def _named(self, place: Place) -> Any:
-        (partition,) = partitions(self._catalog.real(place[0]), [place[1]])
-        return partition
 
     def _drop_consumer(self) -> None:
         consumer, self._consumer = self._consumer, None

@@ -21,7 +21,7 @@ from event_center.log.memory.members import Members
 from event_center.log.ownership import check_topic, remembering
 from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Cut, TopicInfo
-from event_center.model import Outgoing, Position, Record, Shard
+from event_center.model import OutgoingParts, Position, Record, Shard
 
 
 class KeptCut(NamedTuple):
@@ -130,7 +130,7 @@ class MemoryBroker:
             topic=place[0],
         )
 
-    def append(self, records: Sequence[Outgoing], now_ms: int) -> list[tuple[str, int, int]]:
+    def append(self, records: Sequence[OutgoingParts], now_ms: int) -> list[tuple[str, int, int]]:
         """
         Append all of the records, or none; returns their positions as plain tuples.
 

@@ -95,17 +95,17 @@ class MemoryLease:
         self._check()
         reach(Step.LOG_BEGUN)
         ending = self._faults.next_commit()
-        refusing = next(
-            (one.topic for one in cut.records if one.topic in self._faults.refusing), ""
-        )
-        if refusing:
-            ending = self._faults.refusing[refusing]
+        refusing = self._faults.refusing
+        topics = (one[0] for one in cut.records) if refusing else ()
+        refused = next((topic for topic in topics if topic in refusing), "")
+        if refused:
+            ending = refusing[refused]
         elif self._faults.spoiled is not None and self._faults.spoiled(cut):
             ending = Ending.LOST
         if ending is None:
             self._apply(cut)
         else:
-            self._fail(cut, ending, refusing)
+            self._fail(cut, ending, refused)
         reach(Step.LOG_WRITTEN)
         self._unheard = True
         await asyncio.sleep(0)

@@ -25,7 +25,7 @@ from event_center.log.partitioner import Partitioner
 from event_center.log.port import Cut
 from event_center.log.sqlite import statements
 from event_center.log.sqlite.statements import write
-from event_center.model import Headers, Outgoing, Position, Shard
+from event_center.model import Headers, OutgoingParts, Position, Shard
 
 DATA_VERSION = "PRAGMA data_version"
 TOPICS = "SELECT name, id, partitions FROM topics"
@@ -140,7 +140,7 @@ class Transaction:
             raise self._unknown(name, None)
         return self._topics[name][0]
 
-    def append(self, records: Sequence[Outgoing]) -> list[Position]:
+    def append(self, records: Sequence[OutgoingParts]) -> list[Position]:
         """
         Append all of the records, or none.
 
@@ -188,7 +188,7 @@ class Transaction:
                 "what this process holds of the shard"
             )
 
-    def _place(self, records: Sequence[Outgoing]) -> Placed:
+    def _place(self, records: Sequence[OutgoingParts]) -> Placed:
         now_ms = self.clock()
         values: list[Any] = []
         positions: list[Position] = []
