@@ -27,12 +27,15 @@ TOGETHER = {
 """What the tests of a file share; nobody else in another process may change it meanwhile."""
 
 LONG = (
+    "tests/kafka/test_gone.py::test_a_minute_without_a_broker",
+    "tests/kafka/test_million.py::test_a_million_events_once",
     "tests/chaos/test_chaos.py::test_a_short_run",
     "tests/kafka/test_lives.py::test_killed_at_every_await",
     "tests/kafka/test_lives.py::test_killed_at_every_step",
     "tests/kafka/test_migrating.py::test_to_kafka_and_back",
     "tests/kafka/test_migrating.py::test_killed_on_the_way",
     "tests/kafka/test_scenarios.py::test_five_kills_change_nothing",
+    "tests/kafka/test_scenarios.py::test_the_demo_itself",
     "tests/kafka/test_rolling.py::test_every_process_in_turn",
     "tests/kafka/test_at_least_once.py::test_killed_between_the_steps",
     "tests/kafka/test_faults.py::test_a_broker_that_is_silent_and_one_that_is_gone",

@@ -56,6 +56,7 @@ SLEEPS = {
     "tests/chaos/site.py": "a cluster in trouble rings no bell, and may take longer than a test",
     "tests/bench/lag.py": "a broker that is gone for a minute, in real time",
     "tests/kafka/test_faults.py": "brokers and daemons that stand still for a while, in real time",
+    "tests/kafka/test_gone.py": "a broker that is gone for a minute, in real time",
     "tests/kafka/test_group.py": "cuts at a pace, beside a rebalance on a real broker",
     "tests/kafka/test_long_restore.py": "sessions of a group, which brokers measure in real time",
     "tests/kafka/test_rolling.py": "events at a pace, which a restart must not stop",

@@ -34,11 +34,13 @@ async def until(condition: Callable[[], bool]) -> None:
     await until_true(asked)
 
 
-async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
+async def until_true(
+    condition: Callable[[], Awaitable[bool]], patience_s: float = PATIENCE_S
+) -> None:
     """Wait, for a bounded time, until what is asked for each time anew is so."""
     now = asyncio.get_running_loop().time
     began = now()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s):
         while not await condition():  # noqa: ASYNC110 - what rings no bell is looked at
             await asyncio.sleep(_pause_s(now() - began))
 

@@ -194,7 +194,7 @@ async def deliver(output: Output, command: Command, within_s: float, session: Se
     if output.as_json:
         output.json(_answer(command, told))
     elif told is None:
-        output.say(_unanswered(command, waited_s, waits=waits))
+        output.say(_unanswered(command, waited_s if within_s else None, waits=waits))
     else:
         output.say(_sentence(command, told))
     if told is None:
@@ -225,9 +225,10 @@ def _sentence(command: Command, told: dict[str, Any]) -> str:
     return f"{what}; it is in state {told.get('to')}, {told.get('status')}"
 
 
-def _unanswered(command: Command, waited_s: float, *, waits: bool) -> str:
+def _unanswered(command: Command, waited_s: float | None, *, waits: bool) -> str:
+    """What is said of a command without an answer; None: nobody was to wait for one."""
     what = f"{command.verb} {command.workflow_id}: sent"
-    if not waited_s:
+    if waited_s is None:
         return what
     if not waits:
         return f"{what}, but {NO_DAEMON}"

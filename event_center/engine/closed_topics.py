@@ -42,29 +42,29 @@ class ClosedTopics:
     """The topics of one process that are closed."""
 
     def __init__(self) -> None:
-        self._closed: dict[str, ClosedTopic] = {}
+        self.by_name: dict[str, ClosedTopic] = {}
 
     def __iter__(self) -> Iterator[ClosedTopic]:
-        return iter([*self._closed.values()])
+        return iter([*self.by_name.values()])
 
     def close(self, topic: str, why: str, now_ms: int) -> None:
         """Nothing is published to it for a while; twice as long as the time before."""
-        before = self._closed.get(topic)
+        before = self.by_name.get(topic)
         pause = PAUSE_MS if before is None else min(2 * before.pause_ms, LONGEST_MS)
-        self._closed[topic] = ClosedTopic(topic, why, now_ms + pause, pause)
+        self.by_name[topic] = ClosedTopic(topic, why, now_ms + pause, pause)
         log.error("topic.closed", topic=topic, error=why, again_in_s=pause / 1000)
 
     def first(self, topics: Iterable[str], now_ms: int) -> ClosedTopic | None:
         """The first of these topics that is closed; a pause that is over counts no more."""
-        for topic in topics if self._closed else ():
-            found = self._closed.get(topic)
+        for topic in topics:
+            found = self.by_name.get(topic)
             if found is not None and now_ms < found.until_ms:
                 return found
         return None
 
     def written(self, cut: Cut) -> None:
         """This cut is durable: what it has written to is open."""
-        if self._closed:
-            for topic in {record.topic for record in cut.records} & self._closed.keys():
-                del self._closed[topic]
+        if self.by_name:
+            for topic in {topic for topic, *_ in cut.records} & self.by_name.keys():
+                del self.by_name[topic]
                 log.info("topic.opened", topic=topic)

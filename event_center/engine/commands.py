@@ -13,7 +13,7 @@ from functools import partial
 
 from event_center.engine.attempt import anew
 from event_center.engine.freedom import Freedom
-from event_center.engine.intake import IDS, id_hash
+from event_center.engine.known_ids import knows
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.plan import Plan
@@ -121,11 +121,9 @@ class Commands:
                 Outcome.REJECTED, position, told | {"reason": Reason.UNKNOWN_WORKFLOW}
             )
             return
-        number = id_hash(command.id)
-        if number in snapshot.ids:
+        if knows(snapshot, command.id):
             self._ledger.stray(Outcome.DUPLICATE, position, told)
             return
-        snapshot.ids = (*snapshot.ids[1 - IDS :], number)
         misfit = SPOILING
         if position != self.spoiling:
             misfit = self._verbs[command.verb](snapshot, command, position)

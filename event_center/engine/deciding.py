@@ -17,15 +17,15 @@ from event_center.engine.decider import Decider
 from event_center.engine.failing import Failing, say_unknown
 from event_center.engine.freedom import Freedom
 from event_center.engine.ledger import Ledger
-from event_center.engine.outbox import Outbox
+from event_center.engine.outbox import Outbox, Postponed
 from event_center.engine.plan import Plan
 from event_center.engine.run import Pool, Run
-from event_center.engine.waiting import attempts
+from event_center.engine.waiting import WaitingRoom, attempts
 from event_center.engine.workflow import Waiting, Workflows
 from event_center.errors import Interrupted, PluginError
 from event_center.failpoint import Step, reach
 from event_center.machine.decision import Transition
-from event_center.model import Event, Outgoing, Snapshot
+from event_center.model import Event, OutgoingParts, Record, Snapshot
 from event_center.plugins.context import Context
 
 
@@ -38,6 +38,7 @@ class Deciding:
         workflows: Workflows,
         ledger: Ledger,
         *,
+        waiting: WaitingRoom,
         outbox: Outbox,
         freedom: Freedom,
         runners: Pool,
@@ -47,31 +48,36 @@ class Deciding:
         self._plan = plan
         self._workflows = workflows
         self._ledger = ledger
+        self._waiting = waiting
         self._outbox = outbox
         self._freedom = freedom
         self._runners = runners
         self._failing = failing
         self._decider = decider
 
-    def begin(self, snapshot: Snapshot, event: Event, item: Waiting, decision: Transition) -> None:
+    def begin(
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        item: Waiting | None,
+        decision: Transition,
+        *,
+        record: Record | None,
+    ) -> None:
         """Await them; the decider hears of the end. At once, if the transition only emits."""
-        closed = self._outbox.closed((one.topic or "" for one in decision.emits), "emit")
-        if closed is not None:
-            self._failing.postponed(snapshot, event, item, closed.failure, due_ms=closed.due_ms)
-            return
-        try:
-            records = self._outbox.declared(snapshot, event, decision.emits)
-        except PluginError as error:
-            self._failing.failed(snapshot, event, item, error)
-            return
-        if not decision.decide:
+        records = self._outbox.declared(snapshot, event, decision.emits)
+        if isinstance(records, list) and not decision.decide:
             self._decider.accept(snapshot, event, item, decision)
             self._ledger.send(records)
             return
-        self._workflows.mailbox(snapshot.workflow_id).deciding = item
-        hearing = Hearing(snapshot, event, item, decision)
-        hearing.records = records
-        self.next(hearing)
+        item = self._waiting.queued(snapshot, event, item, record)
+        if isinstance(records, PluginError):
+            self._failing.failed(snapshot, event, item, records)
+        elif isinstance(records, Postponed):
+            self._failing.postponed(snapshot, event, item, records.failure, due_ms=records.due_ms)
+        else:
+            self._workflows.mailbox(snapshot.workflow_id).deciding = item
+            self.next(Hearing(snapshot, event, item, decision, records=records))
 
     def next(self, hearing: Hearing) -> None:
         """Start the next callback, or accept after the last."""
@@ -80,8 +86,6 @@ class Deciding:
             self._workflows.mailbox(snapshot.workflow_id).deciding = None
             self._decider.accept(snapshot, event, hearing.item, decision)
             self._ledger.send(hearing.records)
-            for context in hearing.contexts:
-                self._outbox.send(context)
             self._decider.go_on(snapshot)
             return
         if not self._freedom.goes_on(snapshot):
@@ -141,13 +145,13 @@ class Deciding:
             self._failing.failed(snapshot, hearing.event, hearing.item, error, action=action)
             self._decider.go_on(snapshot)
         else:
+            hearing.records += run.sends
             if returned is not None:
                 machine = self._plan.running(snapshot)
                 if returned.name not in machine.events:
                     say_unknown(snapshot, machine, run.callback, returned.name)
                 # It may need decide callbacks of its own: through the inbox it is durable as well.
-                run.context.emit(returned)
-            hearing.contexts.append(run.context)
+                hearing.records.append(self._outbox.handed_on(snapshot, run, returned))
             hearing.done += 1
             self.next(hearing)
         self._ledger.wake()
@@ -157,7 +161,7 @@ class Deciding:
 class Hearing:
     """One event whose decide callbacks are awaited."""
 
-    __slots__ = ("contexts", "decision", "done", "event", "item", "records", "snapshot")
+    __slots__ = ("decision", "done", "event", "item", "records", "snapshot")
 
     def __init__(
         self,
@@ -165,17 +169,17 @@ class Hearing:
         event: Event,
         item: Waiting,
         decision: Transition,
+        *,
+        records: list[OutgoingParts],
     ) -> None:
         self.snapshot = snapshot
         self.event = event
         self.item = item
         self.decision = decision
-        self.records: list[Outgoing] = []
-        """What the transition emits by itself."""
+        self.records = records
+        """What leaves with the accept: what the transition itself emits, then what callbacks sent."""
         self.done = 0
         """How many of the callbacks have returned."""
-        self.contexts: list[Context] = []
-        """Theirs: what they emitted leaves with the accept."""
 
 
 class DecideRun(Run):

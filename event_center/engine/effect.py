@@ -83,8 +83,8 @@ class Effects:
         self._known: dict[tuple[str, int, str, str], Known] = {}
         """By machine, version, state and callback: looked up once."""
         self.eager = frozenset(
-            name for name, machine in plan.machines.items() if machine.has_eager
-        ) | frozenset(name for (name, _), one in plan.older.items() if one.machine.has_eager)
+            name for name, machine in plan.machines.items() if machine.eager
+        ) | frozenset(name for (name, _), one in plan.older.items() if one.machine.eager)
 
     def start(self, snapshot: Snapshot) -> None:
         """
@@ -197,11 +197,10 @@ class Effects:
                 self._postponed(run, closed)
                 return
         ledger.tick()
-        ledger.ran(snapshot)
+        silent = value is None and context.emitted is None and context.published is None
+        ledger.ran(snapshot, only=silent and error is None and run.done is None and not run.asks)
         returned: Event | None = None
-        if error is None and (
-            value is not None or context.emitted is not None or context.published is not None
-        ):
+        if error is None and not silent:
             checked = self._outbox.returned(run, value)
             if isinstance(checked, PluginError):
                 error = checked
@@ -239,7 +238,7 @@ class Effects:
         self._decider.internal(snapshot, event, partial(self._end_well, run, returned))
 
     def _end_well(self, run: EffectRun, returned: Event | None) -> None:
-        snapshot, context = run.snapshot, run.context
+        snapshot = run.snapshot
         snapshot.owed = snapshot.owed[1:]
         snapshot.failure = None
         if snapshot.owed:
@@ -248,8 +247,8 @@ class Effects:
             snapshot.cause = None
             if snapshot.earlier is not None:  # they are those of its jobs
                 self.jobs.free(snapshot)
-        if context.emitted is not None or context.published is not None:
-            self._outbox.send(context)
+        if run.sends:
+            self._ledger.send(run.sends)
         if returned is None and not run.asks:
             self._ledger.done(snapshot, run.owed)
             return

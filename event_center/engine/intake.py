@@ -9,17 +9,17 @@ Everything here is synchronous, so the offsets of a cut always tell exactly what
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import structlog
 
 from event_center.engine.attempt import failure_of
 from event_center.engine.freedom import Freedom
 from event_center.engine.holds import Holds
+from event_center.engine.known_ids import knows
 from event_center.engine.ledger import Ledger
 from event_center.engine.letters import Letters, open_letters
 from event_center.engine.outbox import Outbox
 from event_center.engine.plan import Plan
+from event_center.engine.standing import Standing
 from event_center.engine.turn import STEP_FAILED, Turn
 from event_center.engine.workflow import Waiting, Workflow, Workflows
 from event_center.errors import FormatError, Undecodable
@@ -44,17 +44,8 @@ from event_center.wire import history
 
 log = structlog.get_logger()
 
-IDS = 64
-"""Event ids that a workflow remembers to find duplicates: 8 bytes each, in every snapshot."""
 MAX_NAME = 10_000
 """Characters of an event's name: history and letters repeat it, and have to fit the log."""
-
-
-def id_hash(event_id: str) -> int:
-    """64 bits of an event's id: what a snapshot keeps of it."""
-    return int.from_bytes(
-        blake2b(event_id.encode("utf-8", "replace"), digest_size=8).digest(), "big"
-    )
 
 
 def _not_created(machine: Machine, event_name: str) -> str:
@@ -91,28 +82,45 @@ class Intake:
         self.unborn: set[str] = set()
         """Workflows that do not exist, and with which no cut goes through: their next event is a letter."""
 
-    def take(self, batch: Batch) -> None:  # noqa: C901 - the checks of a record, in their order
+    def take(  # noqa: C901, PLR0912, PLR0915 - the checks of a record, in their order, without a call
+        self, batch: Batch
+    ) -> None:
         """Take a batch of events in; afterwards the next cut covers all of it."""
-        topic, partition = batch.topic, batch.partition
+        place = topic, partition = batch.topic, batch.partition
         source = topic if partition == self._shard else f"{topic}/{partition}"
-        read = self._plan.envelopes[topic].read
+        find = self._plan.envelopes[topic].find
         workflows = self._workflows
         renewed = self._ledger.entry.renewed.get(topic)
         # A topic that was made anew counts its offsets from 0: what was seen of the old one says nothing.
         seen_of = source if renewed is None else f"{source}~{renewed}"
         workflow_of, mailboxes, decide = workflows.by_id.get, workflows.mailboxes, self._turn.decide
+        moved, track_of = self._ledger.moved, self._ledger.stations.track
         redelivered = 0
         self._ledger.tick()
         for record in batch.records:
             try:
-                workflow_id, machine, event = read(record, partition)
+                workflow_id, machine, name, event_id, payload, time_ms = find(record)
             except Undecodable as error:
                 self._unread(record, Position(topic, partition, record.offset), error)
                 continue
-            if len(event.name) > MAX_NAME:
+            if len(name) > MAX_NAME:
                 self._misnamed(record, Position(topic, partition, record.offset))
                 continue
-            snapshot = workflow_of(workflow_id)
+            snapshot, offset = workflow_of(workflow_id), record.offset
+            if (
+                type(snapshot) is Standing
+                and offset > snapshot.offset
+                and snapshot.station.source == seen_of
+                and (machine is None or machine == snapshot.station.where.machine)
+            ):
+                station = snapshot.station
+                track = station.tracks.get(name) or track_of(station, name, place)
+                if track is not None and (event_id is None or snapshot.learns(event_id)):
+                    moved(workflow_id, snapshot, track, offset, event_id)
+                    continue
+            event = Event(
+                name, payload, event_id, time_ms, record.headers, topic, partition, offset
+            )
             if type(snapshot) is not Snapshot:
                 if snapshot is None:
                     snapshot = self._create(workflow_id, machine, record, event)
@@ -121,13 +129,14 @@ class Intake:
                 if snapshot is None:
                     continue
             seen = snapshot.seen
-            if event.offset <= seen.get(seen_of, -1):
+            if offset <= seen.get(seen_of, -1):
                 redelivered += 1
                 continue
-            seen[seen_of] = event.offset
-            if (event.id is not None and self._duplicate(snapshot, event)) or (
-                machine is not None and machine != snapshot.machine and self._other(snapshot, event)
-            ):
+            seen[seen_of] = offset
+            if event_id is not None and knows(snapshot, event_id):
+                self._ledger.outcome(snapshot, event, Outcome.DUPLICATE)
+                continue
+            if machine is not None and machine != snapshot.machine and self._other(snapshot, event):
                 continue
             if snapshot.owed or workflow_id in mailboxes:
                 self._queue(snapshot, event, record, machine)
@@ -176,16 +185,6 @@ class Intake:
                 record, position, Reason.UNREADABLE_SNAPSHOT, str(error), workflow_id=workflow_id
             )
             return None
-
-    def _duplicate(self, snapshot: Snapshot, event: Event) -> bool:
-        """Whether this id is among the last that the workflow recorded; records it if not."""
-        assert event.id is not None  # noqa: S101 - the caller looked
-        number = id_hash(event.id)
-        if number in snapshot.ids:
-            self._ledger.outcome(snapshot, event, Outcome.DUPLICATE)
-            return True
-        snapshot.ids = (*snapshot.ids[1 - IDS :], number)
-        return False
 
     def _other(self, snapshot: Snapshot, event: Event) -> bool:
         """The workflow belongs to another machine than the record's topic."""

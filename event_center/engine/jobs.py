@@ -269,7 +269,7 @@ class Jobs:
 
     def _end_well(self, run: JobRun) -> None:
         self._over(run)
-        self._outbox.send(run.context)
+        self._ledger.send(run.sends)
         self._tell(run, run.owed.attempt + 1, "done", {"reconciled": True} if run.asks else {})
 
     def _over(self, run: JobRun) -> None:

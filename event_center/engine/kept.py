@@ -10,10 +10,11 @@ nobody knows the end of, is kept. The owner keeps at a release, and takes at its
 from __future__ import annotations
 
 from event_center.engine.parts import Parts
+from event_center.engine.standing import Standing
+from event_center.engine.workflow import value_of
 from event_center.log.port import Kept
 from event_center.model import Shard
 from event_center.wire import entries
-from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
 
 ENTRY_BYTES = 120
@@ -55,22 +56,20 @@ def _least(parts: Parts) -> int:
     """The bytes of the workflows of a shard that are bytes already: its entries are at least that."""
     workflows = parts.workflows.by_id.values()
     idle = [len(one) for one in workflows if isinstance(one, bytes)]
-    return sum(idle) + ENTRY_BYTES * len(workflows)
+    standing = [len(one.data) for one in workflows if isinstance(one, Standing)]
+    return sum(idle) + sum(standing) + ENTRY_BYTES * len(workflows)
 
 
 def entries_of(parts: Parts) -> dict[bytes, bytes]:
     """The entries that a takeover would restore to exactly these parts, whose last cut is durable."""
     found: dict[bytes, bytes] = {}
     for workflow_id, workflow in parts.workflows.by_id.items():
-        value = workflow if isinstance(workflow, bytes) else wire.encode(workflow)[0]
-        found[entries.snapshot_key(workflow_id)] = value
+        found[entries.snapshot_key(workflow_id)] = value_of(workflow)
     for workflow_id, mailbox in parts.workflows.mailboxes.items():
         for item in mailbox.items():
             if item.record is None or item.gone or item.number < 0:
                 continue
-            entry = waiting_wire.WaitingEntry(
-                item.record, item.topic, item.partition, item.deferred, item.due_ms
-            )
+            entry = item.record, item.topic, item.partition, item.deferred, item.due_ms
             found[entries.waiting_key(workflow_id, item.number)] = waiting_wire.encode(entry)
     found[entries.SHARD_KEY] = parts.entry.encode()
     return found

@@ -14,17 +14,20 @@ Numbered steps of a cut (3 to 5 are the log's):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows, cause_of
+from event_center.engine.dumping import Dumping
+from event_center.engine.standing import Standing, Stations, Track
+from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
+from event_center.machine.step import Machine
 from event_center.model import (
     Event,
     Outcome,
-    Outgoing,
+    OutgoingParts,
     Owed,
     Position,
     Reason,
@@ -34,9 +37,8 @@ from event_center.model import (
     Status,
 )
 from event_center.wire import history, letter
-from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
-from event_center.wire.entries import SHARD_KEY, SNAPSHOTS, ShardEntry, snapshot_key, waiting_key
+from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 
 REFUSALS = 8
 """Refused events that a snapshot keeps for `show`; history has all of them."""
@@ -54,15 +56,16 @@ class Ledger:
         letters: tuple[str, int],
         clock: Callable[[], int],
         warm: int,
+        machines: Mapping[str, Machine],
         everything: bool = True,
     ) -> None:
         self.entry = entry
         self.clock = clock
         self.now_ms = clock()
         """The time at which what is being decided counts as decided; see `tick`."""
-        self._dirty: dict[str, Snapshot] = {}
-        """Workflows that changed since the last cut."""
-        self._records: list[Outgoing] = []
+        self._dirty: dict[str, Snapshot | Standing | bytes] = {}
+        """Workflows that changed since the last cut; of one of which only a run is done, its new bytes."""
+        self._records: list[OutgoingParts] = []
         self._owing: dict[str, Snapshot] = {}
         """Workflows whose owed runs become durable with the next cut."""
         self._in_flight: dict[str, Snapshot] = {}
@@ -81,8 +84,10 @@ class Ledger:
         self._writer = writer
         self._letters = letters
         self._everything = everything
-        self._warm = warm
-        """Workflows with nothing to do that are not made bytes yet."""
+        self.stations = Stations(machines, writer)
+        self._tracks: list[Track] = []
+        """Those that workflows were taken along since `took` has counted, which it does once a batch."""
+        self._dumping = Dumping(entry, workflows, self.stations, warm=warm, end=self._end)
         self._unwritten: list[tuple[Snapshot, Waiting]] = []
         self._removed: list[bytes] = []
         self._touched = False
@@ -102,6 +107,13 @@ class Ledger:
         entry.redelivered += redelivered
         entry.offsets[source] = following
         self.taken += records
+        for track in self._tracks:
+            moved, track.taken = track.taken, 0
+            entry.transitions += moved
+            entry.outcomes["applied"] += moved
+            entry.counts[track.start.where] -= moved
+            entry.counts[track.to.where] = entry.counts.get(track.to.where, 0) + moved
+        self._tracks.clear()
 
     def repeated(self, records: int) -> None:
         """Records came that a cut covers already: they were not taken in."""
@@ -144,10 +156,12 @@ class Ledger:
         """What the workflow owes now is durable with the next cut, and starts after it."""
         self._owing[snapshot.workflow_id] = snapshot
 
-    def ran(self, snapshot: Snapshot) -> None:
-        """An attempt at a run of the workflow has ended; in the middle of a step time stands still."""
+    def ran(self, snapshot: Snapshot, *, only: bool = False) -> None:
+        """An attempt at a run has ended, and `only` that: nothing else of its workflow is otherwise now."""
         self.entry.runs += 1
-        self._dirty[snapshot.workflow_id] = snapshot
+        dirty, workflow_id = self._dirty, snapshot.workflow_id
+        known = snapshot.relieved if only and workflow_id not in dirty else None
+        dirty[workflow_id] = known or snapshot
 
     def done(self, snapshot: Snapshot, owed: Owed) -> None:
         """An entry callback of the workflow is done, and has returned nothing to decide."""
@@ -157,10 +171,11 @@ class Ledger:
         """So many more jobs are owed, or fewer."""
         self.entry.jobs += more
 
-    def send(self, records: Sequence[Outgoing]) -> None:
+    def send(self, records: Sequence[OutgoingParts]) -> None:
         """These records leave with the next cut."""
         self._records += records
-        self.cut_bytes += sum(len(record.value or b"") for record in records)
+        for _, _, value, _, _, _ in records:
+            self.cut_bytes += len(value or b"")
 
     def outcome(
         self,
@@ -202,11 +217,24 @@ class Ledger:
             return
         if kind == history.TIMER:
             entry.timers += 1
-        data = history.about(snapshot, event)
-        data |= {"from": before, "to": snapshot.state, "outcome": "applied"}
-        if snapshot.result is not None:
-            data["result"] = snapshot.result
-        self.tell(kind, snapshot.workflow_id, event.topic, data)
+        record = self._writer.internal(snapshot, event, before, kind, self.now_ms)
+        self._records.append(record)
+
+    def moved(  # noqa: PLR0917 - called per event: positional arguments are cheaper
+        self, workflow_id: str, standing: Standing, track: Track, offset: int, event_id: str | None
+    ) -> None:
+        """An event took a workflow that only stands in a state along this track; `took` counts it."""
+        standing.station, standing.offset = track.to, offset
+        standing.seq = seq = standing.seq + 1
+        standing.at_ms = self.now_ms if track.enters else standing.at_ms
+        if workflow_id not in self._dirty:
+            self._workflows.woken_bytes += len(standing.data)  # as of one that is woken
+            self._dirty[workflow_id] = standing
+        if not track.taken:
+            self._tracks.append(track)
+        track.taken += 1
+        record = self._writer.moved(track.form, workflow_id, seq, offset, self.now_ms, event_id)
+        self._records.append(record)
 
     def tell(self, kind: str, workflow_id: str, origin: str, data: dict[str, Any]) -> None:
         """One history record."""
@@ -324,11 +352,10 @@ class Ledger:
         cut = Cut(entries=entries, records=self._records, offsets=dict(self.entry.offsets))
         for snapshot, item in self._unwritten:
             if not item.gone and item.record is not None:
-                made = waiting_wire.WaitingEntry(
-                    item.record, item.topic, item.partition, item.deferred, item.due_ms
-                )
-                entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(made)
-        self._dump(entries)
+                parts = item.record, item.topic, item.partition, item.deferred, item.due_ms
+                entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(parts)
+        self._dumping.dump(self._dirty, entries)
+        self._in_flight, self._owing = self._owing, {}
         self.entry.check()
         self.entry.cut += 1
         entries[SHARD_KEY] = self.entry.encode()
@@ -362,32 +389,6 @@ class Ledger:
                 item.number = snapshot.waiting_next
                 snapshot.waiting_next += 1
                 snapshot.waiting += 1
-
-    def _dump(self, entries: dict[bytes, bytes | None]) -> None:
-        """The snapshots of all workflows that changed; those with nothing to do rest."""
-        workflows = self._workflows
-        warm, mailboxes = workflows.warm, workflows.mailboxes
-        counts = self.entry.counts
-        encode = wire.encode
-        large: dict[str, bytes] = {}
-        for workflow_id, snapshot in self._dirty.items():
-            if snapshot.result is not None:
-                self._end(snapshot)
-            value, where = encode(snapshot)
-            counted = snapshot.counted
-            if where is not counted:
-                if counted is not None:
-                    counts[counted] -= 1
-                counts[where] = counts.get(where, 0) + 1
-                snapshot.counted = where
-            entries[SNAPSHOTS + workflow_id.encode()] = value  # as `snapshot_key`, without a call
-            if not snapshot.owed and workflow_id not in mailboxes:
-                (warm if len(value) < LARGE_BYTES else large)[workflow_id] = value
-        if large:
-            workflows.cool_at_once(large)
-        if len(warm) > self._warm:
-            workflows.cool()
-        self._in_flight, self._owing = self._owing, {}
 
     def _end(self, snapshot: Snapshot) -> None:
         """Note since when all of a finished workflow is over, as it is once this cut is made."""

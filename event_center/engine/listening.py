@@ -48,7 +48,7 @@ class Listening:
 
     def hear(self, cut: Cut) -> None:
         """A cut is durable."""
-        told = [record.value for record in cut.records if record.topic == self._topic]
+        told = [value for topic, _, value, *_ in cut.records if topic == self._topic]
         room = self._most - len(self._waiting)
         if len(told) > room and not self._dropping:
             self._dropping = True

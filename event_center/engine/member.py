@@ -293,17 +293,18 @@ class Member:
 
     def _paused(self) -> list[Shard]:
         """The shards that can take commands only: full ones, or all while too much waits."""
-        owners = self.owners.values()
         limits = self._plan.limits
         crowded = self._waiting() >= limits.mailbox or self._waiting_bytes() >= limits.mailbox_bytes
-        paused = [owner.shard for owner in owners if crowded or owner.full]
+        paused = [shard for shard, owner in self.owners.items() if crowded or owner.full]
         self._leaves_records = bool(paused)
         return paused
 
     def _waiting(self) -> int:
         """Events that wait in this process for their turn, and runs that wait for a runner."""
-        waiting = sum(owner.waiting for owner in self.owners.values())
-        return waiting if self._runners is None else waiting + self._runners.queued
+        waiting = 0 if self._runners is None else self._runners.queued
+        for owner in self.owners.values():  # before each fetch, so without a generator
+            waiting += owner.waiting
+        return waiting
 
     def _waiting_bytes(self) -> int:
         """What the events weigh that wait in this process for their turn."""
@@ -311,8 +312,8 @@ class Member:
 
     def _room(self) -> None:
         """A shard was opened or has made a cut: what was left in the log may be taken now."""
-        opened = any(o.ready and o.shard not in self._ready for o in self.owners.values())
-        if self._leaves_records or opened:
+        unread = self.owners.keys() - self._ready.keys()
+        if self._leaves_records or any(self.owners[shard].ready for shard in unread):
             self._interrupt()
 
     def _interrupt(self) -> None:

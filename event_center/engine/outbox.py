@@ -2,13 +2,13 @@
 What callbacks send: events go through the inbox to the home of whom they are for, records to topics.
 
 Everything leaves in the cut that accepts the transition or marks the run done, or not at all. `deciding`
-and `effect` check what a callback returned here, and send what its context collected. After the check
-nothing can fail any more: it leaves copies that no callback holds.
+and `effect` check what a callback returned here, and get records of what its context collected. After that
+nothing can fail any more, and no callback holds a part of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,10 +20,10 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError, TopicClosed
 from event_center.machine.decision import Emission
-from event_center.model import RESERVED, Event, Failure, Json, Outgoing, Snapshot
+from event_center.model import RESERVED, Event, Failure, Json, OutgoingParts, Shard, Snapshot
 from event_center.plugins.context import Context, Emitted
 from event_center.plugins.signatures import checked_result
-from event_center.wire.envelope import inbox_record
+from event_center.wire.envelope import inbox_record, plain_form
 
 WRONG = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 """What looking at a callback's result can raise: parts of it may be objects of the user's classes."""
@@ -39,10 +39,10 @@ class Postponed(NamedTuple):
 class Outbox:
     """Sends for the callbacks of one shard."""
 
-    def __init__(self, ledger: Ledger, plan: Plan) -> None:
+    def __init__(self, ledger: Ledger, plan: Plan, shard: Shard) -> None:
         self._ledger = ledger
         self._inbox = plan.topics.inbox
-        self._home = plan.home
+        self._home, self._shard = plan.home, shard
         self._closed_topics = plan.closed_topics
         self._max_bytes = plan.limits.record_bytes
         self._named = plan.at_least_once
@@ -57,7 +57,7 @@ class Outbox:
         context = run.context
         try:
             if context.emitted is not None or context.published is not None:
-                _keep_sent(context, self._max_bytes)
+                run.sends = self._sent(context)
             if value is None:
                 return None
             if type(value) is str and value and value.isascii() and value[0] != RESERVED:
@@ -76,6 +76,8 @@ class Outbox:
 
     def closed(self, topics: Iterable[str], callback: str) -> Postponed | None:
         """Why nothing can be sent to one of these topics now, as the failure of who has tried to."""
+        if not self._closed_topics.by_name:
+            return None
         now = self._ledger.clock()
         closed = self._closed_topics.first(topics, now)
         if closed is None:
@@ -90,14 +92,16 @@ class Outbox:
     def published(self, run: Run) -> Postponed | None:
         """The same for what a callback has published."""
         sent = run.context.published
-        return None if sent is None else self.closed((one.topic for one in sent), run.callback.name)
+        if sent is None or not self._closed_topics.by_name:
+            return None
+        return self.closed((one.topic for one in sent), run.callback.name)
 
     def result(self, run: JobRun, value: Json) -> Json | PluginError:
         """What a job returned, as a restart would find it; an error if the log could not hold it."""
         context, callback = run.context, run.callback
         try:
             if context.emitted is not None or context.published is not None:
-                _keep_sent(context, self._max_bytes)
+                run.sends = self._sent(context)
             if value is None:
                 return None
             parts = orjson.dumps(value)
@@ -113,80 +117,91 @@ class Outbox:
             )
         return orjson.loads(parts)
 
-    def send(self, context: Context) -> None:
-        """Everything that the callback emitted and published leaves with the next cut."""
-        if context.emitted is not None:
-            events = []
-            for number, emitted in enumerate(context.emitted):
-                event_id = emitted.id
-                if self._named and event_id is None:
-                    event_id = f"{context.idempotency_key}/{number}"
-                event = Event(emitted.event, emitted.payload, event_id)
-                events.append(self._to(emitted.workflow_id, emitted.machine, event))
-            self._ledger.send(events)
-        if context.published is not None:
-            self._ledger.send([Outgoing(*published) for published in context.published])
+    def handed_on(self, snapshot: Snapshot, run: Run, returned: Event) -> OutgoingParts:
+        """The record of an event that a decide callback returned: it goes through the inbox."""
+        workflow_id, context = snapshot.workflow_id, run.context
+        event_id = returned.id
+        if self._named and event_id is None:
+            event_id = f"{context.idempotency_key}/{len(context.emitted or ())}"
+        value = plain_form(workflow_id, returned.name, returned.payload, event_id, None)
+        return self._to_home(workflow_id, value)
 
     def declared(
-        self, snapshot: Snapshot, event: Event, emits: tuple[Emission, ...]
-    ) -> list[Outgoing]:
+        self, snapshot: Snapshot, event: Event, emits: Sequence[Emission]
+    ) -> list[OutgoingParts] | Postponed | PluginError:
         """
         The records of what a transition emits by itself, made before its accept, which can not fail.
 
-        Raises:
-            PluginError: one is larger than the log can hold.
+        Else why they can not leave: a topic takes nothing now, or one is larger than the log can hold.
         """
-        records = []
-        for number, emit in enumerate(emits):
-            key = f"{snapshot.workflow_id}/{event.origin}/emit/{number}" if self._named else None
-            sent = Event(emit.event, emit.payload, key)
-            if emit.topic is None:
-                record = self._to(emit.workflow_id, emit.machine, sent)
+        if self._closed_topics.by_name:
+            closed = self.closed((topic or "" for _, _, _, topic, _ in emits), "emit")
+            if closed is not None:
+                return closed
+        records: list[OutgoingParts] = []
+        for number, (name, workflow_id, payload, topic, machine) in enumerate(emits):
+            event_id = None
+            if self._named:
+                event_id = f"{snapshot.workflow_id}/{event.origin}/emit/{number}"
+            value = plain_form(workflow_id, name, payload, event_id, machine)
+            if len(value) > self._max_bytes:
+                what = f"the event {name!r} that is emitted"
+                return _too_large(len(value), self._max_bytes, what)
+            if topic is not None:
+                records.append((topic, workflow_id.encode(), value, (), None, 0))
+            elif workflow_id == snapshot.workflow_id:
+                key = workflow_id.encode()
+                records.append((self._inbox, key, value, (), self._shard, 0))  # it is at home here
             else:
-                # The plain form again, which every envelope reads; the log partitions by the key.
-                record = inbox_record(emit.topic, 0, emit.workflow_id, None, sent)
-                record = record._replace(partition=None)
-            size = len(record.value or b"")
-            _check_size(size, self._max_bytes, f"the event {emit.event!r} that is emitted")
-            records.append(record)
+                records.append(self._to_home(workflow_id, value))
         return records
 
     def forward(self, workflow_id: str, machine: str | None, event: Event) -> bool:
         """Send an event to its workflow's home; False if it is larger so than the log can hold."""
         if self._named and event.id is None:
             event.id = event.origin
-        record = self._to(workflow_id, machine, event)
+        home = self._home.of(workflow_id)
+        record = inbox_record(self._inbox, home, workflow_id, machine, event)
         if record.value is not None and len(record.value) > self._max_bytes:
             return False
         self._ledger.send([record])
         return True
 
-    def _to(self, workflow_id: str, machine: str | None, event: Event) -> Outgoing:
+    def _sent(self, context: Context) -> list[OutgoingParts]:
+        """
+        The records of what a callback has sent, as bytes: it may hold what it sent, and change it.
+
+        Raises:
+            TypeError and others of `WRONG`: a part of what was emitted or published is not JSON.
+            PluginError: it is larger than the log can hold.
+        """
+        records: list[OutgoingParts] = []
+        for one in () if context.emitted is None else context.emitted:
+            if type(one) is not Emitted:
+                raise TypeError("ctx.emitted has what ctx.emit did not put there")
+            workflow_id, name, payload, event_id, machine = one
+            if self._named and event_id is None:
+                event_id = f"{context.idempotency_key}/{len(records)}"
+            value = plain_form(workflow_id, name, payload, event_id, machine)
+            if len(value) > self._max_bytes:
+                what = f"the event {name!r} that was emitted"
+                raise _too_large(len(value), self._max_bytes, what)
+            records.append(self._to_home(workflow_id, value))
+        for published in () if context.published is None else context.published:
+            topic, key, value, headers = published
+            size = len(key or b"") + len(value)
+            for name, content in headers:
+                size += len(orjson.dumps(name)) + len(content)
+            if size > self._max_bytes:
+                what = f"the record that was published to {topic!r}"
+                raise _too_large(size, self._max_bytes, what)
+            records.append((topic, key, value, headers, None, 0))
+        return records
+
+    def _to_home(self, workflow_id: str, value: bytes) -> OutgoingParts:
         """The record of an event for a workflow's home."""
-        home = self._home.of(workflow_id)
-        return inbox_record(self._inbox, home, workflow_id, machine, event)
-
-
-def _keep_sent(context: Context, max_bytes: int) -> None:
-    """
-    Copies take the place of what was emitted: callbacks may hold it, and change it until it leaves.
-
-    Raises:
-        TypeError: a part of what was emitted or published is not JSON.
-        PluginError: it is larger than the log can hold.
-    """
-    if context.emitted is not None:
-        plain = []
-        for one in context.emitted:
-            sent = orjson.dumps(tuple(one))
-            _check_size(len(sent), max_bytes, f"the event {one.event!r} that was emitted")
-            plain.append(Emitted._make(orjson.loads(sent)))
-        context.emitted = plain
-    for published in context.published or ():
-        orjson.dumps([name for name, _ in published.headers])
-        size = sum(len(name) + len(value) for name, value in published.headers)
-        size += len(published.key or b"") + len(published.value or b"")
-        _check_size(size, max_bytes, f"the record that was published to {published.topic!r}")
+        key, home = workflow_id.encode(), self._home.of(workflow_id)
+        return self._inbox, key, value, (), home, 0
 
 
 def _as_read_back(event: Event, max_bytes: int) -> Event:
@@ -199,7 +214,11 @@ def _as_read_back(event: Event, max_bytes: int) -> Event:
 
 def _check_size(size: int, max_bytes: int, what: str) -> None:
     if size > max_bytes:
-        raise PluginError(
-            f"{what} has {size} bytes, and a record of this log at most {max_bytes}: keep what is "
-            "large elsewhere, and send its name"
-        )
+        raise _too_large(size, max_bytes, what)
+
+
+def _too_large(size: int, max_bytes: int, what: str) -> PluginError:
+    return PluginError(
+        f"{what} has {size} bytes, and a record of this log at most {max_bytes}: keep what is "
+        "large elsewhere, and send its name"
+    )

@@ -23,6 +23,7 @@ from event_center.engine.plan import Plan
 from event_center.engine.quarantine import Quarantine
 from event_center.engine.removal import Removal
 from event_center.engine.run import Pool
+from event_center.engine.standing import Standing
 from event_center.engine.starts import StartCounts
 from event_center.engine.timers import Timers
 from event_center.engine.topics import Gap, Losses
@@ -73,7 +74,7 @@ class Parts:
         self.losses = Losses(ledger, shard, goes_on=plan.continue_after_loss)
         self.timers = timers = Timers(earlier)
         self.removal = removal = Removal(plan, ledger, timers)
-        letters, outbox = Letters(plan, ledger), Outbox(ledger, plan)
+        letters, outbox = Letters(plan, ledger), Outbox(ledger, plan, shard)
         self._holds = holds = Holds(plan, workflows, ledger, letters=letters, timers=timers)
         self.turn = turn = Turn(
             plan,
@@ -120,6 +121,7 @@ class Parts:
             letters=(plan.topics.dead_letters, self.shard),
             clock=plan.clock,
             warm=plan.limits.warm // plan.home.shards,
+            machines=plan.machines,
             everything=plan.every_outcome,
         )
         ledger.wake = wake
@@ -242,26 +244,38 @@ class Parts:
         """Start what waited for its retry; returns the workflows of which timers are due."""
         self.ledger.tick()
         timed: list[str] = []
-        apart = self.workflows.apart
+        workflows = self.workflows
         for workflow_id in self.timers.pop(now_ms):
+            before = workflows.by_id.get(workflow_id)
+            if isinstance(before, Standing):
+                continue  # it has left the state in which something was due
             snapshot = self._readable(workflow_id)
             if snapshot is None:
                 continue
             self.timers.again(snapshot, now_ms)
-            if not self.freedom.heeds_time(snapshot):
-                continue
-            if snapshot.status is Status.RETRYING:
-                retry = partial(self._retry, workflow_id, now_ms)
-                if not (apart.whom and apart.put_off(workflow_id, retry)):
-                    retry()
-            if snapshot.jobs:
-                self.effects.start(snapshot)
-            if (
-                any(timer.due_ms <= now_ms for timer in snapshot.timers)
-                or self.removal.outlived(snapshot, now_ms)  # else it is armed for later already
-            ):
-                timed.append(workflow_id)
+            waits = snapshot.status is Status.RETRYING or snapshot.jobs
+            # One that has been over for less than it is kept is armed for later already.
+            due = any(timer.due_ms <= now_ms for timer in snapshot.timers) or self.removal.outlived(
+                snapshot, now_ms
+            )
+            if isinstance(before, bytes) and not waits and not due:
+                workflows.put_back(workflow_id, before)
+            elif self.freedom.heeds_time(snapshot):
+                if waits:
+                    self._go_on(snapshot, now_ms)
+                if due:
+                    timed.append(workflow_id)
         return timed
+
+    def _go_on(self, snapshot: Snapshot, now_ms: int) -> None:
+        """Begin the next attempt of what failed, or of its jobs, if they are due."""
+        workflow_id, apart = snapshot.workflow_id, self.workflows.apart
+        if snapshot.status is Status.RETRYING:
+            retry = partial(self._retry, workflow_id, now_ms)
+            if not (apart.whom and apart.put_off(workflow_id, retry)):
+                retry()
+        if snapshot.jobs:
+            self.effects.start(snapshot)
 
     def _retry(self, workflow_id: str, now_ms: int) -> None:
         """The wait between two attempts is over."""

@@ -89,6 +89,24 @@ async def restore(
     parts.entry.takeovers += 1  # which the first cut makes durable, if there is one
 
 
+def restore_one(
+    workflow_id: str,
+    value: bytes | None,
+    waiting: list[tuple[int, bytes]],
+    parts: Parts,
+    *,
+    read: Read,
+) -> None:
+    """Fill in one workflow alone from all its entries, as `restore` does with it; None: no snapshot."""
+    if value is not None:
+        parts.workflows.by_id[workflow_id] = value
+        if value[1:2] != _IDLE:
+            _look_at(workflow_id, parts, waiting, read)
+            return
+    if waiting:
+        _too_many(workflow_id, parts, len(waiting))
+
+
 def _about_shard(key: bytes, value: bytes, parts: Parts) -> None:
     """An entry that is of no workflow."""
     if key == entries.SHARD_KEY:

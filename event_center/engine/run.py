@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
+from collections.abc import Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
@@ -33,6 +34,7 @@ from event_center.engine.narrow import Narrow
 from event_center.engine.threads import Threads
 from event_center.errors import Interrupted
 from event_center.failpoint import Step
+from event_center.model import OutgoingParts
 from event_center.plugins.context import Context
 from event_center.plugins.signatures import Callback
 
@@ -66,7 +68,7 @@ class Run:
     asks = False
     """Whether it asks what became of an attempt before it, instead of being one itself."""
 
-    __slots__ = ("callback", "context", "deadline", "over", "stop", "task", "timeout_s")
+    __slots__ = ("callback", "context", "deadline", "over", "sends", "stop", "task", "timeout_s")
 
     def __init__(self, callback: Callback, context: Context, timeout_s: float) -> None:
         self.callback = callback
@@ -78,6 +80,8 @@ class Run:
         self.stop: BaseException | None = None
         """Why we cancelled it; becomes its error."""
         self.over = False
+        self.sends: Sequence[OutgoingParts] = ()
+        """What its callback emitted and published, once the outbox has looked at it."""
 
     def ended(self, value: Any, error: BaseException | None) -> None:
         """Called once, synchronously, with what the callback returned or raised."""

@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Mapping
 from math import inf
 
-import anyio
 import anyio.lowlevel
 
 from event_center.engine.backoff import Backoff
@@ -51,9 +50,8 @@ class Timekeeper:
             now = self._clock()
             parts.timers.looking = next_ms is not None and next_ms <= now
             if next_ms is None or next_ms > now:
-                limit = None if next_ms is None else min((next_ms - now) / 1000, self._longest_s)
-                with anyio.move_on_after(limit):
-                    await self._earlier.wait()
+                due_s = inf if next_ms is None else (next_ms - now) / 1000
+                await self._woken(due_s)
                 continue
             timed = parts.start_due(now)
             if timed:
@@ -65,6 +63,19 @@ class Timekeeper:
             next_ms = parts.timers.next_ms()
             if next_ms is not None and next_ms <= now:  # more than is looked at in one go
                 await anyio.lowlevel.checkpoint()
+
+    async def _woken(self, due_s: float) -> None:
+        """Sleep until somebody wakes the timekeeper, or until then; for ever if that is infinite."""
+        wake = self._earlier.set
+        timer = None
+        if due_s < inf:
+            due_s = min(due_s, self._longest_s)
+            timer = asyncio.get_running_loop().call_later(due_s, wake)
+        try:
+            await self._earlier.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def _watermarks(self) -> Mapping[str, int]:
         """What the log holds now; a log that does not answer is asked again."""

@@ -92,6 +92,7 @@ class Turn:
             plan,
             workflows,
             ledger,
+            waiting=waiting,
             outbox=outbox,
             freedom=freedom,
             runners=runners,
@@ -162,8 +163,7 @@ class Turn:
         if isinstance(decision, Refused):
             self._refuse(snapshot, event, item, refused=decision, record=record)
         elif decision.decide or decision.emits:
-            queued = self._waiting.queued(snapshot, event, item, record)
-            self._deciding.begin(snapshot, event, queued, decision)
+            self._deciding.begin(snapshot, event, item, decision, record=record)
         else:
             self.accept(snapshot, event, item, decision)
 

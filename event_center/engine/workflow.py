@@ -13,12 +13,13 @@ from collections.abc import Callable
 
 from event_center.engine.apart import Apart
 from event_center.engine.run import Run
+from event_center.engine.standing import Standing
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
 from event_center.wire.snapshot import STOPPED
 
-Workflow = bytes | Snapshot
+Workflow = bytes | Standing | Snapshot
 
 LARGE_BYTES = 10_000
 """Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
@@ -192,12 +193,13 @@ class Workflows:
             FormatError: its snapshot can not be read.
         """
         workflow = self.by_id.get(workflow_id)
-        if isinstance(workflow, bytes):
-            return self.wake(workflow_id, workflow)
-        return workflow
+        if workflow is None or isinstance(workflow, Snapshot):
+            return workflow
+        return self.wake(workflow_id, workflow)
 
-    def wake(self, workflow_id: str, value: bytes) -> Snapshot:
+    def wake(self, workflow_id: str, workflow: bytes | Standing) -> Snapshot:
         """Decode an idle workflow; it stays live while it is busy or warm."""
+        value = workflow if isinstance(workflow, bytes) else workflow.encode()
         if workflow_id in self.unreadable:
             # Also one whose waiting events could not be restored: nothing may overtake them.
             raise FormatError(self.unreadable[workflow_id])
@@ -209,6 +211,11 @@ class Workflows:
         snapshot.size = size = len(value)
         self.woken_bytes += size
         return snapshot
+
+    def put_back(self, workflow_id: str, value: bytes) -> None:
+        """It was woken for nothing, a moment ago: it is these bytes again, which it was."""
+        self.by_id[workflow_id] = value
+        self.woken_bytes -= len(value)
 
     def remove(self, workflow_id: str) -> None:
         """There is no such workflow any more."""
@@ -227,6 +234,12 @@ class Workflows:
         """
         self._rest(self._cooling)
         self._cooling, self.warm = self.warm, {}
+
+    def keep_as(self, workflow_id: str, standing: Standing) -> None:
+        """Right after its dump: it is not live any more, and no older bytes of it are kept either."""
+        for store in (self.warm, self._cooling):
+            store.pop(workflow_id, None)
+        self.by_id[workflow_id] = standing
 
     def cool_at_once(self, values: dict[str, bytes]) -> None:
         """These are too large to stay warm: right after their dump, as in `cool`, they become bytes."""
@@ -259,6 +272,13 @@ class Workflows:
         if mailbox is None:
             mailbox = self.mailboxes[workflow_id] = Mailbox()
         return mailbox
+
+
+def value_of(workflow: Workflow) -> bytes:
+    """The value of a workflow's snapshot as of now."""
+    if isinstance(workflow, bytes):
+        return workflow
+    return workflow.encode() if isinstance(workflow, Standing) else wire.encode(workflow)[0]
 
 
 def forget(snapshot: Snapshot) -> None:

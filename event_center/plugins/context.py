@@ -22,6 +22,11 @@ from event_center.model import RESERVED, Event, Headers, Json, Owed, Snapshot
 NOT_RESERVED = "names that begin with @ are the center's own; give the event another name"
 
 
+_None = type(None)
+_dumps, _loads = orjson.dumps, orjson.loads
+_emitted = tuple.__new__
+"""Makes a named tuple of its parts without the detour over its constructor."""
+
 SENDS = 10_000
 """Events and records that one attempt may send: all of them are in memory, and leave in one cut."""
 SEND_BYTES = 64 * 1024**2
@@ -198,18 +203,21 @@ class Context:
             )
         if name.startswith(RESERVED):
             raise PluginError(f"{self._where()} emitted {name!r}; {NOT_RESERVED}")
-        if not (isinstance(id, str | int | None) and isinstance(machine, str | None)):
+        # Not `str | None`, which would make a union of types anew with each call.
+        if not (isinstance(id, (str, int, _None)) and isinstance(machine, (str, _None))):
             raise PluginError(
                 f"{self._where()} emitted {name!r} with the id {type(id).__name__} and the machine "
                 f"{type(machine).__name__}; both are texts or left out"
             )
-        parts = (receiver, name, payload, id, machine)
-        sent = encoded(parts, f"{self._where()}: what it emitted as {name!r}")
+        try:
+            sent = _dumps((receiver, name, payload, id, machine))
+        except TypeError as error:
+            raise not_json(f"{self._where()}: what it emitted as {name!r}", error) from error
         self._weigh(len(sent))
         if self.emitted is None:
             self.emitted = []
         # What the callback does to the payload from now on is no part of the event.
-        self.emitted.append(Emitted._make(orjson.loads(sent)))
+        self.emitted.append(_emitted(Emitted, _loads(sent)))
 
     def publish(
         self,
@@ -241,13 +249,20 @@ class Context:
                 f"to `[publish] topics` of the settings (declared: {declared})"
             )
         if not isinstance(payload, bytes):
-            payload = encoded(payload, f"{self._where()}: what is published to {topic!r}")
-        where = f"{self._where()}: a header of what is published to {topic!r}"
-        named = tuple(
-            (_text(name, where), _raw(value, where)) for name, value in (headers or {}).items()
-        )
-        where = f"{self._where()}: the key of what is published to {topic!r}"
-        sender = _raw(self.workflow_id if key is None else key, where)
+            try:
+                payload = _dumps(payload)
+            except TypeError as error:
+                raise not_json(f"{self._where()}: what is published to {topic!r}", error) from error
+        named: Headers = ()
+        if headers:
+            where = f"{self._where()}: a header of what is published to {topic!r}"
+            named = tuple(
+                (_text(name, where), _raw(value, where)) for name, value in headers.items()
+            )
+        if key is None:
+            sender = self.workflow_id.encode()
+        else:
+            sender = _raw(key, f"{self._where()}: the key of what is published to {topic!r}")
         self._weigh(len(payload) + len(sender))
         if self.published is None:
             self.published = []
@@ -268,17 +283,6 @@ class Context:
         return f"a callback of machine {self.machine}, workflow {self.workflow_id}"
 
 
-def checked_payload(payload: Json, where: str) -> None:
-    """
-    Make sure that JSON can say this payload.
-
-    Raises:
-        PluginError: it can not; `where` begins the message.
-    """
-    if payload is not None:
-        encoded(payload, where)
-
-
 def encoded(payload: Json, where: str) -> bytes:
     """
     What JSON makes of it.
@@ -287,9 +291,14 @@ def encoded(payload: Json, where: str) -> bytes:
         PluginError: it can not say it; `where` begins the message.
     """
     try:
-        return orjson.dumps(payload)
+        return _dumps(payload)
     except TypeError as error:
-        raise PluginError(f"{where} is not JSON: {error}; send what JSON can say") from error
+        raise not_json(where, error) from error
+
+
+def not_json(where: str, error: TypeError) -> PluginError:
+    """The error of what JSON can not say; `where` begins the message."""
+    return PluginError(f"{where} is not JSON: {error}; send what JSON can say")
 
 
 def _raw(text: str | bytes, where: str) -> bytes:

@@ -22,7 +22,7 @@ from event_center.machine.decision import Guard, Upgrader
 from event_center.machine.spelling import meant
 from event_center.machine.value import copied
 from event_center.model import RESERVED, Event, Json, Snapshot
-from event_center.plugins.context import NOT_RESERVED, Context, checked_payload, encoded
+from event_center.plugins.context import NOT_RESERVED, Context, encoded, not_json
 
 Call = Callable[[Context], Any]
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
@@ -183,10 +183,15 @@ def checked_result(callback: Callback, result: object) -> Event | None:
     if not (isinstance(returned.name, str) and returned.name):
         raise PluginError(f"{callback.file_line}: callback {callback.name!r} {_returned(result)}")
     name = str.__str__(returned.name)  # of a text of the user's own kind, the plain text
-    where = f"{callback.file_line}: "
     if name.startswith(RESERVED):
-        raise PluginError(f"{where}callback {callback.name!r} returned {name!r}; {NOT_RESERVED}")
-    checked_payload(returned.payload, f"{where}the payload of {name!r} from {callback.name!r}")
+        raise PluginError(
+            f"{callback.file_line}: callback {callback.name!r} returned {name!r}; {NOT_RESERVED}"
+        )
+    try:
+        orjson.dumps(returned.payload)
+    except TypeError as error:
+        where = f"{callback.file_line}: the payload of {name!r} from {callback.name!r}"
+        raise not_json(where, error) from error
     return Event(name, returned.payload, returned.id)
 
 

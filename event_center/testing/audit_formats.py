@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ LETTER = "__event_center.errors."
 CLOSING = "__event_center.closing."
 FORWARDED_FROM = "__event_center.forwarded.from"
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -79,9 +80,14 @@ class Told(NamedTuple):
         return self.data.get(name)
 
 
-def workflow_of(key: bytes) -> str | None:
-    """The workflow whose snapshot this key holds; None for another key."""
-    return key[2:].decode() if key.startswith(b"s:") else None
+def is_snapshot(key: bytes) -> bool:
+    """Whether this key holds the snapshot of a workflow."""
+    return key.startswith(b"s:")
+
+
+def workflow_of(key: bytes) -> str:
+    """The workflow whose snapshot this key holds."""
+    return key[2:].decode()
 
 
 def position_of(text: str) -> Position:
@@ -98,62 +104,67 @@ def waiting_of(key: bytes) -> tuple[str, int] | None:
     return workflow_id.decode(), int(number)
 
 
-def _reading(what: str, where: str, read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise FormatError(
-            f"{where}: {what} is not as docs/formats.md says ({error!r}); look at its bytes"
-        ) from error
+def _documented(what: str) -> Callable[[Callable[[S], T]], Callable[..., T]]:
+    """Called with where the bytes lie as well, which is only said of those that do not fit."""
+
+    def of(read: Callable[[S], T]) -> Callable[..., T]:
+        @wraps(read)
+        def reading(source: S, where: object, workflow_id: str | None = None) -> T:
+            try:
+                return read(source)
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+                place = f"{where}" if workflow_id is None else f"{where}, workflow {workflow_id!r}"
+                raise FormatError(
+                    f"{place}: {what} is not as docs/formats.md says ({error!r}); look at its bytes"
+                ) from error
+
+        return reading
+
+    return of
 
 
-def read_snapshot(value: bytes, where: str) -> Shot:
+@_documented("a snapshot")
+def read_snapshot(value: bytes) -> Shot:
     """
     A snapshot.
 
     Raises:
         FormatError: it is none.
     """
-
-    def read() -> Shot:
-        line, _, text = value.partition(b"\n")
-        _, machine, version, state, status, _ = line.decode().split("\t")
-        body = orjson.loads(text)
-        callback, kind, message, at_ms, *_ = body.get("failure", ("", "", "", 0))
-        return Shot(
-            machine=machine,
-            version=int(version),
-            state=state,
-            status=status,
-            seq=body["seq"],
-            data=body["data"],
-            owed=tuple((owed[0], owed[1]) for owed in body.get("owed", ())),
-            jobs=tuple((job[0], job[1]) for job in body.get("jobs", ())),
-            timers=tuple(Timer(*timer) for timer in body.get("timers", ())),
-            waiting=body.get("waiting", [0])[0],
-            result=body.get("result"),
-            letters=tuple(body.get("letters", (0, 0))),
-            failed=f"{callback} failed with {kind}: {message}" if callback else "",
-            tried=("".join(body.get("deciding", ())[2:3]), at_ms),
-        )
-
-    return _reading("a snapshot", where, read)
+    line, _, text = value.partition(b"\n")
+    _, machine, version, state, status, _ = line.decode().split("\t")
+    body = orjson.loads(text)
+    get = body.get
+    callback, kind, message, at_ms, *_ = get("failure", ("", "", "", 0))
+    return Shot(
+        machine=machine,
+        version=int(version),
+        state=state,
+        status=status,
+        seq=body["seq"],
+        data=body["data"],
+        owed=tuple([(owed[0], owed[1]) for owed in get("owed", ())]),
+        jobs=tuple([(job[0], job[1]) for job in get("jobs", ())]),
+        timers=tuple([Timer(*timer) for timer in get("timers", ())]),
+        waiting=get("waiting", [0])[0],
+        result=get("result"),
+        letters=tuple(get("letters", (0, 0))),
+        failed=f"{callback} failed with {kind}: {message}" if callback else "",
+        tried=("".join(get("deciding", ())[2:3]), at_ms),
+    )
 
 
-def read_waiting(value: bytes, where: str) -> WaitingEntry:
+@_documented("a waiting entry")
+def read_waiting(value: bytes) -> WaitingEntry:
     """
     A waiting entry.
 
     Raises:
         FormatError: it is none.
     """
-
-    def read() -> WaitingEntry:
-        about = orjson.loads(value.partition(b"\n")[0])
-        position = Position(about["topic"], about["partition"], about["offset"])
-        return WaitingEntry(position, about["deferred"])
-
-    return _reading("a waiting entry", where, read)
+    about = orjson.loads(value.partition(b"\n")[0])
+    position = Position(about["topic"], about["partition"], about["offset"])
+    return WaitingEntry(position, about["deferred"])
 
 
 class ShardState(NamedTuple):
@@ -179,31 +190,28 @@ EMPTY = ShardState(0, {}, 0, {}, {}, 0, 0, {})
 """A shard before its first cut."""
 
 
-def read_shard(value: bytes, where: str) -> ShardState:
+@_documented("a shard entry")
+def read_shard(value: bytes) -> ShardState:
     """
     A shard entry.
 
     Raises:
         FormatError: it is none.
     """
-
-    def read() -> ShardState:
-        body = orjson.loads(value)
-        return ShardState(
-            cut=body["cut"],
-            offsets=body["offsets"],
-            read=body["read"],
-            outcomes=body["outcomes"],
-            waiting=body["waiting"],
-            transitions=body["transitions"],
-            timers=body["timers"],
-            counts={(m, v, state, status): n for m, v, state, status, n in body["counts"]},
-            lost=sum(body.get("lost", {}).values()),
-            renewed=body.get("renewed", {}),
-            jobs=body.get("jobs", 0),
-        )
-
-    return _reading("a shard entry", where, read)
+    body = orjson.loads(value)
+    return ShardState(
+        cut=body["cut"],
+        offsets=body["offsets"],
+        read=body["read"],
+        outcomes=body["outcomes"],
+        waiting=body["waiting"],
+        transitions=body["transitions"],
+        timers=body["timers"],
+        counts={(m, v, state, status): n for m, v, state, status, n in body["counts"]},
+        lost=sum(body.get("lost", {}).values()),
+        renewed=body.get("renewed", {}),
+        jobs=body.get("jobs", 0),
+    )
 
 
 @lru_cache(1)
@@ -212,24 +220,21 @@ def _at_ms(time: str) -> int:
     return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
-def read_history(record: Record, where: str) -> Told:
+@_documented("a history record")
+def read_history(record: Record) -> Told:
     """
     A history record.
 
     Raises:
         FormatError: it is none.
     """
-
-    def read() -> Told:
-        body = orjson.loads(record.value or b"")
-        kind = body["type"].removeprefix(TYPE)
-        data, position = body["data"], None
-        if kind != "created" and "offset" in data:
-            position = Position(data["topic"], data["partition"], data["offset"])
-        origin = str(data.get("origin", "")) if position is None else str(position)
-        return Told(kind, body["subject"], _at_ms(body["time"]), data, position, origin)
-
-    return _reading("a history record", where, read)
+    body = orjson.loads(record.value or b"")
+    kind = body["type"].removeprefix(TYPE)
+    data, position = body["data"], None
+    if kind != "created" and "offset" in data:
+        position = Position(data["topic"], data["partition"], data["offset"])
+    origin = str(data.get("origin", "")) if position is None else str(position)
+    return Told(kind, body["subject"], _at_ms(body["time"]), data, position, origin)
 
 
 class Lettered(NamedTuple):
@@ -247,17 +252,14 @@ def is_closing(record: Record) -> bool:
     return any(name.startswith(CLOSING) for name, _ in record.headers)
 
 
-def read_letter(record: Record, where: str) -> Lettered:
+@_documented("a dead letter")
+def read_letter(record: Record) -> Lettered:
     """
     A dead letter.
 
     Raises:
         FormatError: it is none.
     """
-
-    def read() -> Lettered:
-        why = {name.removeprefix(LETTER): value.decode() for name, value in record.headers}
-        number = int(why["number"]) if "number" in why else None
-        return Lettered(why["origin"], why["reason"], why.get("workflow_id", ""), number)
-
-    return _reading("a dead letter", where, read)
+    why = {name.removeprefix(LETTER): value.decode() for name, value in record.headers}
+    number = int(why["number"]) if "number" in why else None
+    return Lettered(why["origin"], why["reason"], why.get("workflow_id", ""), number)

@@ -68,7 +68,7 @@ class Starts:
         debts: dict[str, set[tuple[str, int]]] = {}
         for life in lives:
             debts.setdefault(life.snapshot.workflow_id, set()).update(life.debts)
-        eager = {name for machine in machines for name in _eager(machine)}
+        eager = {name for machine in machines for name in machine.eager}
         for key, starts in self._by_key.items():
             one = starts[0]
             owed = debts.get(one.workflow_id)
@@ -87,10 +87,6 @@ class Starts:
             else:
                 story = f"{key} was started, and was never owed"
             yield Violation(Promise.CALLBACKS, one.workflow_id, story)
-
-
-def _eager(machine: Machine) -> Iterator[str]:
-    yield from (call.action.name for _, call in machine.definition.calls() if call.action.eager)
 
 
 def _is_event_of(workflow_id: str, origin: str, events: Events) -> bool:

@@ -79,7 +79,7 @@ class ShardAudit:
             self._keep(cut)
             self._snapshots(cut, written)
         if not self.broken:
-            self._counters(cut, before)
+            self._counters(cut, written, before)
 
     def _complain(
         self, workflow_id: str, story: str, promise: Promise = Promise.NEVER_BACK
@@ -225,10 +225,10 @@ class ShardAudit:
         """Whether the event at this position may be passed over at this moment."""
         topic, partition, offset = position
         source = topic if partition == self.shard else f"{topic}/{partition}"
-        event = self._events.event(position)
-        if life is None or event is None or offset >= self.state.offsets.get(source, 0):
+        if life is None or offset >= self.state.offsets.get(source, 0):
             return False
-        return life.defers(event, told.at_ms)
+        event = self._events.event(position)
+        return event is not None and life.defers(event, told.at_ms)
 
     def _pass_over(self, life: Life, told: Told) -> None:
         """Before it is moved by something else than the next event: what it has set aside by then."""
@@ -258,7 +258,7 @@ class ShardAudit:
             workflow_id, number = named
             entries = self.waiting.setdefault(workflow_id, {})
             if value is not None:
-                entries[number] = entry = formats.read_waiting(value, f"{cut}, key {key!r}")
+                entries[number] = entry = formats.read_waiting(value, cut, workflow_id)
                 if entry.position in self.outcomes:
                     story = f"{entry.position} waits and has an outcome ({cut})"
                     self._complain(workflow_id, story, Promise.ONE_OUTCOME)
@@ -272,12 +272,7 @@ class ShardAudit:
                 self._complain(workflow_id, story, Promise.ONE_OUTCOME)
 
     def _snapshots(self, cut: KeptCut, written: Written) -> None:
-        put: set[str] = set()
-        for key, value in cut.entries:
-            workflow_id = formats.workflow_of(key)
-            if workflow_id is None:
-                continue
-            put.add(workflow_id)
+        for workflow_id, value in written.snapshots:
             former = self.shots.get(workflow_id)
             if former is not None:
                 self._count(former, -1)
@@ -288,10 +283,11 @@ class ShardAudit:
                     story = f"its snapshot was removed, and no history says why ({cut})"
                     self._complain(workflow_id, story)
                 continue
-            shot = formats.read_snapshot(value, f"{cut}, workflow {workflow_id!r}")
+            shot = formats.read_snapshot(value, cut, workflow_id)
             self.shots[workflow_id] = shot
             self._count(shot, 1)
             self._compare(cut, workflow_id, former, shot)
+        put = {workflow_id for workflow_id, _ in written.snapshots}
         for told in written.history:
             if (
                 told.workflow_id in self.lives
@@ -327,15 +323,12 @@ class ShardAudit:
 
     # -- counters ------------------------------------------------------------------------------
 
-    def _counters(self, cut: KeptCut, before: ShardState) -> None:
+    def _counters(self, cut: KeptCut, written: Written, before: ShardState) -> None:
         """What the shard entry says, compared with a recount."""
         state = self.state
         for promise, story in self._miscounts(before, state):
             self._complain("", f"{cut}: {story}", promise)
-        for key, _ in cut.entries:
-            workflow_id = formats.workflow_of(key)
-            if workflow_id is None:
-                continue
+        for workflow_id, _ in written.snapshots:
             entries = self.waiting.get(workflow_id, {})
             shot = self.shots.get(workflow_id)
             said = 0 if shot is None else shot.waiting

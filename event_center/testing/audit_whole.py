@@ -7,7 +7,6 @@ an outcome, a forwarded event that is not in the inbox. `audit_shard` asks for e
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,6 +21,8 @@ class Written(NamedTuple):
 
     state: ShardState | None
     """None: the cut has no shard entry in its last place."""
+    snapshots: list[tuple[str, bytes | None]]
+    """Those that it puts, by their workflows; None: removed."""
     history: list[Told]
     letters: list[str]
     """The origins of its dead letters."""
@@ -42,16 +43,19 @@ def read_written(cut: KeptCut, evidence: Evidence) -> Written:
     """
     key, value = cut.entries[-1] if cut.entries else (b"", None)
     is_entry = key == formats.SHARD_KEY and value is not None
-    state = formats.read_shard(value or b"", str(cut)) if is_entry else None
-    written = Written(state, [], [], {}, [], [])
+    state = formats.read_shard(value or b"", cut) if is_entry else None
+    snapshots = [
+        (formats.workflow_of(key), value) for key, value in cut.entries if formats.is_snapshot(key)
+    ]
+    written = Written(state, snapshots, [], [], {}, [], [])
     for position in cut.records:
         record = evidence.record(position)
         if record is None:
             written.lost.append(position)
         elif position.topic == evidence.history:
-            written.history.append(formats.read_history(record, str(position)))
+            written.history.append(formats.read_history(record, position))
         elif position.topic == evidence.dead_letters:
-            letter = formats.read_letter(record, str(position))
+            letter = formats.read_letter(record, position)
             written.letters.append(letter.origin)
             if letter.number is not None:
                 written.numbers[letter.origin] = letter.number
@@ -86,20 +90,30 @@ def _uncounted(
 ) -> Iterator[Complaint]:
     """Counters, letters and forwarded events that the history of the cut does not tell."""
     promise = Promise.WHOLE_CUTS
-    told = dict(Counter([str(one.get("outcome")) for one in written.history if one.position]))
+    told: dict[str, int] = {}
+    timers = transitions = 0
+    origins: dict[str, list[str]] = {"dead_lettered": [], "forwarded": []}
+    for one in written.history:
+        outcome = str(one.data.get("outcome"))
+        if one.position:
+            told[outcome] = told.get(outcome, 0) + 1
+        timers += one.kind == "timer"
+        transitions += one.kind in {"applied", "timer"}
+        if outcome in origins:
+            origins[outcome].append(str(one.position))
     now, then = state.outcomes, before.outcomes
-    rises = {name: now.get(name, 0) - then.get(name, 0) for name in {**then, **now}}
-    counted = {name: n for name, n in rises.items() if n}
+    counted = {
+        name: now.get(name, 0) - then.get(name, 0)
+        for name in {**then, **now}
+        if now.get(name, 0) != then.get(name, 0)
+    }
     if counted != told:
         yield promise, f"{cut} counts outcomes {counted}, its history tells {told}"
-    transitions = sum(one.kind in {"applied", "timer"} for one in written.history)
     if state.transitions - before.transitions != transitions:
         counts = state.transitions - before.transitions
         yield promise, f"{cut} counts {counts} transitions, its history tells {transitions}"
-    timers = sum(one.kind == "timer" for one in written.history)
     if state.timers - before.timers != timers:
         yield promise, f"{cut} counts {state.timers - before.timers} timers, tells {timers}"
-    for outcome, origins in (("dead_lettered", written.letters), ("forwarded", written.forwarded)):
-        told_of = [str(one.position) for one in written.history if one.get("outcome") == outcome]
-        if sorted(told_of) != sorted(origins):
-            yield promise, f"{cut}: {outcome} are {told_of}, and it wrote {origins}"
+    for outcome, wrote in (("dead_lettered", written.letters), ("forwarded", written.forwarded)):
+        if sorted(origins[outcome]) != sorted(wrote):
+            yield promise, f"{cut}: {outcome} are {origins[outcome]}, and it wrote {wrote}"

@@ -48,7 +48,7 @@ class Played:
     """What fakes of the outside have noted."""
     mishaps: Mapping[str, str]
     """What went wrong with calls, by their names."""
-    lines: list[str]
+    lines: list[object]
     """What happened, as it came about."""
     compared: int
     """Cuts of which memory was compared with a fresh restore."""
@@ -64,7 +64,9 @@ class Played:
         ]
         records = [f"{place} {_digest(line)}" for place, line in self.evidence.records.items()]
         calls = [str(one) for one in self.started]
-        return "\n".join([*self.lines, *calls, *cuts, *records, *map(str, self.violations)])
+        return "\n".join(
+            [*map(str, self.lines), *calls, *cuts, *records, *map(str, self.violations)]
+        )
 
 
 def _digest(what: object) -> str:

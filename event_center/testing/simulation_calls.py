@@ -123,6 +123,7 @@ class Calls:
         """Nothing goes wrong any more."""
         self.started: list[Started] = []
         self.ended: list[Called] = []
+        """Those that returned, where it is looked at what a call does."""
         self.mishaps: dict[str, str] = {}
         """By the name of the call: what went wrong with it."""
         self._seed = seed
@@ -157,7 +158,8 @@ class Calls:
                 self.mishaps[name] = str(mishap)
                 await self._trouble(mishap)
         value, changed = await self._done(callback, ctx)
-        self.ended.append(_called(name, callback, ctx, value)._replace(changed=changed))
+        if self._gently:
+            self.ended.append(_called(name, callback, ctx, value)._replace(changed=changed))
         if mishap.after is not None:
             raise mishap.after
         return value

@@ -96,9 +96,9 @@ def _stuck(played: Played, scenery: Scenery) -> Iterator[tuple[str, tuple[str, s
     machines = {(one.name, one.version): one for one in scenery.machines}
     for entries in played.evidence.entries.values():
         for key, value in entries.items():
-            workflow_id = formats.workflow_of(key)
-            if workflow_id is None:
+            if not formats.is_snapshot(key):
                 continue
+            workflow_id = formats.workflow_of(key)
             shot = formats.read_snapshot(value, workflow_id)
             machine = machines.get((shot.machine, shot.version))
             if machine is None or machine.definition.perpetual or shot.result is not None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from heapq import heappop, heappush
 from itertools import count
-from typing import TypeVarTuple
+from typing import Any, TypeVarTuple
 
 from event_center.errors import Standstill
 
@@ -30,6 +30,37 @@ PROCESS: ContextVar[object] = ContextVar("process", default=None)
 """The simulated process that an asyncio task belongs to; None is the world itself."""
 
 
+class Step(asyncio.TimerHandle):
+    """A step of the loop, now or later, without what asyncio's own keeps for its debug mode."""
+
+    __slots__ = ()
+    _args: Any  # this and the next are asyncio's own
+    _callback: Any
+    _context: Context
+    _loop: asyncio.AbstractEventLoop
+    _repr: None
+    _source_traceback: None
+
+    def __init__(  # one call less for each: all of a world's work goes through here
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+
+    def cancel(self) -> None:
+        """It is passed over when its turn comes."""
+        self._cancelled = True
+        self._callback = self._args = None
+
+
 class SimulationLoop(asyncio.BaseEventLoop):
     """Virtual time, of which single processes can be deprived."""
 
@@ -37,11 +68,11 @@ class SimulationLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.steps = 0
         self._now = BEGIN_S
-        self._ready: deque[asyncio.Handle]  # this and the next are asyncio's own
+        self._ready: deque[Step]  # this and the next are asyncio's own
         self._stopping: bool
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Step]] = []
         self._numbers = count()
-        self._still: dict[object, list[asyncio.Handle]] = {}
+        self._still: dict[object, list[Step]] = {}
         self._doomed: dict[object, tuple[int, Callable[[], None]]] = {}
 
     # -- time ----------------------------------------------------------------------------------
@@ -80,13 +111,28 @@ class SimulationLoop(asyncio.BaseEventLoop):
 
     # -- what asyncio calls --------------------------------------------------------------------
 
+    get_debug = staticmethod(bool)
+    """Never: whoever makes a future or an asyncio task asks."""
+
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Run this in the next turn; without asyncio's own checks, for this is half of all work."""
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
-        return handle
+        step = Step(callback, args, self, context)
+        self._ready.append(step)
+        return step
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Run this after so many seconds."""
+        step = Step(callback, args, self, context)
+        heappush(self._timers, (self._now + delay, next(self._numbers), step))
+        return step
 
     def call_at(
         self,
@@ -96,12 +142,9 @@ class SimulationLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run this at that time; of two with the same time the first that was asked for comes first."""
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heappush(self._timers, (when, next(self._numbers), timer))
-        return timer
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Nothing is to be done: a cancelled timer is passed over when its time has come."""
+        step = Step(callback, args, self, context)
+        heappush(self._timers, (when, next(self._numbers), step))
+        return step
 
     def _write_to_self(self) -> None:
         """Nothing is to be done: the loop never sleeps, so nobody has to wake it."""
@@ -114,15 +157,19 @@ class SimulationLoop(asyncio.BaseEventLoop):
         ready, still, doomed = self._ready, self._still, self._doomed
         self._fall_due()
         for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle.cancelled() or ((still or doomed) and not self._may_run(handle)):
+            step = ready.popleft()
+            if step._cancelled:  # noqa: SLF001 - asyncio's own, here and below
                 continue
-            handle._run()  # noqa: SLF001 - asyncio's own
+            if still or doomed:
+                process = step._context.get(PROCESS)  # noqa: SLF001 - as above
+                if (process in still or process in doomed) and not self._may_run(process, step):
+                    continue
+            step._run()  # noqa: SLF001 - as above
 
     def _fall_due(self) -> None:
         """What is due becomes ready; if nothing is ready, time goes to the next timer."""
         ready, timers = self._ready, self._timers
-        while timers and timers[0][2].cancelled():
+        while timers and timers[0][2]._cancelled:  # noqa: SLF001 - as above
             heappop(timers)
         if not ready and not self._stopping:
             if not timers:
@@ -134,9 +181,8 @@ class SimulationLoop(asyncio.BaseEventLoop):
         while timers and timers[0][0] <= self._now:
             ready.append(heappop(timers)[2])
 
-    def _may_run(self, handle: asyncio.Handle) -> bool:
+    def _may_run(self, process: object, step: Step) -> bool:
         """Whether the process of this step does not stand still, and does not die of it."""
-        process = handle._context.get(PROCESS)  # type: ignore[attr-defined]  # noqa: SLF001 - as above
         if process in self._doomed:
             left, dies = self._doomed[process]
             if left <= 0:
@@ -148,5 +194,5 @@ class SimulationLoop(asyncio.BaseEventLoop):
         waiting = self._still.get(process)
         if waiting is None:
             return True
-        waiting.append(handle)
+        waiting.append(step)
         return False

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from event_center.engine.kept import entries_of
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
-from event_center.engine.restoring import Read, restore
-from event_center.engine.workflow import Mailbox, Workflow, cause_of
+from event_center.engine.restoring import Read, restore, restore_one
+from event_center.engine.workflow import Mailbox, Workflow, cause_of, value_of
 from event_center.log.memory.broker import KeptCut, MemoryBroker
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Shard, Snapshot
@@ -33,7 +33,7 @@ WHOLLY = 16
 Of so many cuts one is compared with all that a restore reads, beside the last ones of each life: it costs
 ten times what the others do, and sees no workflow that they do not see.
 """
-MEMORY = frozenset({"counted", "size"})
+MEMORY = frozenset({"counted", "relieved", "size"})
 """What of a snapshot is not in its bytes."""
 BEGUN_ANEW = ("waiting_next", "deciding_event")
 """What says nothing while nothing waits, or is tried again."""
@@ -42,6 +42,7 @@ FACTS = (*PLAIN, *BEGUN_ANEW)
 ENTRY = ShardEntry.__slots__
 _fields = attrgetter(*PLAIN)
 _entry_facts = attrgetter(*ENTRY)
+T = TypeVar("T")
 Facts = tuple[Any, ...]
 Waits = tuple[list[tuple[str, int, int, int]], list[tuple[str, int, int, int]]]
 """Of a mailbox its queue, and what is deferred: topic, partition, offset, and the number of its entry."""
@@ -78,7 +79,7 @@ class Mirror:
         standby = self._standbys.get(parts.shard)
         if standby is None:
             standby = self._standbys[parts.shard] = Standby(parts, plan, self._read)
-        standby.follow(self._broker.cuts, self._broker.infos)
+        standby.follow(self._broker.cuts)
         self.cuts += 1
         draining = parts.workflows.draining
         found = workflows_otherwise(parts, standby)
@@ -146,28 +147,33 @@ class Standby:
         self.entry = b""
         """The bytes of the shard entry."""
         self._read = read
-        self._stored: dict[str, dict[bytes, bytes]] = {}
-        """All entries of workflows, by their workflow."""
+        self._snapshots: dict[str, bytes] = {}
+        self._waiting: dict[str, dict[int, bytes]] = {}
+        """The waiting entries of each workflow, by their numbers."""
         self._followed = 0
         """How many cuts of the log, of all shards, are in here."""
         self._facts: dict[str, Facts] = {}
         self._waits: dict[str, Waits] = {}
 
-    def follow(self, cuts: Sequence[KeptCut], topics: Mapping[str, TopicInfo]) -> None:
+    def follow(self, cuts: Sequence[KeptCut]) -> None:
         """Restore what the cuts since the last call touch."""
-        touched = self._touched(cuts)
-        workflows, ledger = self.parts.workflows, self.parts.ledger
-        for workflow_id in touched:
-            mailbox = workflows.mailboxes.pop(workflow_id, None)
-            workflow = workflows.by_id.pop(workflow_id, None)
-            if mailbox is not None and isinstance(workflow, Snapshot):
-                for one in mailbox.items():
-                    ledger.weights[cause_of(workflow, one)] -= one.weight
-            workflows.unreadable.pop(workflow_id, None)
-            self._facts.pop(workflow_id, None)
-            self._waits.pop(workflow_id, None)
-        found = [item for one in touched for item in self._stored[one].items()]
-        self.fill(found, self._plan, topics)  # the machines are those of the shard entry
+        parts, snapshots, waiting = self.parts, self._snapshots, self._waiting
+        for workflow_id in self._touched(cuts):
+            self._forget(workflow_id)
+            found = list(waiting.get(workflow_id, {}).items())
+            restore_one(workflow_id, snapshots.get(workflow_id), found, parts, read=self._read)
+
+    def _forget(self, workflow_id: str) -> None:
+        """As if the workflow had never been restored."""
+        workflows, weights = self.parts.workflows, self.parts.ledger.weights
+        mailbox = workflows.mailboxes.pop(workflow_id, None)
+        workflow = workflows.by_id.pop(workflow_id, None)
+        if mailbox is not None and isinstance(workflow, Snapshot):
+            for one in mailbox.items():
+                weights[cause_of(workflow, one)] -= one.weight
+        workflows.unreadable.pop(workflow_id, None)
+        self._facts.pop(workflow_id, None)
+        self._waits.pop(workflow_id, None)
 
     def fill(self, found: list[Entry], plan: Plan, topics: Mapping[str, TopicInfo]) -> None:
         """What a takeover does with entries, without an event loop: nothing of it ever waits."""
@@ -203,29 +209,31 @@ class Standby:
             if cut.shard != self.parts.shard:
                 continue
             for key, value in cut.entries.items():
-                if key == entries.SHARD_KEY:
-                    self.entry = value or b""
-                    continue
-                workflow_id = _workflow_of(key)
-                touched[workflow_id] = None
-                stored = self._stored.setdefault(workflow_id, {})
-                if value is None:
-                    stored.pop(key, None)
+                if entries.is_snapshot(key):
+                    workflow_id = entries.workflow_of(key)
+                    _put(self._snapshots, workflow_id, value)
+                elif entries.is_waiting(key):
+                    workflow_id, number = entries.waiting_of(key)
+                    _put(self._waiting.setdefault(workflow_id, {}), number, value)
                 else:
-                    stored[key] = value
+                    if key == entries.SHARD_KEY:
+                        self.entry = value or b""
+                    continue
+                touched[workflow_id] = None
         self._followed = len(cuts)
         return touched
+
+
+def _put(store: dict[T, bytes], key: T, value: bytes | None) -> None:
+    if value is None:
+        store.pop(key, None)
+    else:
+        store[key] = value
 
 
 async def _one_batch(found: list[Entry]) -> AsyncIterator[list[Entry]]:
     """What a takeover reads of a lease, from entries that are at hand."""
     yield found
-
-
-def _workflow_of(key: bytes) -> str:
-    if entries.is_snapshot(key):
-        return entries.workflow_of(key)
-    return entries.waiting_of(key)[0] if entries.is_waiting(key) else ""
 
 
 def differences(memory: Parts, fresh: Standby) -> list[str]:
@@ -278,7 +286,7 @@ def stuck(parts: Parts) -> list[str]:
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}
     advanced_again |= {one[0] for one in workflows.apart._put_off}  # noqa: SLF001 - what waits for its cut
     for workflow_id, workflow in workflows.by_id.items():
-        if isinstance(workflow, bytes):
+        if not isinstance(workflow, Snapshot):
             continue
         mailbox = workflows.mailboxes.get(workflow_id)
         moves = (
@@ -315,7 +323,9 @@ def _entry(entry: ShardEntry) -> dict[str, Any]:
 
 def _facts(workflow_id: str, workflow: Workflow) -> Facts:
     """All fields of a snapshot that its bytes have; what begins anew with the next entry or attempt not."""
-    snapshot = wire.decode(workflow_id, workflow) if isinstance(workflow, bytes) else workflow
+    snapshot = workflow
+    if not isinstance(snapshot, Snapshot):
+        snapshot = wire.decode(workflow_id, value_of(snapshot))
     return (
         *_fields(snapshot),
         snapshot.waiting_next if snapshot.waiting else 0,
@@ -325,6 +335,8 @@ def _facts(workflow_id: str, workflow: Workflow) -> Facts:
 
 def _waits(mailbox: Mailbox) -> Waits:
     """The records that wait, in their order; what was set aside and is tried again is still set aside."""
+    if not (mailbox.queue or mailbox.deferred or mailbox.deciding):
+        return NOTHING
     queue: list[tuple[str, int, int, int]] = []
     deferred: list[tuple[str, int, int, int]] = []
     for item in mailbox.items():

@@ -69,8 +69,8 @@ class World:
         self.processes: list[Process] = []
         self.violations: list[Violation] = []
         """What went wrong in memory; the audit says what went wrong in the log."""
-        self.lines: list[str] = []
-        """What happened, as it came about."""
+        self.lines: list[object] = []
+        """What happened, as it came about: texts, and what becomes one when somebody reads it."""
         self.set_back_ms = 0
         """How far clocks were set back in all."""
         self.calm = False
@@ -141,7 +141,7 @@ class World:
         return self._calls.tick() + self._ahead_ms
 
     def _happen(self, one: Happening) -> None:
-        self.lines.append(str(one))
+        self.lines.append(one)
         self._deeds[one.what](**one.told)
 
     def _note(self, what: str) -> None:

@@ -75,6 +75,9 @@ def waiting_of(key: bytes) -> tuple[str, int]:
     return workflow_id.decode(), int(number)
 
 
+_NO_OUTCOMES: dict[str, int] = dict.fromkeys(map(str, Outcome), 0)
+
+
 class ShardEntry:
     """
     What a shard has read and what became of it, as of one cut.
@@ -126,7 +129,7 @@ class ShardEntry:
         """Its name: another one means other homes. Empty: written by a release that did not note it."""
         self.read = 0
         self.redelivered = 0
-        self.outcomes: dict[str, int] = dict.fromkeys(map(str, Outcome), 0)
+        self.outcomes = dict(_NO_OUTCOMES)
         self.waiting = {"queued": 0, "deferred": 0, "held": 0, "parked": 0}
         self.transitions = 0
         self.timers = 0
@@ -202,7 +205,7 @@ class ShardEntry:
                 for machine, version, state, status, n in body["counts"]
             }
             shapes.whole_numbers(entry.counts.values())
-            plain = shapes.check([body[name] for name in _KINDS], tuple(_KINDS.values()))
+            plain = shapes.check([body[name] for name in _KINDS], _TYPES)
             for name, part in zip(_KINDS, plain, strict=True):
                 setattr(entry, name, part)
             for name, least in _MAPPINGS.items():
@@ -219,6 +222,7 @@ class ShardEntry:
 
 _EMPTY = {name: getattr(ShardEntry(), name) for name in ShardEntry.__slots__ if name != "counts"}
 _KINDS = {name: type(empty) for name, empty in _EMPTY.items()}
+_TYPES = tuple(_KINDS.values())
 _MAPPINGS = {name: empty.keys() for name, empty in _EMPTY.items() if isinstance(empty, dict)}
 """The mappings, and what each has at least."""
 

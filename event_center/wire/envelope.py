@@ -2,7 +2,7 @@
 Envelopes: how the records of a topic say which event they carry, and for which workflow.
 
 Each topic has one, compiled once from its rules in the settings. Without rules it reads plain JSON
-objects and CloudEvents, structured and binary. The engine's intake calls `read` for every record, so
+objects and CloudEvents, structured and binary. The engine's intake calls `find` for every record, so
 the usual case is one function without further calls. What can not be read raises `Undecodable`, and
 the intake makes a dead letter of the record.
 """
@@ -27,13 +27,17 @@ MAX_DEPTH = 200
 _DEEP_BYTES = 2 * MAX_DEPTH
 """A shorter value can not be that deep: most records need no look."""
 
-_loads = orjson.loads
+_loads, _dumps = orjson.loads, orjson.dumps
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 Read = tuple[str, str | None, Event]
-"""What an envelope found: workflow_id, the machine to create it with (None: it names none), the event.
-A plain tuple, because one is made per record."""
+"""What an envelope found: workflow_id, the machine to create it with (None: it names none), the event."""
+Told = tuple[str, str | None, str, str | None, Json, int]
+"""
+The same with what a record tells of its event in place of it: name, id, payload and time. A plain tuple,
+because one is made per record; not every record needs its event (`Standing` of the engine).
+"""
 
 
 class Rules(NamedTuple):
@@ -50,7 +54,7 @@ class Rules(NamedTuple):
 class Envelope:
     """Reads the records of one topic."""
 
-    __slots__ = ("_machine", "_rules", "_topic", "read")
+    __slots__ = ("_machine", "_rules", "_topic", "find")
 
     def __init__(self, topic: str, rules: Rules) -> None:
         """
@@ -67,14 +71,29 @@ class Envelope:
         }
         self._machine = None if (rules.machine or "=").startswith("=") else rules.machine
         plain = set(self._rules) <= {"machine"} and (self._machine or rules.machine is None)
-        self.read: Callable[[Record, int], Read] = (
-            self._read_plain if plain else self._read_by_rules
-        )
+        self.find: Callable[[Record], Told] = self._find_by_rules
+        """Finds what a record tells, or raises `Undecodable`."""
+        if plain:
+            self.find = self._find_plain
+        elif rules == INBOX_RULES:
+            self.find = self._find_sent
 
-    def _read_plain(self, record: Record, partition: int) -> Read:
+    def read(self, record: Record, partition: int) -> Read:
+        """
+        The event of a record, and for whom it is.
+
+        Raises:
+            Undecodable: there is none in it.
+        """
+        workflow_id, machine, name, event_id, payload, time_ms = self.find(record)
+        where = self._topic, partition, record.offset
+        event = Event(name, payload, event_id, time_ms, record.headers, *where)
+        return workflow_id, machine, event
+
+    def _find_plain(self, record: Record) -> Told:
         """The usual case: a JSON object that names its workflow and its event."""
         try:
-            offset, stamp_ms, _, value, headers = record
+            _, stamp_ms, _, value, headers = record
             value = value or b""  # no value is no JSON, like an empty one
             body = _loads(value)
             if len(value) >= _DEEP_BYTES and value.count(b"[") + value.count(b"{") > MAX_DEPTH:
@@ -97,22 +116,38 @@ class Envelope:
                     payload = body.get("data", body) if "payload" not in body else None
                 if type(event_id) is int:
                     event_id = str(event_id)
-                event = Event(
-                    name,
-                    payload,
-                    event_id,
-                    stamp_ms,
-                    headers,
-                    self._topic,
-                    partition,
-                    offset,
-                )
-                return workflow_id, self._machine, event
+                return workflow_id, self._machine, name, event_id, payload, stamp_ms
         except (KeyError, TypeError, ValueError):
             pass  # not the usual case: the long way finds the event, or says what is missing
-        return self._read_by_rules(record, partition)
+        return self._find_by_rules(record)
 
-    def _read_by_rules(self, record: Record, partition: int) -> Read:
+    def _find_sent(self, record: Record) -> Told:
+        """What the center itself wrote to its inbox (`plain_form`), read as by the rules."""
+        try:
+            _, stamp_ms, _, value, _ = record
+            value = value or b""
+            body = _loads(value)
+            if len(value) >= _DEEP_BYTES and value.count(b"[") + value.count(b"{") > MAX_DEPTH:
+                _check_depth(body)
+            workflow_id, name, payload = body["workflow_id"], body["event"], body["payload"]
+            event_id, time_ms, machine = body.get("id"), body.get("time"), body.get("machine")
+            if (
+                type(workflow_id) is str
+                and type(name) is str
+                and workflow_id
+                and name
+                and name[0] != RESERVED
+                and (event_id is None or type(event_id) is str)
+                and (time_ms is None or type(time_ms) is int)
+                and (machine is None or type(machine) is str)
+            ):
+                at_ms = stamp_ms if time_ms is None else time_ms
+                return workflow_id, machine, name, event_id, payload, at_ms
+        except (KeyError, TypeError, ValueError, AttributeError):
+            pass  # somebody else has written it: the long way finds the event, or says what is missing
+        return self._find_by_rules(record)
+
+    def _find_by_rules(self, record: Record) -> Told:
         """Every other case: rules, CloudEvents, keys."""
         found = _Found(self._topic, record, _body(record), self._rules)
         workflow_id = found.text("workflow_id", found.workflow_id)
@@ -128,17 +163,10 @@ class Envelope:
             raise Undecodable(Reason.UNDECODABLE, msg)
         if "\ufffd" in workflow_id:
             found.check_bytes(workflow_id)
-        event = Event(
-            name,
-            found.payload(),
-            found.text("id", found.id),
-            found.time_ms(),
-            record.headers,
-            self._topic,
-            partition,
-            record.offset,
-        )
-        return workflow_id, found.text("machine", lambda: self._machine), event
+        payload, event_id = found.payload(), found.text("id", found.id)
+        time_ms = found.time_ms()
+        machine = found.text("machine", lambda: self._machine)
+        return workflow_id, machine, name, event_id, payload, time_ms
 
 
 def _rule(topic: str, name: str, text: str) -> Callable[[Mapping[str, Any]], Any]:
@@ -158,7 +186,8 @@ def _body(record: Record) -> Json:
     except orjson.JSONDecodeError as error:
         msg = f"the value is not JSON: {error}"
         raise Undecodable(Reason.UNDECODABLE, msg) from error
-    _check_depth(body)
+    if len(record.value) >= _DEEP_BYTES:
+        _check_depth(body)
     return body
 
 
@@ -308,22 +337,34 @@ FORWARDED_FROM = "__event_center.forwarded.from"
 def inbox_record(  # noqa: PLR0917 - the parts of one event, in the order of `Event`
     topic: str, partition: int, workflow_id: str, machine: str | None, event: Event
 ) -> Outgoing:
-    """An event on its way to another workflow's home, in the plain form that every envelope reads."""
-    body: dict[str, Json] = {
-        "workflow_id": workflow_id,
-        "event": event.name,
-        "payload": event.payload,
-    }
-    if event.id is not None:
-        body["id"] = event.id
-    if event.time_ms:
-        body["time"] = event.time_ms
-    if machine is not None:
-        body["machine"] = machine
+    """An event on its way to another workflow's home."""
     headers = event.headers
     if event.offset >= 0:
         headers = (*headers, (FORWARDED_FROM, event.origin.encode()))
-    return Outgoing(topic, workflow_id.encode(), orjson.dumps(body), headers, partition)
+    value = plain_form(
+        workflow_id, event.name, event.payload, event.id, machine, time_ms=event.time_ms
+    )
+    return Outgoing(topic, workflow_id.encode(), value, headers, partition)
+
+
+def plain_form(  # noqa: PLR0917 - called per event that is emitted
+    workflow_id: str,
+    event: str,
+    payload: Json,
+    event_id: str | None,
+    machine: str | None,
+    *,
+    time_ms: int = 0,
+) -> bytes:
+    """An event as the value of a record, in the plain form that every envelope reads."""
+    body: dict[str, Json] = {"workflow_id": workflow_id, "event": event, "payload": payload}
+    if event_id is not None:
+        body["id"] = event_id
+    if time_ms:
+        body["time"] = time_ms
+    if machine is not None:
+        body["machine"] = machine
+    return _dumps(body)
 
 
 def inbox_envelope(topic: str) -> Envelope:

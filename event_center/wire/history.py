@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from event_center.errors import FormatError
-from event_center.model import Event, Outgoing, Owed, Snapshot
+from event_center.model import Event, Outgoing, OutgoingParts, Owed, Snapshot
 
 TYPE = "event_center."
 APPLIED = "applied"
@@ -31,8 +31,6 @@ SHAPES = 10_000
 """Shapes of which the form is kept, some 1 kB each: names of events may come from outside."""
 
 _dumps = orjson.dumps
-_outgoing = tuple.__new__
-"""Makes a named tuple of a tuple without the detour over its constructor."""
 _stamp: tuple[int, str, bytes] = (-1, "", b"")
 
 
@@ -59,7 +57,9 @@ AppliedShape = tuple[str, int, str, str, int, str, str]
 """Machine, version, event, topic, partition, from and to: what many records of a shard have in common."""
 DoneShape = tuple[str, int, str, str, int]
 """Machine, version, state, callback and attempt: the same of runs that are done."""
-Shape = AppliedShape | DoneShape
+InternalShape = tuple[str, int, str, str, str, str]
+"""Machine, version, event, kind, from and to: the same of applied events that are no records."""
+Shape = AppliedShape | DoneShape | InternalShape
 
 
 class HistoryWriter:
@@ -86,10 +86,9 @@ class HistoryWriter:
             "time": rfc3339(at_ms),
             "data": data,
         }
-        parts = (self._topic, workflow_id.encode(), _dumps(body), (), self._partition, 0)
-        return _outgoing(Outgoing, parts)
+        return Outgoing(self._topic, workflow_id.encode(), _dumps(body), (), self._partition)
 
-    def applied(self, snapshot: Snapshot, event: Event, before: str, at_ms: int) -> Outgoing:
+    def applied(self, snapshot: Snapshot, event: Event, before: str, at_ms: int) -> OutgoingParts:
         """
         The record of an applied event that is a record, byte for byte as `record` would make it.
 
@@ -113,9 +112,24 @@ class HistoryWriter:
         if snapshot.result is not None:
             more += b',"result":' + _dumps(snapshot.result)
         value = form % (inner, offset, inner, stamp, snapshot.seq, offset, more)
-        return _outgoing(Outgoing, (self._topic, key, value, (), self._partition, 0))
+        return self._topic, key, value, (), self._partition, 0
 
-    def done(self, snapshot: Snapshot, owed: Owed, at_ms: int) -> Outgoing:
+    def internal(  # noqa: PLR0917 - called per record: positional arguments are cheaper
+        self, snapshot: Snapshot, event: Event, before: str, kind: str, at_ms: int
+    ) -> OutgoingParts:
+        """The record of an applied event that is no record: a timer, or what a run has led to."""
+        name = snapshot.workflow_id
+        shape = (snapshot.machine, snapshot.version, event.name, kind, before, snapshot.state)
+        form = self._forms.get(shape) or self._keep(shape, self._form_internal(shape))
+        stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
+        key, origin = name.encode(), _dumps(event.topic)[1:-1]
+        inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
+        event_id = b"" if event.id is None else b',"event_id":' + _dumps(event.id)
+        result = b"" if snapshot.result is None else b',"result":' + _dumps(snapshot.result)
+        value = form % (inner, origin, inner, stamp, snapshot.seq, event_id, origin, result)
+        return self._topic, key, value, (), self._partition, 0
+
+    def done(self, snapshot: Snapshot, owed: Owed, at_ms: int) -> OutgoingParts:
         """The record of an entry callback that is done and returned nothing, made like `applied`."""
         name, seq = snapshot.workflow_id, owed.seq
         shape = (snapshot.machine, snapshot.version, snapshot.state, owed.name, owed.attempt + 1)
@@ -124,7 +138,22 @@ class HistoryWriter:
         key = name.encode()
         inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
         value = form % (inner, seq, inner, stamp, seq, inner, seq)
-        return _outgoing(Outgoing, (self._topic, key, value, (), self._partition, 0))
+        return self._topic, key, value, (), self._partition, 0
+
+    def form(self, shape: AppliedShape) -> bytes:
+        """What the records of all applied events of one shape have in common, for `moved`."""
+        return self._forms.get(shape) or self._keep(shape, self._form_applied(shape))
+
+    def moved(  # noqa: PLR0917 - called per record: positional arguments are cheaper
+        self, form: bytes, name: str, seq: int, offset: int, at_ms: int, event_id: str | None
+    ) -> OutgoingParts:
+        """The record of an applied event that only moved its workflow, as `applied` makes it."""
+        stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
+        key = name.encode()
+        inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
+        more = b"" if event_id is None else b',"event_id":' + _dumps(event_id)
+        value = form % (inner, offset, inner, stamp, seq, offset, more)
+        return self._topic, key, value, (), self._partition, 0
 
     def _keep(self, shape: Shape, form: str) -> bytes:
         """Keep the form of the records of one shape, with a place for each part that differs."""
@@ -140,6 +169,15 @@ class HistoryWriter:
             f'"subject":"%b","time":"%b","data":{{"machine":{_quoted(machine)},"version":{version},'
             f'"seq":%d,"event":{_quoted(event)},"topic":{_quoted(topic)},"partition":{partition},'
             f'"offset":%d,"from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"%b}}}}'
+        )
+
+    def _form_internal(self, shape: InternalShape) -> str:
+        machine, version, event, kind, before, state = shape
+        return (
+            f'{self._begin(kind)},"id":"%b/%b/{kind}","subject":"%b","time":"%b",'
+            f'"data":{{"machine":{_quoted(machine)},"version":{version},"seq":%d,'
+            f'"event":{_quoted(event)}%b,"origin":"%b","from":{_quoted(before)},'
+            f'"to":{_quoted(state)},"outcome":"{APPLIED}"%b}}}}'
         )
 
     def _form_done(self, shape: DoneShape) -> str:

@@ -16,23 +16,33 @@ Kinds = tuple[type, ...]
 MOST = 2**62
 """No count and no time is greater, and what adds to one stays within the 64 bits of JSON in a log."""
 
+LEAST = -MOST
+"""No count and no time is less."""
+
 
 def check(parts: Sequence[Any], kinds: Kinds) -> Sequence[Any]:
     """These parts, each of its kind; those at the end may be left out. `true` is no number."""
+    if type(parts) is str or tuple(map(type, parts)) != kinds[: len(parts)]:
+        _refuse(parts, kinds)
+    for part in parts:
+        if type(part) is int and not LEAST < part < MOST:
+            raise TypeError(f"{part!r} is no whole number that may be here")
+    return parts
+
+
+def _refuse(parts: Sequence[Any], kinds: Kinds) -> None:
+    """Say which of the parts is of another kind, or that there are too many."""
     if type(parts) is str or len(parts) > len(kinds):
         raise TypeError(f"{parts!r} is not {len(kinds)} parts")
     for part, kind in zip(parts, kinds, strict=False):
         if type(part) is not kind:
             raise TypeError(f"{part!r} is no {kind.__name__}")
-        if type(part) is int and not -MOST < part < MOST:
-            raise TypeError(f"{part!r} is no whole number that may be here")
-    return parts
 
 
 def whole_numbers(values: Iterable[Any]) -> None:
     """Nothing else than whole numbers."""
     for value in values:
-        if type(value) is not int or not -MOST < value < MOST:
+        if type(value) is not int or not LEAST < value < MOST:
             raise TypeError(f"{value!r} is no whole number that may be here")
 
 
@@ -46,4 +56,5 @@ def text(value: Any) -> str:
 def texts(values: Iterable[Any]) -> None:
     """Nothing else than texts."""
     for value in values:
-        text(value)
+        if type(value) is not str:
+            text(value)

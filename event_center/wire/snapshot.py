@@ -13,7 +13,17 @@ from typing import Any
 import orjson
 
 from event_center.errors import FormatError
-from event_center.model import Event, Failure, Owed, Refusal, Snapshot, Snapshotted, Status, Timer
+from event_center.model import (
+    Event,
+    Failure,
+    Json,
+    Owed,
+    Refusal,
+    Snapshot,
+    Snapshotted,
+    Status,
+    Timer,
+)
 from event_center.wire import shapes
 from event_center.wire.entries import Counted
 
@@ -29,7 +39,7 @@ STOPPED = frozenset({Status.PARKED, Status.PAUSED, Status.EXPECTED})
 """Statuses in which nothing of its own moves a workflow: it takes a command, or its creation."""
 
 MOST = shapes.MOST
-NONE = (0, 0)
+PAIR = (int, int)
 EVENT = (str, int, str, int, int)
 OWED = (str, int, int, int, int)
 TIMER = (str, int, int)
@@ -52,6 +62,18 @@ _loads = orjson.loads
 
 def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
     """The value of a workflow's snapshot, and where the workflow is counted."""
+    value, where, _ = encode_both(snapshot)
+    return value, where
+
+
+def encode_both(  # noqa: C901 - twice per event: to call out costs more than a branch
+    snapshot: Snapshot,
+) -> tuple[bytes, Counted, bytes | None]:
+    """
+    The same, and of most workflows that owe a run also the value that they have once it is done.
+
+    That is theirs if nothing else of them changes meanwhile; None: it has to be made then.
+    """
     body: dict[str, Any] = {
         "seq": snapshot.seq,
         "at": snapshot.entered_at_ms,
@@ -59,16 +81,14 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
         "seen": snapshot.seen,
     }
     needs = ""
-    due = 0
+    due = run_due = 0
+    rare = False
     if snapshot.timers:
         needs = "t"
         body["timers"] = snapshot.timers
         due = min(timer.due_ms for timer in snapshot.timers)
     if snapshot.owed:
         needs += "o"
-        body["owed"] = snapshot.owed
-        if snapshot.cause is not None:
-            body["cause"] = _event_parts(snapshot.cause)
         run_due = snapshot.owed[0].due_ms
         if run_due and (not snapshot.timers or run_due < due):
             due = run_due
@@ -93,10 +113,42 @@ def encode(snapshot: Snapshot) -> tuple[bytes, Counted]:
         or snapshot.earlier
     ):
         needs, due = _rare(snapshot, body, needs, due)
+        rare = True
     key = (needs, snapshot.machine, snapshot.version, snapshot.state, snapshot.status)
     prefix, idle, where = _prefixes.get(key) or _prefix(key)
     line = b"%b%d\n" % (prefix, due) if due else idle
-    return line + _dumps(body, tuple), where  # named tuples as arrays
+    if not snapshot.owed:
+        return line + _dumps(body, tuple), where, None  # named tuples as arrays
+    relieved = None
+    if len(snapshot.owed) == 1 and not (rare or run_due or snapshot.waiting):
+        # The first o of the line says that it owes a run.
+        relieved = line.replace(b"o", b"", 1) + _dumps(body, tuple)
+    body["owed"] = snapshot.owed
+    if snapshot.cause is not None:
+        body["cause"] = _event_parts(snapshot.cause)
+    return line + _dumps(body, tuple), where, relieved
+
+
+def dump(data: dict[str, Json]) -> bytes:
+    """The data of a workflow as they are in its snapshot."""
+    return _dumps(data, tuple)
+
+
+def form(where: Counted, source: str) -> bytes:
+    """
+    What the snapshots have in common of all workflows there that have seen this source, and nothing else.
+
+    Its places are for seq, when the state was entered, the data as `dump` makes them, the offset, and
+    `ids_part`, which is empty of one that has seen no ids.
+    """
+    line = _prefix(("", *where))[1].replace(b"%", b"%%")
+    seen = _dumps(source).replace(b"%", b"%%")
+    return line + b'{"seq":%d,"at":%d,"data":%b,"seen":{' + seen + b":%d}%b}"
+
+
+def ids_part(ids: bytes) -> bytes:
+    """The part with the ids that were seen, as JSON without its brackets."""
+    return b',"ids":[' + ids + b"]"
 
 
 def _rarely_due(snapshot: Snapshot, needs: str, due: int) -> tuple[str, int]:
@@ -273,31 +325,42 @@ def decode(workflow_id: str, value: bytes) -> Snapshot:
 
 def _decode_rest(snapshot: Snapshot, body: dict[str, Any]) -> None:
     """Fill in the parts that are left out while they are empty."""
-    get = body.get
-    if "owed" in body:
-        snapshot.owed = _owed(body["owed"])
-    cause = get("cause")
-    snapshot.cause = None if cause is None else _event(cause)
     if "timers" in body:
         snapshot.timers = tuple([Timer(*shapes.check(one, TIMER)) for one in body["timers"]])
-    snapshot.waiting, snapshot.waiting_next = shapes.check(get("waiting", NONE), (int, int))
+    if "waiting" in body:
+        snapshot.waiting, snapshot.waiting_next = shapes.check(body["waiting"], PAIR)
     if "refusals" in body:
         refusals = [Refusal(*shapes.check(one, REFUSAL)) for one in body["refusals"]]
         snapshot.refusals = tuple(refusals)
     if "result" in body:
-        snapshot.result = shapes.text(body["result"])
-    times = get("closed_at", 0), get("over", 0), get("loop", 0)
-    snapshot.closed_at_ms, snapshot.over_ms, snapshot.loop = shapes.check(times, (int, int, int))
-    snapshot.letters_next, snapshot.letters_last = shapes.check(get("letters", NONE), (int, int))
+        _decode_end(snapshot, body)
+    if "letters" in body:
+        snapshot.letters_next, snapshot.letters_last = shapes.check(body["letters"], PAIR)
     if "memory" in body:
         snapshot.memory = memory = body["memory"]
         shapes.texts(memory.values())
+    _decode_runs(snapshot, body)
+    _decode_trouble(snapshot, body)
+
+
+def _decode_runs(snapshot: Snapshot, body: dict[str, Any]) -> None:
+    """What it owes, which jobs it has, and the events that they are for."""
+    if "owed" in body:
+        snapshot.owed = _owed(body["owed"])
+    if "cause" in body:
+        snapshot.cause = _event(body["cause"])
     if "jobs" in body:
         snapshot.jobs = _owed(body["jobs"])
     if "earlier" in body:
         snapshot.earlier = {seq: _event(parts) for seq, parts in body["earlier"]}
         shapes.whole_numbers(snapshot.earlier)
-    _decode_trouble(snapshot, body)
+
+
+def _decode_end(snapshot: Snapshot, body: dict[str, Any]) -> None:
+    """How and when a finished workflow has ended."""
+    snapshot.result = shapes.text(body["result"])
+    times = body.get("closed_at", 0), body.get("over", 0)
+    snapshot.closed_at_ms, snapshot.over_ms = shapes.check(times, PAIR)
 
 
 def _decode_trouble(snapshot: Snapshot, body: dict[str, Any]) -> None:
@@ -311,6 +374,8 @@ def _decode_trouble(snapshot: Snapshot, body: dict[str, Any]) -> None:
         snapshot.parked = shapes.text(body["parked"])
     if "failure" in body:
         snapshot.failure = Failure(*shapes.check(body["failure"], FAILURE))
+    if "loop" in body:
+        (snapshot.loop,) = shapes.check((body["loop"],), (int,))
 
 
 def _owed(parts: list[Any]) -> tuple[Owed, ...]:

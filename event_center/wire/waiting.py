@@ -18,6 +18,11 @@ from event_center.wire import shapes
 from event_center.wire.snapshot import NEXT
 
 WAITING_FORMAT = 1
+PARTS = (int, int, str, int, bool, int)
+
+_dumps = orjson.dumps
+_forms: dict[tuple[str, int, bool], bytes] = {}
+"""By topic, partition and whether they are deferred: two at most for each partition that is read."""
 
 
 class WaitingEntry(NamedTuple):
@@ -32,26 +37,43 @@ class WaitingEntry(NamedTuple):
     """Until when it is held for a workflow that does not exist yet; 0: it is not."""
 
 
-def encode(entry: WaitingEntry) -> bytes:
+WaitingParts = tuple[Record, str, int, bool, int]
+"""The parts of an entry without names, which cost what the rest of its bytes does."""
+
+
+def encode(entry: WaitingParts) -> bytes:
     """The value of a waiting entry."""
-    record = entry.record
-    headers: list[list[str]] = []
-    if record.headers:
-        headers = [[name, value.decode("latin-1")] for name, value in record.headers]
+    record, topic, partition, deferred, due_ms = entry
+    offset, at_ms, key, value, headers = record
+    if key is not None and value is not None and not headers and not due_ms:
+        # Where callbacks wait most events do too: what such entries have in common is written once.
+        form = _forms.get((topic, partition, deferred)) or _keep(topic, partition, deferred)
+        return form % (offset, at_ms, _dumps(key.decode("latin-1")), value)
     about = {
         "format": WAITING_FORMAT,
-        "topic": entry.topic,
-        "partition": entry.partition,
-        "offset": record.offset,
-        "at": record.timestamp_ms,
-        "key": None if record.key is None else record.key.decode("latin-1"),
-        "headers": headers,
-        "null": record.value is None,
-        "deferred": entry.deferred,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "at": at_ms,
+        "key": None if key is None else key.decode("latin-1"),
+        "headers": [[name, said.decode("latin-1")] for name, said in headers],
+        "null": value is None,
+        "deferred": deferred,
     }
-    if entry.due_ms:
-        about["due"] = entry.due_ms
-    return orjson.dumps(about) + b"\n" + (record.value or b"")
+    if due_ms:
+        about["due"] = due_ms
+    return _dumps(about) + b"\n" + (value or b"")
+
+
+def _keep(topic: str, partition: int, deferred: bool) -> bytes:
+    """Keep what entries of one partition have in common, with places for offset, time, key and value."""
+    named = _dumps(topic).replace(b"%", b"%%")
+    said = b"true" if deferred else b"false"
+    _forms[topic, partition, deferred] = made = (
+        b'{"format":%d,"topic":%b,"partition":%d,"offset":%%d,"at":%%d,"key":%%b,"headers":[],'
+        b'"null":false,"deferred":%b}\n%%b' % (WAITING_FORMAT, named, partition, said)
+    )
+    return made
 
 
 def decode(value: bytes) -> WaitingEntry:
@@ -71,17 +93,26 @@ def decode(value: bytes) -> WaitingEntry:
             )
             raise FormatError(msg)
         key = about["key"]
-        offset, at_ms = shapes.check((about["offset"], about["at"]), (int, int))
+        offset, at_ms, topic, partition, deferred, due_ms = shapes.check(
+            (
+                about["offset"],
+                about["at"],
+                about["topic"],
+                about["partition"],
+                about["deferred"],
+                about.get("due", 0),
+            ),
+            PARTS,
+        )
         headers = about["headers"]
         record = Record(
             offset=offset,
             timestamp_ms=at_ms,
             key=None if key is None else key.encode("latin-1"),
             value=None if about["null"] else text,
-            headers=tuple((shapes.text(name), said.encode("latin-1")) for name, said in headers),
+            headers=tuple([(shapes.text(name), said.encode("latin-1")) for name, said in headers]),
         )
-        place = about["topic"], about["partition"], about["deferred"], about.get("due", 0)
-        return WaitingEntry(record, *shapes.check(place, (str, int, bool, int)))
+        return WaitingEntry(record, topic, partition, deferred, due_ms)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"a waiting entry can not be read ({error!r}): {value[:80]!r}; {NEXT}"
         raise FormatError(msg) from error

@@ -4,7 +4,8 @@ Case `kafka`: the whole engine on a Kafka broker of its own, exactly once, besid
 Eight shards, history on. A member serves workflows that exist; then a backlog appears at once and is
 measured until it is decided and durable. Without and with a callback every event is for another
 workflow, so that nothing collapses in a cut. The bare loop fetches, parses, counts in a dict, dumps,
-and writes as many records of the same sizes, with a transactional producer per partition. By CPU of
+and writes as many records of the same sizes, with a transactional producer per partition: for a
+callback, those of both cuts in one transaction. By CPU of
 this process; callbacks that wait, and an idle system, by the clock on the wall.
 """
 
@@ -27,6 +28,7 @@ from event_center.plugins.context import Context
 from scripts.broker import NoBroker
 from tests.bench.broker import Site, broker, broker_cpu_s
 from tests.bench.measure import Meter, Reading, Readings, in_turns
+from tests.bench.measure import run as run_side
 from tests.bench.report import Row, Target, one_side, two_sides
 from tests.bench.work import (
     APP,
@@ -78,6 +80,7 @@ class Load:
     workflows: int
     shards: int = SHARDS
     work: Work | None = None
+    ids: bool = False
 
 
 def run(size: Size) -> list[Row]:
@@ -92,15 +95,19 @@ def run(size: Size) -> list[Row]:
     served: list[Reading] = []
     loads = {
         "engine": Load(events=events, workflows=events),
+        "ids": Load(events=events, workflows=events, ids=True),
         "callback": Load(events=events, workflows=events, work=_goes_on),
         "catching up": Load(events=events, workflows=few),
         "64 shards": Load(events=events, workflows=events, shards=MANY_SHARDS),
         "waits": Load(events=events, workflows=few, work=_waits),
     }
     sides = {name: partial(_engine, load, written, served) for name, load in loads.items()}
-    bare = partial(_bare, events, written)
-    found = in_turns({"engine": sides.pop("engine"), "bare": bare, **sides}, size.rounds)
-    delays = [asyncio.run(_idle(min(events, PUBLISHED))) for _ in range(size.rounds)]
+    bare = {
+        "bare": partial(_bare, events, written, 1),
+        "bare, twice": partial(_bare, events, written, 2),
+    }
+    found = in_turns({"engine": sides.pop("engine"), **bare, **sides}, size.rounds)
+    delays = [run_side(partial(_idle, min(events, PUBLISHED))) for _ in range(size.rounds)]
     return [*_cpu_rows(found), _broker_row(served), *_wall_rows(found, delays)]
 
 
@@ -109,6 +116,8 @@ def _cpu_rows(found: Readings) -> list[Row]:
         _cpu(found, "bare", "bare transactional loop, 1 snapshot + 1 record per event"),
         _cpu(found, "engine", "engine, no callback", WITHOUT_CALLBACK),
         _ratio(found, ("engine", "bare"), "engine / bare loop", BESIDE_BARE),
+        _cpu(found, "ids", "engine, no callback, events with ids"),
+        _cpu(found, "bare, twice", "bare transactional loop, 2 snapshots + 2 records per event"),
         _cpu(found, "callback", "engine, awaited entry callback", WITH_CALLBACK),
         _cpu(found, "catching up", "engine, 10,000 workflows in turn", CATCHING_UP),
         _ratio(found, ("64 shards", "engine"), "64 shards / 8 shards", BESIDE_EIGHT),
@@ -201,7 +210,7 @@ async def _engine(load: Load, written: list[Sizes], served: list[Reading]) -> Re
         await (await site.stage(load.workflows, load.workflows)).reveal()
         async with member_on(log, of) as member:
             await member.until_idle()
-            staged = await site.stage(load.events, load.workflows)
+            staged = await site.stage(load.events, load.workflows, ids=load.ids)
             before_s = broker_cpu_s()
             with Meter() as meter:
                 await staged.reveal()
@@ -209,7 +218,8 @@ async def _engine(load: Load, written: list[Sizes], served: list[Reading]) -> Re
             after_s = broker_cpu_s()
             check_applied(member, load.workflows + load.events)
         reading = meter.reading(load.events)
-        if load.work is None and load.shards == SHARDS and load.workflows == load.events:
+        plain = load.work is None and not load.ids and load.shards == SHARDS
+        if plain and load.workflows == load.events:
             written.append(await _sizes(log))
             served.append(Reading(load.events, after_s - before_s, reading.wall_s))
     return reading
@@ -250,7 +260,7 @@ async def _idle(events: int) -> list[float]:
 # -- the bare loop ---------------------------------------------------------------------------------
 
 
-async def _bare(events: int, written: list[Sizes]) -> Reading:
+async def _bare(events: int, written: list[Sizes], times: int) -> Reading:
     sizes = written[-1] if written else Sizes(snapshot=200, history=200)
     async with Site.opened(SHARDS) as site:
         log = await site.log()
@@ -259,7 +269,7 @@ async def _bare(events: int, written: list[Sizes]) -> Reading:
         writers = [await site.producer(f"bare-{q}") for q in range(SHARDS)]
         staged = await site.stage(events, events)
         consumer, _ = await site.consumer(TOPIC)
-        loop = _Loop(site, writers, sizes)
+        loop = _Loop(site, writers, sizes, times)
         with Meter() as meter:
             await staged.reveal()
             while loop.done < events:
@@ -271,12 +281,15 @@ async def _bare(events: int, written: list[Sizes]) -> Reading:
 
 
 class _Loop:
-    """Counts each workflow's events, a transaction per partition at once."""
+    """Counts each workflow's events so many times, a transaction per partition at once."""
 
-    def __init__(self, site: Site, writers: list[AIOKafkaProducer], sizes: Sizes) -> None:
+    def __init__(
+        self, site: Site, writers: list[AIOKafkaProducer], sizes: Sizes, times: int
+    ) -> None:
         self._writers = writers
         self._topics = site.real(SNAPSHOTS), site.real(HISTORY)
         self._padding = "s" * max(0, sizes.snapshot - 20), "h" * max(0, sizes.history - 60)
+        self._times = range(times)
         self._state: dict[str, dict[str, Any]] = {}
         self.done = 0
 
@@ -289,9 +302,12 @@ class _Loop:
             body = loads(got.value)
             name = body["workflow_id"]
             known = self._state.get(name) or {"n": 0, "data": padding}
-            self._state[name] = known = {**known, "n": known["n"] + 1}
-            snapshots.append((got.key, dumps(known)))
-            history.append((got.key, dumps({"workflow": name, "event": body["event"], "t": told})))
+            for _ in self._times:
+                self._state[name] = known = {**known, "n": known["n"] + 1}
+                snapshots.append((got.key, dumps(known)))
+                history.append(
+                    (got.key, dumps({"workflow": name, "event": body["event"], "t": told}))
+                )
         writer = self._writers[partition]
         await writer.begin_transaction()
         sent = []

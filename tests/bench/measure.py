@@ -1,23 +1,27 @@
 """
 How the benchmarks measure: readings of CPU and wall time, taken from sides that run in turns.
 
-Promises: every side of a comparison runs in the same process and the same run, in an event loop of
-its own, with the garbage collector in the same state (collected, what lives is frozen, then on as
-usual). Rounds go forth and back, so that a slow spell of the machine hits no side alone. The cases
-call this; `report.py` makes rows of the readings.
+Promises: every side of a comparison runs in the same process and run, in an event loop of its own
+(`run`), with the garbage collector in the same state: collected, what lives is frozen, then on as the
+daemon has it. Rounds go forth and back, so that a slow spell of the machine hits no side alone. The
+cases call this; `report.py` makes rows of the readings.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import resource
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
+
+import anyio
 
 from event_center.cli.running import GARBAGE
+
+Result = TypeVar("Result")
 
 
 class Reading(NamedTuple):
@@ -94,5 +98,10 @@ def in_turns(sides: Mapping[str, Side], rounds: int) -> Readings:
     readings: Readings = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
-            readings[name].append(asyncio.run(sides[name]()))
+            readings[name].append(run(sides[name]))
     return readings
+
+
+def run(side: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run it on the event loop that the daemon takes: uvloop, where it is installed."""
+    return anyio.run(side, backend_options={"use_uvloop": find_spec("uvloop") is not None})

@@ -3,7 +3,9 @@ Case `memory`: the whole engine on the log in memory, beside a bare loop on the 
 
 Every event is for another workflow than its neighbours, history is on. The bare loop fetches, parses,
 counts in a dict, dumps, and writes as many entries and records through the same lease, in cuts of
-1,000; what the engine costs beyond it is the engine itself. Measured by CPU.
+1,000; what the engine costs beyond it is the engine itself. An event that a branch emits goes to a topic
+that nobody reads; one that a callback emits goes through the inbox to its workflow, which decides it as
+well. Measured by CPU.
 """
 
 from __future__ import annotations
@@ -30,11 +32,17 @@ from tests.bench.work import (
     make_topics,
     member_on,
     plan,
+    totals,
 )
 
 EVENTS = 100_000
 CUT = 1_000
 HISTORY = "history"
+TOLD = "told"
+"""The event that a callback emits: every state takes it, and is not left."""
+SENT = "sent"
+COUNTS = ', assign: {amount: "=data.amount + 1"}'
+EMITS = f'{COUNTS}, emit: {{event: moved, topic: {SENT}, payload: {{amount: "=data.amount + 1"}}}}'
 WITHOUT_CALLBACK = Target(limit=7, at_least=False)
 WITH_CALLBACK = Target(limit=9, at_least=False)
 
@@ -44,18 +52,30 @@ def run(size: Size) -> list[Row]:
     events = size.or_else(EVENTS)
     sides = {
         "engine": partial(_engine, events, None),
+        "ids": partial(_engine, events, None, ids=True),
         "bare, 1 + 1": partial(_bare, events, 1),
         "engine with callback": partial(_engine, events, _work),
         "bare, 2 + 2": partial(_bare, events, 2),
+        "branch counts": partial(_engine, events, None, branch=COUNTS),
+        "branch counts and emits": partial(_engine, events, None, branch=EMITS),
+        "callback emits": partial(_engine, events, _emit, told=1),
     }
     found = in_turns(sides, size.rounds)
     return [
         _alone(found, "bare, 1 + 1", "bare loop, 1 entry + 1 record per event"),
         _alone(found, "engine", "engine, no callback"),
         _beyond(found, ("engine", "bare, 1 + 1"), WITHOUT_CALLBACK),
+        _alone(found, "ids", "engine, no callback, events with ids"),
+        _alone(found, "branch counts", "engine, a branch assigns"),
         _alone(found, "bare, 2 + 2", "bare loop, 2 entries + 2 records per event"),
         _alone(found, "engine with callback", "engine, awaited entry callback"),
         _beyond(found, ("engine with callback", "bare, 2 + 2"), WITH_CALLBACK),
+        _more(found, "event that a branch emits", ("branch counts and emits", "branch counts")),
+        _more(
+            found,
+            "event that a callback emits, and that is decided",
+            ("callback emits", "engine with callback"),
+        ),
     ]
 
 
@@ -71,9 +91,13 @@ def _alone(found: Readings, side: str, what: str) -> Row:
 
 
 def _beyond(found: Readings, sides: tuple[str, str], target: Target) -> Row:
+    return _more(found, f"{sides[0]} beyond the bare loop", sides, target)
+
+
+def _more(found: Readings, what: str, sides: tuple[str, str], target: Target | None = None) -> Row:
     return two_sides(
         "memory",
-        f"{sides[0]} beyond the bare loop",
+        what,
         (found[sides[0]], found[sides[1]]),
         value=lambda reading: reading.cpu_us,
         compare=lambda engine, bare: engine - bare,
@@ -87,19 +111,29 @@ async def _work(ctx: Context) -> None:
     """An entry callback that does not suspend."""
 
 
-async def _engine(events: int, work: Work | None) -> Reading:
+async def _emit(ctx: Context) -> None:
+    """The same, which sends an event to its own workflow."""
+    ctx.emit(TOLD, {"amount": 1})
+
+
+async def _engine(
+    events: int, work: Work | None, *, branch: str = "", told: int = 0, ids: bool = False
+) -> Reading:
+    """The engine over events, of which each leads to so many others that are told."""
     workflows = max(1, events // PER_WORKFLOW)
-    of = plan(work)
+    of = plan(work, branch=branch, others=f"{TOLD}: {{}}" if told else "")
     log = MemoryLog(MemoryBroker(), clock=clock)
     await make_topics(log, of)
+    await log.create({SENT: 1})
     await backlog(log, workflows, workflows)
     async with member_on(log, of) as member:
         await member.until_idle()
+        applied = totals(member)["applied"]
         # This log never suspends while it publishes: the member sees the backlog in the meter only.
-        await backlog(log, events, workflows)
+        await backlog(log, events, workflows, ids=ids)
         with Meter() as meter:
             await member.until_idle()
-        check_applied(member, workflows + events)
+        check_applied(member, applied + (1 + told) * events)
     await log.close()
     return meter.reading(events)
 

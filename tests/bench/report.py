@@ -26,6 +26,7 @@ from tests.bench.measure import Reading
 MEASURED_WITH = (
     "orjson",
     "anyio",
+    "uvloop",
     "transitions",
     "python-statemachine",
     "xstate-statemachine",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -76,33 +77,39 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def machine_text(*, entry: bool) -> str:
-    """The machine as YAML; with `entry`, each state owes the callback `work` when it is entered."""
+def machine_text(*, entry: bool, branch: str = "", others: str = "") -> str:
+    """
+    The machine as YAML; with `entry`, each state owes the callback `work` when it is entered.
+
+    `branch` is what each branch has beside its target, `others` what all states do with other events.
+    """
     lines = [
         f"machine: {MACHINE}",
         "version: 1",
         f"initial: {STATES[0]}",
         "perpetual: true",
         "data: {amount: 0, customer: ''}",
+        f"on: {{{others}}}",
         "states:",
     ]
     for state, following in zip(STATES, (*STATES[1:], STATES[0]), strict=True):
-        lines += [f"  {state}:", f"    on: {{next: {following}}}"]
+        lines += [f"  {state}:", f"    on: {{next: {{target: {following}{branch}}}}}"]
         lines += ["    entry: work"] * entry
     return "\n".join(lines) + "\n"
 
 
-def bound(work: Work | None) -> Bound:
+def bound(work: Work | None, branch: str = "", others: str = "") -> Bound:
     """The machine with its callback, if it is to have one."""
     plugin = callbacks(MACHINE)
     if work is not None:
         plugin.action("work")(work)
-    return resolve(parse(machine_text(entry=work is not None)), [plugin])
+    text = machine_text(entry=work is not None, branch=branch, others=others)
+    return resolve(parse(text), [plugin])
 
 
-def plan(work: Work | None, shards: int = 1) -> Plan:
+def plan(work: Work | None, shards: int = 1, *, branch: str = "", others: str = "") -> Plan:
     """What the engine works with: one topic of events, history on, default limits."""
-    flow = bound(work)
+    flow = bound(work, branch, others)
     own = OwnTopics(
         inbox=f"{APP}.inbox",
         commands=f"{APP}.commands",
@@ -147,24 +154,24 @@ def workflow_id(number: int, workflows: int) -> str:
     return f"wf-{number % workflows:06d}"
 
 
-def record(number: int, workflows: int) -> Outgoing:
-    """One event as a publisher writes it: some 190 bytes, without an id."""
+def record(number: int, workflows: int, *, ids: bool = False) -> Outgoing:
+    """One event as a publisher writes it: some 190 bytes without an id, 220 with one."""
     name = workflow_id(number, workflows)
     body = {
         "workflow_id": name,
         "event": "next",
-        "id": None,
+        "id": uuid.uuid4().hex if ids else None,
         "time": "2026-11-22T10:00:00Z",
         "payload": payload(number),
     }
     return Outgoing(TOPIC, name.encode(), orjson.dumps(body))
 
 
-async def backlog(log: Log, events: int, workflows: int) -> None:
+async def backlog(log: Log, events: int, workflows: int, *, ids: bool = False) -> None:
     """Publish so many events."""
     for start in range(0, events, WRITE):
         numbers = range(start, min(start + WRITE, events))
-        await log.publish([record(number, workflows) for number in numbers])
+        await log.publish([record(number, workflows, ids=ids) for number in numbers])
 
 
 @asynccontextmanager

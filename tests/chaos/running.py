@@ -84,7 +84,9 @@ async def run(
     nodes = 3 if kinds is THREE_NODES else 1
     async with opened(folder, nodes, Random(seed + 1)) as site:
         with Progress(console=console) as progress:
-            bar = progress.add_task(f"{nodes} node" + "s" * (nodes > 1), total=enough.faults)
+            bar = progress.add_task(
+                f"{nodes} node" + "s" * (nodes > 1), total=enough.faults or None
+            )
             for done, name in enumerate(drawn(kinds, chance), start=1):
                 if enough.of(done):
                     break
@@ -117,16 +119,15 @@ class Ended(NamedTuple):
 
 @dataclass
 class Enough:
-    """When a run has broken enough: so many faults, or so long."""
+    """When a run has broken enough: so many faults at least, and for so long at least."""
 
-    faults: int | None = None
-    until: float | None = None
+    faults: int = 0
+    until: float = 0.0
+    """By `time.monotonic`."""
 
     def of(self, number: int) -> bool:
         """Whether the fault of this number is one too many."""
-        if self.faults is not None and number > self.faults:
-            return True
-        return self.until is not None and time.monotonic() > self.until
+        return number > self.faults and time.monotonic() > self.until
 
 
 async def _one(site: Site, kind: tuple[str, Kind], chance: Random, report: Report) -> str:
@@ -165,9 +166,8 @@ def shown(report: Report) -> Table:
 async def _all(chosen: argparse.Namespace, report: Report, console: Console) -> None:
     plan = RECORDED if chosen.all else {chosen.nodes: chosen.faults}
     for nodes, faults in plan.items():
-        until = None if chosen.minutes is None else time.monotonic() + 60 * chosen.minutes
+        enough = Enough(faults, time.monotonic() + 60 * chosen.minutes)
         folder = Path(tempfile.mkdtemp(prefix="event-center-chaos-"))
-        enough = Enough(faults, until)
         try:
             kinds = KINDS[nodes]
             await run(
@@ -186,8 +186,8 @@ def main() -> int:
     parser = argparse.ArgumentParser("scripts/chaos", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--minutes", type=float)
-    length.add_argument("--faults", type=int)
+    length.add_argument("--minutes", type=float, default=0.0)
+    length.add_argument("--faults", type=int, default=0)
     length.add_argument("--all", action="store_true", help="the recorded run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nodes", type=int, choices=[1, 3], default=1)

@@ -214,7 +214,6 @@ class Site:
         end = time.monotonic() + HEALED_S
         while True:
             found = await self.stats()
-            self.look.seen.clear()
             if condition(found):
                 return found
             if time.monotonic() > end:

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from event_center.engine import intake, listening, run, turn, watchdog
+from event_center.engine import intake, known_ids, listening, run, turn, watchdog
 from event_center.engine import limits as reaching
 from event_center.engine.plan import EngineLimits
 from event_center.log import sqlite
@@ -64,7 +64,7 @@ def test_the_fixed_values_are_those_of_the_code() -> None:
     assert f"{envelope.MAX_DEPTH} levels" in FIXED
     assert f"{sqlite.MAX_EVENT_BYTES // 1024**2} MiB on SQLite, {MAX_EVENT_BYTES:,} bytes" in FIXED
     assert f"| {turn.LOOP:,} |" in FIXED
-    assert f"| {intake.IDS} |" in FIXED
+    assert f"| {known_ids.IDS} |" in FIXED
     assert f"| {listening.WAITING:,} |" in FIXED
     assert f"| {(watchdog.ASK_S + watchdog.CALLBACK_S) * 1_000:.0f} ms |" in FIXED
     assert f"| {run.ABANDON_S:.0f} s |" in FIXED

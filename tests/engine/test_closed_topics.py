@@ -89,13 +89,13 @@ async def test_a_topic_that_is_gone(way: str) -> None:
     """The same of a topic that somebody has deleted; made anew, it takes what waits for it."""
     async with world_with() as world:
         await world.idle()
-        info = world.broker.infos.pop("outside")
+        world.broker.remove("outside")
         world.send("w", way)
         world.send("v", "other")
         await world.rest(40)
         assert (world.state("v"), world.snapshot("w").parked) == ("done", None)
         assert "'outside'" in reached(world)
-        world.broker.infos["outside"] = info
+        world.broker.create({"outside": 1})
         await world.rest(400)
         assert (world.state("w"), reached(world)) == ("done", "")
 

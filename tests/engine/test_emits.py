@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from event_center.engine.plan import EngineLimits
+from event_center.log.partitioner import murmur2
 from event_center.machine import Machine, parse
 from event_center.machine.decision import Transition
 from event_center.model import Event, Snapshot
@@ -156,3 +157,27 @@ def test_a_step_tells_what_it_emits() -> None:
         ("parcel", "p-o", 3, None, "parcel"),
         ("order_shipped", "o", {"lines": 3, "at": 5}, "outside", None),
     ]
+
+
+@pytest.mark.parametrize("partitions", [4, 3])
+async def test_what_is_emitted_lies_where_its_key_belongs(partitions: int) -> None:
+    """Whoever reads the topic finds a key where any producer puts it, however many partitions there are."""
+    sizes = {"outside": partitions}
+    async with World(order(), PARCEL, shards=4, partitions=sizes, publishable=["outside"]) as world:
+        for number in range(20):
+            world.send(f"o-{number}", "add")
+            world.send(f"o-{number}", "ask", {"to": f"o-{number}" if number % 2 else "p"})
+            world.send(f"o-{number}", "ship")
+        await world.idle()
+        found = {
+            (record.key, q)
+            for q in range(partitions)
+            for record in world.broker.line(("outside", q))
+        }
+        keys = [f"o-{number}".encode() for number in range(20)]
+        assert found == {(key, murmur2(key) % partitions) for key in keys}
+        at_home = {
+            (record.key, q) for q in range(4) for record in world.broker.line((OWN.inbox, q))
+        }
+        assert {key for key, _ in at_home} > set(keys[1::2])
+        assert all(murmur2(key or b"") % 4 == q for key, q in at_home)

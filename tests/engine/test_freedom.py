@@ -52,6 +52,7 @@ class Facts:
             letters=("letters", 0),
             clock=lambda: NOW,
             warm=0,
+            machines={},
         )
         self.snapshot = Snapshot("w", "m", 1, "busy")
         self.snapshot.status = status

@@ -28,6 +28,7 @@ from event_center.model import (
 from event_center.wire import history
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 from event_center.wire.history import HistoryWriter
+from event_center.wire.snapshot import encode
 
 NOW = 1_000
 RECORD = Record(offset=0, timestamp_ms=NOW, key=b"w", value=b"{}", headers=())
@@ -47,6 +48,7 @@ class Books:
             letters=("letters", 0),
             clock=lambda: self.now_ms,
             warm=10,
+            machines={},
         )
         self.snapshot = Snapshot("w", "m", 1, "open")
         self.workflows.by_id["w"] = self.snapshot
@@ -69,7 +71,7 @@ class Books:
     def told(self) -> list[str]:
         """The kinds of the history that the next cut holds."""
         records = self.ledger.build().records
-        return [history.read(record.value or b"")["kind"] for record in records]
+        return [history.read(value or b"")["kind"] for _, _, value, *_ in records]
 
 
 def test_nothing_happened() -> None:
@@ -168,6 +170,59 @@ def test_what_is_owed_starts_after_its_cut() -> None:
     assert books.ledger.promised("w")
     assert books.ledger.committed() == [books.snapshot]
     assert not books.ledger.promised("w")
+
+
+class Running(Books):
+    """A workflow owes a run in its last cut, and nothing else of it has happened since."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshot.owed = (Owed("work", 0),)
+        self.snapshot.cause = Event("go", {"n": 1})
+        self.ledger.changed(self.snapshot)
+        assert self.value() == encode(self.snapshot)[0]
+
+    def value(self) -> bytes | None:
+        """Its value in the next cut."""
+        return self.ledger.build().entries[snapshot_key("w")]
+
+    def refuse(self) -> None:
+        """It refuses an event."""
+        self.ledger.outcome(self.snapshot, self.read(), Outcome.REJECTED, Reason.GUARD)
+
+    def done(self) -> None:
+        """Its run is done."""
+        (owed,) = self.snapshot.owed
+        self.snapshot.owed, self.snapshot.cause = (), None
+        self.ledger.ran(self.snapshot, only=True)
+        self.ledger.done(self.snapshot, owed)
+
+
+def test_who_only_ran_has_the_bytes_that_were_known_before() -> None:
+    """Nothing but the end of its run has happened: the value was made with the one before."""
+    books = Running()
+    books.done()
+    known, value = books.snapshot.relieved, books.value()
+    assert value is known
+    assert value == encode(books.snapshot)[0]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_who_changed_beside_its_run_has_bytes_with_that(before: bool) -> None:
+    """What happens to a workflow before or after the end of its run is in the same cut."""
+    books = Running()
+    for happens in (books.refuse, books.done) if before else (books.done, books.refuse):
+        happens()
+    assert books.value() == encode(books.snapshot)[0]
+
+
+def test_without_the_look_at_what_changed_it_would_be_lost() -> None:
+    """The twin: the bytes that were known before do not have it."""
+    books = Running()
+    books.refuse()
+    books.ledger._dirty.clear()
+    books.done()
+    assert books.value() != encode(books.snapshot)[0]
 
 
 def test_a_workflow_that_is_removed_is_owed_nothing() -> None:

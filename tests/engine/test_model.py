@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_center.engine.intake import Intake
+from event_center.engine import intake
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import EngineLimits
 from event_center.failpoint import Step
@@ -233,7 +233,7 @@ OVERTAKEN = [
 
 def _forgets_ids(patch: pytest.MonkeyPatch) -> None:
     """A mutation: no id is ever known."""
-    patch.setattr(Intake, "_duplicate", lambda self, snapshot, event: False)
+    patch.setattr(intake, "knows", lambda snapshot, event_id: False)
 
 
 def _writes_no_waiting_entries(patch: pytest.MonkeyPatch) -> None:

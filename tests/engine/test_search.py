@@ -152,7 +152,7 @@ async def test_a_letter_that_spoils_its_cut_is_told() -> None:
         world.send("w", "note", "well")
         await world.rest(5)
         world.faults.spoiled = lambda cut: any(
-            b"POISON" in (one.value or b"") for one in cut.records
+            b"POISON" in (value or b"") for _, _, value, *_ in cut.records
         )
         for number in range(20):
             world.send(f"a{number}", "note", number)

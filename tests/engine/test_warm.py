@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from event_center.engine.workflow import Workflows
-from event_center.model import Shard
+from event_center.model import Shard, Snapshot
 from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import WARM, World
@@ -47,6 +47,43 @@ async def test_few_stay_live() -> None:
         assert f"w{MANY - 1}" in live
         await add_to(world, *[f"w{number}" for number in range(MANY)])
         assert all(world.snapshot(f"w{number}").data == {"n": 2} for number in range(MANY))
+
+
+LEAVES = resting("""
+states:
+  idle: {on: {go: timed}}
+  timed: {on: {go: here, end: over}, after: {50s: idle}}
+  here: {on: {hop: there}}
+  there: {on: {hop: here}}
+  over: {type: final}
+""")
+
+
+async def awake_after_its_time(event: str) -> set[str]:
+    """Who is live of those that left a state in time, when its timer would have been due."""
+    async with World(LEAVES) as world:
+        names = [f"w{number}" for number in range(MANY)]
+        for name in ("go", event):
+            for workflow_id in names:
+                world.send(workflow_id, name)
+            await world.idle()
+        for number in range(MANY):  # others cool them
+            world.send(f"other-{number}", "go")
+            await world.rest(0.1)
+        await world.rest(60)
+        workflows = workflows_of(world).by_id
+        return {name for name in names if isinstance(workflows[name], Snapshot)}
+
+
+@pytest.mark.parametrize("event", ["go", "end"])
+async def test_a_timer_that_is_over_wakes_nobody_for_long(
+    event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it finds that has left in time is what it was; the twin: else it is live ever after."""
+    assert await awake_after_its_time(event) == set()
+    if event == "end":
+        monkeypatch.setattr(Workflows, "put_back", lambda *_: None)
+        assert len(await awake_after_its_time(event)) > WARM
 
 
 async def test_who_is_busy_does_not_become_bytes() -> None:

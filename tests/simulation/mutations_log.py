@@ -122,7 +122,7 @@ def failure_is_success(patch: Patch) -> None:
 @breaks(Promise.ONCE, first=5)
 def dedupe_off(patch: Patch) -> None:
     """The ids of events are not looked at."""
-    patch.setattr(Intake, "_duplicate", lambda self, snapshot, event: False)
+    patch.setattr(intake, "knows", lambda snapshot, event_id: False)
 
 
 @breaks(Promise.ONE_OUTCOME, Promise.WHOLE_CUTS)

@@ -300,7 +300,7 @@ def paused_for_ever(patch: Patch) -> None:
     patch.setattr(Commands, "_go_on", lambda self, snapshot: None)
 
 
-@breaks(Promise.QUIET, first=80)
+@breaks(Promise.QUIET, first=280)
 def found_woken_for_ever(patch: Patch) -> None:
     """Who was woken by a takeover weighs until the next cut, also when there is nothing to cut."""
 

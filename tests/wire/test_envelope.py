@@ -13,6 +13,7 @@ from event_center.errors import ExpressionError, Undecodable
 from event_center.model import Event, Headers, Reason, Record
 from event_center.wire.envelope import (
     FORWARDED_FROM,
+    INBOX_RULES,
     Envelope,
     Rules,
     inbox_envelope,
@@ -323,3 +324,34 @@ def test_an_event_comes_through_the_inbox_as_it_was(
     if event.offset >= 0:
         assert read.headers[-1] == (FORWARDED_FROM, event.origin.encode())
         assert read.headers[:-1] == event.headers
+
+
+PARTS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["", "@x", "w", "é\ufffd"])
+)
+
+
+@given(
+    body=st.dictionaries(
+        st.sampled_from(
+            ["workflow_id", "event", "payload", "id", "time", "machine", "specversion"]
+        ),
+        PARTS | JSON,
+    )
+    | JSON,
+    headers=HEADERS,
+)
+def test_the_inbox_reads_as_its_rules_say(body: Any, headers: Headers) -> None:
+    """The short way of the inbox and its rules find the same event, or refuse it with the same words."""
+    by_rules = Envelope("inbox", INBOX_RULES._replace(event='=body["event"]'))
+    found: list[Any] = []
+    for envelope in (inbox_envelope("inbox"), by_rules):
+        try:
+            found.append(envelope.read(record(body, headers=headers), 0))
+        except Undecodable as error:
+            found.append((error.reason, str(error).replace('["event"]', ".event")))
+    assert found[0] == found[1]

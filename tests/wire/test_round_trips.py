@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from event_center.errors import FormatError
@@ -170,10 +171,17 @@ def test_a_snapshot_of_a_newer_format_says_so() -> None:
         snapshot.peek(b"7\tm\t1\ts\tactive\t0\n{}")
 
 
-@given(st.builds(waiting.WaitingEntry, RECORD, TEXT, st.integers(0, 99), st.booleans(), NUMBER))
+DUE = st.just(0) | NUMBER
+
+
+@given(st.builds(waiting.WaitingEntry, RECORD, TEXT, st.integers(0, 99), st.booleans(), DUE))
+@example(waiting.WaitingEntry(Record(5, 6, b"50%", b'{"a":"%d"}', ()), '%b"', 0, deferred=True))
 def test_a_waiting_entry_keeps_its_whole_record(entry: waiting.WaitingEntry) -> None:
     """An event that waited is decided, or becomes a letter, as if it had just been read."""
-    assert waiting.decode(waiting.encode(entry)) == entry
+    value = waiting.encode(entry)
+    assert waiting.decode(value) == entry
+    line, _, _ = value.partition(b"\n")
+    assert orjson.dumps(orjson.loads(line)) == line
 
 
 @given(st.binary(max_size=100) | st.just(b'{"format": 1}\nx') | JSON.map(repr).map(str.encode))
@@ -331,6 +339,21 @@ def test_the_record_of_an_applied_event_is_as_any(
     plain = writer.record(history.APPLIED, made.workflow_id, event.origin, at_ms, told)
     for _ in range(2):
         assert writer.applied(made, event, before, at_ms) == plain
+
+
+@given(snapshots(), EVENT, NAME, st.integers(0, 253402300799999))
+def test_the_record_of_an_event_that_is_no_record_is_as_any(
+    made: Snapshot, event: Event, before: str, at_ms: int
+) -> None:
+    """So are those of timers, and of what runs have led to: the bytes that `record` makes, each time."""
+    event.offset = -1
+    writer = history.HistoryWriter("history", 2, '/a "p" %d')
+    told = history.about(made, event)
+    told |= {"from": before, "to": made.state, "outcome": "applied"}
+    told |= {} if made.result is None else {"result": made.result}
+    plain = writer.record(history.TIMER, made.workflow_id, event.topic, at_ms, told)
+    for _ in range(2):
+        assert writer.internal(made, event, before, history.TIMER, at_ms) == plain
 
 
 @given(snapshots(), NAME, st.integers(0, 10**9), st.integers(0, 253402300799999))
