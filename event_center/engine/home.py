@@ -7,7 +7,6 @@ those that callbacks send events to.
 
 from __future__ import annotations
 
-from event_center.log.ownership import remembering
 from event_center.log.partitioner import Partitioner
 from event_center.model import Shard
 
@@ -18,7 +17,7 @@ class Home:
     __slots__ = ("_partitioner", "name", "shards")
 
     def __init__(self, partitioner: Partitioner, shards: int) -> None:
-        self._partitioner = remembering(partitioner)
+        self._partitioner = partitioner
         self.name = partitioner.__name__
         """The partitioner's, as in the settings: workflows live where it put them."""
         self.shards = shards

@@ -128,6 +128,12 @@ class Jobs:
     def start(self, snapshot: Snapshot) -> None:
         """Start the jobs of a workflow that are durable, due and not under way."""
         workflow_id, workflows = snapshot.workflow_id, self._workflows
+        if snapshot is not workflows.by_id.get(workflow_id):
+            # A large one became bytes in the cut that this comes after, and may have moved on meanwhile.
+            now = workflows.live(workflow_id)
+            if now is None:
+                return
+            snapshot = now
         if not self._freedom.works(snapshot):
             return
         for owed in snapshot.jobs:

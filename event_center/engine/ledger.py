@@ -63,7 +63,7 @@ class Ledger:
         self.clock = clock
         self.now_ms = clock()
         """The time at which what is being decided counts as decided; see `tick`."""
-        self._dirty: dict[str, Snapshot | Standing | bytes] = {}
+        self.dirty: dict[str, Snapshot | Standing | bytes] = {}
         """Workflows that changed since the last cut; of one of which only a run is done, its new bytes."""
         self._records: list[OutgoingParts] = []
         self._owing: dict[str, Snapshot] = {}
@@ -150,7 +150,7 @@ class Ledger:
 
     def changed(self, snapshot: Snapshot) -> None:
         """The workflow is not as its snapshot in the log says: the next cut has it anew."""
-        self._dirty[snapshot.workflow_id] = snapshot
+        self.dirty[snapshot.workflow_id] = snapshot
 
     def owes(self, snapshot: Snapshot) -> None:
         """What the workflow owes now is durable with the next cut, and starts after it."""
@@ -159,7 +159,7 @@ class Ledger:
     def ran(self, snapshot: Snapshot, *, only: bool = False) -> None:
         """An attempt at a run has ended, and `only` that: nothing else of its workflow is otherwise now."""
         self.entry.runs += 1
-        dirty, workflow_id = self._dirty, snapshot.workflow_id
+        dirty, workflow_id = self.dirty, snapshot.workflow_id
         known = snapshot.relieved if only and workflow_id not in dirty else None
         dirty[workflow_id] = known or snapshot
 
@@ -188,7 +188,7 @@ class Ledger:
     ) -> None:
         """An event that did not move its workflow got its outcome; a record is counted."""
         if snapshot.status is Status.EXPECTED:  # it was held: there is no workflow to tell of
-            self._dirty[snapshot.workflow_id] = snapshot
+            self.dirty[snapshot.workflow_id] = snapshot
             told = {"workflow_id": snapshot.workflow_id, "event": event.name, "reason": reason}
             position = Position(event.topic, event.partition, event.offset)
             self.stray(outcome, position, told | ({"detail": detail} if detail else {}))
@@ -198,7 +198,7 @@ class Ledger:
         if outcome is Outcome.REJECTED:
             refusal = Refusal(self.now_ms, event.name, str(reason), detail)
             snapshot.refusals = (*snapshot.refusals[1 - REFUSALS :], refusal)
-        self._dirty[snapshot.workflow_id] = snapshot
+        self.dirty[snapshot.workflow_id] = snapshot
         if self._everything:
             data = history.about(snapshot, event)
             data |= {"outcome": outcome, "reason": reason}
@@ -210,7 +210,7 @@ class Ledger:
         """An event moved its workflow, which is already as it is afterwards."""
         entry = self.entry
         entry.transitions += 1
-        self._dirty[snapshot.workflow_id] = snapshot
+        self.dirty[snapshot.workflow_id] = snapshot
         if event.offset >= 0:
             entry.outcomes["applied"] += 1
             self._records.append(self._writer.applied(snapshot, event, before, self.now_ms))
@@ -227,9 +227,10 @@ class Ledger:
         standing.station, standing.offset = track.to, offset
         standing.seq = seq = standing.seq + 1
         standing.at_ms = self.now_ms if track.enters else standing.at_ms
-        if workflow_id not in self._dirty:
-            self._workflows.woken_bytes += len(standing.data)  # as of one that is woken
-            self._dirty[workflow_id] = standing
+        if workflow_id not in self.dirty:
+            size = len(standing.data) + len(standing.ids) + len(track.form)
+            self._workflows.woken_bytes += size  # as of one that is woken
+            self.dirty[workflow_id] = standing
         if not track.taken:
             self._tracks.append(track)
         track.taken += 1
@@ -245,7 +246,7 @@ class Ledger:
     ) -> None:
         """A command got its outcome from the workflow that it is for."""
         self.entry.outcomes[outcome] += 1
-        self._dirty[snapshot.workflow_id] = snapshot
+        self.dirty[snapshot.workflow_id] = snapshot
         self.tell(history.COMMAND, snapshot.workflow_id, str(position), data)
 
     def stray(self, outcome: Outcome, position: Position, data: dict[str, Any]) -> None:
@@ -271,7 +272,7 @@ class Ledger:
         if snapshot.counted is not None:
             self.entry.counts[snapshot.counted] -= 1
             snapshot.counted = None
-        for noted in (self._dirty, self._owing, self._in_flight):
+        for noted in (self.dirty, self._owing, self._in_flight):
             noted.pop(workflow_id, None)
         self._removed.append(snapshot_key(workflow_id))
         self._workflows.remove(workflow_id)
@@ -286,7 +287,7 @@ class Ledger:
         self.weights[cause] += weight
         self.cut_bytes += weight
         self._unwritten.append((snapshot, item))
-        self._dirty[snapshot.workflow_id] = snapshot
+        self.dirty[snapshot.workflow_id] = snapshot
 
     def decided(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits no more: its outcome is counted next."""
@@ -297,7 +298,7 @@ class Ledger:
         if item.number >= 0:
             self._removed.append(waiting_key(snapshot.workflow_id, item.number))
             snapshot.waiting -= 1
-        self._dirty[snapshot.workflow_id] = snapshot
+        self.dirty[snapshot.workflow_id] = snapshot
 
     def behind(self, snapshot: Snapshot, item: Waiting) -> Waiting:
         """A waiting record waits on, behind what came later: it has a new entry from the next cut on."""
@@ -312,7 +313,7 @@ class Ledger:
         item.deferred = True
         self._recount(snapshot, item, 1)
         self._unwritten.append((snapshot, item))
-        self._dirty[snapshot.workflow_id] = snapshot
+        self.dirty[snapshot.workflow_id] = snapshot
 
     def status(self, snapshot: Snapshot, status: Status, mailbox: Mailbox | None) -> None:
         """Change the status; what waits for the workflow is counted under its new cause."""
@@ -323,7 +324,7 @@ class Ledger:
         snapshot.status = status
         for item in records:
             self._recount(snapshot, item, 1)
-        self._dirty[snapshot.workflow_id] = snapshot
+        self.dirty[snapshot.workflow_id] = snapshot
 
     def _recount(self, snapshot: Snapshot, item: Waiting, by: int) -> None:
         """It waits no more for this reason, or it does from now on."""
@@ -342,7 +343,7 @@ class Ledger:
     @property
     def clean(self) -> bool:
         """Nothing happened since the last cut."""
-        return not (self._dirty or self._records or self.taken - self._building or self._touched)
+        return not (self.dirty or self._records or self.taken - self._building or self._touched)
 
     def build(self) -> Cut:
         """Everything since the last cut, to be committed as it is; the next cut starts empty."""
@@ -354,7 +355,7 @@ class Ledger:
             if not item.gone and item.record is not None:
                 parts = item.record, item.topic, item.partition, item.deferred, item.due_ms
                 entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(parts)
-        self._dumping.dump(self._dirty, entries)
+        self._dumping.dump(self.dirty, entries)
         self._in_flight, self._owing = self._owing, {}
         self.entry.check()
         self.entry.cut += 1
@@ -362,9 +363,8 @@ class Ledger:
         self._building = self.taken
         self._building_bytes = self.cut_bytes = self.heavy
         self._workflows.woken_bytes = 0
-        self._dirty, self._records = {}, []
-        self._unwritten, self._removed = [], []
-        self._touched = False
+        self.dirty, self._records = {}, []
+        self._unwritten, self._removed, self._touched = [], [], False
         reach(Step.CUT_BUILT)
         return cut
 

@@ -119,12 +119,13 @@ class Outbox:
 
     def handed_on(self, snapshot: Snapshot, run: Run, returned: Event) -> OutgoingParts:
         """The record of an event that a decide callback returned: it goes through the inbox."""
-        workflow_id, context = snapshot.workflow_id, run.context
+        context = run.context
         event_id = returned.id
         if self._named and event_id is None:
             event_id = f"{context.idempotency_key}/{len(context.emitted or ())}"
+        workflow_id = snapshot.workflow_id
         value = plain_form(workflow_id, returned.name, returned.payload, event_id, None)
-        return self._to_home(workflow_id, value)
+        return self._to_home(workflow_id, value, workflow_id)
 
     def declared(
         self, snapshot: Snapshot, event: Event, emits: Sequence[Emission]
@@ -149,11 +150,8 @@ class Outbox:
                 return _too_large(len(value), self._max_bytes, what)
             if topic is not None:
                 records.append((topic, workflow_id.encode(), value, (), None, 0))
-            elif workflow_id == snapshot.workflow_id:
-                key = workflow_id.encode()
-                records.append((self._inbox, key, value, (), self._shard, 0))  # it is at home here
             else:
-                records.append(self._to_home(workflow_id, value))
+                records.append(self._to_home(workflow_id, value, snapshot.workflow_id))
         return records
 
     def forward(self, workflow_id: str, machine: str | None, event: Event) -> bool:
@@ -198,10 +196,10 @@ class Outbox:
             records.append((topic, key, value, headers, None, 0))
         return records
 
-    def _to_home(self, workflow_id: str, value: bytes) -> OutgoingParts:
-        """The record of an event for a workflow's home."""
-        key, home = workflow_id.encode(), self._home.of(workflow_id)
-        return self._inbox, key, value, (), home, 0
+    def _to_home(self, workflow_id: str, value: bytes, sender: str = "") -> OutgoingParts:
+        """The record of an event for a workflow's home; its sender's, if that is known, is this shard."""
+        home = self._shard if workflow_id == sender else self._home.of(workflow_id)
+        return self._inbox, workflow_id.encode(), value, (), home, 0
 
 
 def _as_read_back(event: Event, max_bytes: int) -> Event:

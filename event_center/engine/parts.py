@@ -253,22 +253,15 @@ class Parts:
             if snapshot is None:
                 continue
             self.timers.again(snapshot, now_ms)
-            waits = snapshot.status is Status.RETRYING or snapshot.jobs
-            # One that has been over for less than it is kept is armed for later already.
-            due = any(timer.due_ms <= now_ms for timer in snapshot.timers) or self.removal.outlived(
-                snapshot, now_ms
-            )
-            if isinstance(before, bytes) and not waits and not due:
+            self.removal.again(snapshot, now_ms)
+            if self.freedom.heeds_time(snapshot) and self._go_on(snapshot, now_ms):
+                timed.append(workflow_id)
+            elif isinstance(before, bytes) and workflow_id not in self.ledger.dirty:
                 workflows.put_back(workflow_id, before)
-            elif self.freedom.heeds_time(snapshot):
-                if waits:
-                    self._go_on(snapshot, now_ms)
-                if due:
-                    timed.append(workflow_id)
         return timed
 
-    def _go_on(self, snapshot: Snapshot, now_ms: int) -> None:
-        """Begin the next attempt of what failed, or of its jobs, if they are due."""
+    def _go_on(self, snapshot: Snapshot, now_ms: int) -> bool:
+        """Begin the next attempts that are due of a workflow; whether something else of it is due, too."""
         workflow_id, apart = snapshot.workflow_id, self.workflows.apart
         if snapshot.status is Status.RETRYING:
             retry = partial(self._retry, workflow_id, now_ms)
@@ -276,6 +269,8 @@ class Parts:
                 retry()
         if snapshot.jobs:
             self.effects.start(snapshot)
+        timed = any(timer.due_ms <= now_ms for timer in snapshot.timers)
+        return timed or self.removal.outlived(snapshot, now_ms)
 
     def _retry(self, workflow_id: str, now_ms: int) -> None:
         """The wait between two attempts is over."""

@@ -34,6 +34,11 @@ class Removal:
         if self._keep_ms is not None:
             self._timers.look_at(workflow_id, over_ms + self._keep_ms)
 
+    def again(self, snapshot: Snapshot, now_ms: int) -> None:
+        """It was looked at, perhaps for an earlier timer of it: when it is to go is known again."""
+        if snapshot.over_ms and not self.outlived(snapshot, now_ms):
+            self.arm(snapshot)
+
     def outlived(self, snapshot: Snapshot, now_ms: int) -> bool:
         """Whether this workflow has been kept for long enough."""
         if not snapshot.over_ms or self._keep_ms is None:

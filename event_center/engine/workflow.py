@@ -166,7 +166,10 @@ class Workflows:
         """What messages call the shard and its log."""
         self.by_id: dict[str, Workflow] = {}
         self.warm: dict[str, bytes] = {}
-        """Live ones with nothing to do, with their bytes of the last cut: they may be busy again soon."""
+        """
+        Live ones with their bytes of the last cut, who may have nothing to do: those woken since, and those
+        that rest and may be busy again soon.
+        """
         self._cooling: dict[str, bytes] = {}
         """Those of `warm` from before the last `cool`."""
         self.mailboxes: dict[str, Mailbox] = {}
@@ -208,6 +211,7 @@ class Workflows:
         except FormatError as error:
             raise self.damaged(workflow_id, error) from error
         self.by_id[workflow_id] = snapshot
+        self.warm[workflow_id] = value
         snapshot.size = size = len(value)
         self.woken_bytes += size
         return snapshot
@@ -215,6 +219,7 @@ class Workflows:
     def put_back(self, workflow_id: str, value: bytes) -> None:
         """It was woken for nothing, a moment ago: it is these bytes again, which it was."""
         self.by_id[workflow_id] = value
+        self.warm.pop(workflow_id, None)
         self.woken_bytes -= len(value)
 
     def remove(self, workflow_id: str) -> None:

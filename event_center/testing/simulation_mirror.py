@@ -7,6 +7,7 @@ with a fresh restore field by field, and whatever waits needs something that wil
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -278,11 +279,12 @@ def kept_otherwise(parts: Parts, store: Mapping[bytes, bytes]) -> list[str]:
 
 
 def stuck(parts: Parts) -> list[str]:
-    """What waits in memory without anything that would wake it."""
+    """What waits in memory without anything that would wake it, and who is awake without anything to do."""
     if not parts.resumed:
         return []
     found = []
     workflows = parts.workflows
+    resting = ChainMap(workflows.warm, workflows._cooling)  # noqa: SLF001 - as above
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}
     advanced_again |= {one[0] for one in workflows.apart._put_off}  # noqa: SLF001 - what waits for its cut
     for workflow_id, workflow in workflows.by_id.items():
@@ -300,6 +302,8 @@ def stuck(parts: Parts) -> list[str]:
             found.append(f"{workflow_id} owes {workflow.owed[0]} and nobody runs it")
         elif mailbox and mailbox.queue and not (moves or workflow.owed):
             found.append(f"{workflow_id} has {len(mailbox.queue)} events that nobody decides")
+        elif not (workflow.owed or workflow_id in resting or mailbox):
+            found.append(f"{workflow_id} stays awake in {workflow.state}, and has nothing to do")
     return found
 
 

@@ -13,6 +13,7 @@ from event_center.errors import PermanentError
 from event_center.log.memory import Ending
 from event_center.model import Event, Reason, Shard
 from event_center.plugins.context import Context
+from tests.engine.job_world import jobs_world
 from tests.engine.machines import resting
 from tests.engine.script import Script
 from tests.engine.world import EVENTS, World
@@ -150,6 +151,34 @@ async def test_large_workflows_become_bytes_at_once() -> None:
         world.send("large", "last", "y")
         await world.idle()
         assert world.snapshot("large").data["last"] == "y"
+
+
+@pytest.mark.parametrize("size", [1, LARGE_BYTES])
+async def test_a_job_of_a_state_that_was_left_while_its_cut_was_written(size: int) -> None:
+    """Also of one that became bytes in that cut: it never begins."""
+    build = Script()
+    async with jobs_world(build=build) as world:
+        left = False
+
+        async def leave(place: str) -> None:
+            nonlocal left
+            if place == "commit.written" and not left and "w" in _owing(world):
+                left = True
+                world.send("w", "leave")
+                await world.rest(0.5)
+
+        world.faults.on_await = leave
+        world.send("w", "go", "x" * size)
+        await world.idle()
+        assert left
+        assert world.state() == "idle"
+        assert not build.calls
+
+
+def _owing(world: World) -> set[str]:
+    """The workflows of which the cut that is being written makes runs durable."""
+    parts = world.processes[0].member.owners[Shard(0)]._parts
+    return set() if parts is None else set(parts.ledger._in_flight)
 
 
 @pytest.mark.parametrize("roomy", [False, True])

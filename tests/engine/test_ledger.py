@@ -220,7 +220,7 @@ def test_without_the_look_at_what_changed_it_would_be_lost() -> None:
     """The twin: the bytes that were known before do not have it."""
     books = Running()
     books.refuse()
-    books.ledger._dirty.clear()
+    books.ledger.dirty.clear()
     books.done()
     assert books.value() != encode(books.snapshot)[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from event_center.engine.plan import EngineLimits
+from event_center.engine.removal import Removal
 from event_center.errors import PermanentError
 from event_center.failpoint import Step
 from tests.engine.machines import resting
@@ -56,6 +57,24 @@ async def test_a_finished_workflow_goes_when_its_time_is_over() -> None:
         world.send("w", "go")
         await world.idle()
         assert (world.state(), world.snapshot("w").seq) == ("busy", 1)
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_timer_of_an_earlier_state_does_not_keep_it(
+    again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was armed before its end is looked at first; when it goes is to be known again then."""
+    async with world_with(keep_ms=48 * HOUR_MS) as world:
+        world.send("w", "go")
+        await world.idle()
+        world.send("w", "end")
+        await world.idle()
+        if not again:
+            monkeypatch.setattr(Removal, "again", lambda *_: None)
+        await world.leap(hours=25)
+        assert world.exists("w")
+        await world.leap(hours=24)
+        assert world.exists("w") is not again
 
 
 @pytest.mark.parametrize("crash", [False, True])

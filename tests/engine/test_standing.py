@@ -15,6 +15,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.parts import Parts
 from event_center.engine.standing import Standing, Stations
 from event_center.engine.workflow import Workflow
+from event_center.log.memory import Ending
 from event_center.model import Shard, Snapshot
 from event_center.testing.virtual_time import VirtualLoop
 from event_center.wire.entries import SHARD_KEY, ShardEntry
@@ -189,6 +190,25 @@ async def test_without_the_counters_the_records_do_not_add_up(
         pytest.RaisesExc(Exception, match="records do not add up"), flatten_subgroups=True
     ):
         await test_who_only_moves_is_not_woken()
+
+
+async def test_it_weighs_what_it_would_awake() -> None:
+    """The limit of a cut counts the ids that it remembers as well: of a small one they are most of it."""
+    async with world_of() as world:
+        for number in range(2 * IDS):
+            world.send("w", "stay" if number else "go", id=f"e-{number}")
+        await world.idle()
+        standing = workflow_in(world, "w")
+        assert isinstance(standing, Standing)
+        size = len(standing.encode())
+        parts = world.processes[0].member.owners[Shard(0)]._parts
+        assert parts is not None
+        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
+        world.send("w", "stay", id="another")
+        await world.rest(0.5)
+        world.send("w", "stay", id="one more")
+        await world.rest(0.5)
+        assert parts.ledger.heavy >= size > 1_000
 
 
 async def test_a_redelivered_event_moves_nobody_again(monkeypatch: pytest.MonkeyPatch) -> None:

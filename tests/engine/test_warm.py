@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from event_center.engine.standing import Standing
 from event_center.engine.workflow import Workflows
 from event_center.model import Shard, Snapshot
 from tests.engine.machines import resting
@@ -59,8 +60,8 @@ states:
 """)
 
 
-async def awake_after_its_time(event: str) -> set[str]:
-    """Who is live of those that left a state in time, when its timer would have been due."""
+async def awake_after_its_time(event: str, then: str = "") -> set[str]:
+    """Who is live of those that left a state in time, when its timer would be due; `then` others do."""
     async with World(LEAVES) as world:
         names = [f"w{number}" for number in range(MANY)]
         for name in ("go", event):
@@ -69,8 +70,12 @@ async def awake_after_its_time(event: str) -> set[str]:
             await world.idle()
         for number in range(MANY):  # others cool them
             world.send(f"other-{number}", "go")
+            world.send(f"other-{number}", "end")
             await world.rest(0.1)
         await world.rest(60)
+        for number in range(MANY if then else 0):
+            world.send(f"then-{number}", then)
+            await world.rest(0.1)
         workflows = workflows_of(world).by_id
         return {name for name in names if isinstance(workflows[name], Snapshot)}
 
@@ -79,11 +84,33 @@ async def awake_after_its_time(event: str) -> set[str]:
 async def test_a_timer_that_is_over_wakes_nobody_for_long(
     event: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it finds that has left in time is what it was; the twin: else it is live ever after."""
+    """What it finds that has left in time is what it was; the twin: else until others cool it."""
     assert await awake_after_its_time(event) == set()
     if event == "end":
         monkeypatch.setattr(Workflows, "put_back", lambda *_: None)
         assert len(await awake_after_its_time(event)) > WARM
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_who_is_woken_rests_again_with_the_others(
+    kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was woken for. The twin: without its bytes it stays awake, which every cut looks for."""
+    monkeypatch.setattr(Workflows, "put_back", lambda *_: None)
+    if kept:
+        assert len(await awake_after_its_time("end", then="go")) <= 2 * (WARM + 1)
+        return
+    wake = Workflows.wake
+
+    def forgets(self: Workflows, workflow_id: str, workflow: bytes | Standing) -> Snapshot:
+        snapshot = wake(self, workflow_id, workflow)
+        self.warm.pop(workflow_id, None)
+        return snapshot
+
+    monkeypatch.setattr(Workflows, "wake", forgets)
+    expected = pytest.RaisesExc(AssertionError, match="stays awake")
+    with pytest.RaisesGroup(expected, flatten_subgroups=True):
+        await awake_after_its_time("end", then="go")
 
 
 async def test_who_is_busy_does_not_become_bytes() -> None:

@@ -175,11 +175,11 @@ def found_held_and_forgotten(patch: Patch) -> None:
     expected = Intake._expected
 
     def clean(self: Intake, snapshot: Snapshot, *args: Any) -> None:
-        was = snapshot.workflow_id in self._ledger._dirty
+        was = snapshot.workflow_id in self._ledger.dirty
         outcomes = dict(self._ledger.entry.outcomes)
         expected(self, snapshot, *args)
         if not was and self._ledger.entry.outcomes != outcomes and snapshot.state == "":
-            self._ledger._dirty.pop(snapshot.workflow_id, None)
+            self._ledger.dirty.pop(snapshot.workflow_id, None)
 
     patch.setattr(Intake, "_expected", clean)
 

@@ -62,8 +62,8 @@ def snapshot_left_out(patch: Patch) -> None:
     build = Ledger.build
 
     def without(self: Ledger) -> Cut:
-        if len(self._dirty) > 1:
-            self._dirty.popitem()
+        if len(self.dirty) > 1:
+            self.dirty.popitem()
         return build(self)
 
     patch.setattr(Ledger, "build", without)
