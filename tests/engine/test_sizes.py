@@ -130,3 +130,33 @@ async def test_what_is_told_of_names_from_outside_is_not_kept() -> None:
         writer.applied(snapshot, Event(name, None, None, 0, (), "t", 0, 1), "idle", 0)
     assert len(writer._forms) == 1
     assert len(writer.form(("m", 1, "h" * MAX_NAME, "t", 0, "idle", "idle"))) > SHAPE_BYTES
+
+
+def emits_a_long_name(ctx: Context) -> None:
+    """An event to another workflow that no center would take in."""
+    ctx.emit("g" * (MAX_NAME + 1), workflow_id="v")
+
+
+def emits_a_long_id(ctx: Context) -> None:
+    """The same for its id."""
+    ctx.emit("go", workflow_id="v", id="e" * (MAX_EVENT_ID + 1))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        emits_a_long_name,
+        emits_a_long_id,
+        "g" * (MAX_NAME + 1),
+        Event("done", None, "e" * (MAX_EVENT_ID + 1)),
+    ],
+)
+async def test_what_a_callback_sends_with_a_name_that_is_no_name(step: Any) -> None:
+    """It is a mistake of the callback, and says so; nothing of it comes to another workflow."""
+    async with world_with(step, step, step, limit=100 * LIMIT) as world:
+        world.send("w", "go")
+        await world.rest(60)
+        assert world.state() == "idle"
+        assert not world.exists("v")
+        [*_, failed] = world.history("w", "run")
+        assert "characters, and may have" in failed["message"]
