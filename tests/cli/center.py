@@ -15,6 +15,7 @@ import orjson
 from typer.testing import CliRunner
 
 from event_center.cli import app
+from tests.cli.interrupted import interrupted
 from tests.forked import Forked, Heard
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -72,6 +73,13 @@ async def work(ctx: Context) -> None:
 '''
 
 
+WAITS = ("pause", "resume", "retry", "skip", "cancel", "set-state", "forget")
+LETTERS = ("replay", "discard")
+PATIENT: dict[str, Any] = {verb: {"wait": f"{PATIENCE_S:g}s"} for verb in (*WAITS, *LETTERS)}
+PATIENT["dead-letters"] = {verb: PATIENT.pop(verb) for verb in LETTERS}
+"""How long a command waits for a daemon's answer if its test does not say: as tests do."""
+
+
 class Answer:
     """What a command has printed, and how it ended."""
 
@@ -98,7 +106,9 @@ def answered(settings: Path, *arguments: str, columns: int = 200, typed: str = "
     """Run a command in this process; what is no error of ours comes out."""
     config = ["--config", str(settings)]
     environment = {"COLUMNS": str(columns), "XDG_STATE_HOME": str(settings.parent / "state")}
-    result = CliRunner().invoke(app, [*arguments, *config], env=environment, input=typed)
+    result = CliRunner().invoke(
+        app, [*arguments, *config], env=environment, input=typed, default_map=PATIENT
+    )
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Answer(result.exit_code, result.stdout, result.stderr)
@@ -143,6 +153,13 @@ class Project:
     def process(self, *arguments: str, stdin: bytes = b"") -> Answer:
         """Run a command in a process of its own, in the project's directory."""
         done = Heard(arguments, cwd=self.root, env=self.environment, typed=stdin).done()
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def interrupted(self, at: int, number: signal.Signals, *command: str) -> Answer:
+        """Run a command that gets a signal at a step of its progress."""
+        arguments = [*command, str(at), number.name]
+        process = Heard(arguments, cwd=self.root, work=interrupted, env=self.environment)
+        done = process.done()
         return Answer(done.returncode, done.stdout, done.stderr)
 
     @contextlib.contextmanager
