@@ -60,7 +60,6 @@ SLEEPS = {
     "tests/kafka/test_group.py": "cuts at a pace, beside a rebalance on a real broker",
     "tests/kafka/test_long_restore.py": "sessions of a group, which brokers measure in real time",
     "tests/kafka/test_rolling.py": "events at a pace, which a restart must not stop",
-    "tests/engine/test_threads.py": "a plain function that takes its time: threads have no other",
     "tests/client/test_commands.py": "a daemon under virtual time",
     "tests/soak/daemon.py": "it tells how it is, once a second",
     "tests/soak/machines/life.py": "a callback that takes a moment",
