@@ -67,7 +67,6 @@ SLEEPS = {
     "tests/client/test_reaching.py": "a daemon under virtual time",
     "tests/crash/twins.py": "a slow disk, in a real process",
     "tests/crash/machines/claim.py": "a callback that takes its time, in a real process",
-    "tests/crash/machines/deadly.py": "callbacks that go on after a cut or hang, in a real process",
     "tests/crash/machines/parcel.py": "callbacks that take their time, in a real process",
     "tests/formats/make.py": "what the last events have begun, in a real center",
     "tests/bench/waiting.py": "callbacks that wait are what is measured",
