@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from event_center.cli import app
 from tests.cli.interrupted import interrupted
-from tests.forked import Forked, Heard
+from tests.forked import PATIENT, Forked, Heard
 from tests.waiting import PATIENCE_S, wait_until
 
 SETTINGS = """
@@ -71,13 +71,6 @@ async def work(ctx: Context) -> None:
     if not (HERE / "mended").exists():
         raise RuntimeError("the disk is \\x1b[31mfull")
 '''
-
-
-WAITS = ("pause", "resume", "retry", "skip", "cancel", "set-state", "forget")
-LETTERS = ("replay", "discard")
-PATIENT: dict[str, Any] = {verb: {"wait": f"{PATIENCE_S:g}s"} for verb in (*WAITS, *LETTERS)}
-PATIENT["dead-letters"] = {verb: PATIENT.pop(verb) for verb in LETTERS}
-"""How long a command waits for a daemon's answer if its test does not say: as tests do."""
 
 
 class Answer:
