@@ -122,19 +122,17 @@ class Ledger:
 
     def passed_over(self, source: str, following: int, lost: int) -> None:
         """The log has removed what was to be read next; `lost` of it should have been read."""
-        entry = self.entry
         if lost:
-            entry.lost[source] = entry.lost.get(source, 0) + lost
-        entry.offsets[source] = following
+            self.entry.lost[source] = self.entry.lost.get(source, 0) + lost
+        self.entry.offsets[source] = following
         self._touched = True
 
     def made_anew(self, topic: str, topic_id: str, sources: Iterable[str]) -> None:
         """A topic counts its offsets from the start again, in all these sources."""
-        entry = self.entry
         for source in sources:
-            del entry.offsets[source]
-        entry.topic_ids[topic] = topic_id
-        entry.renewed[topic] = entry.renewed.get(topic, 0) + 1
+            del self.entry.offsets[source]
+        self.entry.topic_ids[topic] = topic_id
+        self.entry.renewed[topic] = self.entry.renewed.get(topic, 0) + 1
         self._touched = True
 
     def asked(self) -> None:
@@ -200,24 +198,27 @@ class Ledger:
             snapshot.refusals = (*snapshot.refusals[1 - REFUSALS :], refusal)
         self.dirty[snapshot.workflow_id] = snapshot
         if self._everything:
-            data = history.about(snapshot, event)
-            data |= {"outcome": outcome, "reason": reason}
-            if detail:
-                data["detail"] = detail
+            data = history.about(snapshot, event) | {"outcome": outcome, "reason": reason}
+            data |= {"detail": detail} if detail else {}
             self.tell(outcome, snapshot.workflow_id, event.origin, data)
 
     def applied(self, snapshot: Snapshot, event: Event, before: str, kind: str) -> None:
         """An event moved its workflow, which is already as it is afterwards."""
-        entry = self.entry
+        entry, writer, name = self.entry, self._writer, snapshot.workflow_id
         entry.transitions += 1
-        self.dirty[snapshot.workflow_id] = snapshot
+        self.dirty[name] = snapshot
         if event.offset >= 0:
             entry.outcomes["applied"] += 1
-            self._records.append(self._writer.applied(snapshot, event, before, self.now_ms))
-            return
-        if kind == history.TIMER:
-            entry.timers += 1
-        record = self._writer.internal(snapshot, event, before, kind, self.now_ms)
+            machine, version, state = snapshot.machine, snapshot.version, snapshot.state
+            shape = machine, version, event.name, event.topic, event.partition, before, state
+            form = writer.forms.get(shape) or writer.form_applied(shape)
+            record = writer.applied(
+                form, name, snapshot.seq, event.offset, self.now_ms, event.id, snapshot.result
+            )
+        else:
+            if kind == history.TIMER:
+                entry.timers += 1
+            record = writer.internal(snapshot, event, before, kind, self.now_ms)
         self._records.append(record)
 
     def moved(  # noqa: PLR0917 - called per event: positional arguments are cheaper
@@ -234,7 +235,7 @@ class Ledger:
         if not track.taken:
             self._tracks.append(track)
         track.taken += 1
-        record = self._writer.moved(track.form, workflow_id, seq, offset, self.now_ms, event_id)
+        record = self._writer.applied(track.form, workflow_id, seq, offset, self.now_ms, event_id)
         self._records.append(record)
 
     def tell(self, kind: str, workflow_id: str, origin: str, data: dict[str, Any]) -> None:
@@ -262,9 +263,8 @@ class Ledger:
         """A dead letter of this record."""
         if record is None:
             raise InvariantError(f"only a record can become a letter, {origin} is none")
-        topic, partition = self._letters
         self.cut_bytes += record.size
-        self._records.append(letter.write(topic, partition, record, origin, why=why))
+        self._records.append(letter.write(*self._letters, record, origin, why=why))
 
     def remove(self, snapshot: Snapshot) -> None:
         """There is no such workflow any more: its snapshot becomes a tombstone. Nothing of it waits."""

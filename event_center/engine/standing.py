@@ -55,7 +55,7 @@ class Track:
         self.enters = enters
         """A state is entered: its time begins anew."""
         self.form = form
-        """The history records of it, as `HistoryWriter.form` has them."""
+        """The history records of it, as `HistoryWriter.form_applied` has them."""
         self.taken = 0
         """How often since the ledger has counted it."""
 
@@ -129,7 +129,7 @@ class Stations:
             return None
         where = station.where
         shape = (where.machine, where.version, name, *place, where.state, to.where.state)
-        form = self._writer.form(shape)
+        form = self._writer.form_applied(shape)
         station.tracks[name] = made = Track(station, to, form, enters=move.entered)
         return made
 
