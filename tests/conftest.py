@@ -43,20 +43,25 @@ SLOW = (
     "docs/test_documents.py",
     "kafka/",
     "log/test_sqlite_processes.py",
+    "machine/test_peer.py",
     "plugins/test_stubs.py::test_the_types_find_a_misspelt_event",
     "scenarios/",
     "soak/",
     "testing/test_pytest_plugin.py",
 )
-"""Where tests start processes and brokers."""
+"""Where tests start processes and brokers, or play hundreds of machines."""
+UNIT = ("machine/", "plugins/", "wire/")
+"""Where they look at one module at a time, and no center runs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes or needs a broker, so that it can be left out."""
+    """Mark what takes long, so that it can be left out, and what is quickest."""
     for item in items:
         where = item.nodeid.removeprefix("tests/")
         if where.startswith(SLOW) or "[kafka" in where:
             item.add_marker("slow")
+        elif where.startswith(UNIT):
+            item.add_marker("unit")
 
 
 @pytest.fixture(autouse=True)
