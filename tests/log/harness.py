@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted
-from event_center.log.memory import Ending, MemoryBroker, MemoryLog
+from event_center.log.memory import MAX_RECORD_BYTES, Ending, MemoryBroker, MemoryLog
 from event_center.log.port import (
     Assigned,
     Batch,
@@ -45,6 +45,11 @@ def clock() -> int:
 
 class Harness(Protocol):
     """One log that several processes share."""
+
+    largest: int
+    """Bytes of key, value and headers of a record that the log takes."""
+    too_large: int
+    """Bytes of one that it does not."""
 
     async def open(self) -> Log:
         """One more process opens the log."""
@@ -79,6 +84,8 @@ class Harness(Protocol):
 
 class MemoryHarness:
     """The processes are logs on one broker."""
+
+    largest, too_large = MAX_RECORD_BYTES, MAX_RECORD_BYTES + 1
 
     def __init__(self) -> None:
         self.broker = MemoryBroker(keep_cuts=True)
@@ -170,9 +177,16 @@ class FaultyConnection:
 
 
 class SqliteHarness:
-    """The processes are logs on one file, each with its own connections and its own thread."""
+    """
+    The processes are logs on one file, each with its own connections and its own thread.
 
-    def __init__(self, folder: Path) -> None:
+    SQLite takes a billion bytes of one row, or fewer if a test says so.
+    """
+
+    def __init__(self, folder: Path, *, row_bytes: int = 1_000_000_000) -> None:
+        self.row_bytes = row_bytes
+        self.largest = row_bytes - 10_000  # the other columns, and headers, which are JSON there
+        self.too_large = row_bytes + 1
         self.path = folder / "log.db"
         self.logs: list[SqliteLog] = []
 
@@ -180,6 +194,8 @@ class SqliteHarness:
         log = await open_sqlite(
             self.path, clock=clock, keep_cuts=True, poll_interval_s=0.005, busy_timeout_s=10.0
         )
+        length = sqlite3.SQLITE_LIMIT_LENGTH
+        await log._file.writer.submit(lambda one: one.connection.setlimit(length, self.row_bytes))
         self.logs.append(log)
         return log
 
