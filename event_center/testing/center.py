@@ -122,10 +122,8 @@ class TestCenter(Looking):
 
     def _open(self, settings: Settings) -> None:
         partitioner = PARTITIONERS[settings.engine.partitioner]
-        most = max_event_bytes(settings)  # a letter has its reasons beside
-        self._broker = MemoryBroker(
-            partitioner=partitioner, max_event_bytes=most, max_record_bytes=most + most // 9
-        )
+        most = max_event_bytes(settings)
+        self._broker = MemoryBroker(partitioner=partitioner, max_event_bytes=most)
         self._broker.create(partitions_wanted(settings))
         self._app = app_of(settings)
         self._client = MemoryLog(self._broker, clock=self._clock)

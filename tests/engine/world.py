@@ -122,11 +122,7 @@ class World:
         every_outcome: bool = True,
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
-        self.broker = MemoryBroker(
-            keep_cuts=True,
-            max_event_bytes=max_event_bytes,
-            max_record_bytes=max_event_bytes + max_event_bytes // 9,
-        )
+        self.broker = MemoryBroker(keep_cuts=True, max_event_bytes=max_event_bytes)
         self.faults = self.broker.faults
         self.processes: list[Process] = []
         self.cuts = 0
@@ -134,10 +130,10 @@ class World:
         self.die_at: Step | None = None
         """The process dies when it reaches this step next."""
         self.audits = True
-        limits = limits or EngineLimits()
+        limits = replace(limits or EngineLimits(), warm=WARM)
         record_bytes = min(limits.record_bytes, max_event_bytes)
         self._options: dict[str, Any] = {
-            "limits": replace(limits, warm=WARM, record_bytes=record_bytes),
+            "limits": replace(limits, record_bytes=record_bytes),
             "dead_letter_strays": frozenset(dead_letter_strays),
             "publishable": frozenset(publishable),
             "every_outcome": every_outcome,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from event_center.errors import Fenced, LogUnavailable, NotCommitted
-from event_center.log.memory import MAX_RECORD_BYTES, Ending, MemoryBroker, MemoryLog
+from event_center.log.memory import Ending, MemoryBroker, MemoryLog
 from event_center.log.port import (
     Assigned,
     Batch,
@@ -32,6 +32,7 @@ from event_center.log.port import (
 )
 from event_center.log.sqlite import SqliteLog, open_sqlite
 from event_center.model import Outgoing, Record, Shard, Token
+from tests.log.faulty import FaultyConnection, GoneConnection
 from tests.waiting import PATIENCE_S, until
 
 QUIET_S = 0.1
@@ -85,10 +86,10 @@ class Harness(Protocol):
 class MemoryHarness:
     """The processes are logs on one broker."""
 
-    largest, too_large = MAX_RECORD_BYTES, MAX_RECORD_BYTES + 1
-
     def __init__(self) -> None:
         self.broker = MemoryBroker(keep_cuts=True)
+        self.largest = self.broker.max_record_bytes
+        self.too_large = self.largest + 1
         self.logs: list[MemoryLog] = []
 
     async def open(self) -> MemoryLog:
@@ -136,44 +137,6 @@ async def refuse(place: str) -> None:
     if place in {"commit.begun", "publish.begun"}:
         raise NotCommitted("made to fail by a test")
     raise LogUnavailable("made to fail by a test")
-
-
-class GoneConnection:
-    """A connection to a file that can not be read now."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> sqlite3.Cursor:
-        raise sqlite3.OperationalError("made to fail by a test")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-
-class FaultyConnection:
-    """A connection whose next statement of one kind fails, once, before or after it ran."""
-
-    def __init__(
-        self, connection: sqlite3.Connection, on: str, *, code: int, after: bool = False
-    ) -> None:
-        self._connection = connection
-        self._on: str | None = on
-        self._code = code
-        self._after = after
-
-    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> sqlite3.Cursor:
-        if self._on is None or not statement.startswith(self._on):
-            return self._connection.execute(statement, arguments)
-        self._on = None
-        if self._after:
-            self._connection.execute(statement, arguments)
-        error = sqlite3.OperationalError("made to fail by a test")
-        error.sqlite_errorcode = self._code
-        raise error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
 
 
 class SqliteHarness:

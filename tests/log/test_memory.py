@@ -13,7 +13,6 @@ from event_center.failpoint import Step, install
 from event_center.log.kafka import options
 from event_center.log.memory import (
     MAX_EVENT_BYTES,
-    MAX_RECORD_BYTES,
     Ending,
     Faults,
     MemoryBroker,
@@ -50,16 +49,15 @@ async def assigned(group: Group) -> Token:
 
 def test_it_takes_what_kafka_takes() -> None:
     """So a test on the log in memory finds what would stand still on Kafka."""
-    assert (MAX_RECORD_BYTES, MAX_EVENT_BYTES) == (
-        options.MAX_RECORD_BYTES,
-        options.MAX_EVENT_BYTES,
-    )
+    broker = MemoryBroker()
+    assert broker.max_event_bytes == options.MAX_EVENT_BYTES
+    assert broker.max_record_bytes == options.MAX_RECORD_BYTES
 
 
 class TestSizes:
     async def test_the_topic_is_named(self, log: MemoryLog, broker: MemoryBroker) -> None:
         """Who is refused learns which topic it was for, whatever else would have gone wrong."""
-        large = Outgoing("history", b"k", b"x" * MAX_RECORD_BYTES, partition=0)
+        large = Outgoing("history", b"k", b"x" * options.MAX_RECORD_BYTES, partition=0)
         group = await log.join(["orders"], 1)
         lease = await group.lease(Shard(0), await assigned(group))
         broker.faults.commits.append(Ending.WRITTEN_LATER)
@@ -71,9 +69,9 @@ class TestSizes:
 
     async def test_a_log_that_takes_more(self) -> None:
         """The twin: the limit is the broker's."""
-        log = MemoryLog(MemoryBroker(max_record_bytes=MAX_RECORD_BYTES + 1), clock=clock)
+        log = MemoryLog(MemoryBroker(max_event_bytes=2 * MAX_EVENT_BYTES), clock=clock)
         await log.create({"history": 1})
-        large = Outgoing("history", b"k", b"x" * MAX_RECORD_BYTES, partition=0)
+        large = Outgoing("history", b"k", b"x" * options.MAX_RECORD_BYTES, partition=0)
         assert await log.publish([large]) == [Position("history", 0, 0)]
 
     @pytest.mark.parametrize("most", [MAX_EVENT_BYTES, 2 * MAX_EVENT_BYTES])

@@ -24,10 +24,8 @@ from event_center.log.port import Cut, TopicInfo
 from event_center.log.sizes import size_of
 from event_center.model import OutgoingParts, Position, Record, Shard
 
-MAX_RECORD_BYTES = 1_000_000
-"""What is taken of one record: as much as Kafka takes, so that tests find what would be stuck there."""
 MAX_EVENT_BYTES = 900_000
-"""What is delivered of one event: as on Kafka, where a larger one could not become a letter."""
+"""Bytes of the largest event that is delivered: as on Kafka, so that tests find what is stuck there."""
 
 
 class KeptCut(NamedTuple):
@@ -61,12 +59,12 @@ class MemoryBroker:
         partitioner: Partitioner = murmur2,
         keep_cuts: bool = False,
         handover_timeout_s: float = 30.0,
-        max_record_bytes: int = MAX_RECORD_BYTES,
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
         self.max_event_bytes = max_event_bytes
         """Of a larger event, whoever wrote it, a note of its size is delivered in its place."""
-        self._max_record_bytes = max_record_bytes
+        self.max_record_bytes = max_event_bytes + max_event_bytes // 9
+        """A larger record is not taken; a letter has its reasons beside the event: as on Kafka, a ninth."""
         self.faults = Faults()
         self.members = Members(handover_timeout_s)
         self.infos: dict[str, TopicInfo] = {}
@@ -148,7 +146,7 @@ class MemoryBroker:
         Raises:
             NotCommitted: one of them is too large.
         """
-        most = self._max_record_bytes
+        most = self.max_record_bytes
         for topic, key, value, headers, _, _ in records:
             if headers or len(key or b"") + len(value or b"") > most:
                 size = size_of(key, value, headers)
