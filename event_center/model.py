@@ -29,6 +29,10 @@ RESERVED = "@"
 
 MAX_ID_BYTES = 512
 """Bytes of a workflow_id: it is a key in every topic of the app."""
+MAX_NAME = 10_000
+"""Characters of an event's name: history and letters repeat it, and have to fit the log."""
+MAX_EVENT_ID = 1_000
+"""Characters of an event's id: history repeats it."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

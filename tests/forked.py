@@ -18,12 +18,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from event_center.cli import main
+from event_center import cli
 from tests.waiting import PATIENCE_S
 
 FORKED = multiprocessing.get_context("forkserver")
@@ -32,9 +33,17 @@ _ONE_BY_ONE = threading.Lock()
 """A process that starts looks at all others that run, and how one has ended can be read only once."""
 
 
+WAITS = ("pause", "resume", "retry", "skip", "cancel", "set-state", "forget")
+LETTERS = ("replay", "discard")
+PATIENT: dict[str, Any] = {verb: {"wait": f"{PATIENCE_S:g}s"} for verb in (*WAITS, *LETTERS)}
+PATIENT["dead-letters"] = {verb: PATIENT.pop(verb) for verb in LETTERS}
+"""How long a command waits for a daemon's answer if its test does not say: as tests do."""
+
+
 def command_line() -> None:
-    """What a process does unless it is told otherwise: a command of `event-center`."""
-    main()
+    """What a process does unless it is told otherwise: a command of `event-center`, a patient one."""
+    setattr(cli, "app", partial(cli.app, default_map=PATIENT))  # noqa: B010 - mypy knows no other way
+    cli.main()
 
 
 @dataclass(frozen=True)

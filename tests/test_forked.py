@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.forked import Forked, Heard
+from tests.waiting import wait_until
 
 
 def tell() -> None:
@@ -58,7 +59,8 @@ def test_signals_end_it(tmp_path: Path) -> None:
 def test_who_does_not_end_is_ended(tmp_path: Path) -> None:
     """A process that is waited for too long is killed, and the test hears what it said."""
     made = Heard([], cwd=tmp_path, work=stay)
+    wait_until(lambda: os.fstat(made._said.fileno()).st_size > 0)
     with pytest.raises(subprocess.TimeoutExpired) as late:
-        made.done(2.0)
+        made.done(0.1)
     assert late.value.output == "still here\n"
     assert made.wait() == -signal.SIGKILL

@@ -9,6 +9,8 @@ only in the event loop is virtual (`event_center/testing/virtual_time.py`).
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -64,6 +66,19 @@ def until_stopped(pid: int) -> None:
     """Wait until a process has stopped itself."""
     stat = Path(f"/proc/{pid}/stat")
     wait_until(lambda: stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T")
+
+
+def until_handled(pid: int, number: signal.Signals) -> None:
+    """Wait until a process has a handler for this signal."""
+    status = Path(f"/proc/{pid}/status")
+
+    def handles() -> bool:
+        [caught] = re.findall(
+            r"^SigCgt:\s*(\w+)$", status.read_text(encoding="ascii"), re.MULTILINE
+        )
+        return bool(int(caught, 16) >> (number - 1) & 1)
+
+    wait_until(handles)
 
 
 def whole_lines(file: Path) -> list[str]:

@@ -26,9 +26,12 @@ from event_center.errors import FormatError, Undecodable
 from event_center.log.port import TOO_LARGE, Batch
 from event_center.machine.decision import accepted_text
 from event_center.machine.definition import Missing
+from event_center.machine.spelling import quoted
 from event_center.machine.step import Machine
 from event_center.model import (
+    MAX_EVENT_ID,
     MAX_ID_BYTES,
+    MAX_NAME,
     Event,
     Outcome,
     Position,
@@ -44,14 +47,11 @@ from event_center.wire import history
 
 log = structlog.get_logger()
 
-MAX_NAME = 10_000
-"""Characters of an event's name: history and letters repeat it, and have to fit the log."""
-
 
 def _not_created(machine: Machine, event_name: str) -> str:
     """Why an event makes no workflow of this machine."""
     instead = accepted_text(f"a new {machine.name}", machine.creating(), event_name)
-    return f"event {event_name!r} does not create a workflow of {machine.name}; {instead}"
+    return f"event {quoted(event_name)} does not create a workflow of {machine.name}; {instead}"
 
 
 class Intake:
@@ -103,8 +103,8 @@ class Intake:
             except Undecodable as error:
                 self._unread(record, Position(topic, partition, record.offset), error)
                 continue
-            if len(name) > MAX_NAME:
-                self._misnamed(record, Position(topic, partition, record.offset))
+            if len(name) > MAX_NAME or (event_id is not None and len(event_id) > MAX_EVENT_ID):
+                self._misnamed(record, name, Position(topic, partition, record.offset))
                 continue
             snapshot, offset = workflow_of(workflow_id), record.offset
             if (
@@ -165,11 +165,12 @@ class Intake:
             return
         self._letters.stray(record, position, Reason(error.reason), str(error))
 
-    def _misnamed(self, record: Record, position: Position) -> None:
-        """An event whose name is too long to be told of becomes a letter."""
+    def _misnamed(self, record: Record, name: str, position: Position) -> None:
+        """An event whose name or id is too long to be told of becomes a letter."""
+        long = ("name", MAX_NAME, "event") if len(name) > MAX_NAME else ("id", MAX_EVENT_ID, "id")
         message = (
-            f"an event's name has up to {MAX_NAME} characters: publish a short one, or let `event` of "
-            f"[topics.{position.topic}] find another"
+            f"an event's {long[0]} has up to {long[1]} characters: publish a short one, or let "
+            f"`{long[2]}` of [topics.{position.topic}] find another"
         )
         self._letters.stray(record, position, Reason.UNDECODABLE, message)
 
@@ -282,7 +283,7 @@ class Intake:
                 self._missing(workflow_id, position, event, detail)
             else:
                 message = (
-                    f"no machine {machine!r} is loaded: add it to `machines` in the configuration, "
+                    f"no machine {quoted(machine)} is loaded: add it to `machines` in the configuration, "
                     "start again, and publish this event anew"
                 )
                 self._letters.stray(

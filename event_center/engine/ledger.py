@@ -19,7 +19,7 @@ from typing import Any
 
 from event_center.engine.dumping import Dumping
 from event_center.engine.standing import Standing, Stations, Track
-from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of
+from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of, refused
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -40,8 +40,8 @@ from event_center.wire import history, letter
 from event_center.wire import waiting as waiting_wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
 
-REFUSALS = 8
-"""Refused events that a snapshot keeps for `show`; history has all of them."""
+SMALL_BYTES = 2_000
+"""Bytes of a record of history that is not weighed: a cut has room for as many as it may take in."""
 
 
 class Ledger:
@@ -196,14 +196,11 @@ class Ledger:
         if event.offset >= 0:
             self.entry.outcomes[outcome] += 1
         if outcome is Outcome.REJECTED:
-            refusal = Refusal(self.now_ms, event.name, str(reason), detail)
-            snapshot.refusals = (*snapshot.refusals[1 - REFUSALS :], refusal)
+            refused(snapshot, Refusal(self.now_ms, event.name, str(reason), detail))
         self.dirty[snapshot.workflow_id] = snapshot
         if self._everything:
             data = history.about(snapshot, event)
-            data |= {"outcome": outcome, "reason": reason}
-            if detail:
-                data["detail"] = detail
+            data |= {"outcome": outcome, "reason": reason} | ({"detail": detail} if detail else {})
             self.tell(outcome, snapshot.workflow_id, event.origin, data)
 
     def applied(self, snapshot: Snapshot, event: Event, before: str, kind: str) -> None:
@@ -213,12 +210,10 @@ class Ledger:
         self.dirty[snapshot.workflow_id] = snapshot
         if event.offset >= 0:
             entry.outcomes["applied"] += 1
-            self._records.append(self._writer.applied(snapshot, event, before, self.now_ms))
-            return
-        if kind == history.TIMER:
-            entry.timers += 1
-        record = self._writer.internal(snapshot, event, before, kind, self.now_ms)
-        self._records.append(record)
+            self._told(self._writer.applied(snapshot, event, before, self.now_ms))
+        else:
+            entry.timers += kind == history.TIMER
+            self._told(self._writer.internal(snapshot, event, before, kind, self.now_ms))
 
     def moved(  # noqa: PLR0917 - called per event: positional arguments are cheaper
         self, workflow_id: str, standing: Standing, track: Track, offset: int, event_id: str | None
@@ -239,7 +234,13 @@ class Ledger:
 
     def tell(self, kind: str, workflow_id: str, origin: str, data: dict[str, Any]) -> None:
         """One history record."""
-        self._records.append(self._writer.record(kind, workflow_id, origin, self.now_ms, data))
+        self._told(self._writer.record(kind, workflow_id, origin, self.now_ms, data))
+
+    def _told(self, record: OutgoingParts) -> None:
+        size = len(record[2] or b"")
+        if size > SMALL_BYTES:
+            self.cut_bytes += size
+        self._records.append(record)
 
     def commanded(
         self, snapshot: Snapshot, outcome: Outcome, position: Position, data: dict[str, Any]
@@ -262,9 +263,8 @@ class Ledger:
         """A dead letter of this record."""
         if record is None:
             raise InvariantError(f"only a record can become a letter, {origin} is none")
-        topic, partition = self._letters
         self.cut_bytes += record.size
-        self._records.append(letter.write(topic, partition, record, origin, why=why))
+        self._records.append(letter.write(*self._letters, record, origin, why=why))
 
     def remove(self, snapshot: Snapshot) -> None:
         """There is no such workflow any more: its snapshot becomes a tombstone. Nothing of it waits."""
@@ -336,7 +336,7 @@ class Ledger:
 
     @property
     def heavy(self) -> int:
-        """What is not durable yet has so many bytes at most, beside history and small snapshots."""
+        """What is not durable yet has so many bytes at most, beside small history and snapshots."""
         # With nothing to cut, who was woken (by a takeover) weighs nothing: the intake would never go on.
         return self.cut_bytes + (0 if self.clean else self._workflows.woken_bytes)
 

@@ -20,7 +20,16 @@ from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError, TopicClosed
 from event_center.machine.decision import Emission
-from event_center.model import RESERVED, Event, Failure, Json, OutgoingParts, Shard, Snapshot
+from event_center.model import (
+    MAX_NAME,
+    RESERVED,
+    Event,
+    Failure,
+    Json,
+    OutgoingParts,
+    Shard,
+    Snapshot,
+)
 from event_center.plugins.context import Context, Emitted
 from event_center.plugins.signatures import checked_result
 from event_center.wire.envelope import inbox_record, plain_form
@@ -60,7 +69,8 @@ class Outbox:
                 run.sends = self._sent(context)
             if value is None:
                 return None
-            if type(value) is str and value and value.isascii() and value[0] != RESERVED:
+            plain = type(value) is str and 0 < len(value) <= MAX_NAME and value.isascii()
+            if plain and value[0] != RESERVED:
                 return Event(value)
             event = checked_result(run.callback, value)
             return None if event is None else _as_read_back(event, self._max_bytes)

@@ -15,7 +15,7 @@ from event_center.engine.apart import Apart
 from event_center.engine.run import Run
 from event_center.engine.standing import Standing
 from event_center.errors import FormatError
-from event_center.model import Event, Record, Snapshot, Status, Timer
+from event_center.model import Event, Record, Refusal, Snapshot, Status, Timer
 from event_center.wire import snapshot as wire
 from event_center.wire.snapshot import STOPPED
 
@@ -25,6 +25,10 @@ LARGE_BYTES = 10_000
 """Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
 ENTRY_BYTES = 500
 """What a waiting record takes in memory beside its bytes: some objects, and the key of its entry."""
+REFUSALS = 8
+"""Refused events that a snapshot keeps for `show`: history has all of them."""
+REFUSAL_TEXT = 300
+"""Characters of the name and of the detail of one: every snapshot of the workflow has them."""
 
 
 class Waiting:
@@ -301,6 +305,13 @@ def cause_of(snapshot: Snapshot, item: Waiting) -> str:
     if snapshot.status in STOPPED:
         return "held" if snapshot.status is Status.EXPECTED else "parked"
     return "deferred" if item.deferred else "queued"
+
+
+def refused(snapshot: Snapshot, refusal: Refusal) -> None:
+    """Note a refused event among the last ones, with no more of its texts than `show` needs."""
+    event, detail = refusal.event[:REFUSAL_TEXT], refusal.detail[:REFUSAL_TEXT]
+    noted = refusal._replace(event=event, detail=detail)
+    snapshot.refusals = (*snapshot.refusals[1 - REFUSALS :], noted)
 
 
 def undecided(snapshot: Snapshot) -> None:

@@ -17,7 +17,16 @@ from structlog.typing import FilteringBoundLogger
 
 from event_center.errors import PermanentError, PluginError
 from event_center.machine.value import copied
-from event_center.model import RESERVED, Event, Headers, Json, Owed, Snapshot
+from event_center.model import (
+    MAX_EVENT_ID,
+    MAX_NAME,
+    RESERVED,
+    Event,
+    Headers,
+    Json,
+    Owed,
+    Snapshot,
+)
 
 NOT_RESERVED = "names that begin with @ are the center's own; give the event another name"
 
@@ -31,6 +40,15 @@ SENDS = 10_000
 """Events and records that one attempt may send: all of them are in memory, and leave in one cut."""
 SEND_BYTES = 64 * 1024**2
 """What these may have together: as much as one event of an embedded log, and more than others need."""
+
+
+def too_long(name: str, event_id: object) -> str:
+    """What of an event is longer than history can tell, and how long it may be; empty: nothing."""
+    if len(name) > MAX_NAME:
+        return f"its name has {len(name)} characters, and may have {MAX_NAME}"
+    if isinstance(event_id, str) and len(event_id) > MAX_EVENT_ID:
+        return f"its id has {len(event_id)} characters, and may have {MAX_EVENT_ID}"
+    return ""
 
 
 class Emitted(NamedTuple):
@@ -209,6 +227,8 @@ class Context:
                 f"{self._where()} emitted {name!r} with the id {type(id).__name__} and the machine "
                 f"{type(machine).__name__}; both are texts or left out"
             )
+        if long := too_long(name, id):
+            raise PluginError(f"{self._where()} emitted {name[:80]!r}: {long}")
         try:
             sent = _dumps((receiver, name, payload, id, machine))
         except TypeError as error:

@@ -22,7 +22,7 @@ from event_center.machine.decision import Guard, Upgrader
 from event_center.machine.spelling import meant
 from event_center.machine.value import copied
 from event_center.model import RESERVED, Event, Json, Snapshot
-from event_center.plugins.context import NOT_RESERVED, Context, encoded, not_json
+from event_center.plugins.context import NOT_RESERVED, Context, encoded, not_json, too_long
 
 Call = Callable[[Context], Any]
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
@@ -186,6 +186,10 @@ def checked_result(callback: Callback, result: object) -> Event | None:
     if name.startswith(RESERVED):
         raise PluginError(
             f"{callback.file_line}: callback {callback.name!r} returned {name!r}; {NOT_RESERVED}"
+        )
+    if long := too_long(name, returned.id):
+        raise PluginError(
+            f"{callback.file_line}: callback {callback.name!r} returned {name[:80]!r}: {long}"
         )
     try:
         orjson.dumps(returned.payload)

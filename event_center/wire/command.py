@@ -64,10 +64,10 @@ def decode(value: bytes | None) -> Command:
             raise FormatError(msg)
         command = Command(**body)._replace(verb=Verb(body["verb"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = f"not a command ({error!r}): {(value or b'')[:80]!r}"
+        msg = f"not a command ({repr(error)[:200]}): {(value or b'')[:80]!r}"
         raise FormatError(msg) from error
     texts = (command.id, command.workflow_id, command.by, command.reason)
     if not all(isinstance(text, str) for text in texts) or not isinstance(command.args, dict):
-        msg = f"not a command: only args is an object, all other parts are texts: {value!r}"
+        msg = f"not a command: only args is an object, all other parts are texts: {(value or b'')[:80]!r}"
         raise FormatError(msg)
     return command

@@ -28,7 +28,11 @@ LOST = "lost"
 REMOVED = "removed"
 
 SHAPES = 10_000
-"""Shapes of which the form is kept, some 1 kB each: names of events may come from outside."""
+"""Shapes of which the form is kept: names of events may come from outside."""
+SHAPE_BYTES = 2_000
+"""The largest form that is kept: that of a name that a machine can have is shorter."""
+MAX_DETAIL = 2_000
+"""Characters of a detail that are told: what it quotes comes from outside, and has to fit the log."""
 
 _dumps = orjson.dumps
 _stamp: tuple[int, str, bytes] = (-1, "", b"")
@@ -77,6 +81,8 @@ class HistoryWriter:
         self, kind: str, workflow_id: str, origin: str, at_ms: int, data: dict[str, Any]
     ) -> Outgoing:
         """One record; `origin` is what it tells of, and with workflow and kind makes its id unique."""
+        if len(data.get("detail", "")) > MAX_DETAIL:
+            data |= {"detail": data["detail"][: MAX_DETAIL - 3] + "..."}
         body = {
             "specversion": "1.0",
             "type": TYPE + kind,
@@ -157,9 +163,11 @@ class HistoryWriter:
 
     def _keep(self, shape: Shape, form: str) -> bytes:
         """Keep the form of the records of one shape, with a place for each part that differs."""
-        if len(self._forms) >= SHAPES:
-            self._forms.clear()
-        self._forms[shape] = made = form.encode()
+        made = form.encode()
+        if len(made) <= SHAPE_BYTES:
+            if len(self._forms) >= SHAPES:
+                self._forms.clear()
+            self._forms[shape] = made
         return made
 
     def _form_applied(self, shape: AppliedShape) -> str:

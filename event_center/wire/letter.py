@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from event_center.errors import FormatError
-from event_center.model import Headers, Outgoing, Position, Record
+from event_center.model import MAX_NAME, Headers, Outgoing, Position, Record
 
 PREFIX = "__event_center.errors."
 CLOSING = "__event_center.closing."
@@ -47,9 +47,14 @@ class Letter(NamedTuple):
 def write(
     topic: str, partition: int, record: Record, origin: str, *, why: dict[str, str]
 ) -> Outgoing:
-    """A letter for this record; `why` holds the parts of the reason by their headers without the prefix."""
+    """
+    A letter for this record; `why` holds the parts of the reason by their headers without the prefix.
+
+    However long these are: the log has room for what the record had room in, and a little more.
+    """
     reasons = tuple(
-        (PREFIX + name, text.encode("utf-8", "backslashreplace")) for name, text in why.items()
+        (PREFIX + name, text[:MAX_NAME].encode("utf-8", "backslashreplace"))
+        for name, text in why.items()
     )
     own = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
     headers = (*own, (PREFIX + "origin", origin.encode()), *reasons)

@@ -8,9 +8,11 @@ and for whoever sets them up: its user is a super user. `node.py` writes the pro
 from __future__ import annotations
 
 import base64
+import itertools
+import random
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,11 @@ SESSION_MS = 1_500
 How long a node is believed to live that says nothing. One that was killed is let in again after that,
 and others take over what it led.
 """
+PORTS = 4
+"""Of one node."""
+LOWEST = 10_000
+"""Lower ones have names: well-known services listen there."""
+GIVEN = Path("/proc/sys/net/ipv4/ip_local_port_range")
 ALONE_MS = 600_000
 """
 The same for a node that is alone: nobody could take over from it. It is its own controller, and on a
@@ -94,14 +101,32 @@ class Plan:
 
 
 def free_ports(port: int = 0) -> Ports:
-    """Ports that are free now; the plain one may be chosen."""
-    sockets = [socket.socket() for _ in range(4)]
+    """Ports that are free now, and that nobody gets by chance later; the plain one may be chosen."""
+    sockets: list[socket.socket] = []
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        numbers = [one.getsockname()[1] for one in sockets]
+        for candidate in _candidates():
+            sockets.append(socket.socket())
+            try:
+                sockets[-1].bind(("127.0.0.1", candidate))
+            except OSError:
+                sockets.pop().close()
+            if len(sockets) == PORTS:
+                break
+        plain, controller, secure, mutual = [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:
             one.close()
-    plain, controller, secure, mutual = numbers
     return Ports(plain=port or plain, controller=controller, secure=secure, mutual=mutual)
+
+
+def _candidates() -> Iterator[int]:
+    """
+    Ports below those that the system gives to whoever asks for any.
+
+    Each connection has one of those: a broker that starts seconds later, or that was away, would find its
+    own taken.
+    """
+    given = int(GIVEN.read_text(encoding="ascii").split()[0])
+    below = range(LOWEST, given)
+    yield from random.sample(below, len(below))
+    yield from itertools.repeat(0, PORTS)

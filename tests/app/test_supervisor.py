@@ -20,7 +20,9 @@ from event_center.errors import ConfigurationError, ProcessFailed
 from tests.waiting import PATIENCE_S, until, wait_until
 
 CHILD = Path(__file__).with_name("children.py")
-QUICK = Tempo(again_s=0.01, again_max_s=0.02, quick_deaths=3, grace_s=0.2, margin_s=0.2)
+QUICK = Tempo(
+    again_s=0.01, again_max_s=0.02, quick_s=PATIENCE_S, quick_deaths=3, grace_s=0.2, margin_s=0.2
+)
 
 
 def answer(read: int, *quiet: int) -> dict[str, Any]:
@@ -88,7 +90,7 @@ async def test_one_that_dies_comes_again(tmp_path: Path) -> None:
 
 async def test_one_that_dies_again_and_again(tmp_path: Path) -> None:
     """After so many quick deaths there is one error, which names the process and its code."""
-    with pytest.raises(ProcessFailed, match="process 1 ended 3 times within 10 s") as failed:
+    with pytest.raises(ProcessFailed, match="process 1 ended 3 times within 60 s") as failed:
         await supervisor(tmp_path, "die", [answer(1)], [answer(1)]).run()
     assert failed.value.code == 3
     assert len(starts(tmp_path, 1)) == 3

@@ -15,7 +15,8 @@ import orjson
 from typer.testing import CliRunner
 
 from event_center.cli import app
-from tests.forked import Forked, Heard
+from tests.cli.interrupted import interrupted
+from tests.forked import PATIENT, Forked, Heard
 from tests.waiting import PATIENCE_S, wait_until
 
 SETTINGS = """
@@ -98,7 +99,9 @@ def answered(settings: Path, *arguments: str, columns: int = 200, typed: str = "
     """Run a command in this process; what is no error of ours comes out."""
     config = ["--config", str(settings)]
     environment = {"COLUMNS": str(columns), "XDG_STATE_HOME": str(settings.parent / "state")}
-    result = CliRunner().invoke(app, [*arguments, *config], env=environment, input=typed)
+    result = CliRunner().invoke(
+        app, [*arguments, *config], env=environment, input=typed, default_map=PATIENT
+    )
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Answer(result.exit_code, result.stdout, result.stderr)
@@ -143,6 +146,13 @@ class Project:
     def process(self, *arguments: str, stdin: bytes = b"") -> Answer:
         """Run a command in a process of its own, in the project's directory."""
         done = Heard(arguments, cwd=self.root, env=self.environment, typed=stdin).done()
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def interrupted(self, at: int, number: signal.Signals, *command: str) -> Answer:
+        """Run a command that gets a signal at a step of its progress."""
+        arguments = [*command, str(at), number.name]
+        process = Heard(arguments, cwd=self.root, work=interrupted, env=self.environment)
+        done = process.done()
         return Answer(done.returncode, done.stdout, done.stderr)
 
     @contextlib.contextmanager

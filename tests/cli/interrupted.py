@@ -1,4 +1,4 @@
-"""`backup`, `restore` and `migrate` in a process that gets a signal at a step of its progress."""
+"""A command that shows its progress, in a process that gets a signal at a step of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from event_center.cli import keeping, main, migrating
+from event_center.cli import dealing, keeping, main, migrating, operating, publishing_lines
 from event_center.client import moving
 from event_center.log.sqlite import copying
 
@@ -26,6 +26,13 @@ class _Signalling(Progress):
 
     def update(self, *_about: Any, **_moved: Any) -> None:
         """One step."""
+        self._step()
+
+    def advance(self, *_about: Any, **_moved: Any) -> None:
+        """One step too."""
+        self._step()
+
+    def _step(self) -> None:
         if next(self._steps) == self._at:
             os.kill(os.getpid(), self._number)
 
@@ -39,6 +46,6 @@ def interrupted() -> None:
         return _Signalling(at, number)
 
     copying.PAGES = moving.CUT_PARTS = 5  # so few that there are many steps to be stopped at
-    for module in (keeping, migrating):
+    for module in (keeping, migrating, operating, dealing, publishing_lines):
         setattr(module, "bar", bar)  # noqa: B010 - mypy knows no other way
     main()

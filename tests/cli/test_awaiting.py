@@ -11,7 +11,7 @@ import pytest
 from event_center import Publisher, SyncPublisher, UnknownState
 from tests.cli.center import Project
 from tests.forked import Heard
-from tests.waiting import wait_until
+from tests.waiting import until_handled, wait_until
 
 
 def test_wait_says_where_it_is(decided: Project) -> None:
@@ -42,10 +42,10 @@ def test_publish_waits_for_what_becomes_of_it(project: Project) -> None:
     assert answer.code == 5
     assert "nobody has decided it within 0.01 s; it is in the log, and will be" in answer.out
     with project.daemon():
-        answer = project.run("publish", *event, "begin", "--wait", "10s")
+        answer = project.run("publish", *event, "begin", "--wait", "1m")
         assert answer.code == 1
         assert re.search(r"rejected \(not_accepted, state busy accepts: .*end", answer.out)
-        told = project.done("publish", *event, "end", "--wait", "10s", "--json").json
+        told = project.done("publish", *event, "end", "--wait", "1m", "--json").json
         assert (told["outcome"], told["state"]) == ("applied", "done")
     assert project.run("publish", "tasks", "--file", "-", "--wait", "1s").code == 2
 
@@ -105,7 +105,7 @@ def test_who_does_not_wait_any_longer_is_told_what_was_sent(
         before = decided.done("stats", "--json").json["lag"]
         process = Heard(command, cwd=decided.root, env=decided.environment)
         wait_until(lambda: decided.done("stats", "--json").json["lag"] > before)
-        decided.done("stats")  # meanwhile it begins to wait
+        until_handled(process.pid, signal.SIGTERM)  # which it has as long as it waits
         process.send_signal(signal.SIGINT)
         done = process.done()
         os.kill(daemon.pid, signal.SIGCONT)

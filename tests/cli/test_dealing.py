@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 
 import pytest
 
+from event_center.cli.dealing import closed
+from event_center.cli.session import Session
+from event_center.wire.letter import Letter
 from tests.cli.center import SETTINGS, Project
 from tests.waiting import wait_until
 
@@ -54,13 +56,27 @@ def test_letters_are_grouped(failing: Project) -> None:
     assert 'machines/task.py", line' in failing.done("dead-letters", "show", place).out
 
 
+async def _still_open(letter: Letter, _: float, session: Session) -> bool:
+    """Whether the letter is closed a moment later, however long the command would wait for it."""
+    return await closed(letter, 0.1, session)
+
+
+def _open(project: Project, workflow_id: str) -> int:
+    """How many letters of the workflow are open."""
+    listed = project.done("dead-letters", "list", "--workflow-id", workflow_id, "--json").json
+    return sum(row["open"] for row in listed)
+
+
 def test_sequences_are_replayed_as_a_whole(failing: Project) -> None:
     """What fails again keeps those behind it back; once mended, all are decided in their order."""
     with failing.daemon():
-        answer = failing.run("dead-letters", "replay", "--all", "--yes", "--wait", "300ms")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("event_center.cli.dealing.closed", _still_open)
+            answer = failing.run("dead-letters", "replay", "--all", "--yes")
         assert answer.code == 1, answer
+        wait_until(lambda: len(failing.done("list", "--status", "parked", "--json").json) == 2)
         first = failing.done("dead-letters", "list", "--json").json[0]["letter"]
-        again = failing.run("dead-letters", "replay", first, "--wait", "300ms")
+        again = failing.run("dead-letters", "replay", first)
         assert again.code == 1
         assert "it is parked: retry tries again what failed" in again.out
         assert "2 still open: why says why; 2 left alone" in answer.out
@@ -69,6 +85,7 @@ def test_sequences_are_replayed_as_a_whole(failing: Project) -> None:
         assert len(shown["letters"]) == 4
         failing.done("cancel", "t-1")
         failing.done("retry", "t-2")
+        wait_until(lambda: _open(failing, "t-2") == 1)
         answer = failing.done("dead-letters", "replay", "--workflow-id", "t-2", "--yes")
         assert "replay: 1 decided" in answer.out
         done = failing.done("dead-letters", "discard", "--all", "--yes", "--json", *WHY).json
@@ -115,17 +132,10 @@ def test_what_is_not_clear_is_not_done(
 
 def test_ctrl_c_leaves_nothing_half_done(stray: Project) -> None:
     """Stopped in the middle, what was dealt with is on record; a second run deals with the rest."""
-    command = stray.command("dead-letters", "replay", "--all", "--yes", "--rate", "0.01")
-    process = subprocess.Popen(
-        command, cwd=stray.root, env=stray.environment, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    with process.stderr:
-        wait_until(lambda: "replayed" in _states(stray))
-        process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
-    assert process.wait() == 5
-    assert "stopped: 1 of 3 letters are dealt with, on record" in said
+    command = ["dead-letters", "replay", "--all", "--yes", "--rate", "0.01"]
+    answer = stray.interrupted(1, signal.SIGINT, *command)
+    assert answer.code == 5, answer
+    assert "stopped: 1 of 3 letters are dealt with, on record" in answer.err
     out = stray.done("dead-letters", "replay", "--all", "--yes").out
     assert "replay: 2 published again" in out
     assert stray.run("dead-letters", "replay", "--all", "--yes").code == 4

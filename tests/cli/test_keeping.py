@@ -15,9 +15,7 @@ import pytest
 
 from event_center.errors import LogUnavailable
 from event_center.log.sqlite import copy, put_back
-from tests.cli.center import Answer, Project, eventually
-from tests.cli.interrupted import interrupted
-from tests.forked import Heard
+from tests.cli.center import Project, eventually
 from tests.waiting import PATIENCE_S
 
 FILE = "event-center.db"
@@ -196,20 +194,12 @@ def test_a_killed_backup_leaves_no_copy(decided: Project) -> None:
     decided.done("backup", str(made))
 
 
-def interrupted_at(project: Project, at: int, number: signal.Signals, *command: str) -> Answer:
-    """Run a command that gets a signal at a step of its progress."""
-    arguments = [*command, str(at), number.name]
-    process = Heard(arguments, cwd=project.root, work=interrupted, env=project.environment)
-    done = process.done()
-    return Answer(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_backup_that_is_interrupted(decided: Project, number: signal.Signals) -> None:
     """A signal at any step ends it with a sentence and 130, and leaves nothing; or the copy is whole."""
     edit(decided.root / FILE, "CREATE TABLE more AS SELECT zeroblob(60000) AS x")
     at, left = 1, 0
-    while (answer := interrupted_at(decided, at, number, "backup", "copy.db")).code == 130:
+    while (answer := decided.interrupted(at, number, "backup", "copy.db")).code == 130:
         assert re.fullmatch(r"error: stopped before .*; nothing was written\n", answer.err), answer
         left += len(list(decided.root.glob("copy.db*")))
         at += 4
@@ -223,7 +213,7 @@ def test_a_restore_that_is_interrupted(decided: Project, number: signal.Signals)
     decided.done("backup", str(decided.root / "copy.db"))
     decided.done("publish", "tasks", "--workflow-id", "t-3", "--event", "begin")
     before = {path.name for path in decided.root.iterdir()}
-    answer = interrupted_at(decided, 2, number, "restore", "copy.db", "--replace")
+    answer = decided.interrupted(2, number, "restore", "copy.db", "--replace")
     assert answer.code == 130, answer
     assert "nothing was written" in answer.err
     assert {path.name for path in decided.root.iterdir()} <= before | {f"{FILE}.lock"}

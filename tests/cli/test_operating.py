@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections import Counter
 
 import pytest
 
 from tests.cli.center import Project
 from tests.forked import Forked
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S
 
 ALL = ["--all", "--yes", "--no-wait"]
 
@@ -110,17 +109,11 @@ def test_many_are_put_into_a_state(decided: Project) -> None:
 
 def test_ctrl_c_leaves_nothing_half_done(decided: Project) -> None:
     """Stopped in the middle, it says how to go on; then each workflow has the command once."""
-    command = decided.command("pause", "--all", "--yes", "--rate", "0.01")
-    process = subprocess.Popen(
-        command, cwd=decided.root, env=decided.environment, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    with process.stderr:
-        assert process.stderr.readline().startswith("operation ")
-        wait_until(lambda: decided.done("stats", "--json").json["lag"] > 0)
-        process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
-    assert process.wait() == 5
+    command = ["pause", "--all", "--yes", "--rate", "0.01"]
+    answer = decided.interrupted(1, signal.SIGINT, *command)
+    assert answer.code == 5, answer
+    said = answer.err
+    assert said.startswith("operation ")
     found = re.search(r"stopped: 1 of 2 were sent; .*`event-center pause --operation (\w+)`", said)
     assert found, said
     again = ["--operation", found[1]]

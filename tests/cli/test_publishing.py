@@ -12,8 +12,6 @@ import pytest
 
 from event_center.log.kafka.options import MAX_EVENT_BYTES
 from tests.cli.center import Project
-from tests.forked import Heard
-from tests.waiting import wait_until
 
 LINES = '{"workflow_id": "a", "event": "begin"}\n\nnonsense\n[]\n{"event": "x"}\n'
 GOOD = '{"workflow_id": "b", "event": "begin", "payload": {"n": 1}}'
@@ -165,11 +163,8 @@ def test_ctrl_c_ends_a_file_behind_a_line(project: Project) -> None:
     """Stopped in the middle, it says which lines are published: those, and no others."""
     path = project.write("e.jsonl", f"\n{GOOD}\n" * 3)
     arguments = ["publish", "tasks", "--file", str(path), "--rate", "0.01", "--json"]
-    process = Heard(arguments, cwd=project.root, env=project.environment)
-    wait_until(lambda: (project.root / "event-center.db").exists() and _lag(project) == 1)
-    process.send_signal(signal.SIGINT)
-    done = process.done()
-    told = orjson.loads(done.stdout)
-    assert done.returncode == 5
+    answer = project.interrupted(1, signal.SIGINT, *arguments)
+    told = answer.json
+    assert answer.code == 5, answer
     assert (told["published"], told["ended"], told["line"]) == (1, False, 2)
     assert _lag(project) == 1

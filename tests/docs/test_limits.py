@@ -8,14 +8,14 @@ import re
 
 import pytest
 
-from event_center.engine import intake, known_ids, listening, run, turn, watchdog
+from event_center.engine import known_ids, listening, run, turn, watchdog
 from event_center.engine import limits as reaching
 from event_center.engine.plan import EngineLimits
 from event_center.log import sqlite
 from event_center.log.kafka import MAX_EVENT_BYTES
 from event_center.machine import arithmetic, expression
-from event_center.model import MAX_ID_BYTES
-from event_center.wire import envelope
+from event_center.model import MAX_EVENT_ID, MAX_ID_BYTES, MAX_NAME
+from event_center.wire import envelope, history
 from tests.docs.project import ROOT
 
 PAGE = (ROOT / "docs/limits.md").read_text(encoding="utf-8")
@@ -60,7 +60,9 @@ def test_the_test_that_reaches_it_exists(file: str, test: str) -> None:
 def test_the_fixed_values_are_those_of_the_code() -> None:
     """Each number that the page prints is the code's."""
     assert f"1 to {MAX_ID_BYTES} bytes" in FIXED
-    assert f"{intake.MAX_NAME:,} characters" in FIXED
+    assert f"an event's name | {MAX_NAME:,} characters" in FIXED
+    assert f"an event's id | {MAX_EVENT_ID:,} characters" in FIXED
+    assert f"{history.MAX_DETAIL:,} and {MAX_NAME:,} characters" in FIXED
     assert f"{envelope.MAX_DEPTH} levels" in FIXED
     assert f"{sqlite.MAX_EVENT_BYTES // 1024**2} MiB on SQLite, {MAX_EVENT_BYTES:,} bytes" in FIXED
     assert f"| {turn.LOOP:,} |" in FIXED

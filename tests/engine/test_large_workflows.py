@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from event_center.engine import ledger
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import EngineLimits
 from event_center.engine.workflow import LARGE_BYTES
@@ -207,6 +208,26 @@ async def test_a_cut_is_bounded_in_bytes(*, roomy: bool) -> None:
 
 
 @pytest.mark.parametrize("weighed", [True, False])
+async def test_a_cut_of_large_records_of_history_is_bounded(
+    *, weighed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of events come from outside, and history repeats them; the twin: unweighed, all is taken in."""
+    if not weighed:
+        monkeypatch.setattr(ledger, "SMALL_BYTES", 1_000_000)
+    async with World(MOVING, limits=EngineLimits(cut_bytes=100_000)) as world:
+        await world.idle()
+        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
+        for half in range(2):
+            for number in range(10):
+                world.send("w", "x" * 9_000, id=f"{half}/{number}")
+            await world.rest(0.5)
+        reached = [one.limit for one in world.processes[0].member.reached()]
+        assert ("cut_bytes" in reached) is weighed
+        await world.idle()
+        assert world.entry().read == 20
+
+
+@pytest.mark.parametrize("weighed", [True, False])
 async def test_a_cut_of_workflows_that_only_move_is_bounded(
     *, weighed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,9 +238,9 @@ async def test_a_cut_of_workflows_that_only_move_is_bounded(
         await world.idle()
         moved = Ledger.moved
 
-        def unweighed(ledger: Ledger, *arguments: Any) -> None:
-            moved(ledger, *arguments)
-            ledger._workflows.woken_bytes = 0
+        def unweighed(self: Ledger, *arguments: Any) -> None:
+            moved(self, *arguments)
+            self._workflows.woken_bytes = 0
 
         if not weighed:
             monkeypatch.setattr(Ledger, "moved", unweighed)

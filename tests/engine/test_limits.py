@@ -13,10 +13,11 @@ from event_center.engine.timers import Timers
 from event_center.log.memory import Ending
 from event_center.model import Snapshot, Timer
 from event_center.plugins.context import Context
+from tests.engine.ahead import Ahead
 from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
 from tests.engine.world import EVENTS, World
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 MACHINE = resting("""
 data: {n: 0}
@@ -224,7 +225,8 @@ async def test_plain_functions_run_in_threads_beside_each_other() -> None:
 @pytest.mark.real_time
 async def test_a_plain_function_that_raises_or_takes_too_long_is_retried() -> None:
     """Errors of threads are failed attempts; a thread that is late is left behind, its result dropped."""
-    text = MACHINE.replace("timeout: 5s", "timeout: 500ms")
+    text = MACHINE.replace("timeout: 5s", "timeout: 10m")
+    ahead = Ahead()
     attempts: list[int] = []
     late = threading.Event()
 
@@ -240,6 +242,8 @@ async def test_a_plain_function_that_raises_or_takes_too_long_is_retried() -> No
 
     async with World((text, {"work": work})) as world:
         world.send("w", "go")
+        await until(lambda: attempts == [1])
+        ahead.move(1_200.0)
         await world.idle()
         late.set()
         assert attempts == [1, 2]

@@ -5,20 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import pytest
 
 from event_center.engine.plan import EngineLimits
 from event_center.plugins.context import Context
+from tests.engine.ahead import Ahead
 from tests.engine.machines import busy
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 from tests.waiting import PATIENCE_S, until
 
-MACHINE = busy("{do: work, timeout: 900ms, retry: {max_attempts: 5, interval: 10ms}}")
-TAKES_S = 0.35
+TIMEOUT_S = 600.0
+MACHINE = busy("{do: work, timeout: 10m, retry: {max_attempts: 5, interval: 10ms}}")
+TAKES_S = 240.0
 """For a callback: three of them, one after another, take longer than the timeout, and one far less."""
 HANGING = """
 import asyncio, threading
@@ -50,15 +51,23 @@ def world_with(work: Any, **limits: int) -> World:
 async def test_the_time_of_a_plain_function_starts_with_its_thread() -> None:
     """Waiting for a thread is no part of the callback: it does not time out, no attempt is used."""
     attempts: list[int] = []
+    over = threading.Semaphore(0)
+    ahead = Ahead()
 
     def work(ctx: Context) -> str:
         attempts.append(ctx.attempt)
-        time.sleep(TAKES_S)
+        over.acquire(timeout=PATIENCE_S)
         return "done"
 
     async with world_with(work, threads=1) as world:
         for number in range(3):
             world.send(f"w{number}", "go")
+        for number in range(3):
+            await until(lambda: len(attempts) > number)  # noqa: B023 - asked before the next one
+            await world.rest(0.2)  # whoever waits for a thread does so by now, and sweeps have been
+            ahead.move(TAKES_S)
+            await world.rest(0.2)
+            over.release()
         await world.idle()
     assert attempts == [1] * 3
 
@@ -68,6 +77,7 @@ async def test_functions_that_hang_do_not_pile_up() -> None:
     """A function that is past its timeout holds its thread's slot until it returns."""
     release = threading.Event()
     hanging: list[str] = []
+    ahead = Ahead()
 
     def work(ctx: Context) -> str:
         if not release.is_set():
@@ -82,7 +92,9 @@ async def test_functions_that_hang_do_not_pile_up() -> None:
 
         for number in range(4):
             world.send(f"w{number}", "go")
-        await until(lambda: len(hanging) == 2 and all(map(failed, hanging)))
+        await until(lambda: len(hanging) == 2)
+        ahead.move(2 * TIMEOUT_S)
+        await until(lambda: all(map(failed, hanging)))
         assert len(hanging) == 2
         release.set()
         await world.idle()

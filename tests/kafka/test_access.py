@@ -63,7 +63,7 @@ class Written:
         tables = {"tls": self.tls, "sasl": self.sasl}
         lines = [
             f'[log]\nkind = "kafka"\n[log.kafka]\nbootstrap = "{self.bootstrap}"',
-            'replication_factor = 1\nrequest_timeout = "2s"\nstart_wait = "0s"',
+            'replication_factor = 1\nrequest_timeout = "10s"\nstart_wait = "0s"',
         ]
         for name, table in tables.items():
             lines += [f"[log.kafka.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]

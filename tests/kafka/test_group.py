@@ -174,11 +174,12 @@ class TestInstances:
     ) -> None:
         """One of two is told within a session that its id is taken; the other one is a member."""
         # At a daemon's pace neither is in the middle of joining when the other one comes.
-        logs = [await named(kafka_harness, "same", heartbeat_s=0.5) for _ in range(2)]
+        session_s = 30.0
+        pace = {"heartbeat_s": 0.5, "session_timeout_s": session_s}
+        logs = [await named(kafka_harness, "same", **pace) for _ in range(2)]
         first: Any = await logs[0].join(["orders"], 4)
         await first.changes()
         second: Any = await logs[1].join(["orders"], 4)
-        session_s = kafka_harness.options.session_timeout_s
         async with asyncio.TaskGroup() as tasks:
             ends = {tasks.create_task(end_of(group)): group for group in (first, second)}
             told, others = await asyncio.wait(

@@ -241,7 +241,7 @@ def test_killed_at_every_step(lives: Lives) -> None:
     }
 
 
-DYNAMIC = {"instance_id": "", "session": "1s"}
+DYNAMIC = {"instance_id": "", "session": "3s"}
 
 
 @pytest.mark.parametrize("lives", [DYNAMIC], indirect=True)

@@ -53,9 +53,9 @@ kind = "kafka"
 bootstrap = "{bootstrap}"
 topic_prefix = "{prefix}"
 replication_factor = 1
-session_timeout = "1s"
+session_timeout = "6s"
 heartbeat = "200ms"
-request_timeout = "2s"
+request_timeout = "5s"
 {access}
 [topics.orders]
 machine = "order"

@@ -28,6 +28,7 @@ from tests.waiting import PATIENCE_S
 KILLS = 5
 TICKETS = 200
 """Tickets beside the samples, where the real ones are not there."""
+SESSION = "3s"
 FEW = 25
 """Events for every shard, which are there long before the group misses whoever stands still."""
 Event = tuple[str, str]
@@ -38,7 +39,7 @@ Event = tuple[str, str]
 def demo(tmp_path: Path) -> Iterator[Project]:
     """All examples, with the topics of the demo."""
     tables = [f'[topics.{topic}]\nmachine = "{name}"\n' for topic, name in TOPICS.items()]
-    made = Project(tmp_path, machines="", topics="".join(tables))
+    made = Project(tmp_path, machines="", topics="".join(tables), session=SESSION)
     yield made
     made.close()
 

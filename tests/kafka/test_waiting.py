@@ -94,7 +94,7 @@ async def before() -> AsyncIterator[Proxy]:
 def through(proxy: Proxy, folder: Path, start_wait: str) -> Settings:
     """The settings of a project whose cluster is behind this proxy."""
     project = Project(folder, f"127.0.0.1:{proxy.port}")
-    impatient = {"start_wait": start_wait, "request_timeout": "200ms"}
+    impatient = {"start_wait": start_wait, "request_timeout": "1s"}
     return load_settings(project.settings, {"log": {"kafka": impatient}})
 
 
@@ -108,7 +108,7 @@ async def test_a_cluster_that_falls_silent_after_the_first_answer(
     before: Proxy, tmp_path: Path
 ) -> None:
     """It is waited for as one that is not there, and the log opens once it speaks again."""
-    settings = through(before, tmp_path, "30s")
+    settings = through(before, tmp_path, "1m")
 
     async def be_silent_until(told: list[MutableMapping[str, Any]]) -> None:
         await fall_silent(before)

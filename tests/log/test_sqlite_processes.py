@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from event_center.log.sqlite import DaemonLock, SqliteLog, open_sqlite
 from event_center.log.sqlite.presence import is_alive
 from event_center.model import Outgoing, Shard
 from tests.log.harness import clock, joined, puts, records_of
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHER = Path(__file__).with_name("publisher.py")
@@ -62,7 +61,7 @@ async def test_many_publishers(tmp_path: Path) -> None:
         running = [start(str(PUBLISHER), log.path, f"p{n}", "50", "10") for n in range(4)]
         fetched = await member.fetched(2_000)
         for process in running:
-            assert await asyncio.to_thread(process.wait, 20) == 0
+            assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0
             assert process.stdout is not None
             let_go(process)
     found = await records_of(log, "orders")
@@ -82,7 +81,7 @@ async def test_killed_publisher(tmp_path: Path) -> None:
     acknowledged = [await asyncio.to_thread(process.stdout.readline) for _ in range(20)]
     process.send_signal(signal.SIGKILL)
     rest = await asyncio.to_thread(process.stdout.read)
-    await asyncio.to_thread(process.wait, 20)
+    await asyncio.to_thread(process.wait, PATIENCE_S)
     let_go(process)
     durable = int((acknowledged + [line for line in rest.split("\n") if line])[-1])
     found = await records_of(log, "orders")
@@ -94,14 +93,14 @@ async def test_killed_publisher(tmp_path: Path) -> None:
     await log.close()
 
 
-async def test_wake_up(tmp_path: Path) -> None:
+async def test_wake_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    What another process publishes is fetched at once, at whatever moment it comes, and not when the
-    fetch would have ended by itself; on a busy machine some may be late.
+    What another process publishes is fetched when it comes, at whatever moment that is, and not when the
+    fetch would have ended by itself: here none does before the test gives up.
     """
+    monkeypatch.setattr("event_center.log.sqlite.group.FETCH_WAIT_S", 10 * PATIENCE_S)
     log = await opened(tmp_path / "log.db")
     other = await open_sqlite(log.path, clock=clock)
-    times = []
     async with await joined(log, ["orders"], 1) as member:
         await member.has(0)
         for number in range(15):
@@ -109,11 +108,8 @@ async def test_wake_up(tmp_path: Path) -> None:
                 fetching = tasks.create_task(member.fetched(1))
                 for _ in range(number % 5):  # at another moment of the reader's rounds
                     await other.create({"orders": 1})
-                began = time.perf_counter()
                 await other.publish([Outgoing("orders", b"k", b"%d" % number)])
                 await fetching
-                times.append(time.perf_counter() - began)
-    assert sorted(times)[len(times) * 3 // 4] < 0.5
     await other.close()
     await log.close()
 
@@ -191,7 +187,7 @@ class TestMembers:
             await asyncio.to_thread(process.stdout.readline)
         async with await joined(log, ["orders"], 2) as member:
             process.kill()
-            await asyncio.to_thread(process.wait, 20)
+            await asyncio.to_thread(process.wait, PATIENCE_S)
             let_go(process)
             await member.has(0, 1)
         assert len(member_files(tmp_path)) == 1

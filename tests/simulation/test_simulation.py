@@ -18,6 +18,7 @@ from tests.simulation.__main__ import retell
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.stories import Story, kept, read_story
 from tests.simulation.workload import scenery_of
+from tests.waiting import PATIENCE_S
 
 SEEDS = 2_000
 """Seeds of each run of the tests, some 25 a second on a core; a night plays 100,000."""
@@ -62,7 +63,7 @@ def test_a_seed_is_the_same_in_every_process() -> None:
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=3 * PATIENCE_S,
         ).stdout
         for hashed in ("1", "2")
     }

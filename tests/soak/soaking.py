@@ -192,6 +192,7 @@ async def soak(
         await asyncio.sleep(FINISH_S / 2)
         await log.publish(_events(begun[tick - late], lives, "finish"))
         found = await _over(log, made)
+        made.look()  # by now, however slow the machine is, the daemon has long been at work
         await asyncio.to_thread(made.stop)
         return found
     finally:

@@ -23,6 +23,7 @@ from event_center.errors import (
 )
 from event_center.machine import parse
 from event_center.testing import TestCenter
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 ORDER = ROOT / "machines/order.yaml"
@@ -93,8 +94,10 @@ async def test_plain_functions_are_waited_for() -> None:
         assert len(center.calls()) == 1
 
 
-async def test_what_talks_to_a_socket_is_waited_for() -> None:
+async def test_what_talks_to_a_socket_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A callback that asks a server, also a slow one, gets its answer before its timeout."""
+    # As long as a busy machine may take for the answer.
+    monkeypatch.setattr("event_center.testing.virtual_time.OUTSIDE_S", PATIENCE_S)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
 
 from event_center import Context, callbacks
+from event_center.wire.entries import waiting_prefix
+from tests.waiting import until
 
 deadly = callbacks("deadly")
 
 ROOM_BYTES = 64 * 1024**2
 CODE = 9
-AFTER_CUT_S = 0.3
 
 
 def limit_memory() -> None:
@@ -25,6 +28,15 @@ def limit_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def is_kept(workflow_id: str) -> bool:
+    """Whether an event that waits for this workflow is an entry of the log."""
+    log = Path(os.environ["EVENT_CENTER_DEMO_DIR"]) / "log.db"
+    first = waiting_prefix(workflow_id)
+    query = "SELECT 1 FROM entries WHERE key BETWEEN ? AND ?"
+    with contextlib.closing(sqlite3.connect(f"{log.as_uri()}?mode=ro", uri=True)) as file:
+        return file.execute(query, (first, first + b"\xff")).fetchone() is not None
 
 
 def note(ctx: Context, name: str) -> None:
@@ -54,7 +66,7 @@ async def leave(ctx: Context) -> None:
 @deadly.action("leave_first")
 async def leave_first(ctx: Context) -> None:
     """The same, before the transition is decided, and once its event is an entry."""
-    await asyncio.sleep(AFTER_CUT_S)
+    await until(lambda: is_kept(ctx.workflow_id))
     note(ctx, "leave_first")
     os._exit(CODE)
 
