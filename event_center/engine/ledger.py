@@ -122,19 +122,17 @@ class Ledger:
 
     def passed_over(self, source: str, following: int, lost: int) -> None:
         """The log has removed what was to be read next; `lost` of it should have been read."""
-        entry = self.entry
         if lost:
-            entry.lost[source] = entry.lost.get(source, 0) + lost
-        entry.offsets[source] = following
+            self.entry.lost[source] = self.entry.lost.get(source, 0) + lost
+        self.entry.offsets[source] = following
         self._touched = True
 
     def made_anew(self, topic: str, topic_id: str, sources: Iterable[str]) -> None:
         """A topic counts its offsets from the start again, in all these sources."""
-        entry = self.entry
         for source in sources:
-            del entry.offsets[source]
-        entry.topic_ids[topic] = topic_id
-        entry.renewed[topic] = entry.renewed.get(topic, 0) + 1
+            del self.entry.offsets[source]
+        self.entry.topic_ids[topic] = topic_id
+        self.entry.renewed[topic] = self.entry.renewed.get(topic, 0) + 1
         self._touched = True
 
     def asked(self) -> None:
@@ -205,15 +203,18 @@ class Ledger:
 
     def applied(self, snapshot: Snapshot, event: Event, before: str, kind: str) -> None:
         """An event moved its workflow, which is already as it is afterwards."""
-        entry = self.entry
+        entry, writer, workflow_id = self.entry, self._writer, snapshot.workflow_id
         entry.transitions += 1
-        self.dirty[snapshot.workflow_id] = snapshot
+        self.dirty[workflow_id] = snapshot
         if event.offset >= 0:
             entry.outcomes["applied"] += 1
-            self._told(self._writer.applied(snapshot, event, before, self.now_ms))
+            form = writer.form_of(snapshot, event, before)
+            seq, at_ms, result = snapshot.seq, self.now_ms, snapshot.result
+            record = writer.applied(form, workflow_id, seq, event.offset, at_ms, event.id, result)
         else:
             entry.timers += kind == history.TIMER
-            self._told(self._writer.internal(snapshot, event, before, kind, self.now_ms))
+            record = writer.internal(snapshot, event, before, kind, self.now_ms)
+        self._told(record)
 
     def moved(  # noqa: PLR0917 - called per event: positional arguments are cheaper
         self, workflow_id: str, standing: Standing, track: Track, offset: int, event_id: str | None
@@ -229,7 +230,7 @@ class Ledger:
         if not track.taken:
             self._tracks.append(track)
         track.taken += 1
-        record = self._writer.moved(track.form, workflow_id, seq, offset, self.now_ms, event_id)
+        record = self._writer.applied(track.form, workflow_id, seq, offset, self.now_ms, event_id)
         self._records.append(record)
 
     def tell(self, kind: str, workflow_id: str, origin: str, data: dict[str, Any]) -> None:
@@ -237,9 +238,8 @@ class Ledger:
         self._told(self._writer.record(kind, workflow_id, origin, self.now_ms, data))
 
     def _told(self, record: OutgoingParts) -> None:
-        size = len(record[2] or b"")
-        if size > SMALL_BYTES:
-            self.cut_bytes += size
+        if len(value := record[2] or b"") > SMALL_BYTES:
+            self.cut_bytes += len(value)
         self._records.append(record)
 
     def commanded(

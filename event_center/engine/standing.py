@@ -28,7 +28,7 @@ from event_center.wire.history import HistoryWriter
 class Station:
     """A state of a machine, for the workflows there that have seen this one source and no other."""
 
-    __slots__ = ("alone", "form", "moves", "source", "tracks", "where")
+    __slots__ = ("alone", "form", "form_with_ids", "moves", "source", "tracks", "where")
 
     def __init__(self, where: Counted, source: str, machine: Machine) -> None:
         self.where = where
@@ -38,8 +38,9 @@ class Station:
         """What the events do that only move a workflow, or let it stay."""
         self.alone = len(self.moves) == len(moves)
         """No event that the state names does more."""
-        self.form = wire.form(where, source)
-        """The snapshots of all of them, with a place for each part that differs."""
+        self.form = wire.form(where, source, ids=False)
+        """The snapshots of all of them that have seen no ids, with a place for each part that differs."""
+        self.form_with_ids = wire.form(where, source, ids=True)
         self.tracks: dict[str, Track] = {}
         """By the name of their event: those that were used so far."""
 
@@ -88,8 +89,11 @@ class Standing:
 
     def encode(self) -> bytes:
         """The value of its snapshot."""
-        ids = wire.ids_part(self.ids[1:-1]) if self.ids else b""
-        return self.station.form % (self.seq, self.at_ms, self.data, self.offset, ids)
+        station, ids = self.station, self.ids
+        if ids:
+            parts = self.seq, self.at_ms, self.data, self.offset, ids[1:-1]
+            return station.form_with_ids % parts
+        return station.form % (self.seq, self.at_ms, self.data, self.offset)
 
 
 class Stations:

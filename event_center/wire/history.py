@@ -63,11 +63,16 @@ DoneShape = tuple[str, int, str, str, int]
 """Machine, version, state, callback and attempt: the same of runs that are done."""
 InternalShape = tuple[str, int, str, str, str, str]
 """Machine, version, event, kind, from and to: the same of applied events that are no records."""
-Shape = AppliedShape | DoneShape | InternalShape
+Shape = AppliedShape | DoneShape | InternalShape | str
+"""A kind is the shape of its records that have nothing more in common."""
 
 
 class HistoryWriter:
-    """Makes the history records of one shard."""
+    """
+    Makes the history records of one shard.
+
+    What many have in common is written once, as a form: bytes with a place for each part that differs.
+    """
 
     __slots__ = ("_forms", "_partition", "_source", "_topic")
 
@@ -83,41 +88,30 @@ class HistoryWriter:
         """One record; `origin` is what it tells of, and with workflow and kind makes its id unique."""
         if len(data.get("detail", "")) > MAX_DETAIL:
             data |= {"detail": data["detail"][: MAX_DETAIL - 3] + "..."}
-        body = {
-            "specversion": "1.0",
-            "type": TYPE + kind,
-            "source": self._source,
-            "id": f"{workflow_id}/{origin}/{kind}",
-            "subject": workflow_id,
-            "time": rfc3339(at_ms),
-            "data": data,
-        }
-        return Outgoing(self._topic, workflow_id.encode(), _dumps(body), (), self._partition)
-
-    def applied(self, snapshot: Snapshot, event: Event, before: str, at_ms: int) -> OutgoingParts:
-        """
-        The record of an applied event that is a record, byte for byte as `record` would make it.
-
-        There is one for each event: what those of one shape have in common is written once, as a form.
-        """
-        name = snapshot.workflow_id
-        shape = (
-            snapshot.machine,
-            snapshot.version,
-            event.name,
-            event.topic,
-            event.partition,
-            before,
-            snapshot.state,
-        )
-        form = self._forms.get(shape) or self._keep(shape, self._form_applied(shape))
+        form = self._forms.get(kind) or self._form(kind, kind, "%b", "%b")
         stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
-        key, offset = name.encode(), event.offset
+        inner = _dumps(workflow_id)[1:-1]
+        value = form % (inner, _dumps(origin)[1:-1], inner, stamp, _dumps(data))
+        return Outgoing(self._topic, workflow_id.encode(), value, (), self._partition)
+
+    def applied(  # noqa: PLR0917 - called per record: positional arguments are cheaper
+        self,
+        form: bytes,
+        name: str,
+        seq: int,
+        offset: int,
+        at_ms: int,
+        event_id: str | None,
+        result: str | None = None,
+    ) -> OutgoingParts:
+        """The record of an applied event that is a record, in the form of its shape."""
+        stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
+        key = name.encode()
         inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
-        more = b"" if event.id is None else b',"event_id":' + _dumps(event.id)
-        if snapshot.result is not None:
-            more += b',"result":' + _dumps(snapshot.result)
-        value = form % (inner, offset, inner, stamp, snapshot.seq, offset, more)
+        more = b"" if event_id is None else b',"event_id":' + _dumps(event_id)
+        if result is not None:
+            more += b',"result":' + _dumps(result)
+        value = form % (inner, offset, inner, stamp, seq, offset, more)
         return self._topic, key, value, (), self._partition, 0
 
     def internal(  # noqa: PLR0917 - called per record: positional arguments are cheaper
@@ -126,7 +120,7 @@ class HistoryWriter:
         """The record of an applied event that is no record: a timer, or what a run has led to."""
         name = snapshot.workflow_id
         shape = (snapshot.machine, snapshot.version, event.name, kind, before, snapshot.state)
-        form = self._forms.get(shape) or self._keep(shape, self._form_internal(shape))
+        form = self._forms.get(shape) or self._form_internal(shape)
         stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
         key, origin = name.encode(), _dumps(event.topic)[1:-1]
         inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
@@ -136,71 +130,67 @@ class HistoryWriter:
         return self._topic, key, value, (), self._partition, 0
 
     def done(self, snapshot: Snapshot, owed: Owed, at_ms: int) -> OutgoingParts:
-        """The record of an entry callback that is done and returned nothing, made like `applied`."""
+        """The record of an entry callback that is done and returned nothing."""
         name, seq = snapshot.workflow_id, owed.seq
         shape = (snapshot.machine, snapshot.version, snapshot.state, owed.name, owed.attempt + 1)
-        form = self._forms.get(shape) or self._keep(shape, self._form_done(shape))
+        form = self._forms.get(shape) or self._form_done(shape)
         stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
         key = name.encode()
         inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
         value = form % (inner, seq, inner, stamp, seq, inner, seq)
         return self._topic, key, value, (), self._partition, 0
 
+    def form_of(self, snapshot: Snapshot, event: Event, before: str) -> bytes:
+        """The form for an event that has moved its workflow from there to where it is."""
+        shape = (
+            snapshot.machine,
+            snapshot.version,
+            event.name,
+            event.topic,
+            event.partition,
+            before,
+            snapshot.state,
+        )
+        return self._forms.get(shape) or self.form(shape)
+
     def form(self, shape: AppliedShape) -> bytes:
-        """What the records of all applied events of one shape have in common, for `moved`."""
-        return self._forms.get(shape) or self._keep(shape, self._form_applied(shape))
+        """The form in which `applied` writes all records of this shape."""
+        machine, version, event, topic, partition, before, state = shape
+        data = (
+            f'{{"machine":{_quoted(machine)},"version":{version},"seq":%d,"event":{_quoted(event)},'
+            f'"topic":{_quoted(topic)},"partition":{partition},"offset":%d,'
+            f'"from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"%b}}'
+        )
+        return self._form(shape, APPLIED, f"{_quoted(topic)[1:-1]}/{partition}/%d", data)
 
-    def moved(  # noqa: PLR0917 - called per record: positional arguments are cheaper
-        self, form: bytes, name: str, seq: int, offset: int, at_ms: int, event_id: str | None
-    ) -> OutgoingParts:
-        """The record of an applied event that only moved its workflow, as `applied` makes it."""
-        stamp = (_stamp if _stamp[0] == at_ms else _stamped(at_ms))[2]
-        key = name.encode()
-        inner = _dumps(name)[1:-1] if '"' in name or "\\" in name else key
-        more = b"" if event_id is None else b',"event_id":' + _dumps(event_id)
-        value = form % (inner, offset, inner, stamp, seq, offset, more)
-        return self._topic, key, value, (), self._partition, 0
+    def _form_internal(self, shape: InternalShape) -> bytes:
+        machine, version, event, kind, before, state = shape
+        data = (
+            f'{{"machine":{_quoted(machine)},"version":{version},"seq":%d,"event":{_quoted(event)}%b,'
+            f'"origin":"%b","from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"%b}}'
+        )
+        return self._form(shape, kind, "%b", data)
 
-    def _keep(self, shape: Shape, form: str) -> bytes:
-        """Keep the form of the records of one shape, with a place for each part that differs."""
-        made = form.encode()
+    def _form_done(self, shape: DoneShape) -> bytes:
+        machine, version, state, callback, attempt = shape
+        called = _quoted(callback)
+        data = (
+            f'{{"machine":{_quoted(machine)},"version":{version},"seq":%d,"state":{_quoted(state)},'
+            f'"callback":{called},"key":"%b/%d/{called[1:-1]}","attempt":{attempt},"outcome":"done"}}'
+        )
+        return self._form(shape, RUN, f"run/%d/{called[1:-1]}/{attempt}", data)
+
+    def _form(self, shape: Shape, kind: str, origin: str, data: str) -> bytes:
+        """Make and keep the form of a shape: a CloudEvent with places for its workflow and its time."""
+        made = (
+            f'{{"specversion":"1.0","type":"{TYPE}{kind}","source":{_quoted(self._source)},'
+            f'"id":"%b/{origin}/{kind}","subject":"%b","time":"%b","data":{data}}}'
+        ).encode()
         if len(made) <= SHAPE_BYTES:
             if len(self._forms) >= SHAPES:
                 self._forms.clear()
             self._forms[shape] = made
         return made
-
-    def _form_applied(self, shape: AppliedShape) -> str:
-        machine, version, event, topic, partition, before, state = shape
-        return (
-            f'{self._begin(APPLIED)},"id":"%b/{_quoted(topic)[1:-1]}/{partition}/%d/{APPLIED}",'
-            f'"subject":"%b","time":"%b","data":{{"machine":{_quoted(machine)},"version":{version},'
-            f'"seq":%d,"event":{_quoted(event)},"topic":{_quoted(topic)},"partition":{partition},'
-            f'"offset":%d,"from":{_quoted(before)},"to":{_quoted(state)},"outcome":"{APPLIED}"%b}}}}'
-        )
-
-    def _form_internal(self, shape: InternalShape) -> str:
-        machine, version, event, kind, before, state = shape
-        return (
-            f'{self._begin(kind)},"id":"%b/%b/{kind}","subject":"%b","time":"%b",'
-            f'"data":{{"machine":{_quoted(machine)},"version":{version},"seq":%d,'
-            f'"event":{_quoted(event)}%b,"origin":"%b","from":{_quoted(before)},'
-            f'"to":{_quoted(state)},"outcome":"{APPLIED}"%b}}}}'
-        )
-
-    def _form_done(self, shape: DoneShape) -> str:
-        machine, version, state, callback, attempt = shape
-        called = _quoted(callback)
-        return (
-            f'{self._begin(RUN)},"id":"%b/run/%d/{called[1:-1]}/{attempt}/{RUN}","subject":"%b",'
-            f'"time":"%b","data":{{"machine":{_quoted(machine)},"version":{version},"seq":%d,'
-            f'"state":{_quoted(state)},"callback":{called},"key":"%b/%d/{called[1:-1]}",'
-            f'"attempt":{attempt},"outcome":"done"}}}}'
-        )
-
-    def _begin(self, kind: str) -> str:
-        """What a record of this kind begins with, up to its id."""
-        return f'{{"specversion":"1.0","type":"{TYPE}{kind}","source":{_quoted(self._source)}'
 
 
 def about(snapshot: Snapshot, event: Event) -> dict[str, Any]:

@@ -56,6 +56,11 @@ _prefixes: dict[tuple[str, str, int, str, Status], tuple[bytes, bytes, Counted]]
 _places: dict[Counted, Counted] = {}
 """Each place once, so that the ledger can compare them by identity."""
 
+_A_NUMBER: Any = orjson.Fragment(b"%d")
+_ANY_JSON: Any = orjson.Fragment(b"%b")
+_A_LIST: Any = orjson.Fragment(b"[%b]")
+"""Places in a `form`: the encoder puts them in as they are."""
+
 _dumps = orjson.dumps
 _loads = orjson.loads
 
@@ -134,21 +139,22 @@ def dump(data: dict[str, Json]) -> bytes:
     return _dumps(data, tuple)
 
 
-def form(where: Counted, source: str) -> bytes:
+def form(where: Counted, source: str, *, ids: bool) -> bytes:
     """
     What the snapshots have in common of all workflows there that have seen this source, and nothing else.
 
-    Its places are for seq, when the state was entered, the data as `dump` makes them, the offset, and
-    `ids_part`, which is empty of one that has seen no ids.
+    It is the snapshot of one that has places for its values: for seq, when the state was entered, the
+    data as `dump` makes them, the offset, and the ids as JSON without brackets, if it has seen any.
     """
-    line = _prefix(("", *where))[1].replace(b"%", b"%%")
-    seen = _dumps(source).replace(b"%", b"%%")
-    return line + b'{"seq":%d,"at":%d,"data":%b,"seen":{' + seen + b":%d}%b}"
-
-
-def ids_part(ids: bytes) -> bytes:
-    """The part with the ids that were seen, as JSON without its brackets."""
-    return b',"ids":[' + ids + b"]"
+    shared = Snapshot("", where.machine, where.version, where.state)
+    shared.status = where.status
+    shared.seq = shared.entered_at_ms = _A_NUMBER
+    shared.data = _ANY_JSON
+    shared.seen = {source.replace("%", "%%"): _A_NUMBER}
+    if ids:
+        shared.ids = _A_LIST
+    line, end, body = encode(shared)[0].partition(b"\n")
+    return line.replace(b"%", b"%%") + end + body
 
 
 def _rarely_due(snapshot: Snapshot, needs: str, due: int) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from event_center.engine.known_ids import IDS
+from event_center.engine.known_ids import written as ids_written
 from event_center.engine.ledger import Ledger
 from event_center.engine.parts import Parts
 from event_center.engine.standing import Standing, Stations
@@ -18,6 +19,7 @@ from event_center.engine.workflow import Workflow
 from event_center.log.memory import Ending
 from event_center.model import Shard, Snapshot
 from event_center.testing.virtual_time import VirtualLoop
+from event_center.wire import snapshot as wire
 from event_center.wire.entries import SHARD_KEY, ShardEntry
 from event_center.wire.envelope import Rules
 from tests.engine.machines import resting
@@ -123,6 +125,18 @@ async def test_who_only_moves_is_not_woken() -> None:
         assert workflow_in(world, "w") is standing
         assert (world.state(), world.snapshot("w").seq) == ("here", 6)
         assert world.entry().transitions == 6
+
+
+@pytest.mark.parametrize("ids", [(), (7, 2**64 - 1)])
+def test_a_form_is_what_the_encoder_makes_of_places(ids: tuple[int, ...]) -> None:
+    """Filled with the values of a workflow it is its snapshot, whatever the names in it are."""
+    made = Snapshot("w", "m%d", 1, 'a "%b"%')
+    made.seq, made.entered_at_ms, made.ids = 1, 2, ids
+    made.data, made.seen = {"%b": 'ä"%'}, {'%d "x"/0': 3}
+    value, where = wire.encode(made)
+    form = wire.form(where, '%d "x"/0', ids=bool(ids))
+    parts = 1, 2, wire.dump(made.data), 3
+    assert form % ((*parts, ids_written(ids)[1:-1]) if ids else parts) == value
 
 
 def test_it_remembers_ids_as_the_long_way_does(monkeypatch: pytest.MonkeyPatch) -> None:
