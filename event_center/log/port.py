@@ -8,6 +8,12 @@ A log holds *topics* of numbered partitions, and one keyed store of *entries* pe
 shard p owns partitions p, p + N, p + 2N, ... of every topic that its group joined, and the entries of
 shard p. What a shard makes durable
 goes through its *lease*, as a *cut*: entries, records and offsets, all or nothing.
+
+A log takes records up to a size of its own: Kafka 1,000,000 bytes of key, value and headers, the log in
+memory as many unless a test says otherwise, SQLite a billion of one row. A larger one is refused with all
+that was to be written beside it, each time (`Lease.commit`, `Log.publish`): whoever makes records has to
+keep them below. Entries have no such limit but SQLite's. Others may have written larger records to a
+topic: of an event that no cut could hold a fetch delivers `TOO_LARGE` in its place, and a read the whole.
 """
 
 from __future__ import annotations
@@ -144,6 +150,7 @@ class Lease(Protocol):
 
         Raises:
             NotCommitted: certain, nothing was written; the lease stands and the cut may be tried again.
+                So does a cut end in which a record is larger than the log takes, each time.
             Fenced: the lease is lost and nothing of this cut was or will be written.
             Unknown: it may have been, or may still be, written; this lease can not be used any more.
         """
@@ -314,7 +321,7 @@ class Log(Protocol):
 
         Raises:
             UnknownTopic: a record names a topic or partition that does not exist; nothing was written.
-            NotCommitted: certain, nothing was written.
+            NotCommitted: certain, nothing was written; a record may be larger than the log takes.
             Unknown: the records may have been written.
         """
         ...

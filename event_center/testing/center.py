@@ -122,11 +122,12 @@ class TestCenter(Looking):
 
     def _open(self, settings: Settings) -> None:
         partitioner = PARTITIONERS[settings.engine.partitioner]
-        self._broker = MemoryBroker(partitioner=partitioner)
+        most = max_event_bytes(settings)
+        self._broker = MemoryBroker(partitioner=partitioner, max_event_bytes=most)
         self._broker.create(partitions_wanted(settings))
         self._app = app_of(settings)
         self._client = MemoryLog(self._broker, clock=self._clock)
-        self._publisher = EventPublisher(self._client, self._clock, max_event_bytes(settings))
+        self._publisher = EventPublisher(self._client, self._clock, most)
 
     async def __aexit__(
         self,

@@ -12,9 +12,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from event_center.engine.plan import Plan
+from event_center.log.memory import MemoryBroker
 from event_center.machine import Machine
 from event_center.testing.audit_events import ReadEvent
 from event_center.testing.simulation_schedule import Schedule
+
+HANDOVER_S = 4.0
+"""How long a group waits for a member to release a shard: some that stand still are outwaited."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +41,13 @@ class Scenery:
     """Each call of a callback fails at most once, and never for good; what it does is looked at."""
     begin: Callable[[], None] = lambda: None
     """Called before each world, so that what is left of the one before changes nothing."""
+
+    def broker(self) -> MemoryBroker:
+        """What the processes of a world share: it has the topics, and takes what the plans say."""
+        most = self.plans[0].limits.record_bytes
+        made = MemoryBroker(keep_cuts=True, handover_timeout_s=HANDOVER_S, max_event_bytes=most)
+        made.create(self.sizes)
+        return made
 
 
 def chance_of(seed: int, name: str = "") -> Random:

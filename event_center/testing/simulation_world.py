@@ -25,7 +25,7 @@ from event_center.engine.shard import Owner
 from event_center.engine.timekeeping import GLANCE_S
 from event_center.errors import Fenced, LogUnavailable
 from event_center.failpoint import Step
-from event_center.log.memory import Ending, MemoryBroker
+from event_center.log.memory import Ending
 from event_center.model import Outgoing
 from event_center.testing.audit_evidence import Promise, Violation
 from event_center.testing.simulation_calls import Calls
@@ -41,8 +41,6 @@ REST_S = 900.0
 """How long, by the event loop's clock, a world may take to come to rest: every timeout is over by then."""
 LOOK_S = 0.1
 """How often a world is looked at while it comes to rest: virtual time costs nothing."""
-HANDOVER_S = 4.0
-"""How long a group waits for a member to release a shard: some that stand still are outwaited."""
 MAX_ROUNDS = 12
 """Rounds in which an operator sets stopped workflows going at the end: some stop again."""
 MOST = 4
@@ -63,8 +61,7 @@ class World:
     def __init__(
         self, scenery: Scenery, calls: Calls, chance: Random, tasks: anyio.abc.TaskGroup
     ) -> None:
-        self.broker = MemoryBroker(keep_cuts=True, handover_timeout_s=HANDOVER_S)
-        self.broker.create(scenery.sizes)
+        self.broker = scenery.broker()
         self.broker.faults.on_await = self._at
         self.processes: list[Process] = []
         self.violations: list[Violation] = []

@@ -48,7 +48,8 @@ def world_with(work: Callable[[], Any] | None = None) -> World:
     async def nothing() -> None:
         pass
 
-    return World((MACHINE, {"work": work or nothing}), OTHER, topics=RULES)
+    functions = {"work": work or nothing}
+    return World((MACHINE, functions), OTHER, topics=RULES, max_event_bytes=10_000_000)
 
 
 RECORDS: dict[str, tuple[bytes | None, str]] = {

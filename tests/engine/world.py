@@ -27,7 +27,7 @@ from event_center.engine.plan import EngineLimits, OwnTopics, Plan
 from event_center.engine.shard import Owner
 from event_center.errors import Fenced
 from event_center.failpoint import Step
-from event_center.log.memory import MemoryBroker, MemoryLog
+from event_center.log.memory import MAX_EVENT_BYTES, MemoryBroker, MemoryLog
 from event_center.log.partitioner import murmur2
 from event_center.machine import parse
 from event_center.model import Headers, Outgoing, Position, Record, Shard, Snapshot
@@ -120,8 +120,9 @@ class World:
         dead_letter_strays: Iterable[str] = (),
         publishable: Iterable[str] = (),
         every_outcome: bool = True,
+        max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
-        self.broker = MemoryBroker(keep_cuts=True)
+        self.broker = MemoryBroker(keep_cuts=True, max_event_bytes=max_event_bytes)
         self.faults = self.broker.faults
         self.processes: list[Process] = []
         self.cuts = 0
@@ -129,8 +130,10 @@ class World:
         self.die_at: Step | None = None
         """The process dies when it reaches this step next."""
         self.audits = True
+        limits = replace(limits or EngineLimits(), warm=WARM)
+        record_bytes = min(limits.record_bytes, max_event_bytes)
         self._options: dict[str, Any] = {
-            "limits": replace(limits or EngineLimits(), warm=WARM),
+            "limits": replace(limits, record_bytes=record_bytes),
             "dead_letter_strays": frozenset(dead_letter_strays),
             "publishable": frozenset(publishable),
             "every_outcome": every_outcome,

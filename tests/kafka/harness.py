@@ -21,6 +21,7 @@ from event_center.log.gates import Place
 from event_center.log.kafka import KafkaLog, KafkaOptions, open_kafka
 from event_center.log.kafka.delivery import Delivery
 from event_center.log.kafka.lease import KEPT_S, KafkaLease, Mark
+from event_center.log.kafka.options import MAX_RECORD_BYTES
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.transaction import Landed
 from event_center.log.port import Kept, Log
@@ -107,6 +108,8 @@ class FaultyPacker:
 
 class KafkaHarness:
     """The processes are logs on one broker, with connections of their own; topics have a prefix."""
+
+    largest, too_large = MAX_RECORD_BYTES, MAX_RECORD_BYTES + 1
 
     def __init__(self, bootstrap: str, *, at_least_once: bool = False) -> None:
         self.options = KafkaOptions(

@@ -32,6 +32,7 @@ from event_center.log.port import (
 )
 from event_center.log.sqlite import SqliteLog, open_sqlite
 from event_center.model import Outgoing, Record, Shard, Token
+from tests.log.faulty import FaultyConnection, GoneConnection
 from tests.waiting import PATIENCE_S, until
 
 QUIET_S = 0.1
@@ -45,6 +46,11 @@ def clock() -> int:
 
 class Harness(Protocol):
     """One log that several processes share."""
+
+    largest: int
+    """Bytes of key, value and headers of a record that the log takes."""
+    too_large: int
+    """Bytes of one that it does not."""
 
     async def open(self) -> Log:
         """One more process opens the log."""
@@ -82,6 +88,8 @@ class MemoryHarness:
 
     def __init__(self) -> None:
         self.broker = MemoryBroker(keep_cuts=True)
+        self.largest = self.broker.max_record_bytes
+        self.too_large = self.largest + 1
         self.logs: list[MemoryLog] = []
 
     async def open(self) -> MemoryLog:
@@ -131,48 +139,17 @@ async def refuse(place: str) -> None:
     raise LogUnavailable("made to fail by a test")
 
 
-class GoneConnection:
-    """A connection to a file that can not be read now."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> sqlite3.Cursor:
-        raise sqlite3.OperationalError("made to fail by a test")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-
-class FaultyConnection:
-    """A connection whose next statement of one kind fails, once, before or after it ran."""
-
-    def __init__(
-        self, connection: sqlite3.Connection, on: str, *, code: int, after: bool = False
-    ) -> None:
-        self._connection = connection
-        self._on: str | None = on
-        self._code = code
-        self._after = after
-
-    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> sqlite3.Cursor:
-        if self._on is None or not statement.startswith(self._on):
-            return self._connection.execute(statement, arguments)
-        self._on = None
-        if self._after:
-            self._connection.execute(statement, arguments)
-        error = sqlite3.OperationalError("made to fail by a test")
-        error.sqlite_errorcode = self._code
-        raise error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-
 class SqliteHarness:
-    """The processes are logs on one file, each with its own connections and its own thread."""
+    """
+    The processes are logs on one file, each with its own connections and its own thread.
 
-    def __init__(self, folder: Path) -> None:
+    SQLite takes a billion bytes of one row, or fewer if a test says so.
+    """
+
+    def __init__(self, folder: Path, *, row_bytes: int = 1_000_000_000) -> None:
+        self.row_bytes = row_bytes
+        self.largest = row_bytes - 10_000  # the other columns, and headers, which are JSON there
+        self.too_large = row_bytes + 1
         self.path = folder / "log.db"
         self.logs: list[SqliteLog] = []
 
@@ -180,6 +157,8 @@ class SqliteHarness:
         log = await open_sqlite(
             self.path, clock=clock, keep_cuts=True, poll_interval_s=0.005, busy_timeout_s=10.0
         )
+        length = sqlite3.SQLITE_LIMIT_LENGTH
+        await log._file.writer.submit(lambda one: one.connection.setlimit(length, self.row_bytes))
         self.logs.append(log)
         return log
 

@@ -10,8 +10,15 @@ import pytest_asyncio
 
 from event_center.errors import Fenced, LogError, NotCommitted, Unknown
 from event_center.failpoint import Step, install
-from event_center.log.memory import Ending, Faults, MemoryBroker, MemoryLog
-from event_center.log.port import Assigned, Group, Lost, Revoked
+from event_center.log.kafka import options
+from event_center.log.memory import (
+    MAX_EVENT_BYTES,
+    Ending,
+    Faults,
+    MemoryBroker,
+    MemoryLog,
+)
+from event_center.log.port import TOO_LARGE, Assigned, Group, Lost, Revoked
 from event_center.model import Outgoing, Position, Shard, Token
 from tests.log.harness import clock, entries_of, flat, joined, numbered, puts, restored, values_of
 
@@ -38,6 +45,52 @@ async def assigned(group: Group) -> Token:
     change = await group.changes()
     assert isinstance(change, Assigned)
     return change.token
+
+
+def test_it_takes_what_kafka_takes() -> None:
+    """So a test on the log in memory finds what would stand still on Kafka."""
+    broker = MemoryBroker()
+    assert broker.max_event_bytes == options.MAX_EVENT_BYTES
+    assert broker.max_record_bytes == options.MAX_RECORD_BYTES
+
+
+class TestSizes:
+    async def test_the_topic_is_named(self, log: MemoryLog, broker: MemoryBroker) -> None:
+        """Who is refused learns which topic it was for, whatever else would have gone wrong."""
+        large = Outgoing("history", b"k", b"x" * options.MAX_RECORD_BYTES, partition=0)
+        group = await log.join(["orders"], 1)
+        lease = await group.lease(Shard(0), await assigned(group))
+        broker.faults.commits.append(Ending.WRITTEN_LATER)
+        for refused in (lease.commit(puts({b"a": b"1"}, large)), log.publish([large])):
+            with pytest.raises(NotCommitted, match="1000001 bytes") as error:
+                await refused
+            assert error.value.topic == "history"
+        assert len(broker.faults.commits) == 1
+
+    async def test_a_log_that_takes_more(self) -> None:
+        """The twin: the limit is the broker's."""
+        log = MemoryLog(MemoryBroker(max_event_bytes=2 * MAX_EVENT_BYTES), clock=clock)
+        await log.create({"history": 1})
+        large = Outgoing("history", b"k", b"x" * options.MAX_RECORD_BYTES, partition=0)
+        assert await log.publish([large]) == [Position("history", 0, 0)]
+
+    @pytest.mark.parametrize("most", [MAX_EVENT_BYTES, 2 * MAX_EVENT_BYTES])
+    async def test_an_event_that_is_too_large_is_a_note_of_its_size(self, most: int) -> None:
+        """Others may write larger ones; whoever reads finds them whole. The twin takes them in."""
+        broker = MemoryBroker(max_event_bytes=most)
+        log = MemoryLog(broker, clock=clock)
+        await log.create({"orders": 1})
+        over = MAX_EVENT_BYTES + 1
+        large = Outgoing("orders", b"k", b"x" * (over - 1), (), 0)
+        headed = Outgoing("orders", b"k", b"v", (("h", b"x" * (over - 3)),), 0)
+        whole = [*numbered("orders", 1), large, headed, *numbered("orders", 1)]
+        broker.append(whole, clock())
+        async with await joined(log, ["orders"], 1) as member:
+            await member.has(0)
+            found = flat(await member.fetched(4), "orders", 0)
+        noted = None if most > MAX_EVENT_BYTES else b"%d" % over
+        assert [dict(one.headers).get(TOO_LARGE) for one in found] == [None, noted, noted, None]
+        assert await values_of(log, "orders") == [one.value for one in whole]
 
 
 class TestCommitFaults:

@@ -18,6 +18,7 @@ import orjson
 
 from event_center.engine.home import Home
 from event_center.engine.plan import EngineLimits, OwnTopics, Plan
+from event_center.log.memory import MAX_EVENT_BYTES
 from event_center.log.partitioner import murmur2
 from event_center.machine import parse
 from event_center.model import Event
@@ -229,7 +230,12 @@ def _plan(bound: Bound, *older: Bound) -> Plan:
         home=Home(murmur2, SHARDS),
         clock=lambda: 0,
         limits=EngineLimits(
-            max_waiting=20, warm=2, grace_s=1.0, max_held=3, keep_finished_ms=4_000
+            max_waiting=20,
+            warm=2,
+            grace_s=1.0,
+            max_held=3,
+            keep_finished_ms=4_000,
+            record_bytes=MAX_EVENT_BYTES,
         ),
         older={("storm", one.machine.version): one for one in older},
     )

@@ -19,6 +19,7 @@ from event_center.log.kafka.options import MAX_PART_BYTES, MAX_RECORD_BYTES
 from event_center.log.kafka.store import part_key, parts_of
 from event_center.log.ownership import remembering
 from event_center.log.partitioner import Partitioner
+from event_center.log.sizes import size_of
 from event_center.model import Headers, OutgoingParts
 
 _NONE: list[tuple[str, bytes]] = []
@@ -182,14 +183,6 @@ class Packer:
             return self._partitioner(key) % partitions
         self._keyless += 1
         return self._keyless % max(1, partitions)
-
-
-def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """The bytes of a record, without those that Kafka adds."""
-    size = len(key or b"") + len(value or b"")
-    if headers:
-        size += sum(len(name) + len(content) for name, content in headers)
-    return size
 
 
 def _put(line: _Line, producer: Any, packed: list[Parcel], record: Line) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from operator import attrgetter
 from typing import Any
 
 import anyio
@@ -28,19 +27,12 @@ from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import Clients, partitions
 from event_center.log.kafka.fetching import Fetched
 from event_center.log.kafka.options import MAX_EVENT_BYTES
-from event_center.log.kafka.packing import size_of
-from event_center.log.port import TOO_LARGE, Batch
-from event_center.model import Record, Shard, Token
+from event_center.log.port import Batch
+from event_center.log.sizes import fitting
+from event_center.model import Shard, Token
 
 log = structlog.get_logger(__name__)
 
-_VALUE, _HEADERS = attrgetter("value"), attrgetter("headers")
-
-NEAR_BYTES = MAX_EVENT_BYTES - 100_000
-"""
-A value above this is looked at with its key and headers: 100,000 bytes of these are more than
-enough.
-"""
 POLL_S = 1.0
 """How long one read waits where nothing is; a change of what is to be read cuts it short."""
 ANSWER_S = 0.1
@@ -53,14 +45,6 @@ LOOK_S = 0.005
 """Between two looks for it: short beside a read on loopback, and of no weight for so short a while."""
 TELL_S = 30.0
 """Between two fetches that say that a partition is stuck: what they would bring for others waits."""
-
-
-def _fitting(record: Record) -> Record:
-    """The record, or a note of its size in its place: a cut could not hold it."""
-    size = size_of(record.key, record.value, record.headers)
-    if size <= MAX_EVENT_BYTES:
-        return record
-    return record._replace(value=b"\xff", headers=((TOO_LARGE, b"%d" % size),))
 
 
 class Supply:
@@ -188,11 +172,8 @@ class Supply:
         if not records:
             return self._gap(tap, line, token) if line.gap and not line.unread else None
         tap.next = line.given
-        if max(map(len, filter(None, map(_VALUE, records))), default=0) > NEAR_BYTES or any(
-            map(_HEADERS, records)
-        ):
-            records = list(map(_fitting, records))
-        return Batch(tap.shard, token, tap.topic, tap.partition, records, line.watermark())
+        fit = fitting(records, MAX_EVENT_BYTES)  # larger ones no cut could hold
+        return Batch(tap.shard, token, tap.topic, tap.partition, fit, line.watermark())
 
     @staticmethod
     def _gap(tap: Tap, line: ReadAhead, token: Token) -> Batch:

@@ -11,7 +11,7 @@ nothing to compact; and what is appended is committed, so no reader has to stop 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from event_center.errors import Fenced, NotCommitted, UnknownTopic
@@ -21,7 +21,11 @@ from event_center.log.memory.members import Members
 from event_center.log.ownership import check_topic, remembering
 from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Cut, TopicInfo
+from event_center.log.sizes import size_of
 from event_center.model import OutgoingParts, Position, Record, Shard
+
+MAX_EVENT_BYTES = 900_000
+"""Bytes of the largest event that is delivered: as on Kafka, so that tests find what is stuck there."""
 
 
 class KeptCut(NamedTuple):
@@ -55,7 +59,12 @@ class MemoryBroker:
         partitioner: Partitioner = murmur2,
         keep_cuts: bool = False,
         handover_timeout_s: float = 30.0,
+        max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
+        self.max_event_bytes = max_event_bytes
+        """Of a larger event, whoever wrote it, a note of its size is delivered in its place."""
+        self.max_record_bytes = max_event_bytes + max_event_bytes // 9
+        """A larger record is not taken; a letter has its reasons beside the event: as on Kafka, a ninth."""
         self.faults = Faults()
         self.members = Members(handover_timeout_s)
         self.infos: dict[str, TopicInfo] = {}
@@ -129,6 +138,24 @@ class MemoryBroker:
             f"{there or 'no topics'}",
             topic=place[0],
         )
+
+    def check_sizes(self, records: Iterable[OutgoingParts]) -> None:
+        """
+        Would all of these be taken? Logs and leases ask; others may have written larger ones.
+
+        Raises:
+            NotCommitted: one of them is too large.
+        """
+        most = self.max_record_bytes
+        for topic, key, value, headers, _, _ in records:
+            if headers or len(key or b"") + len(value or b"") > most:
+                size = size_of(key, value, headers)
+                if size > most:
+                    raise NotCommitted(
+                        f"nothing was written: the record for {topic} has {size} bytes, and this log "
+                        f"in memory takes {most}, as Kafka does: keep a record below",
+                        topic=topic,
+                    )
 
     def append(self, records: Sequence[OutgoingParts], now_ms: int) -> list[tuple[str, int, int]]:
         """

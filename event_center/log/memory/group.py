@@ -18,6 +18,7 @@ from event_center.log.memory.faults import Faults
 from event_center.log.memory.lease import MemoryLease
 from event_center.log.port import FETCH_WAIT_S, Assigned, Batch, Change, Lost, Revoked
 from event_center.log.right import Right, outdated
+from event_center.log.sizes import fitting
 from event_center.model import Shard, Token
 
 
@@ -89,7 +90,8 @@ class MemoryGroup:
             else:
                 records = line[tap.next : tap.next + count]
                 tap.next += count
-                batches.append(batch._replace(records=records))
+                fit = fitting(records, self._broker.max_event_bytes)
+                batches.append(batch._replace(records=fit))
         return batches
 
     def _repeated(self, ready: Mapping[Shard, Token], paused: Collection[Shard]) -> list[Batch]:

@@ -93,6 +93,7 @@ class MemoryLease:
         """Make the whole cut durable and visible, or nothing of it."""
         await self._faults.at("commit.begun")
         self._check()
+        self._broker.check_sizes(cut.records)
         reach(Step.LOG_BEGUN)
         ending = self._faults.next_commit()
         refusing = self._faults.refusing

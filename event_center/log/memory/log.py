@@ -95,6 +95,7 @@ class MemoryLog:
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         """Append records outside any lease, all or nothing."""
         await self.faults.at("publish.begun")
+        self._broker.check_sizes(records)
         ending = self.faults.next_publish()
         if ending is Ending.NOT_COMMITTED:
             raise NotCommitted("nothing was published, as the faults of this log in memory asked")

@@ -17,7 +17,7 @@ from tests.log.harness import Harness, MemoryHarness, SqliteHarness
 HARNESSES: dict[str, Callable[[Path], Harness]] = {
     "kafka": lambda folder: KafkaHarness(bootstrap()),
     "memory": lambda folder: MemoryHarness(),
-    "sqlite": SqliteHarness,
+    "sqlite": lambda folder: SqliteHarness(folder, row_bytes=4_000_000),
 }
 
 
