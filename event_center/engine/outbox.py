@@ -19,6 +19,7 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError, TopicClosed
+from event_center.log.sizes import size_of
 from event_center.machine.decision import Emission
 from event_center.model import (
     MAX_NAME,
@@ -155,13 +156,14 @@ class Outbox:
             if self._named:
                 event_id = f"{snapshot.workflow_id}/{event.origin}/emit/{number}"
             value = plain_form(workflow_id, name, payload, event_id, machine)
-            if len(value) > self._max_bytes:
-                what = f"the event {name!r} that is emitted"
-                return _too_large(len(value), self._max_bytes, what)
-            if topic is not None:
-                records.append((topic, workflow_id.encode(), value, (), None, 0))
+            if topic is None:
+                record = self._to_home(workflow_id, value, snapshot.workflow_id)
             else:
-                records.append(self._to_home(workflow_id, value, snapshot.workflow_id))
+                record = topic, workflow_id.encode(), value, (), None, 0
+            size = len(value) + len(record[1] or b"")
+            if size > self._max_bytes:
+                return _too_large(size, self._max_bytes, f"the event {name!r} that is emitted")
+            records.append(record)
         return records
 
     def forward(self, workflow_id: str, machine: str | None, event: Event) -> bool:
@@ -170,7 +172,7 @@ class Outbox:
             event.id = event.origin
         home = self._home.of(workflow_id)
         record = inbox_record(self._inbox, home, workflow_id, machine, event)
-        if record.value is not None and len(record.value) > self._max_bytes:
+        if size_of(record.key, record.value, record.headers) > self._max_bytes:
             return False
         self._ledger.send([record])
         return True
@@ -191,10 +193,12 @@ class Outbox:
             if self._named and event_id is None:
                 event_id = f"{context.idempotency_key}/{len(records)}"
             value = plain_form(workflow_id, name, payload, event_id, machine)
-            if len(value) > self._max_bytes:
+            record = self._to_home(workflow_id, value)
+            size = len(value) + len(record[1] or b"")
+            if size > self._max_bytes:
                 what = f"the event {name!r} that was emitted"
-                raise _too_large(len(value), self._max_bytes, what)
-            records.append(self._to_home(workflow_id, value))
+                raise _too_large(size, self._max_bytes, what)
+            records.append(record)
         for published in () if context.published is None else context.published:
             topic, key, value, headers = published
             size = len(key or b"") + len(value)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from event_center.errors import FormatError
-from event_center.model import Json
+from event_center.model import Json, is_workflow_id
 
 COMMAND_FORMAT = 1
 
@@ -69,5 +69,8 @@ def decode(value: bytes | None) -> Command:
     texts = (command.id, command.workflow_id, command.by, command.reason)
     if not all(isinstance(text, str) for text in texts) or not isinstance(command.args, dict):
         msg = f"not a command: only args is an object, all other parts are texts: {(value or b'')[:80]!r}"
+        raise FormatError(msg)
+    if not is_workflow_id(command.workflow_id):
+        msg = f"a command of a workflow that can not be: {(value or b'')[:80]!r}"
         raise FormatError(msg)
     return command

@@ -246,7 +246,7 @@ def test_keys_come_back_and_sort_by_number(workflow_id: str, one: int, two: int)
         Command,
         id=TEXT,
         verb=st.sampled_from(Verb),
-        workflow_id=TEXT,
+        workflow_id=WORKFLOW_ID.filter(len),
         by=TEXT,
         reason=TEXT,
         args=st.dictionaries(TEXT, JSON, max_size=3),
