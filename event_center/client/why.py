@@ -142,9 +142,9 @@ def _command(told: Told) -> Told:
 
 async def _letters(log: Log, app: App, workflow_id: str) -> Told:
     """Its dead letters: how many, and the newest."""
-    found = await letters_of(log, app, workflow_id)
+    newest, count = await letters_of(log, app, workflow_id, LETTERS)
     return {
-        "count": len(found),
+        "count": count,
         "newest": [
             {
                 "letter": f"{one.position.partition}/{one.position.offset}",
@@ -155,7 +155,7 @@ async def _letters(log: Log, app: App, workflow_id: str) -> Told:
                 "error": one.error,
                 "message": one.message,
             }
-            for one in found[-LETTERS:]
+            for one in newest
         ],
     }
 

@@ -2,8 +2,8 @@
 What a process says of itself, as JSON that fits the place where it is said.
 
 Pure, and shared by the engines of the log: the file of a daemon's lock and a note beside an offset have
-room for so much and no more. Promises: what comes out is whole JSON, however much was told; only of lists
-something is left out. `sqlite/lock.py` and `kafka/note.py` write it; the app room's pulse says what is told.
+room for so much and no more. Promises: what comes out is whole JSON, however much was told; only of
+lists something is left out. `sqlite/lock.py` and `kafka/note.py` write it; the app room's pulse says what.
 """
 
 from __future__ import annotations
