@@ -222,9 +222,7 @@ class EventPublisher:
                 for call in calls:
                     call.error = error
                 return
-            except (
-                BaseException
-            ) as error:  # a mistake, or this asyncio task was cancelled: it goes on
+            except BaseException as error:  # a mistake, or we were cancelled: it goes on
                 for call in calls:
                     call.error = Unknown(
                         f"the write that this one shared has ended by {error!r}: the events may be in "

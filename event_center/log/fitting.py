@@ -35,4 +35,4 @@ def fitted(told: Mapping[str, Any], most_bytes: int) -> bytes:
     over += len(sizes)  # the last item of a list has no comma
     while over > 0 and any(sizes.values()):
         over -= max(sizes.values(), key=len).pop()
-    return orjson.dumps({**told, **{name: told[name][: len(kept)] for name, kept in sizes.items()}})
+    return orjson.dumps({**told, **{name: told[name][: len(left)] for name, left in sizes.items()}})
