@@ -195,6 +195,19 @@ def test_broad_excepts_stand_only_where_user_code_is_called() -> None:
     assert broad == BROAD_EXCEPTS.keys()
 
 
+def test_a_broad_except_says_why_on_its_line() -> None:
+    """Whoever catches everything, to swallow it or to clean up, says on that line what becomes of it."""
+    silent = [
+        f"{_name(path)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+        and "  # " not in path.read_text(encoding="utf-8").splitlines()[node.lineno - 1]
+    ]
+    assert silent == []
+
+
 def _calls_of_users(node: ast.AST, *, caught: bool = False) -> Iterator[tuple[int, bool]]:
     """Lines that call a function of a plugin, and whether an `except BaseException` is around each."""
     match node:

@@ -23,7 +23,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from event_center.app.machines import machines_at_hand
 from event_center.app.opening import open_log
 from event_center.app.settings import Settings, load_settings
-from event_center.app.wiring import app_of, max_event_bytes, wall_clock_ms
+from event_center.app.wiring import app_of, max_event_bytes
 from event_center.client.active import NONE, Machines
 from event_center.client.publisher import EventPublisher, event_record
 from event_center.client.reaching import Awaited, Goal, wait_for
@@ -65,7 +65,7 @@ class Publisher:
         self._known = frozenset(known_topics(settings))
         self._machines = NONE
         """Loaded when somebody waits for a state."""
-        self._events = EventPublisher(log, wall_clock_ms, max_event_bytes(settings))
+        self._events = EventPublisher(log, max_event_bytes(settings))
 
     @classmethod
     @asynccontextmanager
@@ -179,7 +179,6 @@ def _record(topic: str, event: Mapping[str, Json]) -> Outgoing:
         event=event["event"],
         payload=event.get("payload"),
         event_id=event.get("id"),
-        now_ms=wall_clock_ms(),
     )
 
 

@@ -22,7 +22,7 @@ import anyio
 import anyio.lowlevel
 import orjson
 
-from event_center.client.publisher import check_workflow_id
+from event_center.client.publisher import check_event_id, check_event_name, check_workflow_id
 from event_center.errors import ConfigurationError, Undecodable
 from event_center.model import Outgoing, Reason, Record
 from event_center.wire.envelope import Envelope
@@ -129,9 +129,14 @@ def line_record(
     workflow_id = named if isinstance(named, str) else None
     if envelope is not None:
         key = None if workflow_id is None else workflow_id.encode()
-        workflow_id, _, _ = envelope.read(Record(0, 0, key, value), 0)
+        workflow_id, _, event = envelope.read(Record(0, 0, key, value), 0)
         try:
             check_workflow_id(workflow_id)
         except ValueError as error:
             raise Undecodable(Reason.BAD_WORKFLOW_ID, str(error)) from error
+        try:
+            check_event_name(event.name)
+            check_event_id(event.id)
+        except ValueError as error:
+            raise Undecodable(Reason.UNDECODABLE, str(error)) from error
     return Outgoing(topic, None if workflow_id is None else workflow_id.encode(), value)

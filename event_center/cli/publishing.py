@@ -24,6 +24,7 @@ from event_center.cli.output import Output
 from event_center.cli.publishing_lines import FromFile, Lines, check_file, publish_lines
 from event_center.cli.session import Session, Where, ask, not_found, opened
 from event_center.client.publisher import (
+    check_event_id,
     check_event_name,
     check_size,
     check_workflow_id,
@@ -99,7 +100,6 @@ def _record(
             event=event,
             payload=payload,
             event_id=event_id,
-            now_ms=wall_clock_ms(),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -170,6 +170,7 @@ def send(
     try:
         check_workflow_id(workflow_id)
         check_event_name(event)
+        check_event_id(event_id)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     ask(asked.output, asked.where, partial(_send, asked.output, workflow_id, sent))

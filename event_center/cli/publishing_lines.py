@@ -19,7 +19,7 @@ import typer
 from rich.progress import Progress
 
 from event_center.app.publishing import check_topic, known_topics
-from event_center.app.wiring import max_event_bytes, wall_clock_ms
+from event_center.app.wiring import max_event_bytes
 from event_center.cli.event_lines import STDIN, Line, line_record, read_lines
 from event_center.cli.exits import Exit, end_on_signal
 from event_center.cli.options import choice
@@ -116,7 +116,7 @@ class _Publishing:
         self._lines = lines
         self._max_bytes = max_bytes
         self._envelope = session.app.envelopes.get(lines.topic)
-        self._publisher = EventPublisher(session.log, wall_clock_ms, max_bytes)
+        self._publisher = EventPublisher(session.log, max_bytes)
         self._progress = progress
         size = None if lines.path == STDIN or lines.path.suffix == ".gz" else _size(lines.path)
         self._task = progress.add_task("publishing", total=size, count=0)

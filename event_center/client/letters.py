@@ -8,6 +8,7 @@ them; `replaying` has what is sent about them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Collection
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -75,24 +76,27 @@ async def read_all(log: Log, app: App) -> AsyncIterator[Letter | Closing]:
                 yield closing or wire.read(app.dead_letters, partition, record)
 
 
-async def letters_of(log: Log, app: App, workflow_id: str) -> list[Letter]:
-    """The letters of one workflow, oldest first: all lie in the partition of its home."""
+async def letters_of(log: Log, app: App, workflow_id: str, limit: int) -> tuple[list[Letter], int]:
+    """The newest letters of one workflow, oldest first, and how many there are: all lie at its home."""
     home = app.home(workflow_id)
-    found: list[Letter] = []
+    newest: deque[Letter] = deque(maxlen=limit)
+    count = 0
     async for batch in log.read(app.dead_letters, home):
-        found += [
-            wire.read(app.dead_letters, home, record)
-            for record in batch
-            if wire.closing_of(home, record) is None
-        ]
-    return [letter for letter in found if letter.workflow_id == workflow_id]
+        for record in batch:
+            if wire.closing_of(home, record) is None:
+                letter = wire.read(app.dead_letters, home, record)
+                if letter.workflow_id == workflow_id:
+                    newest.append(letter)
+                    count += 1
+    return list(newest), count
 
 
 async def newest_letters(
     log: Log, app: App, limit: int, sought: Sought = ALL
 ) -> tuple[list[Filed], int]:
     """
-    The newest letters, oldest first; and how many there are. No more than these are ever in memory.
+    The newest letters, oldest first; and how many there are. No more than these, and what was
+    done about them, are ever in memory.
 
     Args:
         log: where the app is.
@@ -101,36 +105,46 @@ async def newest_letters(
         sought: only these.
     """
     newest: list[tuple[int, int, Letter]] = []
-    closings: dict[tuple[int, str], Closing] = {}
+    closings: dict[int, Closing] = {}
+    """By the numbers of letters in the heap; `last` has the newest of them by where its record lay."""
+    last: dict[tuple[int, str], int] = {}
     count = 0
     async for one in read_all(log, app):
         if isinstance(one, Closing):
-            closings[one.partition, one.origin] = one
-        elif sought.fits(one):
-            closings.pop((one.position.partition, one.origin), None)  # it was of an older letter
+            number = last.get((one.partition, one.origin))
+            if number is not None:
+                closings[number] = one
+            continue
+        last.pop(_place(one), None)
+        if sought.fits(one):
+            last[_place(one)] = count
             # The count keeps those of one moment in their order, and letters are never compared.
             heappush(newest, (one.at_ms, count, one))
             count += 1
             if len(newest) > limit:
-                heappop(newest)
-    found = [letter for *_, letter in sorted(newest)]
-    return await _filed(log, app, found, closings), count
+                _, number, oldest = heappop(newest)
+                closings.pop(number, None)
+                if last.get(_place(oldest)) == number:
+                    del last[_place(oldest)]
+    found = [(letter, closings.get(number)) for _, number, letter in sorted(newest)]
+    return await _filed(log, app, found), count
 
 
-async def _filed(
-    log: Log, app: App, found: list[Letter], closings: dict[tuple[int, str], Closing]
-) -> list[Filed]:
-    """What was done about each."""
-    numbered = {one.workflow_id or "" for one in found if one.number is not None}
+def _place(letter: Letter) -> tuple[int, str]:
+    """What a closing names of it."""
+    return letter.position.partition, letter.origin
+
+
+async def _filed(log: Log, app: App, found: list[tuple[Letter, Closing | None]]) -> list[Filed]:
+    """What was done about each: a closing tells it, or the sequence that the letter is in."""
+    numbered = {one.workflow_id or "" for one, _ in found if one.number is not None}
     numbers = await _open_numbers(log, app, numbered)
-    filed = []
-    for one in found:
-        if one.number is None:
-            closing = closings.get((one.position.partition, one.origin))
-            filed.append(Filed(one, closing, None))
-        else:
-            filed.append(Filed(one, None, one.number in numbers[one.workflow_id or ""]))
-    return filed
+    return [
+        Filed(one, closing, None)
+        if one.number is None
+        else Filed(one, None, one.number in numbers[one.workflow_id or ""])
+        for one, closing in found
+    ]
 
 
 async def find_letter(log: Log, app: App, place: tuple[int, int]) -> Filed | None:
@@ -139,17 +153,17 @@ async def find_letter(log: Log, app: App, place: tuple[int, int]) -> Filed | Non
     if partition >= (await log.topics())[app.dead_letters].partitions:
         return None
     found: Letter | None = None
-    closings: dict[tuple[int, str], Closing] = {}
+    how: Closing | None = None
     async for batch in log.read(app.dead_letters, partition, offset):
         for record in batch:
             closing = wire.closing_of(partition, record)
-            if closing is not None:
-                closings.setdefault((partition, closing.origin), closing)
-            elif record.offset == offset:
+            if closing is None and record.offset == offset:
                 found = wire.read(app.dead_letters, partition, record)
+            elif closing and how is None and found and closing.origin == found.origin:
+                how = closing
         if found is None:
             return None
-    return None if found is None else (await _filed(log, app, [found], closings))[0]
+    return None if found is None else (await _filed(log, app, [(found, how)]))[0]
 
 
 async def open_numbers(log: Log, app: App, workflow_id: str) -> range:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 
 import anyio
@@ -18,8 +18,16 @@ import orjson
 
 from event_center.errors import InvariantError, LogError, Unknown
 from event_center.log.port import Log
-from event_center.model import MAX_ID_BYTES, RESERVED, Json, Outgoing, Position, is_workflow_id
-from event_center.wire.history import rfc3339
+from event_center.model import (
+    MAX_EVENT_ID,
+    MAX_ID_BYTES,
+    MAX_NAME,
+    RESERVED,
+    Json,
+    Outgoing,
+    Position,
+    is_workflow_id,
+)
 
 BATCH = 500
 """
@@ -34,24 +42,23 @@ def event_record(
     event: str,
     payload: Json = None,
     event_id: str | None = None,
-    now_ms: int,
 ) -> Outgoing:
     """
     One event as a record; the log's partitioner places it by its workflow_id.
 
     Raises:
-        ValueError: the workflow_id or the event is nothing that a center takes in.
+        ValueError: the workflow_id, the event or its id is nothing that a center takes in.
         TypeError: the payload can not be written as JSON.
     """
     check_workflow_id(workflow_id)
     if not isinstance(event, str) or not event:
         raise ValueError("the event has no name; give it the name that the machine accepts")
     check_event_name(event)
+    check_event_id(event_id)
     body = {
         "workflow_id": workflow_id,
         "event": event,
         "id": event_id or uuid.uuid4().hex,
-        "time": rfc3339(now_ms),
         "payload": payload,
     }
     return Outgoing(topic, workflow_id.encode(), orjson.dumps(body))
@@ -59,15 +66,35 @@ def event_record(
 
 def check_event_name(event: str) -> None:
     """
-    Refuse a name that only the center gives.
+    Refuse a name that only the center gives, or that it would make a dead letter of.
 
     Raises:
-        ValueError: it begins with `@`.
+        ValueError: it begins with `@`, or is too long.
     """
     if event.startswith(RESERVED):
         raise ValueError(
             f"event {event[:80]!r}: names that begin with @ are the center's own; name an event that "
             "the machine accepts"
+        )
+    if len(event) > MAX_NAME:
+        raise ValueError(
+            f"event {event[:80]!r}... has {len(event)} characters, and a name has at most "
+            f"{MAX_NAME}: put what is long into the payload"
+        )
+
+
+def check_event_id(event_id: str | None) -> None:
+    """
+    Refuse an id that the center would make a dead letter of.
+
+    Raises:
+        ValueError: it is too long.
+    """
+    text = "" if event_id is None else str(event_id)  # programs without types give numbers, too
+    if len(text) > MAX_EVENT_ID:
+        raise ValueError(
+            f"the event's id {text[:80]!r}... has {len(text)} characters, and an id has at most "
+            f"{MAX_EVENT_ID}: send a hash of it"
         )
 
 
@@ -117,9 +144,8 @@ class _Call:
 class EventPublisher:
     """Publishes to one log; any number of asyncio tasks may use it at once."""
 
-    def __init__(self, log: Log, clock: Callable[[], int], max_bytes: int) -> None:
+    def __init__(self, log: Log, max_bytes: int) -> None:
         self._log = log
-        self._clock = clock
         self._max_bytes = max_bytes
         self._calls: deque[_Call] = deque()
         """Bounded by the callers: each waits until what it published is durable."""
@@ -141,7 +167,6 @@ class EventPublisher:
             event=event,
             payload=payload,
             event_id=event_id,
-            now_ms=self._clock(),
         )
         return (await self.append([record]))[0]
 
@@ -197,9 +222,7 @@ class EventPublisher:
                 for call in calls:
                     call.error = error
                 return
-            except (
-                BaseException
-            ) as error:  # a mistake, or this asyncio task was cancelled: it goes on
+            except BaseException as error:  # a mistake, or we were cancelled: it goes on
                 for call in calls:
                     call.error = Unknown(
                         f"the write that this one shared has ended by {error!r}: the events may be in "

@@ -62,6 +62,7 @@ async def why(log: Log, app: App, workflow_id: str, known: Known) -> Told | None
         "moves": None if known.machine is None else _moves(known.machine, shown),
         "came_in_vain": _in_vain(stays.own, shown),
         "refused_result": _refused_result(stays.own, shown),
+        "last_failed": _last_failed(stays.own),
         "last_command": next((_command(one) for one in reversed(stays.own) if _by(one)), None),
         "dead_letters": await _letters(log, app, workflow_id),
         "shard": await _shard(log, app, app.home(workflow_id), known),
@@ -131,6 +132,20 @@ def _refused_result(own: list[Told], shown: Told) -> Told | None:
     return None
 
 
+def _last_failed(own: list[Told]) -> Told | None:
+    """The callback that failed for good last, or the event that could not be decided, in its life."""
+    names = ("callback", "state", "event", "error", "message", "attempt", "at")
+    for one in reversed(own):
+        if one["kind"] == "created":
+            return None
+        if one["kind"] == "run" and one["outcome"] == "failed" and "again_in_ms" not in one:
+            return {name: one.get(name) for name in names}
+        if one.get("outcome") == "rejected" and one.get("reason") == "failed":
+            error, _, message = one["detail"].partition(": ")
+            return {name: one.get(name) for name in names} | {"error": error, "message": message}
+    return None
+
+
 def _by(told: Told) -> bool:
     return told["kind"] == "command" and told.get("outcome") == "applied"
 
@@ -142,9 +157,9 @@ def _command(told: Told) -> Told:
 
 async def _letters(log: Log, app: App, workflow_id: str) -> Told:
     """Its dead letters: how many, and the newest."""
-    found = await letters_of(log, app, workflow_id)
+    newest, count = await letters_of(log, app, workflow_id, LETTERS)
     return {
-        "count": len(found),
+        "count": count,
         "newest": [
             {
                 "letter": f"{one.position.partition}/{one.position.offset}",
@@ -155,7 +170,7 @@ async def _letters(log: Log, app: App, workflow_id: str) -> Told:
                 "error": one.error,
                 "message": one.message,
             }
-            for one in found[-LETTERS:]
+            for one in newest
         ],
     }
 
@@ -192,7 +207,7 @@ def because(told: Told) -> str:
         count = told["waiting"]["count"]
         return f"there is no such workflow yet: {count} events are held for it until {until}"
     if status == Status.FINAL:
-        return f"it ended as {told['result']}"
+        return _ended(told)
     if status == Status.PARKED:
         return _parked(told)
     if status == Status.PAUSED:
@@ -201,6 +216,16 @@ def because(told: Told) -> str:
         reason = f' ("{command["why"]}")' if by and command["why"] else ""
         return f"it was paused{by}{reason}: events wait, timers stay due"
     return _moving(told)
+
+
+def _ended(told: Told) -> str:
+    failed = told["last_failed"]
+    if told["result"] != "failure" or failed is None:
+        return f"it ended as {told['result']}"
+    what = f"{failed['event']!r} could not be decided"
+    if failed["callback"]:
+        what = f"{failed['callback']} failed in {failed['state']}"
+    return f"it ended as failure after {what}: {failed['error']}: {failed['message']}"
 
 
 def _parked(told: Told) -> str:

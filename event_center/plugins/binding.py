@@ -288,8 +288,7 @@ class BoundRecord:
                 old = getattr(record, name)
                 setattr(record, name, value)
                 changed[name] = old
-        except BaseException:
-            # The record's class is the user's, and may raise anything: all fields are set, or none.
+        except BaseException:  # of the user's class: it goes on, and no field is changed
             for name, old in changed.items():
                 setattr(record, name, old)
             raise

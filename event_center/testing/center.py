@@ -127,7 +127,7 @@ class TestCenter(Looking):
         self._broker.create(partitions_wanted(settings))
         self._app = app_of(settings)
         self._client = MemoryLog(self._broker, clock=self._clock)
-        self._publisher = EventPublisher(self._client, self._clock, most)
+        self._publisher = EventPublisher(self._client, most)
 
     async def __aexit__(
         self,

@@ -21,7 +21,7 @@ from event_center.app.pulse import Pulse, Say
 from event_center.app.systemd import Systemd
 from event_center.errors import LogUnavailable
 from event_center.log.sqlite import Daemon, daemon_on
-from event_center.log.sqlite.lock import SIZE_BYTES
+from event_center.log.sqlite.lock import SIZE_BYTES, DaemonLock
 from tests.waiting import PATIENCE_S, until
 
 MACHINE = "machine: m\nversion: 1\ninitial: a\nperpetual: true\nstates: {a: {on: {go: a}}}\n"
@@ -162,6 +162,31 @@ async def test_a_pulse_that_can_not_be_written_is_said_once(config: Path) -> Non
     assert [one["event"] for one in told].count("pulse.not_written") == 1
 
 
-def test_what_is_said_fits() -> None:
-    """The file keeps its size, so that a full disk does not silence a daemon."""
-    assert len(orjson.dumps({"limits": ["x" * 200] * 40})) < SIZE_BYTES
+def said_of(path: Path, limits: list[dict[str, object]]) -> Daemon:
+    """What is read back of a daemon that hangs, and has said these limits a minute ago."""
+    told = {"monotonic_s": time.monotonic() - 60, "shards": 128, "serving": 128, "limits": limits}
+    with DaemonLock(path) as lock:
+        lock.say(told)
+        assert Path(f"{path}.lock").stat().st_size == SIZE_BYTES
+        return daemon_on(path)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_daemon_at_many_limits_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
+    """The last limits are left out of what it says, so that its shards are known, and its silence."""
+    if not fits:  # the twin: cut where the file ends
+        monkeypatch.setattr(
+            "event_center.log.sqlite.lock.fitted", lambda told, most: orjson.dumps(told)[:most]
+        )
+    limits = [{"limit": "log", "shard": one, "meaning": "m" * 230} for one in range(128)]
+    daemon = said_of(tmp_path / "log.db", limits)
+    found = health_of(daemon, {"lag": 0}, 128, max_silence_s=10.0, max_lag=None)
+    assert any("stands still" in why for why in found.reasons) is fits
+    said = daemon.said
+    assert (said.get("pid"), said.get("serving")) == ((os.getpid(), 128) if fits else (None, None))
+    kept = said.get("limits", [])
+    assert kept == limits[: len(kept)]
+    assert (len(kept) > 40) is fits
+    assert said_of(tmp_path / "log.db", []).said["limits"] == [], "nothing is left of the long one"

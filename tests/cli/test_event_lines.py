@@ -111,6 +111,8 @@ async def test_a_file_that_can_not_be_read(tmp_path: Path, name: str) -> None:
         (b'{"event": "e"}', "workflow_id"),
         (b'{"workflow_id": "a\\nb", "event": "e"}', "workflow_id"),
         (b'{"workflow_id": "a"}', "event"),
+        (b'{"workflow_id": "a", "event": "%s"}' % (b"e" * 10_001), "at most 10000"),
+        (b'{"workflow_id": "a", "event": "e", "id": "%s"}' % (b"i" * 1_001), "at most 1000"),
     ],
 )
 def test_a_line_that_is_no_event(text: bytes, said: str) -> None:

@@ -45,6 +45,8 @@ def test_one_event_as_json(project: Project) -> None:
         (["tasks", "--workflow-id", "a"], "--workflow-id and --event, or --file"),
         (["tasks", "--workflow-id", "a", "--event", "e", "--payload", "{"], "is not JSON"),
         (["tasks", "--workflow-id", "", "--event", "e"], "workflow_id"),
+        (["tasks", "--workflow-id", "a", "--event", "e" * 10_001], "a name has at most 10000"),
+        (["tasks", "--workflow-id", "a", "--event", "e", "--id", "i" * 1_001], "at most 1000"),
         (["tasks", "--file", "none.jsonl"], "does not exist"),
         (["tasks", "--file", "-", "--event", "e"], "leave --event out"),
         (["tasks", "--file", "-", "--id-from", "line"], "stdin has not"),
@@ -154,6 +156,8 @@ def test_send(decided: Project) -> None:
 
 def test_send_to_nobody(decided: Project) -> None:
     """A workflow that does not exist gets no event."""
+    for long in (["e" * 10_001], ["end", "--id", "i" * 1_001]):
+        assert decided.run("send", "t-1", *long).code == 2
     answer = decided.run("send", "nobody", "end")
     assert answer.code == 4
     assert "no workflow 'nobody'" in answer.err

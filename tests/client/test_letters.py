@@ -11,6 +11,7 @@ from event_center.client.app import App
 from event_center.client.letters import (
     Sought,
     find_letter,
+    letters_of,
     newest_letters,
     open_numbers,
     read_all,
@@ -103,6 +104,76 @@ async def test_letters_that_are_not_shown_are_not_held(
     assert max(held) - before <= 10 + 2
     await newest_letters(shelf.log, shelf.app, 300)
     assert held[-1] - before >= 299, "the count sees letters"
+
+
+async def test_closings_of_letters_that_are_not_shown_are_not_held(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many closings only those of letters that may still be shown are in memory."""
+    held = []
+
+    async def counted(log: Log, app: App) -> AsyncIterator[Letter | Closing]:
+        for number in range(300):
+            record = Record(number, number, b"w", None)
+            why = {"reason": "failed", "workflow_id": "w"}
+            topic = app.dead_letters
+            letter = letter_wire.read(topic, 0, _read_back(topic, number, record, why))
+            yield letter
+            yield Closing(0, number, letter.origin, "discarded", "ann", "")
+        held.append(sum(type(one) is Closing for one in gc.get_objects()))
+
+    monkeypatch.setattr("event_center.client.letters.read_all", counted)
+    before = sum(type(one) is Closing for one in gc.get_objects())
+    newest, _ = await newest_letters(shelf.log, shelf.app, 10)
+    assert [one.state for one in newest] == ["discarded"] * 10
+    assert held[0] - before <= 10 + 1
+    await newest_letters(shelf.log, shelf.app, 300)
+    assert held[1] - before >= 299, "the count sees closings"
+
+
+def _read_back(topic: str, offset: int, record: Record, why: dict[str, str]) -> Record:
+    """The record of a letter about an event at this offset, as a log gives it back."""
+    sent = letter_wire.write(topic, 0, record, f"orders/0/{offset}", why=why)
+    return Record(offset, record.timestamp_ms, sent.key, sent.value, sent.headers)
+
+
+async def test_a_closing_is_of_one_letter(shelf: Shelf) -> None:
+    """It tells of the newest letter of its record before it: older and later ones have their own."""
+    first = await _letter_of(shelf)
+    await shelf.log.publish([close(first, "discarded", "ann", "")])
+    second = await _letter_of(shelf)
+    await shelf.log.publish([close(second, "replayed", "ann", "")])
+    await _letter_of(shelf)
+    assert await _states(shelf) == ["discarded", "replayed", "untouched"]
+
+
+async def _letter_of(shelf: Shelf) -> Letter:
+    """One more letter of the same record, the newest."""
+    await shelf.letter("o-1", EVENT)
+    found = [one async for one in read_all(shelf.log, shelf.app) if isinstance(one, Letter)]
+    return found[-1]
+
+
+async def test_letters_of_others_are_not_held(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many letters in a partition only the newest of the workflow are in memory; all are counted."""
+    _letters(shelf, shelf.app.home("w0"), *range(300))
+    held, read = [], letter_wire.read
+
+    def counted(topic: str, partition: int, record: Record) -> Letter:
+        letter = read(topic, partition, record)
+        if record.offset == 299:
+            held.append(sum(type(one) is Letter for one in gc.get_objects()))
+        return letter
+
+    monkeypatch.setattr("event_center.client.letters.wire.read", counted)
+    before = sum(type(one) is Letter for one in gc.get_objects())
+    newest, count = await letters_of(shelf.log, shelf.app, "w0", 8)
+    assert ([one.at_ms for one in newest], count) == ([*range(284, 300, 2)], 150)
+    assert held[-1] - before <= 8 + 2
+    await letters_of(shelf.log, shelf.app, "w0", 300)
+    assert held[-1] - before >= 150, "the count sees letters"
 
 
 async def test_open_letters(shelf: Shelf) -> None:

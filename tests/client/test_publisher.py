@@ -13,9 +13,9 @@ import pytest
 from event_center.client.publisher import BATCH, EventPublisher, event_record
 from event_center.errors import NotCommitted, Unknown, UnknownTopic
 from event_center.log.memory import Ending
-from event_center.model import Outgoing, Position, Record
+from event_center.model import MAX_EVENT_ID, MAX_NAME, Outgoing, Position, Record
 from event_center.wire.envelope import Envelope, Rules
-from tests.client.shelf import NOW_MS, Shelf, outgoing
+from tests.client.shelf import Shelf, outgoing
 
 
 class SlowLog:
@@ -44,7 +44,7 @@ MAX_BYTES = 100_000
 
 
 def publisher(log: Any) -> EventPublisher:
-    return EventPublisher(log, lambda: NOW_MS, MAX_BYTES)
+    return EventPublisher(log, MAX_BYTES)
 
 
 async def test_an_event_is_in_the_plain_form(shelf: Shelf) -> None:
@@ -57,7 +57,8 @@ async def test_an_event_is_in_the_plain_form(shelf: Shelf) -> None:
     workflow_id, machine, event = Envelope("orders", Rules(machine="order")).read(record, 0)
     assert (workflow_id, machine, event.name, event.payload) == ("o-1", "order", "begin", {"n": 1})
     assert (event.id, record.key) == ("e-1", b"o-1")
-    assert orjson.loads(record.value or b"")["time"] == "2023-11-14T22:13:20.000Z"
+    body = {"workflow_id": "o-1", "event": "begin", "id": "e-1", "payload": {"n": 1}}
+    assert orjson.loads(record.value or b"") == body, "nothing that nobody reads"
 
 
 async def test_every_event_has_an_id(shelf: Shelf) -> None:
@@ -85,15 +86,35 @@ async def test_what_is_too_large_is_refused(shelf: Shelf) -> None:
 def test_what_the_center_would_not_take_is_refused(workflow_id: str) -> None:
     """A workflow_id that would become a dead letter is refused before it is published."""
     with pytest.raises(ValueError, match="workflow_id"):
-        event_record("orders", workflow_id=workflow_id, event="begin", now_ms=0)
+        event_record("orders", workflow_id=workflow_id, event="begin")
 
 
 def test_an_event_has_a_name() -> None:
     """An event without a name is refused."""
     with pytest.raises(ValueError, match="no name"):
-        event_record("orders", workflow_id="o-1", event="", now_ms=0)
+        event_record("orders", workflow_id="o-1", event="")
     with pytest.raises(ValueError, match="begin with @"):
-        event_record("orders", workflow_id="o-1", event="@after/3d", now_ms=0)
+        event_record("orders", workflow_id="o-1", event="@after/3d")
+
+
+def test_a_name_and_an_id_have_an_end() -> None:
+    """What would become a dead letter is refused, with a short message; as much as may be is taken."""
+    for given, what in (
+        ({"event": "g" * (MAX_NAME + 1)}, f"has {MAX_NAME + 1} characters.*at most {MAX_NAME}"),
+        (
+            {"event_id": "e" * (MAX_EVENT_ID + 1)},
+            f"has {MAX_EVENT_ID + 1} characters.*{MAX_EVENT_ID}",
+        ),
+    ):
+        with pytest.raises(ValueError, match=what) as raised:
+            event_record("orders", **{"workflow_id": "o-1", "event": "begin"} | given)
+        assert len(str(raised.value)) < 200
+    name, event_id = "g" * MAX_NAME, "e" * MAX_EVENT_ID
+    record = event_record("orders", workflow_id="o-1", event=name, event_id=event_id)
+    assert orjson.loads(record.value or b"")["event"] == name
+    numbered: Any = {"event_id": 7}
+    record = event_record("orders", workflow_id="o-1", event="begin", **numbered)
+    assert orjson.loads(record.value or b"")["id"] == 7
 
 
 async def test_many_records_go_in_batches(shelf: Shelf) -> None:

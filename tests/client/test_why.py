@@ -40,6 +40,7 @@ def machine() -> Machine:
 
 
 async def _told(shelf: Shelf, machine: Machine | None, **known: Any) -> Told:
+    known.setdefault("served", True)
     told = await why(shelf.log, shelf.app, "o-1", Known(NOW_MS + 5_000, machine, **known))
     assert told is not None
     return told
@@ -197,6 +198,21 @@ async def test_a_result_that_was_refused(shelf: Shelf, machine: Machine) -> None
     await shelf.told("rejected", "o-1", {"event": "payd"} | why)
     because = (await _told(shelf, machine, served=True))["because"]
     assert because.startswith("its callback charge returned 'payd', which was rejected (unknown_")
+
+
+async def test_how_it_came_to_fail(shelf: Shelf, machine: Machine) -> None:
+    """The last callback of this life that failed for good is named; an attempt before another is not."""
+    failed = {"callback": "charge", "state": "running", "outcome": "failed", "error": "OSError"}
+    await shelf.told("run", "o-1", failed | {"message": "of an earlier life"})
+    await shelf.told("created", "o-1", {"event": "begin"})
+    shelf.workflow("o-1", "done", status=Status.FINAL, result="failure")
+    assert (await _told(shelf, machine))["because"] == "it ended as failure"
+    await shelf.told("run", "o-1", failed | {"message": "is full"})
+    await shelf.told("run", "o-1", failed | {"message": "not for good", "again_in_ms": 1})
+    because = "it ended as failure after charge failed in running: OSError: is full"
+    assert (await _told(shelf, machine))["because"] == because
+    shelf.workflow("o-1", "done", status=Status.FINAL, result="success")
+    assert (await _told(shelf, machine))["because"] == "it ended as success"
 
 
 async def test_its_shard_is_told_of(shelf: Shelf, machine: Machine) -> None:

@@ -207,8 +207,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 self._returned()
             self._told = self._generation()
             self._shared(self._share, self._told)
-        except BaseException as error:
-            self._broken(error)  # aiokafka hears no error of a listener
+        except BaseException as error:  # it goes on; aiokafka drops what a listener raises
+            self._broken(error)
             raise
 
     def _generation(self) -> int:

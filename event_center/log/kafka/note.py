@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from aiokafka.errors import KafkaError
 
+from event_center.log.fitting import fitted
 from event_center.log.kafka.calling import FAILURES, bounded
 from event_center.log.kafka.client import AGAIN_S, Clients
 
@@ -44,11 +45,7 @@ class Notes:
         said = {name: told[name] for name in SAID if name in told}
         lists = {name: list(said.get(name, ())) for name in ("restoring", "blocked", "limits")}
         who = {"pid": os.getpid(), "host": socket.gethostname(), "at_ms": self._clock()}
-        text = orjson.dumps({**who, **said, **lists})
-        while len(text) > MAX_NOTE_BYTES and any(lists.values()):
-            max(lists.values(), key=len).pop()
-            text = orjson.dumps({**who, **said, **lists})
-        self.text = text.decode()
+        self.text = fitted({**who, **said, **lists}, MAX_NOTE_BYTES).decode()
 
     async def heard(self) -> list[dict[str, Any]]:
         """

@@ -19,9 +19,13 @@ from typing import Any, NamedTuple, Self
 import orjson
 
 from event_center.errors import LogInUse, LogUnavailable
+from event_center.log.fitting import fitted
 
 SIZE_BYTES = 16_384
-"""Bytes of the file, blanks included: more than a daemon says, and always the same blocks of the disk."""
+"""
+Bytes of the file, blanks included, so that it always has the same blocks of the disk: what is said of some
+fifty limits. Of more, the last are left out.
+"""
 
 
 class Daemon(NamedTuple):
@@ -104,6 +108,8 @@ class DaemonLock:
         """
         Write into the file how this daemon is, for those who look; nothing without the lock.
 
+        Of more limits than fit, the last ones are left out.
+
         Raises:
             LogUnavailable: it can not be written.
         """
@@ -111,7 +117,7 @@ class DaemonLock:
             return
         mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": self._since}
         try:
-            os.pwrite(self._file, orjson.dumps({**mine, **told}).ljust(SIZE_BYTES)[:SIZE_BYTES], 0)
+            os.pwrite(self._file, fitted({**mine, **told}, SIZE_BYTES).ljust(SIZE_BYTES), 0)
         except OSError as error:
             raise LogUnavailable(
                 f"cannot write {self._path}: {error.strerror}; look at the disk"
