@@ -154,13 +154,18 @@ async def find_letter(log: Log, app: App, place: tuple[int, int]) -> Filed | Non
         return None
     found: Letter | None = None
     how: Closing | None = None
+    closings_of_it = True
     async for batch in log.read(app.dead_letters, partition, offset):
         for record in batch:
-            closing = wire.closing_of(partition, record)
-            if closing is None and record.offset == offset:
-                found = wire.read(app.dead_letters, partition, record)
-            elif closing and how is None and found and closing.origin == found.origin:
-                how = closing
+            one = wire.closing_of(partition, record) or wire.read(
+                app.dead_letters, partition, record
+            )
+            if found is None:
+                found = one if isinstance(one, Letter) and record.offset == offset else None
+            elif one.origin == found.origin and closings_of_it:
+                # Behind a newer letter of the same record closings are of that one.
+                closings_of_it = isinstance(one, Closing)
+                how = one if isinstance(one, Closing) else how
         if found is None:
             return None
     return None if found is None else (await _filed(log, app, [(found, how)]))[0]

@@ -144,7 +144,12 @@ async def test_a_closing_is_of_one_letter(shelf: Shelf) -> None:
     second = await _letter_of(shelf)
     await shelf.log.publish([close(second, "replayed", "ann", "")])
     await _letter_of(shelf)
-    assert await _states(shelf) == ["discarded", "replayed", "untouched"]
+    third = await _letter_of(shelf)
+    assert await _states(shelf) == ["discarded", "replayed", "untouched", "untouched"]
+    found = [
+        await find_letter(shelf.log, shelf.app, one.position[1:]) for one in (first, second, third)
+    ]
+    assert [one and one.state for one in found] == ["discarded", "replayed", "untouched"]
 
 
 async def _letter_of(shelf: Shelf) -> Letter:
