@@ -72,6 +72,8 @@ SLEEPS = {
     "tests/bench/waiting.py": "callbacks that wait are what is measured",
     "tests/bench/kafka.py": "callbacks that wait, and a system that is idle between two events",
     "tests/bench/members.py": "a member that is killed, in real time",
+    "tests/bench/served.py": "what a takeover has read through goes back a moment after it",
+    "tests/kafka/test_heap.py": "under virtual time",
     "tests/bench/counters/faust_counter.py": "a callback that waits, in a peer's process",
     "tests/bench/counters/quix_counter.py": "a callback that waits, in a peer's process",
 }

@@ -23,6 +23,7 @@ from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of, 
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
+from event_center.log.sizes import size_of
 from event_center.machine.step import Machine
 from event_center.model import (
     Event,
@@ -139,11 +140,6 @@ class Ledger:
         """A cut is wanted, if only of the shard entry."""
         self._touched = True
 
-    def restored(self, snapshot: Snapshot, items: Iterable[Waiting]) -> None:
-        """A takeover has found these waiting: the shard entry counts them already."""
-        for item in items:
-            self.weights[cause_of(snapshot, item)] += item.weight
-
     # -- what happened -------------------------------------------------------------------------
 
     def changed(self, snapshot: Snapshot) -> None:
@@ -172,8 +168,8 @@ class Ledger:
     def send(self, records: Sequence[OutgoingParts]) -> None:
         """These records leave with the next cut."""
         self._records += records
-        for _, _, value, _, _, _ in records:
-            self.cut_bytes += len(value or b"")
+        for _, key, value, headers, _, _ in records:
+            self.cut_bytes += size_of(key, value, headers)
 
     def outcome(
         self,
@@ -231,7 +227,8 @@ class Ledger:
             self._tracks.append(track)
         track.taken += 1
         record = self._writer.applied(track.form, workflow_id, seq, offset, self.now_ms, event_id)
-        self._records.append(record)
+        tell = self._records.append if event_id is None else self._told  # without one it is small
+        tell(record)
 
     def tell(self, kind: str, workflow_id: str, origin: str, data: dict[str, Any]) -> None:
         """One history record."""

@@ -14,7 +14,7 @@ import structlog
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.waiting import timer_item
-from event_center.engine.workflow import Mailbox, Waiting
+from event_center.engine.workflow import Mailbox, Waiting, cause_of
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Entry, TopicInfo
 from event_center.machine import Machine
@@ -59,12 +59,13 @@ async def restore(
     waiting: dict[str, list[tuple[int, bytes]]] = {}
     busy: list[str] = []
     by_id = parts.workflows.by_id
+    snapshots, begin = entries.SNAPSHOTS, len(entries.SNAPSHOTS)
     async for batch in batches:
         count = 0
         for key, value in batch:
             try:
-                if entries.is_snapshot(key):
-                    workflow_id = entries.workflow_of(key)
+                if key.startswith(snapshots):  # once per workflow: without the calls
+                    workflow_id = key[begin:].decode()
                     by_id[workflow_id] = value
                     count += 1
                     if value[1:2] != _IDLE:
@@ -136,7 +137,8 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]], r
             return
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting), read)
-        parts.ledger.restored(snapshot, items)
+        for item in items:  # the shard entry counts them already
+            parts.ledger.weights[cause_of(snapshot, item)] += item.weight
     except FormatError as error:
         parts.workflows.by_id[workflow_id] = value
         _unreadable(workflow_id, parts, error)

@@ -22,7 +22,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from event_center.engine.member import Member
-from event_center.log.kafka import KafkaOptions, open_kafka
+from event_center.log.kafka import KafkaOptions, heap, open_kafka
 from event_center.plugins.context import Context
 from tests.bench.broker import options_at
 from tests.bench.measure import Meter
@@ -93,6 +93,7 @@ async def _restore(options: KafkaOptions, shards: int) -> None:
         member = Member(log, plan(None, shards))
         running = asyncio.get_running_loop().create_task(member.run())
         await until_true(lambda: _opened(member, shards))
+    await asyncio.sleep(2 * heap.LATER_S)  # what was read through has gone back by then
     held = sum(len(one._parts.workflows.by_id) for one in member.owners.values() if one._parts)
     _say(**meter.reading(held)._asdict(), resident=resident() - before)
     await member.stop()

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from event_center.engine import ledger
-from event_center.engine.ledger import Ledger
 from event_center.engine.plan import EngineLimits
 from event_center.engine.workflow import LARGE_BYTES
 from event_center.errors import PermanentError
@@ -31,13 +29,6 @@ states:
       timed: waits
   busy: {entry: work, on: {done: {target: idle, assign: {note: =payload}}, stay: idle}}
   waits: {after: {1s: {target: idle, assign: {note: =data.last + data.last}}}, on: {stay: idle}}
-""")
-MOVING = resting("""
-data: {x: ""}
-states:
-  idle: {on: {note: {target: here, assign: {x: =payload.x}}}}
-  here: {on: {flip: there}}
-  there: {on: {flip: here}}
 """)
 LIMIT = 30_000
 FITS, LARGE_ONE = "x" * (LIMIT - 1_500), "x" * (LIMIT + 1)
@@ -205,56 +196,6 @@ async def test_a_cut_is_bounded_in_bytes(*, roomy: bool) -> None:
         assert ("cut_bytes" in reached) is not roomy
         await world.idle()
         assert world.entry().outcomes["applied"] == 10
-
-
-@pytest.mark.parametrize("weighed", [True, False])
-async def test_a_cut_of_large_records_of_history_is_bounded(
-    *, weighed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Names of events come from outside, and history repeats them; the twin: unweighed, all is taken in."""
-    if not weighed:
-        monkeypatch.setattr(ledger, "SMALL_BYTES", 1_000_000)
-    async with World(MOVING, limits=EngineLimits(cut_bytes=100_000)) as world:
-        await world.idle()
-        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
-        for half in range(2):
-            for number in range(10):
-                world.send("w", "x" * 9_000, id=f"{half}/{number}")
-            await world.rest(0.5)
-        reached = [one.limit for one in world.processes[0].member.reached()]
-        assert ("cut_bytes" in reached) is weighed
-        await world.idle()
-        assert world.entry().read == 20
-
-
-@pytest.mark.parametrize("weighed", [True, False])
-async def test_a_cut_of_workflows_that_only_move_is_bounded(
-    *, weighed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What moves without being woken weighs what it would awake; the twin: unweighed, all is taken in."""
-    async with World(MOVING, limits=EngineLimits(cut_bytes=100_000)) as world:
-        for number in range(20):
-            world.send(f"w{number}", "note", {"x": "x" * 9_000})
-        await world.idle()
-        moved = Ledger.moved
-
-        def unweighed(self: Ledger, *arguments: Any) -> None:
-            moved(self, *arguments)
-            self._workflows.woken_bytes = 0
-
-        if not weighed:
-            monkeypatch.setattr(Ledger, "moved", unweighed)
-        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
-        for number in range(10):
-            world.send(f"w{number}", "flip")
-        await world.rest(0.5)
-        for number in range(10, 20):
-            world.send(f"w{number}", "flip")
-        await world.rest(0.5)
-        reached = [one.limit for one in world.processes[0].member.reached()]
-        assert ("cut_bytes" in reached) is weighed
-        await world.idle()
-        assert world.entry().outcomes["applied"] == 40
 
 
 async def test_large_workflows_that_wait_keep_no_intake_from_going_on() -> None:

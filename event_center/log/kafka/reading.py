@@ -130,6 +130,14 @@ class Reading:
         Raises:
             LogUnavailable: the cluster does not answer, or the partition stands still.
         """
+        async for batches, at in self._batches(place, start, stop, stall_s):
+            for records in _pieces(batches, at, stop):
+                yield records
+
+    async def _batches(
+        self, place: Place, start: int, stop: int, stall_s: float | None = None
+    ) -> AsyncIterator[tuple[list[Any], int]]:
+        """The same as batches of the client, each time with the offset from which on they are asked for."""
         if start >= stop:
             return
         limit_s = self._clients.options.stall_s if stall_s is None else stall_s
@@ -145,8 +153,7 @@ class Reading:
                 got = (await bounded(asked, self._limit_s)).get(partition)
                 now = asyncio.get_running_loop().time()
                 if got is not None:
-                    for records in _pieces(got.batches, at, stop):
-                        yield records
+                    yield got.batches, at
                     at, moved, poll_ms = got.position, now, POLL_MS
                     continue
                 poll_ms = min(2 * poll_ms, POLL_MAX_MS)
@@ -170,8 +177,9 @@ class Reading:
 
     async def fill(self, store: Store, place: Place, start: int, stop: int) -> None:
         """Bring what is known of a compacted partition as of `start` to what it is as of `stop`."""
-        async for records in self.records(place, start, stop):
-            store.take(records)
+        async for batches, at in self._batches(place, start, stop):
+            for batch in batches:
+                store.take(_between(batch, at, stop))
         store.complete(place[0])
 
     async def newest(self, place: Place, stop: int, key: bytes) -> bytes | None:
@@ -227,7 +235,23 @@ def _pieces(batches: Iterable[Any], start: int, stop: int) -> Iterator[list[Reco
         yield records
 
 
-def pieces(found: dict[bytes, bytes]) -> list[list[Entry]]:
-    """Entries in pieces of a size that leaves the event loop free in between."""
-    entries = list(found.items())
-    return [entries[at : at + BATCH] for at in range(0, len(entries), BATCH)]
+def _between(batch: Any, start: int, stop: int) -> Iterable[Any]:
+    """What lies between two offsets of a batch: all of it, but for the first and the last one."""
+    if batch.base_offset >= start and batch.next_offset <= stop:
+        whole: Iterable[Any] = batch
+        return whole
+    return [one for one in batch if start <= one.offset < stop]
+
+
+def pieces(found: dict[bytes, bytes]) -> Iterator[list[Entry]]:
+    """
+    Entries in pieces of a size that leaves the event loop free in between; in the end nothing is left.
+
+    What was handed out is not held here any more: shards that restore side by side hold less at once.
+    """
+    keys = list(found)
+    keys.reverse()
+    while keys:
+        piece = keys[: -BATCH - 1 : -1]
+        del keys[-BATCH:]
+        yield [(key, found.pop(key)) for key in piece]

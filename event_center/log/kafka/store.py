@@ -13,10 +13,11 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from event_center.errors import LogUnavailable
 from event_center.log.kafka.options import MAX_PART_BYTES
-from event_center.model import Headers, Record
+from event_center.model import Headers
 
 JOURNAL = b"journal"
 """The key of the cut that is being written; no entry of the engine has it."""
@@ -83,12 +84,13 @@ class Store:
         self._firsts: dict[bytes, bytes] = {}
         self._later: dict[bytes, tuple[bytes, bytes]] = {}
 
-    def take(self, records: Iterable[Record]) -> None:
-        """The next records of the partition."""
+    def take(self, records: Iterable[Any]) -> None:
+        """The next records of the partition, as the client has them: a restore reads millions."""
         found, wanted = self.entries, (self._prefix, JOURNAL)
         everything = not self._prefix
         firsts, later = self._firsts, self._later
-        for _, _, key, value, headers in records:
+        for one in records:
+            key, value, headers = one.key, one.value, one.headers
             if key is None or not (everything or key.startswith(wanted)):
                 continue
             if value is None:
