@@ -17,6 +17,7 @@ from typing import Annotated, NamedTuple
 import anyio
 import typer
 
+from event_center.app.wiring import max_event_bytes
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
 from event_center.cli.letters import GROUPED, WhichLetters, groups_of, named, print_groups
@@ -160,7 +161,8 @@ class Dealing:
     def _sent(self, letter: Letter, session: Session) -> Sent:
         if self.verb == "discard":
             return discard(letter, self.giving.reason)
-        return replay(session.app, letter, reason=self.giving.reason)
+        most = max_event_bytes(session.settings)
+        return replay(session.app, letter, reason=self.giving.reason, max_bytes=most)
 
 
 def deal_with(dealing: Dealing, which: WhichLetters, many: ManyLetters, asked: Asked) -> None:

@@ -14,6 +14,7 @@ import click
 import orjson
 import typer
 
+from event_center.app.wiring import max_event_bytes
 from event_center.cli.dealing import Dealing, ManyLetters, closed, deal_with
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
@@ -121,7 +122,8 @@ async def _replay(
                 "nothing was changed, and nothing was sent; without --edit it goes as it is"
             )
             return Exit.NOTHING
-    sent = replaying(session.app, letter, edited, giving.reason)
+    most = max_event_bytes(session.settings)
+    sent = replaying(session.app, letter, edited, giving.reason, max_bytes=most)
     if giving.within_s is None:
         what = "replay" if isinstance(sent, Command) else f"publish it to {sent[0].topic} again"
         return _would(output, letter, what)
