@@ -11,18 +11,18 @@ from event_center.client.app import App
 from event_center.client.letters import (
     Sought,
     find_letter,
-    letters_of,
     newest_letters,
     open_numbers,
     read_all,
 )
 from event_center.client.replaying import Edited, discard, replay
 from event_center.errors import FormatError, TooLarge, Undecodable
-from event_center.log.sizes import size_of
 from event_center.log.port import Log
+from event_center.log.sizes import size_of
 from event_center.model import Outgoing, Record
 from event_center.wire import letter as letter_wire
 from event_center.wire.command import Command, Verb
+from event_center.wire.entries import SNAPSHOTS, snapshot_key
 from event_center.wire.letter import Closing, Letter, close
 from tests.client.shelf import Shelf
 
@@ -165,7 +165,7 @@ async def _letter_of(shelf: Shelf) -> Letter:
 async def test_letters_of_others_are_not_held(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many letters in a partition only the newest of the workflow are in memory; all are counted."""
+    """Of many letters in a partition only the newest that are sought are in memory; all are counted."""
     _letters(shelf, shelf.app.home("w0"), *range(300))
     held, read = [], letter_wire.read
 
@@ -177,10 +177,10 @@ async def test_letters_of_others_are_not_held(
 
     monkeypatch.setattr("event_center.client.letters.wire.read", counted)
     before = sum(type(one) is Letter for one in gc.get_objects())
-    newest, count = await letters_of(shelf.log, shelf.app, "w0", 8)
-    assert ([one.at_ms for one in newest], count) == ([*range(284, 300, 2)], 150)
+    newest, count = await newest_letters(shelf.log, shelf.app, 8, Sought("w0"))
+    assert ([one.letter.at_ms for one in newest], count) == ([*range(284, 300, 2)], 150)
     assert held[-1] - before <= 8 + 2
-    await letters_of(shelf.log, shelf.app, "w0", 300)
+    await newest_letters(shelf.log, shelf.app, 300, Sought("w0"))
     assert held[-1] - before >= 150, "the count sees letters"
 
 
@@ -337,6 +337,22 @@ async def test_snapshots_are_looked_at_once_for_many(shelf: Shelf) -> None:
         shelf.workflow(f"o-{number}", letters_next=number % 2, letters_last=1)
         await shelf.letter(f"o-{number}", EVENT, number="0", workflow_id=f"o-{number}")
     assert await _states(shelf) == ["open", "closed"] * 10
+
+
+@pytest.mark.parametrize("count", [3, 20])
+async def test_a_damaged_snapshot_hides_no_letters(shelf: Shelf, count: int) -> None:
+    """Letters of its sequence are `unreadable`, as it is; those of all others are as they are."""
+    for number in range(count):
+        shelf.workflow(f"o-{number}", letters_next=number % 2, letters_last=1)
+        await shelf.letter(f"o-{number}", EVENT, number="0", workflow_id=f"o-{number}")
+    await shelf.letter("o-0", EVENT, workflow_id="o-0", reason="unreadable_snapshot")
+    home = shelf.app.home("o-0")
+    shelf.cut(home, {snapshot_key("o-0"): b"{", SNAPSHOTS + b"\xff": b""})
+    states = [("open", "closed")[number % 2] for number in range(1, count)]
+    assert await _states(shelf) == ["unreadable", *states, "untouched"]
+    found = await find_letter(shelf.log, shelf.app, (0, 0))
+    assert found is not None
+    assert (found.state, found.open) == ("unreadable", None)
 
 
 async def test_letters_are_sought(shelf: Shelf) -> None:
