@@ -10,7 +10,7 @@ Every error that this package raises, in one tree; the docstring says what it me
     ├── ExpressionError             an expression could not be compiled, or failed on its values
     ├── GuardFailed                 a guard of a plugin raised; names it and its line
     ├── UpgradeFailed               a function of `migrate` raised; names it and its line
-    ├── TooLarge                    `migrate` makes more data than a workflow may have: kept as its failure
+    ├── TooLarge                    more than there may be: of data by `migrate`, of a letter written anew
     ├── FormatError                 bytes in the log that are not in a format of docs/formats.md
     ├── ExchangeError               a file of another tool is not what it should be
     ├── MigrationError              a migration can not begin, or go on, or ended with other contents
@@ -133,7 +133,11 @@ class UpgradeFailed(EventCenterError):
 
 
 class TooLarge(EventCenterError):
-    """`migrate` makes more data of a workflow than it may have: it stays as it was, and is parked."""
+    """
+    More than there may be: of data that `migrate` makes, or of a letter's event written anew.
+
+    The workflow stays as it was, and is parked; the letter is not replayed.
+    """
 
 
 class FormatError(EventCenterError):

@@ -17,6 +17,7 @@ from typing import Annotated, NamedTuple
 import anyio
 import typer
 
+from event_center.app.wiring import max_event_bytes
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
 from event_center.cli.letters import GROUPED, WhichLetters, groups_of, named, print_groups
@@ -29,6 +30,7 @@ from event_center.cli.session import Session, ask, said_yes, served
 from event_center.client.commands import answer, send
 from event_center.client.letters import ALL, Filed, Sought, newest_letters, open_numbers
 from event_center.client.replaying import discard, replay
+from event_center.client.workflows import UNREADABLE
 from event_center.errors import EventCenterError
 from event_center.model import Outgoing
 from event_center.wire.command import Command
@@ -160,7 +162,8 @@ class Dealing:
     def _sent(self, letter: Letter, session: Session) -> Sent:
         if self.verb == "discard":
             return discard(letter, self.giving.reason)
-        return replay(session.app, letter, reason=self.giving.reason)
+        most = max_event_bytes(session.settings)
+        return replay(session.app, letter, reason=self.giving.reason, max_bytes=most)
 
 
 def deal_with(dealing: Dealing, which: WhichLetters, many: ManyLetters, asked: Asked) -> None:
@@ -192,6 +195,11 @@ def deal_with(dealing: Dealing, which: WhichLetters, many: ManyLetters, asked: A
 async def _deal(output: Output, dealing: Dealing, sought: Sought, session: Session) -> Exit:
     newest, _ = await newest_letters(session.log, session.app, GROUPED, sought)
     chosen = [one for one in newest if one.state in {"open", "untouched"}]
+    if hidden := sum(one.state == UNREADABLE for one in newest):
+        output.note(
+            f"left alone: {hidden} of workflows whose snapshot can not be read; "
+            "`event-center dead-letters list` shows which"
+        )
     if not chosen:
         mistaken = await no_such_letters(sought, session)
         output.error(unsent(mistaken or "no letter that is open or untouched is like that"))

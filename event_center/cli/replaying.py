@@ -14,6 +14,7 @@ import click
 import orjson
 import typer
 
+from event_center.app.wiring import max_event_bytes
 from event_center.cli.dealing import Dealing, ManyLetters, closed, deal_with
 from event_center.cli.exits import Exit
 from event_center.cli.groups import Asked
@@ -27,6 +28,7 @@ from event_center.client.letters import ALL, Filed, open_numbers
 from event_center.client.replaying import DISCARDED, Edited, event_of
 from event_center.client.replaying import discard as discarding
 from event_center.client.replaying import replay as replaying
+from event_center.client.workflows import UNREADABLE
 from event_center.errors import Undecodable
 from event_center.wire.command import Command, Verb
 from event_center.wire.history import rfc3339
@@ -92,6 +94,13 @@ async def _found(output: Output, place: Place, session: Session) -> Filed | Exit
         return filed
     if filed.state in {"open", "untouched"}:
         return filed
+    if filed.state == UNREADABLE:
+        workflow_id = filed.letter.workflow_id
+        output.error(
+            f"the snapshot of {workflow_id!r} can not be read, so nobody knows whether letter "
+            f"{named(filed)} is open; nothing was sent. `event-center show {workflow_id}` says what to do"
+        )
+        return Exit.LOG
     closing = filed.closing
     by = "" if closing is None else f" by {closing.by} at {rfc3339(closing.at_ms)}"
     again = (
@@ -121,7 +130,8 @@ async def _replay(
                 "nothing was changed, and nothing was sent; without --edit it goes as it is"
             )
             return Exit.NOTHING
-    sent = replaying(session.app, letter, edited, giving.reason)
+    most = max_event_bytes(session.settings)
+    sent = replaying(session.app, letter, edited, giving.reason, max_bytes=most)
     if giving.within_s is None:
         what = "replay" if isinstance(sent, Command) else f"publish it to {sent[0].topic} again"
         return _would(output, letter, what)

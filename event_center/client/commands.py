@@ -50,9 +50,15 @@ async def send(log: Log, app: App, command: Command) -> int:
     """
     shard = app.home(command.workflow_id)
     since = await log.watermark(app.history, shard)
-    key = command.workflow_id.encode()
-    await log.publish([Outgoing(app.commands, key, command.encode(), (), shard)])
+    await log.publish([command_record(app, command)])
     return since
+
+
+def command_record(app: App, command: Command) -> Outgoing:
+    """The command as it is written."""
+    workflow_id = command.workflow_id
+    home = app.home(workflow_id)
+    return Outgoing(app.commands, workflow_id.encode(), command.encode(), (), home)
 
 
 async def answer(

@@ -8,19 +8,18 @@ them; `replaying` has what is sent about them.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Collection
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 from event_center.client.app import App
-from event_center.client.workflows import snapshot_of
+from event_center.client.workflows import UNREADABLE, snapshot_of
 from event_center.errors import FormatError
 from event_center.log.port import Log
 from event_center.model import Shard
 from event_center.wire import letter as wire
 from event_center.wire import snapshot as snapshot_wire
-from event_center.wire.entries import SNAPSHOTS, workflow_of
+from event_center.wire.entries import SNAPSHOTS, snapshot_key
 from event_center.wire.letter import Closing, Letter
 
 FEW = 16
@@ -56,13 +55,19 @@ class Filed(NamedTuple):
     letter: Letter
     closing: Closing | None
     open: bool | None
-    """Of a sequence: whether it is still open. None: it is in none."""
+    """Of a sequence: whether it is still open. None: it is in none, or that can not be told."""
 
     @property
     def state(self) -> str:
-        """`open`: it holds later events up; `untouched`: nobody did; else what was done."""
+        """
+        `open`: it holds later events up; `untouched`: nobody did; else what was done.
+
+        `unreadable`: the snapshot is that would tell whether it is open.
+        """
         if self.open is not None:
             return "open" if self.open else "closed"
+        if self.letter.number is not None:
+            return UNREADABLE
         return "untouched" if self.closing is None else self.closing.how
 
 
@@ -74,21 +79,6 @@ async def read_all(log: Log, app: App) -> AsyncIterator[Letter | Closing]:
             for record in batch:
                 closing = wire.closing_of(partition, record)
                 yield closing or wire.read(app.dead_letters, partition, record)
-
-
-async def letters_of(log: Log, app: App, workflow_id: str, limit: int) -> tuple[list[Letter], int]:
-    """The newest letters of one workflow, oldest first, and how many there are: all lie at its home."""
-    home = app.home(workflow_id)
-    newest: deque[Letter] = deque(maxlen=limit)
-    count = 0
-    async for batch in log.read(app.dead_letters, home):
-        for record in batch:
-            if wire.closing_of(home, record) is None:
-                letter = wire.read(app.dead_letters, home, record)
-                if letter.workflow_id == workflow_id:
-                    newest.append(letter)
-                    count += 1
-    return list(newest), count
 
 
 async def newest_letters(
@@ -139,12 +129,14 @@ async def _filed(log: Log, app: App, found: list[tuple[Letter, Closing | None]])
     """What was done about each: a closing tells it, or the sequence that the letter is in."""
     numbered = {one.workflow_id or "" for one, _ in found if one.number is not None}
     numbers = await _open_numbers(log, app, numbered)
-    return [
-        Filed(one, closing, None)
-        if one.number is None
-        else Filed(one, None, one.number in numbers[one.workflow_id or ""])
-        for one, closing in found
-    ]
+    filed = []
+    for one, closing in found:
+        if one.number is None:
+            filed.append(Filed(one, closing, None))
+            continue
+        still = numbers[one.workflow_id or ""]
+        filed.append(Filed(one, None, None if still is None else one.number in still))
+    return filed
 
 
 async def find_letter(log: Log, app: App, place: tuple[int, int]) -> Filed | None:
@@ -184,23 +176,28 @@ async def open_numbers(log: Log, app: App, workflow_id: str) -> range:
     return range(snapshot.letters_next, snapshot.letters_last)
 
 
-async def _open_numbers(log: Log, app: App, wanted: Collection[str]) -> dict[str, range]:
-    """The same of many workflows."""
+async def _open_numbers(log: Log, app: App, wanted: Collection[str]) -> dict[str, range | None]:
+    """The same of many workflows; None: the snapshot can not be read, which stops no other's letters."""
+    found: dict[str, range | None] = dict.fromkeys(wanted, range(0))
     if len(wanted) <= FEW:
-        return {one: await open_numbers(log, app, one) for one in wanted}
-    found = dict.fromkeys(wanted, range(0))
+        for one in wanted:
+            try:
+                found[one] = await open_numbers(log, app, one)
+            except FormatError:
+                found[one] = None
+        return found
+    names = {snapshot_key(one): one for one in wanted}
     for shard in map(Shard, range(app.shards)):
         async for batch in log.entries(shard, SNAPSHOTS):
             for key, value in batch:
-                name = workflow_of(key)
-                if name in found:
-                    found[name] = _range(name, value, f"shard {shard} of {log.where}")
+                if (name := names.get(key)) is not None:
+                    found[name] = _range(name, value)
     return found
 
 
-def _range(workflow_id: str, value: bytes, where: str) -> range:
+def _range(workflow_id: str, value: bytes) -> range | None:
     try:
         snapshot = snapshot_wire.decode(workflow_id, value)
-    except FormatError as error:
-        raise FormatError(f"{where}: {error}") from error
+    except FormatError:
+        return None
     return range(snapshot.letters_next, snapshot.letters_last)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from event_center.client.app import App
-from event_center.client.commands import make_command, requester
-from event_center.errors import FormatError, Undecodable
+from event_center.client.commands import command_record, make_command, requester
+from event_center.errors import FormatError, TooLarge, Undecodable
+from event_center.log.sizes import size_of
 from event_center.model import Event, Json, Outgoing, Reason, Record
 from event_center.wire.command import Command, Verb
 from event_center.wire.envelope import inbox_record
@@ -72,7 +73,12 @@ def origin_of(letter: Letter) -> tuple[str, int, int]:
 
 
 def replay(
-    app: App, letter: Letter, edited: Edited | None = None, reason: str = ""
+    app: App,
+    letter: Letter,
+    edited: Edited | None = None,
+    reason: str = "",
+    *,
+    max_bytes: int,
 ) -> Command | list[Outgoing]:
     """
     What to send so that the letter's event is decided again.
@@ -81,7 +87,11 @@ def replay(
     bytes. But an event whose id its workflow has recorded would be a duplicate there: it goes by
     the inbox, with an id of the letter's own; so does one with another payload.
 
+    JSON that is written anew can be larger than it was, and a daemon refuses an event of more than
+    `max_bytes`: what is larger is refused here, before a letter counts as replayed.
+
     Raises:
+        TooLarge: the record that would be written is; the message says what can be done.
         Undecodable: the event of the letter can not be read.
         FormatError: the letter does not say where its event lay.
     """
@@ -92,7 +102,9 @@ def replay(
         args = {"number": letter.number, "event": event.name, "payload": payload}
         workflow_id = letter.workflow_id or ""
         why = reason or f"letter {letter.position}"
-        return make_command(Verb.REPLAY, workflow_id, args=args, reason=why)
+        command = make_command(Verb.REPLAY, workflow_id, args=args, reason=why)
+        _check_size(command_record(app, command), letter, max_bytes)
+        return command
     closing = close(letter, REPLAYED, requester(), reason)
     whole = edited is not None and edited.value is not None
     readable = letter.workflow_id is not None and letter.event is not None
@@ -103,12 +115,33 @@ def replay(
             own = f"replay/{letter.origin}"
             again = Event(event.name, payload, own, event.time_ms, letter.headers)
             home = app.home(workflow_id)
-            return [inbox_record(app.inbox, home, workflow_id, machine, again), closing]
+            record = inbox_record(app.inbox, home, workflow_id, machine, again)
+            _check_size(record, letter, max_bytes)
+            return [record, closing]
     # Without a key the partitioner would choose anyhow: what has none stays where it was, or with its
     # shard, if the letter came from a log with more partitions.
     place = partition % app.shards if letter.key is None else None
     value = edited.value if whole and edited else letter.value
-    return [Outgoing(topic, letter.key, value, letter.headers, place), closing]
+    record = Outgoing(topic, letter.key, value, letter.headers, place)
+    if whole:  # what goes as it came in was not too large then
+        _check_size(record, letter, max_bytes)
+    return [record, closing]
+
+
+def _check_size(record: Outgoing, letter: Letter, max_bytes: int) -> None:
+    """
+    Refuse what the daemon would.
+
+    Raises:
+        TooLarge: the record has more bytes than an event of this log.
+    """
+    size = size_of(record.key, record.value, record.headers)
+    if size > max_bytes:
+        raise TooLarge(
+            f"letter {letter.position} would be replayed by a record of {size} bytes in {record.topic}, "
+            f"and on this log one has at most {max_bytes}: replay it with a smaller payload (--payload "
+            "or --edit), or discard it"
+        )
 
 
 def discard(letter: Letter, reason: str) -> Command | list[Outgoing]:

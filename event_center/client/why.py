@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from event_center.client.advice import advice, failed_upgrade
 from event_center.client.app import App
-from event_center.client.letters import letters_of
+from event_center.client.letters import Sought, newest_letters
 from event_center.client.stats import shard_entry
 from event_center.client.stays import WEEK_MS, Stays, look_back
 from event_center.client.workflows import show
@@ -157,7 +157,7 @@ def _command(told: Told) -> Told:
 
 async def _letters(log: Log, app: App, workflow_id: str) -> Told:
     """Its dead letters: how many, and the newest."""
-    newest, count = await letters_of(log, app, workflow_id, LETTERS)
+    newest, count = await newest_letters(log, app, LETTERS, Sought(workflow_id))
     return {
         "count": count,
         "newest": [
@@ -170,7 +170,7 @@ async def _letters(log: Log, app: App, workflow_id: str) -> Told:
                 "error": one.error,
                 "message": one.message,
             }
-            for one in newest
+            for one, _, _ in newest
         ],
     }
 

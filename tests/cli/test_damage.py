@@ -109,6 +109,28 @@ def test_a_snapshot_that_was_cut_short(stopped: Project) -> None:
     assert [line["reason"] for line in history if line["event"] == "end"][-1] == "finished"
 
 
+def test_letters_of_a_damaged_snapshot(project: Project) -> None:
+    """Those of its sequence are left alone, and told; those of others are listed and dealt with."""
+    publish(project, *((name, event) for name in ("t-1", "t-2") for event in ("begin", "work")))
+    project.done("run", "--until-idle")
+    _, whole = value(project, SNAPSHOT)
+    write(project, SNAPSHOT, whole[:-7])
+    listed = project.done("dead-letters", "list", "--json").json
+    states = {row["workflow_id"]: row["state"] for row in listed}
+    assert states == {"t-1": "unreadable", "t-2": "open"}
+    [hidden] = [row["letter"] for row in listed if row["workflow_id"] == "t-1"]
+    assert project.done("dead-letters", "show", hidden, "--json").json["open"] is None
+    for verb in ("replay", "discard"):
+        answer = project.run("dead-letters", verb, hidden, "--reason", "a test")
+        assert answer.code == 3, answer
+        assert "the snapshot of 't-1' can not be read" in answer.told
+    many = project.run("dead-letters", "discard", "--all", "--yes", "--json", "--reason", "a test")
+    assert [one["letter"] for one in many.json["each"]] == [
+        row["letter"] for row in listed if row["workflow_id"] == "t-2"
+    ]
+    assert "left alone: 1 of workflows whose snapshot can not be read" in many.told
+
+
 def test_a_waiting_entry_that_is_gone(stopped: Project) -> None:
     """Nothing overtakes an event that should wait and is not there."""
     shard, lost = value(stopped, WAITING % 0)

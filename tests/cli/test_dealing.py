@@ -152,6 +152,29 @@ def test_strays_are_discarded_on_record(stray: Project) -> None:
     assert _states(stray) == ["discarded", "untouched", "untouched"]
 
 
+def test_what_got_too_large_stays_as_it_was(
+    failing: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One letter or many: refused with sizes and a way on, and every letter is open as before."""
+    before = failing.done("dead-letters", "list", "--json").json
+    place = before[0]["letter"]
+    for module in ("replaying", "dealing"):
+        monkeypatch.setattr(f"event_center.cli.{module}.max_event_bytes", lambda _: 100)
+    told = (
+        r"a record of \d+ bytes in event-center.commands, and on this log one has at most 100: .*"
+    )
+    for command in (["replay", place], ["replay", place, "--dry-run"]):
+        one = failing.run("dead-letters", *command)
+        assert one.code == 2, one
+        assert re.search(told, one.told)
+    many = failing.run("dead-letters", "replay", "--all", "--yes", "--json")
+    assert many.code == 1, many
+    outcomes = [one["outcome"] for one in many.json["each"]]
+    assert sorted(bool(re.search(told, one)) for one in outcomes) == [False, False, True, True]
+    assert outcomes.count("left alone, behind one that is open") == 2
+    assert failing.done("dead-letters", "list", "--json").json == before
+
+
 def test_a_payload_is_changed(stray: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --payload, or in an editor; an editor that changes nothing sends nothing."""
     monkeypatch.setenv("EDITOR", "true")

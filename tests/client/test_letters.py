@@ -11,20 +11,23 @@ from event_center.client.app import App
 from event_center.client.letters import (
     Sought,
     find_letter,
-    letters_of,
     newest_letters,
     open_numbers,
     read_all,
 )
 from event_center.client.replaying import Edited, discard, replay
-from event_center.errors import FormatError, Undecodable
+from event_center.errors import FormatError, TooLarge, Undecodable
 from event_center.log.port import Log
+from event_center.log.sizes import size_of
 from event_center.model import Outgoing, Record
 from event_center.wire import letter as letter_wire
 from event_center.wire.command import Command, Verb
+from event_center.wire.entries import SNAPSHOTS, snapshot_key
 from event_center.wire.letter import Closing, Letter, close
 from tests.client.shelf import Shelf
 
+MOST = 900_000
+"""The bytes of the largest event that the log's daemon takes in."""
 EVENT = b'{"workflow_id": "o-1", "event": "begin", "id": "e-1", "payload": {"n": 1}}'
 
 
@@ -162,7 +165,7 @@ async def _letter_of(shelf: Shelf) -> Letter:
 async def test_letters_of_others_are_not_held(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many letters in a partition only the newest of the workflow are in memory; all are counted."""
+    """Of many letters in a partition only the newest that are sought are in memory; all are counted."""
     _letters(shelf, shelf.app.home("w0"), *range(300))
     held, read = [], letter_wire.read
 
@@ -174,10 +177,10 @@ async def test_letters_of_others_are_not_held(
 
     monkeypatch.setattr("event_center.client.letters.wire.read", counted)
     before = sum(type(one) is Letter for one in gc.get_objects())
-    newest, count = await letters_of(shelf.log, shelf.app, "w0", 8)
-    assert ([one.at_ms for one in newest], count) == ([*range(284, 300, 2)], 150)
+    newest, count = await newest_letters(shelf.log, shelf.app, 8, Sought("w0"))
+    assert ([one.letter.at_ms for one in newest], count) == ([*range(284, 300, 2)], 150)
     assert held[-1] - before <= 8 + 2
-    await letters_of(shelf.log, shelf.app, "w0", 300)
+    await newest_letters(shelf.log, shelf.app, 300, Sought("w0"))
     assert held[-1] - before >= 150, "the count sees letters"
 
 
@@ -191,7 +194,7 @@ async def test_open_letters(shelf: Shelf) -> None:
 async def test_a_letter_of_a_sequence_is_replayed_by_command(shelf: Shelf) -> None:
     """A letter with a number becomes a command with the event and payload that it holds."""
     await shelf.letter("o-1", EVENT, number="4", workflow_id="o-1", event="begin")
-    sent = replay(shelf.app, await _only(shelf))
+    sent = replay(shelf.app, await _only(shelf), max_bytes=MOST)
     assert isinstance(sent, Command)
     assert (sent.verb, sent.workflow_id) == (Verb.REPLAY, "o-1")
     assert sent.args == {"number": 4, "event": "begin", "payload": {"n": 1}}
@@ -200,12 +203,12 @@ async def test_a_letter_of_a_sequence_is_replayed_by_command(shelf: Shelf) -> No
 async def test_a_stray_letter_is_published_again(shelf: Shelf) -> None:
     """A letter that belongs to no workflow goes to its topic again, with its own bytes and headers."""
     await shelf.letter("o-1", b"not JSON", reason="undecodable")
-    sent = replay(shelf.app, await _only(shelf))
+    sent = replay(shelf.app, await _only(shelf), max_bytes=MOST)
     assert isinstance(sent, list)
     assert sent[0] == Outgoing("orders", b"o-1", b"not JSON", (("trace", b"1"),), None)
     with pytest.raises(Undecodable, match="can not be read"):
-        replay(shelf.app, await _only(shelf), Edited(payload={"n": 2}))
-    edited = replay(shelf.app, await _only(shelf), Edited(value=EVENT))
+        replay(shelf.app, await _only(shelf), Edited(payload={"n": 2}), max_bytes=MOST)
+    edited = replay(shelf.app, await _only(shelf), Edited(value=EVENT), max_bytes=MOST)
     assert isinstance(edited, list)
     assert edited[0].value == EVENT
 
@@ -213,14 +216,14 @@ async def test_a_stray_letter_is_published_again(shelf: Shelf) -> None:
 async def test_a_letter_without_a_key_stays_in_its_partition(shelf: Shelf) -> None:
     """Without a key nothing says where it belongs: it goes where it was."""
     await shelf.letter("o-1", EVENT, origin="orders/1/3")
-    sent = _published(replay(shelf.app, (await _only(shelf))._replace(key=None)))
+    sent = _published(replay(shelf.app, (await _only(shelf))._replace(key=None), max_bytes=MOST))
     assert (sent.topic, sent.partition, sent.value) == ("orders", 1, EVENT)
 
 
 async def test_a_recorded_id_is_left_out(shelf: Shelf) -> None:
     """An event whose id its workflow has recorded goes by the inbox, or it would be a duplicate."""
     await shelf.letter("o-1", EVENT, workflow_id="o-1", event="begin")
-    sent = _published(replay(shelf.app, await _only(shelf)))
+    sent = _published(replay(shelf.app, await _only(shelf), max_bytes=MOST))
     assert (sent.topic, sent.partition) == ("app.inbox", shelf.app.home("o-1"))
     assert b'"event":"begin"' in (sent.value or b"")
     assert b"e-1" not in (sent.value or b"")
@@ -230,7 +233,9 @@ async def test_a_recorded_id_is_left_out(shelf: Shelf) -> None:
 async def test_another_payload(shelf: Shelf) -> None:
     """An event with another payload goes by the inbox, also if no workflow was known of it."""
     await shelf.letter("o-1", EVENT, reason="unknown_machine")
-    sent = _published(replay(shelf.app, await _only(shelf), Edited(payload={"n": 2})))
+    sent = _published(
+        replay(shelf.app, await _only(shelf), Edited(payload={"n": 2}), max_bytes=MOST)
+    )
     assert sent.topic == "app.inbox"
     assert b'"payload":{"n":2}' in (sent.value or b"")
 
@@ -240,11 +245,53 @@ async def test_what_can_not_be_replayed_is_told(shelf: Shelf) -> None:
     await shelf.letter("o-1", EVENT, origin="gone/0/1", number="0")
     letter = await _only(shelf)
     with pytest.raises(Undecodable, match=r"app\.dead-letters/0/0 came from topic 'gone'"):
-        replay(shelf.app, letter)
+        replay(shelf.app, letter, max_bytes=MOST)
     with pytest.raises(Undecodable, match="can not be read"):
-        replay(shelf.app, letter._replace(origin="orders/0/1", value=b"{"))
+        replay(shelf.app, letter._replace(origin="orders/0/1", value=b"{"), max_bytes=MOST)
     with pytest.raises(FormatError, match="no place"):
-        replay(shelf.app, letter._replace(origin="timer"))
+        replay(shelf.app, letter._replace(origin="timer"), max_bytes=MOST)
+
+
+# 150,000 numbers of five bytes, each written anew as one of twenty.
+GROWING = b'{"workflow_id":"o-1","event":"go","id":"e","payload":[1e15' + b",1e15" * 149_999 + b"]}"
+FULL = b'{"workflow_id":"o-1","event":"go","id":"e","payload":"' + b"p" * 899_930 + b'"}'
+
+
+@pytest.mark.parametrize("number", [None, "4"])
+@pytest.mark.parametrize("value", [GROWING, FULL])
+async def test_what_got_too_large_is_not_sent(
+    shelf: Shelf, value: bytes, number: str | None
+) -> None:
+    """What the daemon would refuse is refused before anything is sent, with sizes and a way on."""
+    assert len(value) <= MOST
+    of_sequence = {} if number is None else {"number": number}
+    await shelf.letter("o-1", value, workflow_id="o-1", event="go", **of_sequence)
+    letter = await _only(shelf)
+    told = rf"letter app\.dead-letters/0/0 .* record of \d+ bytes .* at most {MOST}: .*--payload"
+    with pytest.raises(TooLarge, match=told):
+        replay(shelf.app, letter, max_bytes=MOST)
+    assert replay(shelf.app, letter, Edited(payload="less"), max_bytes=MOST)
+    assert replay(shelf.app, letter, max_bytes=10 * MOST), "it is the size that was refused"
+
+
+async def test_the_size_counts_to_the_byte(shelf: Shelf) -> None:
+    """A record of just the limit is sent, with its key and headers; of one byte more it is not."""
+    await shelf.letter("o-1", EVENT, workflow_id="o-1", event="begin")
+    letter = await _only(shelf)
+    sent = _published(replay(shelf.app, letter, max_bytes=MOST))
+    size = size_of(sent.key, sent.value, sent.headers)
+    replay(shelf.app, letter, max_bytes=size)
+    with pytest.raises(TooLarge):
+        replay(shelf.app, letter, max_bytes=size - 1)
+
+
+async def test_what_came_in_goes_again(shelf: Shelf) -> None:
+    """An event that goes as it came in was not too large then; one that was edited is weighed."""
+    await shelf.letter("o-1", b"not JSON", reason="undecodable")
+    letter = await _only(shelf)
+    assert _published(replay(shelf.app, letter, max_bytes=1)).value == letter.value
+    with pytest.raises(TooLarge):
+        replay(shelf.app, letter, Edited(value=EVENT), max_bytes=1)
 
 
 async def test_letters_are_discarded_on_record(shelf: Shelf) -> None:
@@ -290,6 +337,22 @@ async def test_snapshots_are_looked_at_once_for_many(shelf: Shelf) -> None:
         shelf.workflow(f"o-{number}", letters_next=number % 2, letters_last=1)
         await shelf.letter(f"o-{number}", EVENT, number="0", workflow_id=f"o-{number}")
     assert await _states(shelf) == ["open", "closed"] * 10
+
+
+@pytest.mark.parametrize("count", [3, 20])
+async def test_a_damaged_snapshot_hides_no_letters(shelf: Shelf, count: int) -> None:
+    """Letters of its sequence are `unreadable`, as it is; those of all others are as they are."""
+    for number in range(count):
+        shelf.workflow(f"o-{number}", letters_next=number % 2, letters_last=1)
+        await shelf.letter(f"o-{number}", EVENT, number="0", workflow_id=f"o-{number}")
+    await shelf.letter("o-0", EVENT, workflow_id="o-0", reason="unreadable_snapshot")
+    home = shelf.app.home("o-0")
+    shelf.cut(home, {snapshot_key("o-0"): b"{", SNAPSHOTS + b"\xff": b""})
+    states = [("open", "closed")[number % 2] for number in range(1, count)]
+    assert await _states(shelf) == ["unreadable", *states, "untouched"]
+    found = await find_letter(shelf.log, shelf.app, (0, 0))
+    assert found is not None
+    assert (found.state, found.open) == ("unreadable", None)
 
 
 async def test_letters_are_sought(shelf: Shelf) -> None:

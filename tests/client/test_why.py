@@ -8,10 +8,11 @@ import pytest
 
 from event_center.client.why import Known, Told, why
 from event_center.machine import Machine, parse
-from event_center.model import Failure, Owed, Refusal, Status, Timer
+from event_center.model import Failure, Owed, Record, Refusal, Status, Timer
+from event_center.wire import letter as letter_wire
 from event_center.wire.entries import ShardEntry
 from event_center.wire.history import HistoryWriter
-from tests.client.shelf import NOW_MS, Shelf
+from tests.client.shelf import NOW_MS, SHARDS, Shelf
 
 ORDER = """
 machine: order
@@ -228,6 +229,20 @@ async def test_its_shard_is_told_of(shelf: Shelf, machine: Machine) -> None:
     assert [one["meaning"] for one in shard["limits"]] == [str(home), "None"]
     told = await _told(shelf, machine, served=False)
     assert told["helps"][0]["command"] == "event-center run"
+
+
+async def test_letters_far_from_home_are_told(shelf: Shelf, machine: Machine) -> None:
+    """Of an event on a wrong partition the letter lies where that was read, and is told all the same."""
+    shelf.workflow("o-1")
+    for partition in range(SHARDS):
+        record = Record(7, NOW_MS + partition, b"o-1", b"{}")
+        because = {"reason": "wrong_partition", "workflow_id": "o-1"}
+        topic = shelf.app.dead_letters
+        sent = letter_wire.write(topic, partition, record, f"orders/{partition}/7", why=because)
+        shelf.broker.append([sent], NOW_MS + partition)
+    told = await _told(shelf, machine)
+    assert told["dead_letters"]["count"] == SHARDS
+    assert [one["letter"] for one in told["dead_letters"]["newest"]] == ["0/0", "1/0"]
 
 
 async def test_open_letters_hold_it_up(shelf: Shelf, machine: Machine) -> None:
