@@ -36,6 +36,7 @@ from event_center.model import (
     Refusal,
     Snapshot,
     Status,
+    size_of,
 )
 from event_center.wire import history, letter
 from event_center.wire import waiting as waiting_wire
@@ -260,7 +261,7 @@ class Ledger:
         """A dead letter of this record."""
         if record is None:
             raise InvariantError(f"only a record can become a letter, {origin} is none")
-        self.cut_bytes += record.size
+        self.cut_bytes += size_of(record.key, record.value, record.headers)
         self._records.append(letter.write(*self._letters, record, origin, why=why))
 
     def remove(self, snapshot: Snapshot) -> None:
