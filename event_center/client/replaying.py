@@ -13,8 +13,7 @@ from typing import NamedTuple
 from event_center.client.app import App
 from event_center.client.commands import command_record, make_command, requester
 from event_center.errors import FormatError, TooLarge, Undecodable
-from event_center.log.sizes import size_of
-from event_center.model import Event, Json, Outgoing, Reason, Record
+from event_center.model import Event, Json, Outgoing, Reason, Record, size_of
 from event_center.wire.command import Command, Verb
 from event_center.wire.envelope import inbox_record
 from event_center.wire.letter import Letter, close

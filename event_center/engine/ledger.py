@@ -23,7 +23,6 @@ from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of, 
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
-from event_center.log.sizes import size_of
 from event_center.machine.step import Machine
 from event_center.model import (
     Event,

@@ -18,8 +18,7 @@ from event_center.client.letters import (
 from event_center.client.replaying import Edited, discard, replay
 from event_center.errors import FormatError, TooLarge, Undecodable
 from event_center.log.port import Log
-from event_center.log.sizes import size_of
-from event_center.model import Outgoing, Record
+from event_center.model import Outgoing, Record, size_of
 from event_center.wire import letter as letter_wire
 from event_center.wire.command import Command, Verb
 from event_center.wire.entries import SNAPSHOTS, snapshot_key
