@@ -20,6 +20,9 @@ Token = NewType("Token", int)
 """Names one assignment of a shard to a member; a later assignment has a greater one."""
 
 Headers = tuple[tuple[str, bytes], ...]
+HEADER_BYTES = 10
+"""What a log needs at most beside a header's name and content, to tell where each of them ends."""
+
 Json = Any
 """What `json.loads` can return. Payloads and data are the user's: nothing more is known of them."""
 
@@ -44,6 +47,14 @@ def is_workflow_id(text: str) -> bool:
     return len(text.encode("utf-8", "replace")) <= MAX_ID_BYTES and not _CONTROL.search(text)
 
 
+def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """The bytes of a record, without what a log adds for each record or batch."""
+    size = len(key or b"") + len(value or b"")
+    if headers:
+        size += sum(len(name.encode()) + len(content) + HEADER_BYTES for name, content in headers)
+    return size
+
+
 class Position(NamedTuple):
     """Where a record lies in a log; unique for as long as the topic exists."""
 
@@ -63,14 +74,6 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-
-    @property
-    def size(self) -> int:
-        """Its bytes, without what a log adds."""
-        size = len(self.value or b"") + len(self.key or b"")
-        for name, value in self.headers:
-            size += len(name) + len(value)
-        return size
 
 
 class Outgoing(NamedTuple):

@@ -27,6 +27,7 @@ from event_center.model import (
     Outgoing,
     Position,
     is_workflow_id,
+    size_of,
 )
 
 BATCH = 500
@@ -120,8 +121,7 @@ def check_size(record: Outgoing, max_bytes: int) -> None:
     Raises:
         ValueError: the event has more than `max_bytes`.
     """
-    size = len(record.key or b"") + len(record.value or b"")
-    size += sum(len(name) + len(content) for name, content in record.headers)
+    size = size_of(record.key, record.value, record.headers)
     if size > max_bytes:
         raise ValueError(
             f"the event has {size} bytes with its key and headers, and on this log one has "

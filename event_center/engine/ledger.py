@@ -23,7 +23,6 @@ from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of, 
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
-from event_center.log.sizes import size_of
 from event_center.machine.step import Machine
 from event_center.model import (
     Event,
@@ -36,6 +35,7 @@ from event_center.model import (
     Refusal,
     Snapshot,
     Status,
+    size_of,
 )
 from event_center.wire import history, letter
 from event_center.wire import waiting as waiting_wire
@@ -260,7 +260,7 @@ class Ledger:
         """A dead letter of this record."""
         if record is None:
             raise InvariantError(f"only a record can become a letter, {origin} is none")
-        self.cut_bytes += record.size
+        self.cut_bytes += size_of(record.key, record.value, record.headers)
         self._records.append(letter.write(*self._letters, record, origin, why=why))
 
     def remove(self, snapshot: Snapshot) -> None:

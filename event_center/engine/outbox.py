@@ -19,7 +19,6 @@ from event_center.engine.ledger import Ledger
 from event_center.engine.plan import Plan
 from event_center.engine.run import Run
 from event_center.errors import PluginError, TopicClosed
-from event_center.log.sizes import size_of
 from event_center.machine.decision import Emission
 from event_center.model import (
     MAX_NAME,
@@ -30,6 +29,7 @@ from event_center.model import (
     OutgoingParts,
     Shard,
     Snapshot,
+    size_of,
 )
 from event_center.plugins.context import Context, Emitted
 from event_center.plugins.signatures import checked_result
@@ -201,9 +201,7 @@ class Outbox:
             records.append(record)
         for published in () if context.published is None else context.published:
             topic, key, value, headers = published
-            size = len(key or b"") + len(value)
-            for name, content in headers:
-                size += len(orjson.dumps(name)) + len(content)
+            size = size_of(key, value, headers)
             if size > self._max_bytes:
                 what = f"the record that was published to {topic!r}"
                 raise _too_large(size, self._max_bytes, what)

@@ -15,7 +15,7 @@ from event_center.engine.apart import Apart
 from event_center.engine.run import Run
 from event_center.engine.standing import Standing
 from event_center.errors import FormatError
-from event_center.model import Event, Record, Refusal, Snapshot, Status, Timer
+from event_center.model import Event, Record, Refusal, Snapshot, Status, Timer, size_of
 from event_center.wire import snapshot as wire
 from event_center.wire.snapshot import STOPPED
 
@@ -60,8 +60,10 @@ class Waiting:
         """None: restored from its entry and not parsed yet."""
         self.record = record
         """None: not a record; nothing of it is counted, and it is not written as an entry."""
-        self.weight = 0 if record is None else record.size + ENTRY_BYTES
+        self.weight = 0
         """The bytes of a record, and something for waiting; nothing else is weighed."""
+        if record is not None:
+            self.weight = size_of(record.key, record.value, record.headers) + ENTRY_BYTES
         self.topic = topic
         self.partition = partition
         self.timer: Timer | None = None

@@ -1,8 +1,8 @@
 """
-How large a record is, and what is delivered of an event that could not be written again.
+What is delivered of an event that is so large that it could not be written again.
 
-Promises: what these say of a record is the same on every log that has such limits: Kafka, and the log in
-memory, which stands for it in tests. The embedded log asks SQLite itself (`sqlite/reader.py`).
+Promises: it is the same on every log that has such limits: Kafka, and the log in memory, which stands for
+it in tests. The embedded log asks SQLite itself (`sqlite/reader.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from event_center.log.port import TOO_LARGE
-from event_center.model import Headers, Record
+from event_center.model import Record, size_of
 
 _VALUE, _HEADERS = attrgetter("value"), attrgetter("headers")
 
@@ -20,14 +20,6 @@ NEAR_BYTES = 100_000
 A value that is nearer to the limit is looked at with its key: so many bytes are more than enough for
 one. What has headers is looked at in any case.
 """
-
-
-def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """The bytes of a record, without those that the log adds."""
-    size = len(key or b"") + len(value or b"")
-    if headers:
-        size += sum(len(name) + len(content) for name, content in headers)
-    return size
 
 
 def fitting(records: Sequence[Record], most: int) -> Sequence[Record]:

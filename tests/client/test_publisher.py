@@ -10,10 +10,18 @@ import anyio
 import orjson
 import pytest
 
-from event_center.client.publisher import BATCH, EventPublisher, event_record
+from event_center.client.publisher import BATCH, EventPublisher, check_size, event_record
 from event_center.errors import NotCommitted, Unknown, UnknownTopic
 from event_center.log.memory import Ending
-from event_center.model import MAX_EVENT_ID, MAX_NAME, Outgoing, Position, Record
+from event_center.model import (
+    MAX_EVENT_ID,
+    MAX_NAME,
+    Headers,
+    Outgoing,
+    Position,
+    Record,
+    size_of,
+)
 from event_center.wire.envelope import Envelope, Rules
 from tests.client.shelf import Shelf, outgoing
 
@@ -69,6 +77,19 @@ async def test_every_event_has_an_id(shelf: Shelf) -> None:
     ids = {orjson.loads(record.value or b"")["id"] for record in shelf.records("orders")}
     assert len(ids) == 3
     assert all(uuid.UUID(one) for one in ids)
+
+
+@pytest.mark.parametrize(
+    "headers", [(("\u00e9" * 49_998, b""),), (("a", b""),) * 9_100], ids=["a name", "many"]
+)
+def test_names_of_headers_are_counted_as_bytes(headers: Headers) -> None:
+    """As everywhere; one byte less is taken."""
+    record = Outgoing("orders", b"", b"x" * 10, headers)
+    size = size_of(record.key, record.value, headers)
+    check_size(record, size)
+    with pytest.raises(ValueError, match=f"the event has {size} bytes with its key"):
+        check_size(record, size - 1)
+    assert size > MAX_BYTES
 
 
 async def test_what_is_too_large_is_refused(shelf: Shelf) -> None:

@@ -34,7 +34,7 @@ from rich.table import Table
 from event_center.engine.workflow import ENTRY_BYTES
 from event_center.failpoint import Step
 from event_center.log.sqlite import daemon_on
-from event_center.model import Outcome, Outgoing
+from event_center.model import Outcome, Outgoing, size_of
 from event_center.testing import Evidence
 from event_center.wire import snapshot as wire
 from event_center.wire import waiting as waiting_wire
@@ -238,7 +238,8 @@ def _heavy(evidence: Evidence) -> int:
             if is_waiting(key):
                 waiting.pop(key, None)
                 if value is not None:
-                    waiting[key] = waiting_wire.decode(value).record.size + ENTRY_BYTES
+                    held = waiting_wire.decode(value).record
+                    waiting[key] = size_of(held.key, held.value, held.headers) + ENTRY_BYTES
         found += sum(waiting.values()) >= WAITING_BYTES
     return found
 

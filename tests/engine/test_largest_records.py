@@ -16,8 +16,7 @@ import orjson
 import pytest
 
 from event_center.log.memory import MAX_EVENT_BYTES
-from event_center.log.sizes import size_of
-from event_center.model import Event, Headers
+from event_center.model import Event, Headers, size_of
 from event_center.plugins.context import Context
 from event_center.wire.envelope import Rules
 from tests.engine.script import emits

@@ -19,7 +19,13 @@ from event_center.cli.exits import Exit
 from event_center.errors import ConfigurationError, DataLost
 from event_center.log.detail import TopicDetail, Use
 from event_center.log.kafka import KafkaLog, KafkaOptions
-from event_center.log.kafka.wanted import EVERYWHERE, RULES, flaws, settings_for
+from event_center.log.kafka.wanted import (
+    EVERYWHERE,
+    LARGEST_BATCH_BYTES,
+    RULES,
+    flaws,
+    settings_for,
+)
 from event_center.model import Shard
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
@@ -136,6 +142,8 @@ class TestSettings:
             ("cleanup.policy", "compact,delete", True),
             ("delete.retention.ms", "0", True),
             ("max.message.bytes", "100000", True),
+            ("max.message.bytes", "1000000", True),
+            ("max.message.bytes", f"{LARGEST_BATCH_BYTES - 1}", True),
             ("unclean.leader.election.enable", "true", True),
             ("segment.bytes", "1073741824", False),
             ("max.compaction.lag.ms", "9223372036854775807", False),
@@ -164,6 +172,7 @@ class TestSettings:
         for rule in {*EVERYWHERE, *(rule for rules in RULES.values() for rule in rules)}:
             assert len(rule.risk.split()) > 4
             assert re.search(rf"`{re.escape(rule.setting)}`", text), rule.setting
+        assert f"needs a batch of {LARGEST_BATCH_BYTES:,} at most" in text
 
 
 class TestOvertaken:

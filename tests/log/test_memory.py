@@ -82,7 +82,7 @@ class TestSizes:
         await log.create({"orders": 1})
         over = MAX_EVENT_BYTES + 1
         large = Outgoing("orders", b"k", b"x" * (over - 1), (), 0)
-        headed = Outgoing("orders", b"k", b"v", (("h", b"x" * (over - 3)),), 0)
+        headed = Outgoing("orders", b"k", b"v", (("h", b"x" * (over - 13)),), 0)
         whole = [*numbered("orders", 1), large, headed, *numbered("orders", 1)]
         broker.append(whole, clock())
         async with await joined(log, ["orders"], 1) as member:

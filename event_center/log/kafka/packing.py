@@ -19,8 +19,7 @@ from event_center.log.kafka.options import MAX_PART_BYTES, MAX_RECORD_BYTES
 from event_center.log.kafka.store import part_key, parts_of
 from event_center.log.ownership import remembering
 from event_center.log.partitioner import Partitioner
-from event_center.log.sizes import size_of
-from event_center.model import Headers, OutgoingParts
+from event_center.model import Headers, OutgoingParts, size_of
 
 _NONE: list[tuple[str, bytes]] = []
 """The headers of records without any: aiokafka wants a list, and does not change it."""

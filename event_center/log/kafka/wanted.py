@@ -11,11 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
 from event_center.log.detail import Flaw, TopicDetail, Use
-from event_center.log.kafka.options import MAX_BATCH_BYTES, MAX_EVENT_BYTES, KafkaOptions
+from event_center.log.kafka.options import MAX_EVENT_BYTES, MAX_RECORD_BYTES, KafkaOptions
 
 DEFAULT_BYTES = 1_048_588
 """Kafka's own default: batches of the center are smaller, records of others may be as large."""
+LARGEST_BATCH_BYTES = DefaultRecordBatchBuilder.estimate_size_in_bytes(
+    None, bytes(MAX_RECORD_BYTES), []
+)
+"""A batch that has nothing but the largest record that the center writes, as the client estimates it."""
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 MIB = 1_048_576
@@ -57,7 +63,7 @@ EVERYWHERE = (
     ),
     Demand(
         "max.message.bytes",
-        _at_least(MAX_BATCH_BYTES + 100_000),
+        _at_least(LARGEST_BATCH_BYTES),
         f"{DEFAULT_BYTES} or more",
         "cuts of the center are refused, and the shard stands still",
     ),

@@ -21,8 +21,7 @@ from event_center.log.memory.members import Members
 from event_center.log.ownership import check_topic, remembering
 from event_center.log.partitioner import Partitioner, murmur2
 from event_center.log.port import Cut, TopicInfo
-from event_center.log.sizes import size_of
-from event_center.model import OutgoingParts, Position, Record, Shard
+from event_center.model import OutgoingParts, Position, Record, Shard, size_of
 
 MAX_EVENT_BYTES = 900_000
 """Bytes of the largest event that is delivered: as on Kafka, so that tests find what is stuck there."""
