@@ -3,8 +3,9 @@ The entries of released shards, kept for the case that they come back: then only
 
 A shard is kept as the entries of its last cut, with the log's mark of that cut; the next lease of it
 reads what came after, and hands out the same as if it had read everything. Promises: never more bytes
-than the limit, those kept longest go first; nothing of a shard whose lease was lost, or whose last cut
-nobody knows the end of, is kept. The owner keeps at a release, and takes at its next takeover.
+than the limit: those kept longest make room, but none for a shard that is larger by itself, which is not
+kept; nothing of a shard whose lease was lost, or whose last cut nobody knows the end of, is kept. The
+owner keeps at a release, and takes at its next takeover.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class KeptShards:
             return  # before anything is built: it would block the event loop for nothing
         kept = Kept(entries_of(parts), mark)
         size = sum(map(len, kept.entries.values())) + ENTRY_BYTES * len(kept.entries)
+        if size > self._limit:
+            return
         self._kept[parts.shard] = kept, size
         while self.size > self._limit:
             del self._kept[next(iter(self._kept))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from event_center.engine.kept import KeptShards
 from event_center.engine.plan import EngineLimits
 from event_center.log.memory import Ending
 from event_center.model import Shard
@@ -60,6 +61,33 @@ async def test_no_more_is_kept_than_the_limit() -> None:
         await second.member.stop()
         traffic(world)
         await world.idle()
+
+
+@pytest.mark.parametrize("missing", [1, 0])
+async def test_a_shard_that_is_too_large_leaves_the_others(missing: int) -> None:
+    """What is larger than the limit by itself is not kept. The twin has room for it: the older one goes."""
+    async with world_with() as world:
+        workflows = [f"w{n}" for n in range(9)]
+        for workflow_id in workflows:
+            world.send(workflow_id, "add")
+        await world.idle()
+        homes = [world.home(workflow_id) for workflow_id in workflows]
+        small, large = sorted(map(Shard, range(2)), key=homes.count)
+        size = {shard: kept_of(world, 1 << 20, shard).size for shard in (small, large)}
+        assert size[small] < size[large]
+        kept = kept_of(world, size[large] - missing, small, large)
+        assert kept.size == size[small if missing else large]
+        assert (kept.take(small) is None, kept.take(large) is None) == (not missing, bool(missing))
+
+
+def kept_of(world: World, limit: int, *shards: Shard) -> KeptShards:
+    """These shards of the first process, kept one after the other."""
+    kept = KeptShards(limit)
+    for shard in shards:
+        parts = world.processes[0].owner(shard)._parts
+        assert parts is not None
+        kept.keep(parts, "mark")
+    return kept
 
 
 @pytest.mark.parametrize("ending", [Ending.LOST, Ending.WRITTEN_LATER, Ending.NOT_COMMITTED])
