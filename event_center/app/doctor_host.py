@@ -48,7 +48,7 @@ async def of_host(settings: Settings) -> AsyncIterator[Finding]:
         if folder.is_dir():
             for finding in of_disk(folder):
                 yield finding
-    for finding in (*_of_clock(), *_of_limits(settings)):
+    for finding in (*_of_clock(), *of_limits(settings)):
         yield finding
     turn_s, late_s = await _loop()
     said = (
@@ -114,7 +114,7 @@ def _of_clock() -> Iterator[Finding]:
         yield ok("clock", f"it says {rfc3339(now_ms)}")
 
 
-def _of_limits(settings: Settings) -> Iterator[Finding]:
+def of_limits(settings: Settings) -> Iterator[Finding]:
     """What the system lets one process have."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != resource.RLIM_INFINITY and files < settings.engine.callbacks:
@@ -124,13 +124,20 @@ def _of_limits(settings: Settings) -> Iterator[Finding]:
             "callbacks run at once",
             "raise it (`ulimit -n`, LimitNOFILE= of systemd), or lower [engine] callbacks",
         )
-    cores = len(os.sched_getaffinity(0))
+    cores = _cores()
     if settings.engine.processes > cores:
         yield warning(
             "limits",
             f"{settings.engine.processes} processes are to share {cores} cores",
             "lower [engine] processes",
         )
+
+
+def _cores() -> int:
+    """The cores that this process may use; all of the machine's where the system does not say which."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 async def _loop() -> tuple[float, float]:

@@ -127,7 +127,8 @@ class _Pen:
             (self._known(went.before), went.event, self._known(went.after)) for went in trail.went
         ]
         self._lines: dict[str, list[str]] = {name: [] for name in (ANYWHERE, *definition.states)}
-        self._arrows: list[Arrow] = []
+        self._led: list[tuple[str, str, Branch]] = []
+        """What becomes an arrow: its source, its name and its branch."""
 
     def _known(self, configuration: str) -> frozenset[str]:
         """The active states; none of a configuration that only another version has."""
@@ -143,7 +144,8 @@ class _Pen:
             for name, on in state.ways():
                 self._way(state.name, name, on)
             if state.kind is Kind.HISTORY and state.default is not None:
-                self._arrow(state.name, "", Branch(place=state.place, target=state.default))
+                default = Branch(place=state.place, target=state.default)
+                self._led.append((state.name, "", default))
         seen = {name for before, _, after in self._went for name in (*before, *after)} | self._at
         boxes = {
             name: Box(
@@ -158,7 +160,7 @@ class _Pen:
         return Drawing(
             definition=self._definition,
             boxes=boxes,
-            arrows=tuple(self._arrows),
+            arrows=tuple(self._arrow(*led) for led in self._led),
             anywhere=tuple(self._lines[ANYWHERE]),
         )
 
@@ -180,7 +182,7 @@ class _Pen:
             if branch.target is None or self._stays(source, branch.target):
                 self._line(source, name, branch)
             else:
-                self._arrow(source, name, branch)
+                self._led.append((source, name, branch))
 
     def _stays(self, source: str, target: str) -> bool:
         """Whether one is the other or stands inside of it: no arrow can be drawn between them."""
@@ -195,41 +197,41 @@ class _Pen:
             text += f" → {branch.target}" if branch.target != source else " ↻" * branch.reenter
         self._lines[source].append(text)
 
-    def _arrow(self, source: str, name: str, branch: Branch) -> None:
-        target = str(branch.target)
-        self._arrows.append(
-            Arrow(
-                source=source,
-                target=target,
-                name=name,
-                label=label_of(name, branch),
-                place=branch.place,
-                taken=any(self._took(source, name, target, went) for went in self._went),
-            )
+    def _arrow(self, source: str, name: str, branch: Branch) -> Arrow:
+        return Arrow(
+            source=source,
+            target=str(branch.target),
+            name=name,
+            label=label_of(name, branch),
+            place=branch.place,
+            taken=any(
+                self._leads(str(branch.target), after) and self._caused(source, name, before, event)
+                for before, event, after in self._went
+            ),
         )
 
-    def _took(
-        self, source: str, name: str, target: str, went: tuple[frozenset[str], str, frozenset[str]]
-    ) -> bool:
-        before, event, after = went
-        passing = source != ANYWHERE and self._definition.states[source].kind in _PASSING
-        if passing:
-            caused = any(
-                arrow.target == source and self._took(arrow.source, arrow.name, source, went)
-                for arrow in self._arrows
-            )
-        else:
-            caused = (source == ANYWHERE or source in before) and _is_of(name, event)
-        return caused and self._leads(target, after)
+    def _caused(self, source: str, name: str, before: frozenset[str], event: str) -> bool:
+        """Whether this event can have led here from `before`, maybe through states without a rest."""
+        ways = [(source, name)]
+        for at, said in ways:  # grows by what leads to it, each way once: choices can go in a ring
+            if at != ANYWHERE and self._definition.states[at].kind in _PASSING:
+                led = ((one, way) for one, way, branch in self._led if branch.target == at)
+                ways += [one for one in led if one not in ways]
+            elif (at == ANYWHERE or at in before) and _is_of(said, event):
+                return True
+        return False
 
     def _leads(self, target: str, after: frozenset[str]) -> bool:
         """Whether a step that came to `after` can have gone to this target."""
-        state = self._definition.states[target]
-        if state.kind is Kind.HISTORY:
-            return state.parent in after
-        if state.kind is Kind.CHOICE and state.always is not None:
-            return any(self._leads(str(one.target), after) for one in state.always.branches)
-        return target in after
+        targets = [target]
+        for at in targets:  # grows by where a choice leads, each target once
+            state = self._definition.states[at]
+            if state.kind is Kind.CHOICE and state.always is not None:
+                found = (str(one.target) for one in state.always.branches)
+                targets += [one for one in found if one not in targets]
+            elif (state.parent if state.kind is Kind.HISTORY else at) in after:
+                return True
+        return False
 
 
 def _is_of(name: str, event: str) -> bool:

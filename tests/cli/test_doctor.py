@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from event_center.app import doctor_host
 from event_center.app.doctor_log import of_file, of_open_log
 from event_center.app.finding import Finding, Level
-from event_center.app.settings import load_settings
+from event_center.app.settings import Settings, load_settings
 from event_center.app.wiring import partitions_wanted
 from event_center.log.memory import MemoryBroker, MemoryLog
 from event_center.model import Outgoing
@@ -197,3 +198,19 @@ def test_a_slow_disk(tmp_path: Path) -> None:
     assert doctor_host.of_write(0.2).level is Level.WARNING
     assert len(list(doctor_host.of_disk(tmp_path))) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_cores_where_the_system_does_not_say_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may use all cores of the machine where, as on macOS, nothing tells it otherwise."""
+    asked = Settings.model_validate({"engine": {"processes": 3}})
+
+    def said() -> list[str]:
+        return [one.what for one in doctor_host.of_limits(asked) if "cores" in one.what]
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    assert said() == ["3 processes are to share 2 cores"]
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert said() == []
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert said() == ["3 processes are to share 1 cores"]

@@ -284,3 +284,31 @@ def test_a_job_is_told_once() -> None:
     """A box has a line for each thing that its state does."""
     volume = drawn(load(Path(__file__).parents[2] / "machines/volume.yaml").definition)
     assert volume.boxes["creating"].lines == ("invoke / create_volume", "defer extend")
+
+
+RING = """
+machine: ring
+version: 1
+initial: a
+perpetual: true
+data: {n: 0}
+states:
+  x: {type: choice, always: [{target: y, guard: =data.n > 1}, a]}
+  y: {type: choice, always: [{target: x, guard: =data.n > 2, assign: {n: =0}}, b]}
+  a: {on: {go: x, stop: z}}
+  z: {type: choice, always: [{target: c, guard: =data.n > 3}, a]}
+  b: {on: {back: a}}
+  c: {}
+"""
+
+
+def test_choices_that_lead_to_each_other() -> None:
+    """A ring of choices is followed once around, wherever in the file its states stand."""
+    drawing = drawn(parse(RING).definition, Trail(at="b", went=(Went("a", "go", "b"),)))
+    taken = {(arrow.source, arrow.target) for arrow in drawing.arrows if arrow.taken}
+    assert taken == {("a", "x"), ("x", "y"), ("y", "x"), ("y", "b")}
+    turned = drawn(parse(RING).definition, Trail(at="a", went=(Went("a", "stop", "a"),)))
+    assert [(one.source, one.target) for one in turned.arrows if one.taken] == [
+        ("a", "z"),
+        ("z", "a"),
+    ]
