@@ -154,7 +154,7 @@ class Intake:
             size = record.headers[0][1].decode("latin-1")
             most = self._plan.limits.record_bytes
             detail = (
-                f"its value has {size} bytes, and an event of this log at most {most}: keep what is "
+                f"it has {size} bytes, and an event of this log at most {most}: keep what is "
                 "large elsewhere, and send its name"
             )
             key = (record.key or b"").decode("utf-8", "replace")
