@@ -36,6 +36,8 @@ USAGE = 2
 """The exit code of a command whose settings or machines are wrong: another try has the same end."""
 UNFINISHED = 5
 """The exit code if a process had to be killed, or was told by a second signal to end at once."""
+NOT_STARTED = 1
+"""The exit code that stands for a process that the system did not start."""
 ASK_S = 0.1
 """Between two rounds of questions: people see no delay, and each wakes every process."""
 PROGRESS_S = 10.0
@@ -146,12 +148,19 @@ class Supervisor:
         deaths, told = 0, False
         while not self._stopping.is_set():
             begun = anyio.current_time()
-            child = self._children[number] = await self._started(number)
-            if not told and await child.ask() is not None:
-                task_status.started()
-                told = True
-            code = await child.ended()
-            del self._children[number]
+            try:
+                child = self._children[number] = await self._started(number)
+            except (
+                OSError
+            ) as wrong:  # no more processes or files for a moment: as if it died at once
+                log.warning("supervisor.process_not_started", number=number, why=str(wrong))
+                code = NOT_STARTED
+            else:
+                if not told and await child.ask() is not None:
+                    task_status.started()
+                    told = True
+                code = await child.ended()
+                del self._children[number]
             if self._stopping.is_set():
                 self._note(number, code)
                 break
@@ -168,7 +177,8 @@ class Supervisor:
 
     async def _started(self, number: int) -> _Child:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as failed:
+            failed.callback(ours.close)
             process = await anyio.open_process(
                 [*self._command, "--child", str(number)],
                 stdin=theirs.fileno(),
@@ -176,6 +186,7 @@ class Supervisor:
                 stderr=None,
                 start_new_session=True,
             )
+            failed.pop_all()
         child = _Child(process, *await asyncio.open_unix_connection(sock=ours))
         log.info("supervisor.process_started", number=number, pid=process.pid)
         for _ in range(self._asked):  # a stop that came while it was being started

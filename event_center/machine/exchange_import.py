@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from event_center.errors import ExchangeError
 from event_center.machine.duration import duration_ms, in_words
 from event_center.machine.exchange_shape import check_shape
 from event_center.machine.exchange_xstate import ASSIGN, IN, NOT, OWN, RAISE, Plain, listed
@@ -52,6 +53,7 @@ LONGEST_NUMBER = 15
 """Digits of a version or of a delay in ms: 30,000 years."""
 _TYPES = frozenset({"atomic", "compound"})
 """Types that need not be said."""
+TOO_DEEP = "it is nested too deep: have fewer states inside of each other"
 
 
 def yaml_from_xstate(config: Mapping[str, Json]) -> tuple[str, list[str]]:
@@ -61,9 +63,12 @@ def yaml_from_xstate(config: Mapping[str, Json]) -> tuple[str, list[str]]:
     Raises:
         ExchangeError: it has not the shape of a configuration.
     """
-    check_shape(config)
-    importer = _Importer(config)
-    return yaml_text(importer.machine()), importer.notes
+    try:
+        check_shape(config)
+        importer = _Importer(config)
+        return yaml_text(importer.machine()), importer.notes
+    except RecursionError:
+        raise ExchangeError(TOO_DEEP) from None
 
 
 class _Importer:

@@ -16,7 +16,7 @@ import fastjsonschema
 from fastjsonschema import JsonSchemaValueException
 
 from event_center.errors import ExchangeError
-from event_center.machine.exchange_xstate import IN, NOT
+from event_center.machine.exchange_xstate import IN, NOT, OWN
 from event_center.model import Json
 
 
@@ -64,9 +64,15 @@ _GUARD = {
     "required": ["type"],
     "allOf": [_needs(["and", "or", NOT], "guards"), _needs([IN], "stateId")],
 }
+_OWN_ALWAYS = {
+    "type": ["string", "object", "array"],
+    "minItems": 1,
+    "items": {"type": ["string", "object"]},
+}
 _STATE: dict[str, Any] = {
     "type": "object",
     "properties": {
+        "type": {"type": ["string", "null"]},
         "states": _table(_unless("null", _ref("state"))),
         "on": _table(_one_or_more("branch")),
         "after": _table(_one_or_more("branch")),
@@ -75,7 +81,7 @@ _STATE: dict[str, Any] = {
         "entry": _one_or_more("call"),
         "exit": _one_or_more("call"),
         "invoke": _one_or_more("invoke"),
-        "meta": _OBJECT,
+        "meta": _OBJECT | {"properties": {OWN: {"properties": {"always": _OWN_ALWAYS}}}},
     },
 }
 SCHEMA: dict[str, Any] = {
@@ -95,6 +101,7 @@ SCHEMA: dict[str, Any] = {
         "call": {
             "type": ["string", "object"],
             "properties": {
+                "type": {"type": ["string", "null"]},
                 "params": {"type": ["object", "null"], "properties": {"event": _OBJECT}},
             },
         },

@@ -97,6 +97,28 @@ async def test_one_that_dies_again_and_again(tmp_path: Path) -> None:
     assert starts(tmp_path, 2) == []
 
 
+@pytest.mark.parametrize("refused", [1, 3])
+async def test_one_that_can_not_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    """The system may refuse a process for a moment: it is tried again, as often as one that dies."""
+    opened, tries = anyio.open_process, []
+
+    async def opening(*args: Any, **options: Any) -> Any:
+        tries.append(1)
+        if len(tries) <= refused:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return await opened(*args, **options)
+
+    monkeypatch.setattr(anyio, "open_process", opening)
+    made = supervisor(tmp_path, "obey", [answer(1, 0, 1)])
+    if refused < QUICK.quick_deaths:
+        assert await made.run(until_idle=True) == 0
+    else:
+        with pytest.raises(ProcessFailed, match="process 1 ended 3 times"):
+            await made.run(until_idle=True)
+
+
 async def test_wrong_settings_are_tried_once(tmp_path: Path) -> None:
     """The code of wrong settings ends all at once."""
     with pytest.raises(ProcessFailed, match="event-center check"):
