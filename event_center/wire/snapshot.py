@@ -243,7 +243,9 @@ def _with_jobs(snapshot: Snapshot, body: dict[str, Any], needs: str, due: int) -
 
 def _prefix(key: tuple[str, str, int, str, Status]) -> tuple[bytes, bytes, Counted]:
     needs, machine, version, state, status = key
-    where = _place(Counted(machine, version, state, status))
+    where = _place(
+        Counted(machine, version, state, Status(status))
+    )  # a text is equal to it as well
     line = f"{SNAPSHOT_FORMAT}{needs}\t{where.machine}\t{where.version}\t{where.state}"
     prefix = f"{line}\t{where.status}\t".encode()
     _prefixes[key] = known = prefix, prefix + b"0\n", where

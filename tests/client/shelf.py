@@ -9,7 +9,7 @@ from event_center.client.app import App
 from event_center.log.memory import MemoryBroker, MemoryLog
 from event_center.log.partitioner import murmur2
 from event_center.log.port import Cut
-from event_center.model import Outgoing, Record, Shard, Snapshot
+from event_center.model import Outgoing, Record, Shard, Snapshot, Status
 from event_center.wire import letter as letter_wire
 from event_center.wire import snapshot as snapshot_wire
 from event_center.wire import waiting as waiting_wire
@@ -56,6 +56,7 @@ class Shelf:
         snapshot.entered_at_ms = NOW_MS
         for name, value in fields.items():
             setattr(snapshot, name, value)
+        snapshot.status = Status(snapshot.status)
         value, _ = snapshot_wire.encode(snapshot)
         self.cut(self.app.home(workflow_id), {snapshot_key(workflow_id): value})
         return snapshot

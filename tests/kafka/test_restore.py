@@ -30,15 +30,15 @@ async def read_with(
 ) -> tuple[dict[bytes, bytes], int]:
     """What is restored, and how many offsets were read for it."""
     read = 0
-    records = lease._reading.records
+    batches = lease._reading._batches
 
     def counted(place: Any, start: int, stop: int) -> Any:
         nonlocal read
         read += stop - start
-        return records(place, start, stop)
+        return batches(place, start, stop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lease._reading, "records", counted)
+        patch.setattr(lease._reading, "_batches", counted)
         entries = {key: value async for batch in lease.restore(kept) for key, value in batch}
     return entries, read
 

@@ -390,3 +390,11 @@ def test_the_record_of_a_run_that_is_done_is_as_any(
     plain = writer.record(history.RUN, made.workflow_id, origin, at_ms, told)
     for _ in range(2):
         assert writer.done(made, owed, at_ms) == plain
+
+
+def test_a_status_that_was_a_text_is_counted_as_the_status() -> None:
+    """Whoever looks for those that are retrying compares by identity, and places are kept for all."""
+    made = Snapshot("w", "told", 1, "busy")
+    for status in ("retrying", Status.RETRYING):
+        made.status = status  # type: ignore[assignment]  # a text, as a program may have it
+        assert snapshot.encode(made)[1].status is Status.RETRYING

@@ -6,7 +6,7 @@ import pytest
 
 from event_center.errors import NotCommitted
 from event_center.log.port import Log
-from event_center.model import Headers, Outgoing, Shard
+from event_center.model import Headers, Outgoing, Shard, size_of
 from tests.log.harness import Harness, entries_of, joined, numbered, puts, records_of, values_of
 
 HEADER: Headers = (("name", b"\xff" * 1_000),)
@@ -14,7 +14,7 @@ HEADER: Headers = (("name", b"\xff" * 1_000),)
 
 def sized(size: int, topic: str, headers: Headers = ()) -> Outgoing:
     """A record of so many bytes."""
-    beside = len(b"k") + sum(len(name) + len(content) for name, content in headers)
+    beside = size_of(b"k", b"", headers)
     return Outgoing(topic, b"k", b"x" * (size - beside), headers, 0)
 
 
