@@ -148,13 +148,11 @@ class Supervisor:
         deaths, told = 0, False
         while not self._stopping.is_set():
             begun = anyio.current_time()
+            refused = ""
             try:
                 child = self._children[number] = await self._started(number)
-            except (
-                OSError
-            ) as wrong:  # no more processes or files for a moment: as if it died at once
-                log.warning("supervisor.process_not_started", number=number, why=str(wrong))
-                code = NOT_STARTED
+            except OSError as error:  # no more processes, files or memory for a moment
+                refused, code = str(error), NOT_STARTED
             else:
                 if not told and await child.ask() is not None:
                     task_status.started()
@@ -162,18 +160,27 @@ class Supervisor:
                 code = await child.ended()
                 del self._children[number]
             if self._stopping.is_set():
-                self._note(number, code)
+                if not refused:
+                    self._note(number, code)
                 break
             lived_s = anyio.current_time() - begun
             deaths = deaths + 1 if code and lived_s < self._tempo.quick_s else 0
-            self._look_at_end(number, code, deaths)
+            if not (refused and self._children):  # while others live, nobody is given up for that
+                self._look_at_end(number, code, deaths)
             wait_s = min(self._tempo.again_s * 2 ** max(0, deaths - 1), self._tempo.again_max_s)
-            told_how = {"code": code, "lived_s": round(lived_s, 1), "again_in_s": wait_s}
-            log.warning("supervisor.process_ended", number=number, **told_how)
+            self._say(number, code, refused, lived_s=lived_s, again_in_s=wait_s)
             with anyio.move_on_after(wait_s):
                 await self._stopping.wait()
         if not told:
             task_status.started()
+
+    @staticmethod
+    def _say(number: int, code: int, refused: str, *, lived_s: float, again_in_s: float) -> None:
+        again = {"number": number, "again_in_s": again_in_s}
+        if refused:
+            log.warning("supervisor.process_not_started", why=refused, **again)
+        else:
+            log.warning("supervisor.process_ended", code=code, lived_s=round(lived_s, 1), **again)
 
     async def _started(self, number: int) -> _Child:
         ours, theirs = socket.socketpair()

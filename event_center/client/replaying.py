@@ -122,8 +122,7 @@ def replay(
     place = partition % app.shards if letter.key is None else None
     value = edited.value if whole and edited else letter.value
     record = Outgoing(topic, letter.key, value, letter.headers, place)
-    if whole:  # what goes as it came in was not too large then
-        _check_size(record, letter, max_bytes)
+    _check_size(record, letter, max_bytes)  # it may have come in on a log that takes more
     return [record, closing]
 
 

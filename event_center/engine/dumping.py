@@ -45,7 +45,8 @@ class Dumping:
         warm, mailboxes, runs = workflows.warm, workflows.mailboxes, workflows.runs
         counts, awake = self._entry.counts, stations.awake
         encode = wire.encode_both
-        large: dict[str, bytes] = {}
+        woken, workflows.large = workflows.large, {}
+        large = {one: value for one, value in woken.items() if one not in dirty}
         for workflow_id, changed in dirty.items():
             key = SNAPSHOTS + workflow_id.encode()  # as `snapshot_key`, without a call
             if isinstance(changed, Standing):

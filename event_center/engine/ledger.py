@@ -19,7 +19,7 @@ from typing import Any
 
 from event_center.engine.dumping import Dumping
 from event_center.engine.standing import Standing, Stations, Track
-from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of, refused
+from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows, cause_of, refused
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -154,6 +154,8 @@ class Ledger:
         """An attempt at a run has ended, and `only` that: nothing else of its workflow is otherwise now."""
         self.entry.runs += 1
         dirty, workflow_id = self.dirty, snapshot.workflow_id
+        if snapshot.size >= LARGE_BYTES and workflow_id not in dirty:
+            self.cut_bytes += snapshot.size  # it was awake all the time
         known = snapshot.relieved if only and workflow_id not in dirty else None
         dirty[workflow_id] = known or snapshot
 

@@ -160,6 +160,7 @@ class Workflows:
         "draining",
         "gone",
         "jobs",
+        "large",
         "mailboxes",
         "runs",
         "unreadable",
@@ -176,6 +177,8 @@ class Workflows:
         Live ones with their bytes of the last cut, who may have nothing to do: those woken since, and those
         that rest and may be busy again soon.
         """
+        self.large: dict[str, bytes] = {}
+        """The same of those woken that are too large to stay warm: until the next cut."""
         self._cooling: dict[str, bytes] = {}
         """Those of `warm` from before the last `cool`."""
         self.mailboxes: dict[str, Mailbox] = {}
@@ -217,21 +220,22 @@ class Workflows:
         except FormatError as error:
             raise self.damaged(workflow_id, error) from error
         self.by_id[workflow_id] = snapshot
-        self.warm[workflow_id] = value
         snapshot.size = size = len(value)
+        (self.large if size >= LARGE_BYTES else self.warm)[workflow_id] = value
         self.woken_bytes += size
         return snapshot
 
     def put_back(self, workflow_id: str, value: bytes) -> None:
         """It was woken for nothing, a moment ago: it is these bytes again, which it was."""
         self.by_id[workflow_id] = value
-        self.warm.pop(workflow_id, None)
+        for store in (self.warm, self.large):
+            store.pop(workflow_id, None)
         self.woken_bytes -= len(value)
 
     def remove(self, workflow_id: str) -> None:
         """There is no such workflow any more."""
         self.by_id.pop(workflow_id, None)
-        for store in (self.warm, self._cooling):
+        for store in (self.warm, self.large, self._cooling):
             store.pop(workflow_id, None)
         self.mailboxes.pop(workflow_id, None)
         self.runs.pop(workflow_id, None)
@@ -248,7 +252,7 @@ class Workflows:
 
     def keep_as(self, workflow_id: str, standing: Standing) -> None:
         """Right after its dump: it is not live any more, and no older bytes of it are kept either."""
-        for store in (self.warm, self._cooling):
+        for store in (self.warm, self.large, self._cooling):
             store.pop(workflow_id, None)
         self.by_id[workflow_id] = standing
 

@@ -284,7 +284,7 @@ def stuck(parts: Parts) -> list[str]:
         return []
     found = []
     workflows = parts.workflows
-    resting = ChainMap(workflows.warm, workflows._cooling)  # noqa: SLF001 - as above
+    resting = ChainMap(workflows.warm, workflows.large, workflows._cooling)  # noqa: SLF001 - as above
     advanced_again = {snapshot.workflow_id for snapshot in parts.turn.again}
     advanced_again |= {one[0] for one in workflows.apart._put_off}  # noqa: SLF001 - what waits for its cut
     for workflow_id, workflow in workflows.by_id.items():

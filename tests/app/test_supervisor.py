@@ -119,6 +119,33 @@ async def test_one_that_can_not_be_started(
             await made.run(until_idle=True)
 
 
+async def test_while_others_live_nobody_is_given_up_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is short of processes for a while ends no daemon that is well."""
+    opened, tries = anyio.open_process, []
+
+    async def opening(command: list[str], **options: Any) -> Any:
+        tries.append(command[-1])
+        if command[-1] == "2" and tries.count("2") <= QUICK.quick_deaths + 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return await opened(command, **options)
+
+    monkeypatch.setattr(anyio, "open_process", opening)
+    made = supervisor(tmp_path, "obey", [answer(1, 0, 1)], [answer(1, 0, 1)])
+    codes = []
+
+    async def run() -> None:
+        codes.append(await made.run())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await until(lambda: tries.count("2") > QUICK.quick_deaths + 2)
+        made.stop()
+    assert codes == [0]
+    assert len(starts(tmp_path, 1)) == 1
+
+
 async def test_wrong_settings_are_tried_once(tmp_path: Path) -> None:
     """The code of wrong settings ends all at once."""
     with pytest.raises(ProcessFailed, match="event-center check"):

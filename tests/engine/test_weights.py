@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from event_center.engine import ledger
+from event_center.engine import ledger, workflow
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import EngineLimits
 from event_center.log.memory import Ending
 from event_center.plugins.context import Context
 from tests.engine.machines import resting
-from tests.engine.script import Script
+from tests.engine.script import HOLD, Script
 from tests.engine.world import World
 
 MOVING = resting("""
@@ -108,3 +109,66 @@ async def test_a_cut_of_workflows_that_only_move_is_bounded(
         assert ("cut_bytes" in reached) is weighed
         await world.idle()
         assert world.entry().outcomes["applied"] == 40
+
+
+LASTING = resting("""
+data: {note: null}
+states:
+  idle: {on: {note: {assign: {note: =payload}}, go: busy, work: building}}
+  busy: {entry: work, on: {done: idle}}
+  building: {invoke: {do: work}, on: {tick: {}}}
+""")
+
+
+async def large_ones(world: World, event: str) -> None:
+    """Ten workflows with 50 kB of data each, that have all gone this way."""
+    for number in range(10):
+        world.send(f"w{number}", "note", "x" * 50_000)
+        await world.rest(0.2)
+    for number in range(10):
+        world.send(f"w{number}", event)
+    await world.rest(1)
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_large_ones_that_jobs_have_woken_are_weighed_when_they_are_woken_again(
+    *, rests: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They rest in the next cut; the twin: kept warm they weigh nothing, and all is taken in."""
+    if not rests:
+        monkeypatch.setattr(workflow, "LARGE_BYTES", 10_000_000)
+    work = Script(*[HOLD] * 10)
+    limits = EngineLimits(cut_bytes=100_000)
+    async with World((LASTING, {"work": work}), limits=limits) as world:
+        world._options["limits"] = replace(limits, warm=100)
+        world.redefine((LASTING, {"work": work}))
+        await world.crash_and_recover()
+        await large_ones(world, "work")
+        world.send("other", "note", "y")  # a cut of somebody else
+        await world.rest(1)
+        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
+        for number in range(10):
+            world.send(f"w{number}", "tick")
+        await world.rest(0.3)
+        reached = [one.limit for one in world.processes[0].member.reached()]
+        assert ("cut_bytes" in reached) is rests
+
+
+@pytest.mark.parametrize("weighed", [True, False])
+async def test_ends_of_runs_of_large_ones_are_weighed(
+    *, weighed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who owes a run stays awake from cut to cut; the twin: its end brings a cut what has no weight."""
+    if not weighed:
+        monkeypatch.setattr(ledger, "LARGE_BYTES", 10_000_000)
+    work = Script(*[HOLD] * 10)
+    limits = EngineLimits(cut_bytes=100_000)
+    async with World((LASTING, {"work": work}), limits=limits) as world:
+        await large_ones(world, "go")
+        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
+        for _ in range(10):
+            work.let_go()
+        await world.rest(0.3)
+        parts = world.processes[0].owner(0)._parts
+        assert parts is not None
+        assert (parts.ledger.heavy >= 10 * 50_000) is weighed

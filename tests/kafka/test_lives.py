@@ -133,6 +133,7 @@ TABLE = {
     ),
     "transaction.py send: asyncio.sleep(0)": TROUBLE,
     "packing.py Packer.places: self.catalog.partitions(topic)": RARE,
+    "reading.py Reading.records: self._batches(place, start, stop, stall_s)": RARE,
     "reading.py Reading.ends: asyncio.sleep(LOOK_S)": RARE,
     "reading.py Reading.newest: self.begins([place])": OUTSIDE,
     "reading.py Reading.newest: self.records(place, start, stop)": OUTSIDE,
