@@ -38,6 +38,8 @@ UNFINISHED = 5
 """The exit code if a process had to be killed, or was told by a second signal to end at once."""
 NOT_STARTED = 1
 """The exit code that stands for a process that the system did not start."""
+DOUBLINGS = 16
+"""Doublings of a pause at most: by then it is the longest, and a larger number is none any more."""
 ASK_S = 0.1
 """Between two rounds of questions: people see no delay, and each wakes every process."""
 PROGRESS_S = 10.0
@@ -145,7 +147,7 @@ class Supervisor:
         self, number: int, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Start one process, again and again, until `stop`; started once it has answered."""
-        deaths, told = 0, False
+        deaths, refusals, told = 0, 0, False
         while not self._stopping.is_set():
             begun = anyio.current_time()
             refused = ""
@@ -164,10 +166,14 @@ class Supervisor:
                     self._note(number, code)
                 break
             lived_s = anyio.current_time() - begun
-            deaths = deaths + 1 if code and lived_s < self._tempo.quick_s else 0
+            if refused:
+                refusals += 1
+            else:
+                refusals, deaths = 0, deaths + 1 if code and lived_s < self._tempo.quick_s else 0
             if not (refused and self._children):  # while others live, nobody is given up for that
-                self._look_at_end(number, code, deaths)
-            wait_s = min(self._tempo.again_s * 2 ** max(0, deaths - 1), self._tempo.again_max_s)
+                self._look_at_end(number, code, refusals or deaths)
+            doublings = min(max(0, (refusals or deaths) - 1), DOUBLINGS)
+            wait_s = min(self._tempo.again_s * 2**doublings, self._tempo.again_max_s)
             self._say(number, code, refused, lived_s=lived_s, again_in_s=wait_s)
             with anyio.move_on_after(wait_s):
                 await self._stopping.wait()

@@ -69,6 +69,7 @@ class Dumping:
                         counts[counted] -= 1
                     counts[where] = counts.get(where, 0) + 1
                     workflow.counted = where
+            workflow.size = len(value)
             if workflow.owed or workflow_id in mailboxes:
                 continue
             if len(value) >= LARGE_BYTES:

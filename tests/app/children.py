@@ -10,6 +10,7 @@ often it was asked. SCRIPT says what else: `obey`, `deaf` (to SIGTERM), `die`, `
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -37,7 +38,8 @@ def main() -> None:
         sys.exit(2)
     answers = json.loads((folder / f"{number}.json").read_text())
     asked = 0
-    with os.fdopen(0, "rb", buffering=0) as line:
+    # A supervisor that is killed before it has read an answer resets the line: that is its end, too.
+    with os.fdopen(0, "rb", buffering=0) as line, contextlib.suppress(ConnectionError):
         while line.readline():
             answer = answers[min(asked, len(answers) - 1)]
             asked += 1

@@ -172,3 +172,17 @@ async def test_ends_of_runs_of_large_ones_are_weighed(
         parts = world.processes[0].owner(0)._parts
         assert parts is not None
         assert (parts.ledger.heavy >= 10 * 50_000) is weighed
+
+
+async def test_data_that_are_written_often_weigh_what_they_are() -> None:
+    """What a workflow grows by is added up from event to event, and exact again in each cut."""
+    async with World((LASTING, {"work": Script()})) as world:
+        for _ in range(30):
+            world.send("w", "note", "x" * 1_000)
+            await world.rest(0.05)
+        await world.idle()
+        parts = world.processes[0].owner(0)._parts
+        assert parts is not None
+        snapshot = parts.workflows.live("w")
+        assert snapshot is not None
+        assert snapshot.size < 2_000
