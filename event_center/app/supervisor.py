@@ -147,7 +147,7 @@ class Supervisor:
         self, number: int, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Start one process, again and again, until `stop`; started once it has answered."""
-        deaths, refusals, told = 0, 0, False
+        deaths, unstarted, told = 0, 0, False
         while not self._stopping.is_set():
             begun = anyio.current_time()
             refused = ""
@@ -167,12 +167,12 @@ class Supervisor:
                 break
             lived_s = anyio.current_time() - begun
             if refused:
-                refusals += 1
+                unstarted += 1
             else:
-                refusals, deaths = 0, deaths + 1 if code and lived_s < self._tempo.quick_s else 0
+                unstarted, deaths = 0, deaths + 1 if code and lived_s < self._tempo.quick_s else 0
             if not (refused and self._children):  # while others live, nobody is given up for that
-                self._look_at_end(number, code, refusals or deaths)
-            doublings = min(max(0, (refusals or deaths) - 1), DOUBLINGS)
+                self._look_at_end(number, code, unstarted or deaths)
+            doublings = min(max(0, (unstarted or deaths) - 1), DOUBLINGS)
             wait_s = min(self._tempo.again_s * 2**doublings, self._tempo.again_max_s)
             self._say(number, code, refused, lived_s=lived_s, again_in_s=wait_s)
             with anyio.move_on_after(wait_s):
