@@ -148,8 +148,10 @@ def _compiled(source: str, names: _Names, *, explain: bool) -> Callable[[Mapping
     if len(source) > MAX_CHARACTERS:
         raise ExpressionError(f"longer than {MAX_CHARACTERS:,} characters")
     with warnings.catch_warnings():
-        # What Python merely warns of (unknown escapes, subscripts of numbers) is a mistake here.
-        warnings.simplefilter("error")
+        # What Python merely warns of (unknown escapes, subscripts of numbers) is a mistake here. Nothing
+        # else is: a collection of garbage meanwhile may warn of what others left open.
+        warnings.simplefilter("error", SyntaxWarning)
+        warnings.simplefilter("error", DeprecationWarning)
         try:
             body = ast.parse(source, mode="eval").body
             tree = _Translation(names, explain=explain).translated(body, 0)

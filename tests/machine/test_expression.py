@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import string
+import warnings
 from typing import Any
 
 import pytest
@@ -297,3 +298,23 @@ def test_agrees_with_python(text: str) -> None:
         value = str(error)
     too_large = isinstance(value, str) and ("64 bits" in value or "too large" in value)
     assert value == expected or too_large
+
+
+@pytest.mark.parametrize("text", ["'\\d'", "1[0]", "payload if 1else 2"])
+def test_what_python_warns_of_is_a_mistake(text: str) -> None:
+    """It would say something else than was meant."""
+    with pytest.raises(ExpressionError, match=r"invalid|not subscriptable"):
+        made(text)
+
+
+def test_a_warning_of_somebody_else_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage that is collected meanwhile may warn of a socket that was left open: that is no mistake."""
+    parse = ast.parse
+
+    def collecting(*arguments: Any, **named: Any) -> ast.AST:
+        warnings.warn("unclosed <socket.socket>", ResourceWarning, stacklevel=1)
+        tree: ast.AST = parse(*arguments, **named)
+        return tree
+
+    monkeypatch.setattr(ast, "parse", collecting)
+    assert made("1 + 1").evaluate({}) == 2
