@@ -19,7 +19,7 @@ from typing import Any
 
 from event_center.engine.dumping import Dumping
 from event_center.engine.standing import Standing, Stations, Track
-from event_center.engine.workflow import LARGE_BYTES, Mailbox, Waiting, Workflows, cause_of, refused
+from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of, refused
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -80,7 +80,7 @@ class Ledger:
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
         self.cut_bytes = 0
-        """What was added since the last committed cut that may be large; see `heavy`."""
+        """Bytes at most of what no committed cut holds yet, beside small history; counted as it comes."""
         self._workflows = workflows
         self._writer = writer
         self._letters = letters
@@ -143,8 +143,16 @@ class Ledger:
     # -- what happened -------------------------------------------------------------------------
 
     def changed(self, snapshot: Snapshot) -> None:
-        """The workflow is not as its snapshot in the log says: the next cut has it anew."""
+        """The workflow is not as its snapshot in the log says: the next cut has it anew, whole."""
+        if snapshot.workflow_id not in self.dirty:
+            self.cut_bytes += snapshot.size
         self.dirty[snapshot.workflow_id] = snapshot
+
+    def grew(self, snapshot: Snapshot, size: int, added: int) -> None:
+        """The workflow may have so many bytes now, of which these are new; it weighs them if it changed."""
+        snapshot.size = size
+        if snapshot.workflow_id in self.dirty:  # else `changed` counts all of it
+            self.cut_bytes += added
 
     def owes(self, snapshot: Snapshot) -> None:
         """What the workflow owes now is durable with the next cut, and starts after it."""
@@ -153,11 +161,10 @@ class Ledger:
     def ran(self, snapshot: Snapshot, *, only: bool = False) -> None:
         """An attempt at a run has ended, and `only` that: nothing else of its workflow is otherwise now."""
         self.entry.runs += 1
-        dirty, workflow_id = self.dirty, snapshot.workflow_id
-        if snapshot.size >= LARGE_BYTES and workflow_id not in dirty:
-            self.cut_bytes += snapshot.size  # it was awake all the time
-        known = snapshot.relieved if only and workflow_id not in dirty else None
-        dirty[workflow_id] = known or snapshot
+        known = snapshot.relieved if only and snapshot.workflow_id not in self.dirty else None
+        self.changed(snapshot)
+        if known is not None:
+            self.dirty[snapshot.workflow_id] = known
 
     def done(self, snapshot: Snapshot, owed: Owed) -> None:
         """An entry callback of the workflow is done, and has returned nothing to decide."""
@@ -183,8 +190,8 @@ class Ledger:
         detail: str = "",
     ) -> None:
         """An event that did not move its workflow got its outcome; a record is counted."""
+        self.changed(snapshot)
         if snapshot.status is Status.EXPECTED:  # it was held: there is no workflow to tell of
-            self.dirty[snapshot.workflow_id] = snapshot
             told = {"workflow_id": snapshot.workflow_id, "event": event.name, "reason": reason}
             position = Position(event.topic, event.partition, event.offset)
             self.stray(outcome, position, told | ({"detail": detail} if detail else {}))
@@ -193,7 +200,6 @@ class Ledger:
             self.entry.outcomes[outcome] += 1
         if outcome is Outcome.REJECTED:
             refused(snapshot, Refusal(self.now_ms, event.name, str(reason), detail))
-        self.dirty[snapshot.workflow_id] = snapshot
         if self._everything:
             data = history.about(snapshot, event)
             data |= {"outcome": outcome, "reason": reason} | ({"detail": detail} if detail else {})
@@ -203,7 +209,7 @@ class Ledger:
         """An event moved its workflow, which is already as it is afterwards."""
         entry, writer, workflow_id = self.entry, self._writer, snapshot.workflow_id
         entry.transitions += 1
-        self.dirty[workflow_id] = snapshot
+        self.changed(snapshot)
         if event.offset >= 0:
             entry.outcomes["applied"] += 1
             form = writer.form_of(snapshot, event, before)
@@ -222,8 +228,7 @@ class Ledger:
         standing.seq = seq = standing.seq + 1
         standing.at_ms = self.now_ms if track.enters else standing.at_ms
         if workflow_id not in self.dirty:
-            size = len(standing.data) + len(standing.ids) + len(track.form)
-            self._workflows.woken_bytes += size  # as of one that is woken
+            self.cut_bytes += len(standing.data) + len(standing.ids) + len(track.form)
             self.dirty[workflow_id] = standing
         if not track.taken:
             self._tracks.append(track)
@@ -246,7 +251,7 @@ class Ledger:
     ) -> None:
         """A command got its outcome from the workflow that it is for."""
         self.entry.outcomes[outcome] += 1
-        self.dirty[snapshot.workflow_id] = snapshot
+        self.changed(snapshot)
         self.tell(history.COMMAND, snapshot.workflow_id, str(position), data)
 
     def stray(self, outcome: Outcome, position: Position, data: dict[str, Any]) -> None:
@@ -286,7 +291,7 @@ class Ledger:
         self.weights[cause] += weight
         self.cut_bytes += weight
         self._unwritten.append((snapshot, item))
-        self.dirty[snapshot.workflow_id] = snapshot
+        self.changed(snapshot)
 
     def decided(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits no more: its outcome is counted next."""
@@ -297,7 +302,7 @@ class Ledger:
         if item.number >= 0:
             self._removed.append(waiting_key(snapshot.workflow_id, item.number))
             snapshot.waiting -= 1
-        self.dirty[snapshot.workflow_id] = snapshot
+        self.changed(snapshot)
 
     def behind(self, snapshot: Snapshot, item: Waiting) -> Waiting:
         """A waiting record waits on, behind what came later: it has a new entry from the next cut on."""
@@ -312,7 +317,7 @@ class Ledger:
         item.deferred = True
         self._recount(snapshot, item, 1)
         self._unwritten.append((snapshot, item))
-        self.dirty[snapshot.workflow_id] = snapshot
+        self.changed(snapshot)
 
     def status(self, snapshot: Snapshot, status: Status, mailbox: Mailbox | None) -> None:
         """Change the status; what waits for the workflow is counted under its new cause."""
@@ -323,7 +328,7 @@ class Ledger:
         snapshot.status = status
         for item in records:
             self._recount(snapshot, item, 1)
-        self.dirty[snapshot.workflow_id] = snapshot
+        self.changed(snapshot)
 
     def _recount(self, snapshot: Snapshot, item: Waiting, by: int) -> None:
         """It waits no more for this reason, or it does from now on."""
@@ -332,12 +337,6 @@ class Ledger:
         self.weights[cause] += by * item.weight
 
     # -- the cut -------------------------------------------------------------------------------
-
-    @property
-    def heavy(self) -> int:
-        """What is not durable yet has so many bytes at most, beside small history and snapshots."""
-        # With nothing to cut, who was woken (by a takeover) weighs nothing: the intake would never go on.
-        return self.cut_bytes + (0 if self.clean else self._workflows.woken_bytes)
 
     @property
     def clean(self) -> bool:
@@ -360,8 +359,7 @@ class Ledger:
         self.entry.cut += 1
         entries[SHARD_KEY] = self.entry.encode()
         self._building = self.taken
-        self._building_bytes = self.cut_bytes = self.heavy
-        self._workflows.woken_bytes = 0
+        self._building_bytes = self.cut_bytes
         self.dirty, self._records = {}, []
         self._unwritten, self._removed, self._touched = [], [], False
         reach(Step.CUT_BUILT)

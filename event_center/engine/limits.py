@@ -81,8 +81,8 @@ def of_shard(limits: EngineLimits, parts: Parts, refused: str) -> list[Reached]:
     if parts.ledger.taken >= limits.cut_records:
         meaning = f"{parts.ledger.taken} records wait for a cut: only commands are taken in"
         found.append(("cut_records", meaning))
-    if parts.ledger.heavy >= limits.cut_bytes:
-        meaning = f"{parts.ledger.heavy} bytes wait for a cut: only commands are taken in"
+    if parts.ledger.cut_bytes >= limits.cut_bytes:
+        meaning = f"{parts.ledger.cut_bytes} bytes wait for a cut: only commands are taken in"
         found.append(("cut_bytes", meaning))
     if parts.waiting_bytes >= limits.waiting_bytes:
         meaning = (

@@ -216,7 +216,7 @@ class Owner:
             self._takeovers.isolation.full
             or parts.workflows.apart.waiting
             or parts.ledger.taken >= limits.cut_records
-            or parts.ledger.heavy >= limits.cut_bytes
+            or parts.ledger.cut_bytes >= limits.cut_bytes
             or parts.waiting_bytes >= limits.waiting_bytes
         )
 

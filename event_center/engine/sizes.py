@@ -9,7 +9,7 @@ What the center itself adds to a snapshot has limits of its own, and does not co
 
 Measuring costs as much as dumping. So each workflow has an upper bound (`Snapshot.size`), which is exact
 when it is decoded; a step adds what is new, and only a bound that has passed the limit is measured.
-What is added is counted in the ledger too: it bounds the next cut.
+The ledger weighs it, which bounds the next cut.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class SizeLimit:
             if size is None:  # it begins with the same data every time: they are weighed once
                 size = self._begun[machine.name] = _json(birth.data or {})
             if size <= min(SMALL_BYTES, self.most):
-                snapshot.size = size
+                self._ledger.grew(snapshot, size, size)
                 return None
         return self.refused(snapshot, event, birth, record)
 
@@ -76,8 +76,7 @@ class SizeLimit:
             size = _measured(snapshot, event, decision)
             if size > self.most:
                 return Refused(Reason.TOO_LARGE, Unhandled.REJECT, self._said("it", size))
-        snapshot.size = size
-        self._ledger.cut_bytes += added
+        self._ledger.grew(snapshot, size, added)
         return None
 
     def check(self, snapshot: Snapshot, data: dict[str, Json]) -> None:
@@ -93,8 +92,7 @@ class SizeLimit:
             size = _json(data) + _causes(snapshot)
             if size > self.most:
                 raise TooLarge(self._said("what `migrate` makes", size))
-        snapshot.size = size
-        self._ledger.cut_bytes += added
+        self._ledger.grew(snapshot, size, added)
 
     def _said(self, new: str, size: int) -> str:
         return (

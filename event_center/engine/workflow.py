@@ -165,7 +165,6 @@ class Workflows:
         "runs",
         "unreadable",
         "warm",
-        "woken_bytes",
     )
 
     def __init__(self, where: str) -> None:
@@ -190,8 +189,6 @@ class Workflows:
         """The shard was given up: whatever still ends here counts for nothing."""
         self.draining = False
         """The shard is drained or was given up: what runs may end, and nothing more begins."""
-        self.woken_bytes = 0
-        """What those had, as bytes, that became live since the last cut was built: it may hold them."""
         self.apart = Apart()
         """What is kept for a cut of its own: next to always nothing."""
         self.unreadable: dict[str, str] = {}
@@ -222,7 +219,6 @@ class Workflows:
         self.by_id[workflow_id] = snapshot
         snapshot.size = size = len(value)
         (self.large if size >= LARGE_BYTES else self.warm)[workflow_id] = value
-        self.woken_bytes += size
         return snapshot
 
     def put_back(self, workflow_id: str, value: bytes) -> None:
@@ -230,7 +226,6 @@ class Workflows:
         self.by_id[workflow_id] = value
         for store in (self.warm, self.large):
             store.pop(workflow_id, None)
-        self.woken_bytes -= len(value)
 
     def remove(self, workflow_id: str) -> None:
         """There is no such workflow any more."""

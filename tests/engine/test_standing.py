@@ -222,7 +222,7 @@ async def test_it_weighs_what_it_would_awake() -> None:
         await world.rest(0.5)
         world.send("w", "stay", id="one more")
         await world.rest(0.5)
-        assert parts.ledger.heavy >= size > 1_000
+        assert parts.ledger.cut_bytes >= size > 1_000
 
 
 async def test_a_redelivered_event_moves_nobody_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from event_center.engine import ledger, workflow
+from event_center.engine import dumping, ledger, workflow
 from event_center.engine.ledger import Ledger
 from event_center.engine.plan import EngineLimits
 from event_center.log.memory import Ending
+from event_center.model import Snapshot
 from event_center.plugins.context import Context
 from tests.engine.machines import resting
 from tests.engine.script import HOLD, Script
@@ -92,12 +92,13 @@ async def test_a_cut_of_workflows_that_only_move_is_bounded(
         await world.idle()
         moved = Ledger.moved
 
-        def unweighed(self: Ledger, *arguments: Any) -> None:
+        def unweighed_move(self: Ledger, *arguments: Any) -> None:
+            before = self.cut_bytes
             moved(self, *arguments)
-            self._workflows.woken_bytes = 0
+            self.cut_bytes = before
 
         if not weighed:
-            monkeypatch.setattr(Ledger, "moved", unweighed)
+            monkeypatch.setattr(Ledger, "moved", unweighed_move)
         world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
         for number in range(10):
             world.send(f"w{number}", "flip")
@@ -114,9 +115,10 @@ async def test_a_cut_of_workflows_that_only_move_is_bounded(
 LASTING = resting("""
 data: {note: null}
 states:
-  idle: {on: {note: {assign: {note: =payload}}, go: busy, work: building}}
+  idle: {on: {note: {assign: {note: =payload}}, go: busy, work: building, put_off: later}}
   busy: {entry: work, on: {done: idle}}
   building: {invoke: {do: work}, on: {tick: {}}}
+  later: {defer: [work], on: {tick: {}}}
 """)
 
 
@@ -131,47 +133,98 @@ async def large_ones(world: World, event: str) -> None:
 
 
 @pytest.mark.parametrize("rests", [True, False])
-async def test_large_ones_that_jobs_have_woken_are_weighed_when_they_are_woken_again(
+async def test_large_ones_that_jobs_have_woken_rest_in_the_next_cut(
     *, rests: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They rest in the next cut; the twin: kept warm they weigh nothing, and all is taken in."""
+    """A cut of somebody else is enough; the twin: kept warm they stay awake."""
     if not rests:
         monkeypatch.setattr(workflow, "LARGE_BYTES", 10_000_000)
+        monkeypatch.setattr(dumping, "LARGE_BYTES", 10_000_000)
     work = Script(*[HOLD] * 10)
-    limits = EngineLimits(cut_bytes=100_000)
-    async with World((LASTING, {"work": work}), limits=limits) as world:
-        world._options["limits"] = replace(limits, warm=100)
-        world.redefine((LASTING, {"work": work}))
-        await world.crash_and_recover()
+    async with World((LASTING, {"work": work}), limits=EngineLimits(warm=100)) as world:
         await large_ones(world, "work")
-        world.send("other", "note", "y")  # a cut of somebody else
+        world.send("other", "note", "y")
         await world.rest(1)
-        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
-        for number in range(10):
-            world.send(f"w{number}", "tick")
-        await world.rest(0.3)
-        reached = [one.limit for one in world.processes[0].member.reached()]
-        assert ("cut_bytes" in reached) is rests
+        parts = world.processes[0].owner(0)._parts
+        assert parts is not None
+        resting = [isinstance(parts.workflows.by_id[f"w{one}"], bytes) for one in range(10)]
+        assert resting == [rests] * 10
+
+
+WAYS = {
+    "ends of runs": "go",
+    "events that wait": "go",
+    "events beside deferred ones": "put_off",
+    "events beside jobs": "work",
+}
+"""What changes large workflows, and the event that takes them to where it does."""
+
+
+def unweighed(ledger: Ledger, snapshot: Snapshot) -> None:
+    """What takes the place of `Ledger.changed` in a twin."""
+    ledger.dirty[snapshot.workflow_id] = snapshot
 
 
 @pytest.mark.parametrize("weighed", [True, False])
-async def test_ends_of_runs_of_large_ones_are_weighed(
-    *, weighed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "change", ["ends of runs", "events that wait", "events beside deferred ones"]
+)
+async def test_large_ones_that_stayed_awake_are_weighed(
+    change: str, *, weighed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who owes a run stays awake from cut to cut; the twin: its end brings a cut what has no weight."""
+    """Who is busy stays awake from cut to cut; the twin: unweighed, what changes it fills a cut."""
     if not weighed:
-        monkeypatch.setattr(ledger, "LARGE_BYTES", 10_000_000)
+        monkeypatch.setattr(Ledger, "changed", unweighed)
     work = Script(*[HOLD] * 10)
-    limits = EngineLimits(cut_bytes=100_000)
+    # Room for all of them: the events after the first would not be taken in.
+    limits = EngineLimits(cut_bytes=2_000_000)
     async with World((LASTING, {"work": work}), limits=limits) as world:
-        await large_ones(world, "go")
+        await large_ones(world, WAYS[change])
+        if "deferred" in change:
+            for number in range(10):
+                world.send(f"w{number}", "work")
+            await world.rest(0.3)
         world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
-        for _ in range(10):
-            work.let_go()
+        for number in range(10):
+            if change == "ends of runs":
+                work.let_go()
+            else:
+                world.send(f"w{number}", "tick")
         await world.rest(0.3)
         parts = world.processes[0].owner(0)._parts
         assert parts is not None
-        assert (parts.ledger.heavy >= 10 * 50_000) is weighed
+        assert (parts.ledger.cut_bytes >= 10 * 50_000) is weighed
+
+
+async def test_nothing_is_weighed_twice_in_one_cut() -> None:
+    """Many changes of one large workflow between two cuts weigh it once, and what it grows by."""
+    async with World((LASTING, {"work": Script()})) as world:
+        world.send("w", "note", "x" * 50_000)
+        await world.rest(1)
+        world.faults.commits.extend([Ending.NOT_COMMITTED] * 6)
+        for _ in range(20):
+            world.send("w", "unheard")
+        world.send("w", "note", "y" * 10_000)
+        await world.rest(0.05)
+        parts = world.processes[0].owner(0)._parts
+        assert parts is not None
+        assert 60_000 <= parts.ledger.cut_bytes < 70_000
+
+
+async def test_who_is_only_woken_weighs_nothing() -> None:
+    """A takeover wakes who owes a run: that fills no cut, or the intake would wait for one for ever."""
+    work = Script(HOLD, HOLD)
+    limits = EngineLimits(cut_bytes=20_000)
+    async with World((LASTING, {"work": work}), limits=limits) as world:
+        world.send("w", "note", "x" * 50_000)
+        await world.rest(0.2)
+        world.send("w", "go")
+        await world.rest(0.2)
+        await world.crash_and_recover()
+        await world.rest(0.5)
+        world.send("other", "note", "y")
+        await world.rest(0.5)
+        assert world.entry().read == 3
 
 
 async def test_data_that_are_written_often_weigh_what_they_are() -> None:
