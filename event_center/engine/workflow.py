@@ -22,7 +22,7 @@ from event_center.wire.snapshot import STOPPED
 Workflow = bytes | Standing | Snapshot
 
 LARGE_BYTES = 10_000
-"""Bytes of a snapshot that is not kept decoded: so whatever a cut holds of such ones has been counted."""
+"""Bytes of a snapshot that is not kept decoded, with nothing to do: `warm` is a number of workflows."""
 ENTRY_BYTES = 500
 """What a waiting record takes in memory beside its bytes: some objects, and the key of its entry."""
 REFUSALS = 8
