@@ -22,7 +22,7 @@ from event_center.wire import entries
 from event_center.wire import waiting as waiting_wire
 
 ENTRY_BYTES = 120
-"""What an entry's place in the dict and the heads of its two objects take beside their bytes."""
+"""What an entry takes beside its bytes: its place in the dict, and the heads of its two objects."""
 
 
 class KeptShards:

@@ -208,8 +208,8 @@ def test_an_action_without_a_type_is_named(place: str, unnamed: Any, *, alone: b
 
 def test_a_raise_without_an_event_is_named() -> None:
     """The same of what is raised."""
-    raised = [{"type": "raise", "params": event} for event in ({}, {"event": {}})]
-    ways = {"go": {"actions": [*raised, {"type": "raise", "params": {"event": {"type": "end"}}}]}}
+    events: list[dict[str, Any]] = [{}, {"event": {}}, {"event": {"type": "end"}}]
+    ways = {"go": {"actions": [{"type": "raise", "params": event} for event in events]}}
     states = {"a": {"on": {**ways, "end": "z"}}, "z": {"type": "final"}}
     text, notes = yaml_from_xstate({"initial": "a", "states": states})
     assert [note.partition(" of ")[0] for note in notes] == ["a raise without an event"] * 2
