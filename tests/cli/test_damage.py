@@ -200,6 +200,7 @@ def test_a_snapshot_whose_key_is_no_text(stopped: Project) -> None:
     answer = stopped.run("pause", "--all")  # nobody says yes
     assert "pause 2 workflows?" in answer.told
     assert stopped.run("check", "--log").code == 1
+    run(stopped)
 
 
 def test_a_key_in_no_format(stopped: Project) -> None:
