@@ -23,7 +23,7 @@ PYTHON = ".py"
 
 def machine_files(settings: Settings) -> list[Path]:
     """
-    The files that `machines` names, directories looked into for those in YAML.
+    The files that `machines` names, each once, directories looked into for those in YAML.
 
     Raises:
         ConfigurationError: a file or directory does not exist, or none holds a machine.
@@ -37,7 +37,15 @@ def machine_files(settings: Settings) -> list[Path]:
             files.append(path)
         else:
             raise ConfigurationError(_no_machines_at(path, settings))
-    return files
+    return each_once(files)
+
+
+def each_once(files: Iterable[Path]) -> list[Path]:
+    """The same files in the same order, without those that were named before, whatever they were called."""
+    named: dict[Path, Path] = {}
+    for path in files:
+        named.setdefault(path.resolve(), path)
+    return list(named.values())
 
 
 def near(path: Path) -> Path:

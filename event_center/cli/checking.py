@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from event_center.app.machines import load_file, machine_files, near
+from event_center.app.machines import each_once, load_file, machine_files, near
 from event_center.app.settings import Settings
 from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.annotations import Found, github, sarif
@@ -72,7 +72,7 @@ class _Check:
         """Check the settings and all that they name, or only the named machines."""
         try:
             settings = where.settings()
-            files = named or machine_files(settings)
+            files = each_once(named) or machine_files(settings)
         except ConfigurationError as error:
             self._lines("settings", str(error))
             return

@@ -19,7 +19,7 @@ from event_center.app.wiring import wall_clock_ms
 from event_center.cli.options import AsJson, Config, LogPath, choice, duration
 from event_center.cli.output import Output
 from event_center.cli.session import Where
-from event_center.client.workflows import Wanted
+from event_center.client.workflows import UNREADABLE, Wanted
 from event_center.model import Status
 
 
@@ -50,7 +50,9 @@ class Which:
         None
     )
     state: Annotated[str | None, typer.Option(metavar="STATE", help="Those in this state.")] = None
-    status: Annotated[Status | None, choice(Status, about="Those of this status.")] = None
+    status: Annotated[
+        str | None, choice(Status, about="Those of this status.", also=UNREADABLE)
+    ] = None
     error: Annotated[
         str | None,
         typer.Option(

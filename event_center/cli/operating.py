@@ -127,11 +127,13 @@ async def _decided_on(output: Output, orders: Orders, session: Session) -> Opera
     log, app = session.log, session.app
     begun = await ends(log, app.commands, app.shards), await ends(log, app.history, app.shards)
     wanted = with_machines(orders.wanted, session.settings)
-    rows, count = await list_workflows(log, app, wanted, MOST)
-    rows = [row for row in rows if row["status"] != UNREADABLE]  # they take no command
+    found, count = await list_workflows(log, app, wanted, MOST)
+    rows = [row for row in found if row["status"] != UNREADABLE]  # they take no command
+    count -= len(found) - len(rows)
     if not rows:
         mistaken = await no_such_name(orders.wanted, session)
-        output.error(unsent(mistaken or "no workflow is like that"))
+        mute = found and "what is like that can not be read, and takes no command"
+        output.error(unsent(mistaken or mute or "no workflow is like that"))
         return Exit.NOT_FOUND
     if count > MOST:
         output.error(

@@ -46,7 +46,9 @@ def duration(text: str) -> float:
         raise typer.BadParameter(f"{error}{meant}") from error
 
 
-def choice(kind: type[StrEnum], *names: str, about: str, metavar: str | None = None) -> Any:
+def choice(
+    kind: type[StrEnum], *names: str, about: str, metavar: str | None = None, also: str = ""
+) -> Any:
     """
     An option that is one of a few words.
 
@@ -55,20 +57,20 @@ def choice(kind: type[StrEnum], *names: str, about: str, metavar: str | None = N
         names: what the option is called, if not as its parameter.
         about: what `--help` says of it.
         metavar: what stands for the words where they are too many to be listed.
+        also: one more word, which stays a text.
     """
+    words: list[str] = [*kind, also] if also else list(kind)
 
-    def read(text: str) -> StrEnum:
-        if text in set(kind):
-            return kind(text)
-        raise typer.BadParameter(f"{text!r} is not one of {', '.join(kind)}{meant(text, kind)}")
+    def read(text: str) -> str:
+        if text in words:
+            return text if text == also else kind(text)
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(words)}{meant(text, words)}")
 
     def begun(text: str) -> list[str]:
-        return [word for word in kind if word.startswith(text)]
+        return [word for word in words if word.startswith(text)]
 
-    words = f"[{'|'.join(kind)}]"
-    return typer.Option(
-        *names, parser=read, metavar=metavar or words, help=about, autocompletion=begun
-    )
+    shown = metavar or f"[{'|'.join(words)}]"
+    return typer.Option(*names, parser=read, metavar=shown, help=about, autocompletion=begun)
 
 
 def json_value(text: str | None) -> Any:

@@ -93,25 +93,30 @@ async def list_workflows(log: Log, app: App, wanted: Wanted, limit: int) -> tupl
                     continue
                 total += 1
                 if len(rows) < limit:
-                    rows.append(_row(workflow_of(entry[0]), snapshot))
+                    rows.append(_row(_shown(entry[0]), snapshot))
     return rows, total
 
 
 def _wanted(entry: Entry, wanted: Wanted, full: bool) -> Snapshot | Snapshotted | None:
     """What is known of the workflow if it fits: only its first line if it will not be shown."""
     key, value = entry
-    workflow_id = workflow_of(key)
     try:
+        workflow_id = workflow_of(key)
         head = wire.peek(value)
         if not wanted.fits(head):
             return None
         if full and not wanted.reads_all:
             return head
         snapshot = wire.decode(workflow_id, value)
-    except FormatError:
+    except (FormatError, UnicodeDecodeError):
         unreadable = Snapshotted(0, "", 0, "", UNREADABLE, 0, "")
         return unreadable if wanted.fits(unreadable) else None
     return snapshot if wanted.fits_whole(snapshot) else None
+
+
+def _shown(key: bytes) -> str:
+    """The workflow_id in a snapshot's key; bytes that are not UTF-8, as nobody has them, are escaped."""
+    return key[len(SNAPSHOTS) :].decode("utf-8", "backslashreplace")
 
 
 def _row(workflow_id: str, snapshot: Snapshot | Snapshotted) -> Row:
@@ -139,7 +144,7 @@ async def nearest_workflow(log: Log, app: App, workflow_id: str) -> str | None:
     for shard in map(Shard, range(app.shards)):
         async for batch in log.entries(shard, SNAPSHOTS):
             alike += [
-                name for name in (workflow_of(key) for key, _ in batch) if _alike(name, workflow_id)
+                name for name in (_shown(key) for key, _ in batch) if _alike(name, workflow_id)
             ]
             seen += len(batch)
             if seen >= COMPARED:

@@ -10,6 +10,9 @@ owner keeps at a release, and takes at its next takeover.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from itertools import chain
+
 from event_center.engine.parts import Parts
 from event_center.engine.standing import Standing
 from event_center.engine.workflow import value_of
@@ -19,7 +22,7 @@ from event_center.wire import entries
 from event_center.wire import waiting as waiting_wire
 
 ENTRY_BYTES = 120
-"""What a key, its place in the dict and the objects' heads take beside a value."""
+"""What an entry takes beside its bytes: its place in the dict, and the heads of its two objects."""
 
 
 class KeptShards:
@@ -37,7 +40,7 @@ class KeptShards:
         if _least(parts) > self._limit:
             return  # before anything is built: it would block the event loop for nothing
         kept = Kept(entries_of(parts), mark)
-        size = sum(map(len, kept.entries.values())) + ENTRY_BYTES * len(kept.entries)
+        size = _weight(kept.entries, kept.entries.values())
         if size > self._limit:
             return
         self._kept[parts.shard] = kept, size
@@ -57,10 +60,15 @@ class KeptShards:
 
 def _least(parts: Parts) -> int:
     """The bytes of the workflows of a shard that are bytes already: its entries are at least that."""
-    workflows = parts.workflows.by_id.values()
-    idle = [len(one) for one in workflows if isinstance(one, bytes)]
-    standing = [len(one.data) for one in workflows if isinstance(one, Standing)]
-    return sum(idle) + sum(standing) + ENTRY_BYTES * len(workflows)
+    by_id = parts.workflows.by_id
+    idle = (one for one in by_id.values() if isinstance(one, bytes))
+    standing = (one.data for one in by_id.values() if isinstance(one, Standing))
+    return _weight(by_id, chain(idle, standing))
+
+
+def _weight(keys: Collection[str] | Collection[bytes], values: Iterable[bytes]) -> int:
+    """What entries take in memory: keys and values, and what is beside each."""
+    return sum(map(len, keys)) + sum(map(len, values)) + ENTRY_BYTES * len(keys)
 
 
 def entries_of(parts: Parts) -> dict[bytes, bytes]:

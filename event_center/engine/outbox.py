@@ -160,7 +160,7 @@ class Outbox:
                 record = self._to_home(workflow_id, value, snapshot.workflow_id)
             else:
                 record = topic, workflow_id.encode(), value, (), None, 0
-            size = len(value) + len(record[1] or b"")
+            size = size_of(record[1], value, record[3])
             if size > self._max_bytes:
                 return _too_large(size, self._max_bytes, f"the event {name!r} that is emitted")
             records.append(record)
@@ -194,7 +194,7 @@ class Outbox:
                 event_id = f"{context.idempotency_key}/{len(records)}"
             value = plain_form(workflow_id, name, payload, event_id, machine)
             record = self._to_home(workflow_id, value)
-            size = len(value) + len(record[1] or b"")
+            size = size_of(record[1], value, record[3])
             if size > self._max_bytes:
                 what = f"the event {name!r} that was emitted"
                 raise _too_large(size, self._max_bytes, what)

@@ -20,31 +20,10 @@ from event_center.machine.spelling import quoted
 from event_center.machine.writing import yaml_text
 from event_center.model import Json, Result
 
-_MACHINE = frozenset(
-    ["id", "version", "initial", "context", "description", "on", "states", "meta", "type", "onDone"]
-)
-_STATE = frozenset(
-    [
-        "id",
-        "type",
-        "initial",
-        "history",
-        "target",
-        "tags",
-        "description",
-        "output",
-        "entry",
-        "exit",
-        "on",
-        "after",
-        "always",
-        "onDone",
-        "invoke",
-        "states",
-        "meta",
-        "key",
-    ]
-)
+_BOTH = frozenset(["id", "type", "initial", "description", "on", "states", "meta", "onDone"])
+_MACHINE = _BOTH | {"version", "context"}
+_WAYS = frozenset(["entry", "exit", "after", "always", "invoke"])
+_STATE = _BOTH | _WAYS | {"history", "target", "tags", "output", "key"}
 _BRANCH = frozenset(
     ["target", "guard", "actions", "reenter", "description", "meta", "internal", "cond"]
 )
@@ -219,8 +198,9 @@ class _Importer:
     def _ways(self, body: Mapping[str, Any], path: tuple[str, ...], where: str) -> Plain:
         made: Plain = {}
         for key in ("entry", "exit"):
-            if body.get(key):
-                made[key] = self._calls(body[key], f"{key} of {where}")
+            given = body.get(key)
+            if given is not None and (calls := self._calls(given, f"{key} of {where}")):
+                made[key] = calls
         if body.get("on"):
             made["on"] = self._table(body["on"], path, where)
         if body.get("after"):
@@ -288,7 +268,7 @@ class _Importer:
         guard = body.get("guard", body.get("cond"))
         if guard is not None:
             made["guard"] = self._guard(guard, path, where)
-        made |= self._actions(body.get("actions") or [], where)
+        made |= self._actions([] if body.get("actions") is None else body["actions"], where)
         if body.get("reenter"):
             made["reenter"] = True
         made |= self._described(body)
@@ -327,25 +307,33 @@ class _Importer:
                 assign |= params
             elif kind in {RAISE, "raise"}:
                 event = params.get("event") or {}
+                if not event.get("type"):
+                    self._lost("a raise without an event", where)
+                    continue
                 payload = event.get("payload")
-                named = {"event": event.get("type"), "payload": payload}
-                raised.append(event.get("type") if payload is None else named)
+                named = {"event": event["type"], "payload": payload}
+                raised.append(event["type"] if payload is None else named)
             else:
                 calls += listed(self._calls(action, where))
         made = {"actions": _short(calls), "assign": assign, "raise": _short(raised)}
         return {key: value for key, value in made.items() if value}
 
     def _calls(self, calls: Any, where: str) -> Any:
-        return _short([self._call(call, where) for call in listed(calls)])
+        read = [self._call(call, where) for call in listed(calls)]
+        return _short([call for call in read if call is not None])
 
     def _call(self, call: Any, where: str) -> Any:
+        """What is to be called; None: it has no name."""
         if isinstance(call, str):
             return call
+        if not call.get("type"):
+            self._lost("an action without a type", where)
+            return None
         params = dict(call.get("params") or {})
         ours = {key: params.pop(key) for key in ("retry", "timeout", "eager") if key in params}
         if params:
-            self._lost(f"the parameters of {quoted(call.get('type'))}", where)
-        return {"do": call.get("type"), **ours} if ours else str(call.get("type"))
+            self._lost(f"the parameters of {quoted(call['type'])}", where)
+        return {"do": call["type"], **ours} if ours else call["type"]
 
 
 def _states_of(body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -93,6 +93,21 @@ def test_named_machines(project: Project) -> None:
     assert "none.yaml:1:1" in answer.out
 
 
+@pytest.mark.parametrize("named", ["by the settings", "by the command"])
+def test_a_file_that_is_named_twice_is_one_file(project: Project, named: str) -> None:
+    """With its folder too, and by another name: its problems are told once, and a good one runs."""
+    again = ["machines/task.yaml", "machines/../machines/task.yaml"]
+    given: list[str] = []
+    if named == "by the settings":
+        project.write("event-center.toml", f"machines = {['machines', *again]}\n{SETTINGS}")
+    else:
+        given = [str(project.root / name) for name in again]
+    assert project.done("check", *given).out.startswith("ok: 1 machine, ")
+    project.done("run", "--until-idle")
+    project.write("machines/task.yaml", MACHINE.replace("done\n", "dnoe\n", 1))
+    assert len(project.run("check", *given, "--json").json["problems"]) == 1
+
+
 def test_explain_says_what_a_code_means(project: Project) -> None:
     """With an example; a code that is none is refused with those that there are."""
     said = project.done("check", "--explain", "e208")

@@ -180,6 +180,29 @@ def test_a_waiting_entry_of_nobody(stopped: Project, key: bytes) -> None:
         refused(stopped.run("show", "t-2"), shard)
 
 
+def test_a_snapshot_whose_key_is_no_text(stopped: Project) -> None:
+    """It is listed as what it is, by bytes that are escaped, beside all others; and it takes no command."""
+    shard, whole = value(stopped, SNAPSHOT)
+    edit(stopped, "INSERT INTO entries VALUES (?, ?, ?)", shard, b"s:t-\xff", whole)
+    rows = stopped.done("list", "--json").json
+    assert {row["workflow_id"]: row["status"] for row in rows} == {
+        "t-1": "paused",
+        "t-2": "active",
+        "t-\\xff": "unreadable",
+    }
+    [row] = stopped.done("list", "--status", "unreadable", "--json").json
+    assert row["workflow_id"] == "t-\\xff"
+    assert "t-\\xff" in stopped.done("list", "--status", "unreadable").out
+    assert "did you mean" not in stopped.run("show", "nobody-at-all").err
+    assert "did you mean" in stopped.run("show", "t-3").err
+    answer = stopped.run("pause", "--status", "unreadable")
+    assert (answer.code, "can not be read, and takes no command" in answer.told) == (4, True)
+    answer = stopped.run("pause", "--all")  # nobody says yes
+    assert "pause 2 workflows?" in answer.told
+    assert stopped.run("check", "--log").code == 1
+    run(stopped)
+
+
 def test_a_key_in_no_format(stopped: Project) -> None:
     """An entry whose key says nothing is left where it is, and told."""
     edit(stopped, "INSERT INTO entries VALUES (0, ?, ?)", b"s:\xff", b"")

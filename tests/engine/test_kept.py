@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from event_center.engine.kept import KeptShards
+from event_center.engine.kept import ENTRY_BYTES, KeptShards, _least, entries_of
 from event_center.engine.plan import EngineLimits
 from event_center.log.memory import Ending
 from event_center.model import Shard
+from event_center.wire.entries import SHARD_KEY
 from tests.engine.machines import COUNTING
 from tests.engine.script import HOLD, Script
 from tests.engine.world import World
@@ -78,6 +79,25 @@ async def test_a_shard_that_is_too_large_leaves_the_others(missing: int) -> None
         kept = kept_of(world, size[large] - missing, small, large)
         assert kept.size == size[small if missing else large]
         assert (kept.take(small) is None, kept.take(large) is None) == (not missing, bool(missing))
+
+
+@pytest.mark.parametrize("missing", [1, 0])
+async def test_long_names_count_as_well(missing: int) -> None:
+    """A shard is kept only where its keys have room beside its values. The twin has that room."""
+    async with world_with() as world:
+        names = [f"w{number}{'-' * 240}" for number in range(9)]
+        for name in names:
+            world.send(name, "add")
+        await world.idle()
+        shard = Shard(world.home(names[0]))
+        parts = world.processes[0].owner(shard)._parts
+        assert parts is not None
+        found = entries_of(parts)
+        keys, values = sum(map(len, found)), sum(map(len, found.values()))
+        assert keys > 240 * len(parts.workflows.by_id) > 0
+        least = keys + values + len(found) * ENTRY_BYTES
+        assert kept_of(world, least - missing, shard).size == (0 if missing else least)
+        assert least > _least(parts) > values - len(found[SHARD_KEY]) + keys - 10 * len(found)
 
 
 def kept_of(world: World, limit: int, *shards: Shard) -> KeptShards:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from event_center.log.kafka import KafkaLog
+from scripts.broker import Broker
 from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.running import Running
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of this test's own, where brokers can be had."""
+    bootstrap()
+    made = Broker(tmp_path / "broker")
+    made.start()
+    yield made
+    made.remove()
 
 
 @pytest_asyncio.fixture

@@ -24,7 +24,6 @@ from event_center.model import Shard
 from scripts.broker import Broker
 from tests.crash import daemon
 from tests.forked import Forked
-from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.kafka.project import Project
 from tests.log.harness import clock, joined, puts, records_of, restored
@@ -162,16 +161,6 @@ def test_a_daemon_that_dies_in_a_takeover(center: Center, step: Step) -> None:
     assert center.at().wait(PATIENCE_S) == 0, center.said()
     assert asyncio.run(center.broken()) == []
     assert center.told("stats")["events"]["applied"] == 2 * EVENTS
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker of this test's own, where brokers can be had."""
-    bootstrap()
-    made = Broker(tmp_path / "broker")
-    made.start()
-    yield made
-    made.remove()
 
 
 def test_a_broker_that_is_silent_and_one_that_is_gone(broker: Broker, tmp_path: Path) -> None:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from scripts.broker import Broker
 from tests.bench.broker import process_cpu_s
 from tests.kafka.audit import read_cluster, violations
-from tests.kafka.broker import bootstrap
 from tests.kafka.project import Project
 from tests.waiting import PATIENCE_S
 
@@ -20,16 +16,6 @@ ORDERS = 100
 GONE_S = 60.0
 IDLE = 0.05
 """What a center may take of a core while it waits: it tries again and again, later each time."""
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker of this test's own, where brokers can be had."""
-    bootstrap()
-    made = Broker(tmp_path / "broker")
-    made.start()
-    yield made
-    made.remove()
 
 
 def test_a_minute_without_a_broker(broker: Broker, tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,6 @@ from event_center.errors import LogError, Unknown
 from event_center.log.kafka import open_kafka
 from event_center.model import Shard
 from scripts.broker import Broker
-from tests.kafka.broker import bootstrap
 from tests.kafka.harness import KafkaHarness
 from tests.log.harness import (
     clock,
@@ -27,16 +24,6 @@ from tests.waiting import PATIENCE_S, until_true
 
 IMPATIENT_S = 4.0
 """For a call: so much as a busy machine may take for one, and no more of a broker that is gone."""
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker of this test's own, where brokers can be had."""
-    bootstrap()
-    made = Broker(tmp_path / "broker")
-    made.start()
-    yield made
-    made.remove()
 
 
 async def test_a_broker_that_was_killed(broker: Broker) -> None:

@@ -185,6 +185,38 @@ def test_the_input_of_an_invoke_that_is_not_ours_is_named() -> None:
     assert "heartbeat: 30s" in text
 
 
+UNNAMED: tuple[Any, ...] = ({}, {"type": None}, {"type": "", "params": {"a": 1}}, {"retry": "x"})
+
+
+@pytest.mark.parametrize("place", ["entry", "exit", "actions"])
+@pytest.mark.parametrize("unnamed", UNNAMED, ids=str)
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another"])
+def test_an_action_without_a_type_is_named(place: str, unnamed: Any, *, alone: bool) -> None:
+    """It is left out, what stands beside it is not, and nothing is called None."""
+    calls = unnamed if alone else [unnamed, {"type": "ring"}]
+    state = (
+        {"on": {"go": {"target": "z", "actions": calls}}} if place == "actions" else {place: calls}
+    )
+    begin = {"on": {"go": "z"}} | state
+    text, notes = yaml_from_xstate({"initial": "a", "states": {"a": begin, "z": {"type": "final"}}})
+    [note] = notes
+    assert note.startswith("an action without a type of ")
+    assert "None" not in text
+    called = [call.action.name for _, call in parse(text).definition.calls()]
+    assert called == ([] if alone else ["ring"])
+
+
+def test_a_raise_without_an_event_is_named() -> None:
+    """The same of what is raised."""
+    events: list[dict[str, Any]] = [{}, {"event": {}}, {"event": {"type": "end"}}]
+    ways = {"go": {"actions": [{"type": "raise", "params": event} for event in events]}}
+    states = {"a": {"on": {**ways, "end": "z"}}, "z": {"type": "final"}}
+    text, notes = yaml_from_xstate({"initial": "a", "states": states})
+    assert [note.partition(" of ")[0] for note in notes] == ["a raise without an event"] * 2
+    assert "raise: end" in text
+    parse(text)
+
+
 def test_what_others_wrote_is_imported() -> None:
     """Relative targets, `invoke`, short forms and equal names come along; the rest is named."""
     text, notes = yaml_from_xstate(FOREIGN)

@@ -31,6 +31,8 @@ class Fetched(NamedTuple):
     """Those with records of committed transactions, or of none, oldest first."""
     position: int
     """Where reading goes on: everything below was looked at, markers included."""
+    size: int = 0
+    """The bytes of the answer: as they came, compressed or not, with what is in no batch of these."""
 
 
 class KafkaReader(AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
@@ -96,7 +98,7 @@ def _opened(result: Any, place: Any) -> Fetched:
         elif not (batch.is_transactional and producer in aborted):
             batches.append(batch)
     result._update_position()  # noqa: SLF001
-    return Fetched(batches, answer.next_fetch_offset)
+    return Fetched(batches, answer.next_fetch_offset, memory.size_in_bytes())
 
 
 def decoded(batch: Any, start: int) -> Iterator[Record]:

@@ -19,7 +19,7 @@ from event_center.log.gates import Place
 from event_center.log.kafka.ahead import truncated
 from event_center.log.kafka.client import Clients
 from event_center.log.kafka.delivery import AtLeastOnce, Delivery, ExactlyOnce, only_while_certain
-from event_center.log.kafka.heap import give_back_later
+from event_center.log.kafka.heap import Heap
 from event_center.log.kafka.note import Notes
 from event_center.log.kafka.packing import Packer, Parcel
 from event_center.log.kafka.reading import Reading, pieces
@@ -29,8 +29,6 @@ from event_center.log.port import Cut, Entry, Kept
 from event_center.log.right import Right, check, unanswered
 from event_center.model import Shard, Token
 
-MANY = 10_000
-"""Entries of a restore that went through large buffers: their memory is worth giving back."""
 KEPT_S = 3_600.0
 """Older marks are not used: compaction forgets what was removed, after a day unless told otherwise."""
 
@@ -50,6 +48,7 @@ class Cluster:
     packer: Packer
     reading: Reading
     notes: Notes
+    heap: Heap
 
     def delivery(
         self,
@@ -88,6 +87,7 @@ class KafkaLease:
         self._clients = cluster.clients
         self._packer = cluster.packer
         self._reading = cluster.reading
+        self._heap = cluster.heap
         self._producer = producer
         self._delivery = cluster.delivery(producer, confirm, certain_until)
         self._confirm = confirm
@@ -129,12 +129,10 @@ class KafkaLease:
             await self._confirm()
             self._check()
             await self._write(store.unwritten | {JOURNAL: None}, [])
-        count = len(store.entries)
         for piece in pieces(store.entries):
             self._check()
             yield piece
-        if count >= MANY:
-            give_back_later()
+        self._heap.restored(store.fetched)
         self._check()
         self.mark = Mark(stop, asyncio.get_running_loop().time())
 

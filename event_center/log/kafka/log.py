@@ -27,6 +27,7 @@ from event_center.log.gates import Gates, Place
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import Clients
 from event_center.log.kafka.group import KafkaGroup
+from event_center.log.kafka.heap import Heap
 from event_center.log.kafka.inspection import inspect
 from event_center.log.kafka.lease import Cluster
 from event_center.log.kafka.note import Notes
@@ -81,6 +82,7 @@ async def open_kafka(
         packer=Packer(catalog, partitioner, clock),
         reading=reading,
         notes=Notes(clients, clock),
+        heap=Heap(),
     )
     log = KafkaLog(cluster, client)
     try:

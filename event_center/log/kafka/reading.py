@@ -18,7 +18,7 @@ from event_center.log.gates import Place
 from event_center.log.kafka.calling import FAILURES, bounded
 from event_center.log.kafka.catalog import Catalog
 from event_center.log.kafka.client import Clients, partitions
-from event_center.log.kafka.fetching import decoded
+from event_center.log.kafka.fetching import Fetched, decoded
 from event_center.log.kafka.store import Store
 from event_center.log.port import Entry
 from event_center.model import Record
@@ -130,13 +130,13 @@ class Reading:
         Raises:
             LogUnavailable: the cluster does not answer, or the partition stands still.
         """
-        async for batches, at in self._batches(place, start, stop, stall_s):
-            for records in _pieces(batches, at, stop):
+        async for got, at in self._batches(place, start, stop, stall_s):
+            for records in _pieces(got.batches, at, stop):
                 yield records
 
     async def _batches(
         self, place: Place, start: int, stop: int, stall_s: float | None = None
-    ) -> AsyncIterator[tuple[list[Any], int]]:
+    ) -> AsyncIterator[tuple[Fetched, int]]:
         """The same as batches of the client, each time with the offset from which on they are asked for."""
         if start >= stop:
             return
@@ -153,7 +153,7 @@ class Reading:
                 got = (await bounded(asked, self._limit_s)).get(partition)
                 now = asyncio.get_running_loop().time()
                 if got is not None:
-                    yield got.batches, at
+                    yield got, at
                     at, moved, poll_ms = got.position, now, POLL_MS
                     continue
                 poll_ms = min(2 * poll_ms, POLL_MAX_MS)
@@ -177,8 +177,9 @@ class Reading:
 
     async def fill(self, store: Store, place: Place, start: int, stop: int) -> None:
         """Bring what is known of a compacted partition as of `start` to what it is as of `stop`."""
-        async for batches, at in self._batches(place, start, stop):
-            for batch in batches:
+        async for got, at in self._batches(place, start, stop):
+            store.fetched += got.size
+            for batch in got.batches:
                 store.take(_between(batch, at, stop))
         store.complete(place[0])
 

@@ -80,6 +80,8 @@ class Store:
         """How many parts the values have that do not fit one record."""
         self.unwritten: dict[bytes, bytes | None] = {}
         """What the journal asks to be written, once `complete` was called."""
+        self.fetched = 0
+        """The bytes that were read for it, as they came."""
         self._prefix = prefix
         self._firsts: dict[bytes, bytes] = {}
         self._later: dict[bytes, tuple[bytes, bytes]] = {}

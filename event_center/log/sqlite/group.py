@@ -35,7 +35,7 @@ from event_center.log.sqlite.presence import Presence, forget, is_alive
 from event_center.log.sqlite.reader import EVENTS, PIECE_BYTES, FileReader
 from event_center.log.sqlite.transaction import Transaction
 from event_center.log.sqlite.writer import Writer
-from event_center.model import Shard, Token
+from event_center.model import Shard, Token, size_of
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +138,7 @@ class SqliteGroup:
             piece = self._file.reader.records(
                 place, tap.next, watermarks[place], limit=count, rows=EVENTS
             )
-            size += sum(len(record.value or b"") for record in piece[0])
+            size += sum(size_of(one.key, one.value, one.headers) for one in piece[0])
             read.append((tap, *piece))
         batches = []
         for tap, records, after in read:

@@ -22,27 +22,34 @@ from event_center.log.gates import Place
 from event_center.log.port import TOO_LARGE, Entry, TopicInfo
 from event_center.log.sqlite.schema import explain
 from event_center.log.sqlite.transaction import DATA_VERSION, EPOCH, EXTENTS, parse_extents
-from event_center.model import Headers, Record, Shard
+from event_center.model import Headers, Record, Shard, size_of
 
 PIECE = 2_000
 """Rows that are read at once: 2 to 3 ms in which no other asyncio task runs."""
 PIECE_BYTES = 8_000_000
-"""A piece whose values have more than this ends early, so that large ones do not fill memory."""
+"""A piece whose rows have more than this ends early, so that large ones do not fill memory."""
 RECORDS = (
     "SELECT offset, timestamp, key, value, headers FROM records "
     "WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
 )
 MAX_EVENT_BYTES = 64 * 1024**2
 """
-What a daemon takes in of one event: its workflow's snapshot may hold it twice, as data and as the cause
-of a run, beside what is there already, and SQLite takes a billion bytes of one value.
+What a daemon takes in of one event, as `size_of` counts: its workflow's snapshot may hold it twice, as
+data and as the cause of a run, beside what is there already, and SQLite takes a billion bytes of one value.
 """
+_PARTS = "coalesce(length(key), 0) + coalesce(length(value), 0)"
+_SIZE = f"({_PARTS} + header_bytes(headers))"
+# Headers are never more than four bytes for each character of their text: seldom must they be counted.
+_OVER = f"{_PARTS} + 4 * coalesce(length(headers), 0) > {MAX_EVENT_BYTES} AND {_SIZE} > {MAX_EVENT_BYTES}"
 _FITTING = (
-    f"iif(length(value) > {MAX_EVENT_BYTES}, x'ff', value), "
-    f"""iif(length(value) > {MAX_EVENT_BYTES}, '[["{TOO_LARGE}","' || length(value) || '"]]', headers)"""
+    f"iif({_OVER}, x'ff', value), "
+    f"""iif({_OVER}, '[["{TOO_LARGE}","' || {_SIZE} || '"]]', headers)"""
 )
 EVENTS = RECORDS.replace("value, headers", _FITTING)
-"""The same as `RECORDS`, with a note of its size in the place of a record that is too large."""
+"""
+The same as `RECORDS`, with a note of its size in the place of a record that is too large. Its value stays
+in the file, so SQLite is asked.
+"""
 ENTRIES = "SELECT key, value FROM entries WHERE shard = ? AND key >= ? ORDER BY key LIMIT ?"
 ENTRIES_BELOW = (
     "SELECT key, value FROM entries WHERE shard = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
@@ -63,6 +70,7 @@ class FileReader:
         self._path = path
         self._connect = connect
         self._connection = connect()
+        self._connection.create_function("header_bytes", 1, _header_bytes, deterministic=True)
         self._topics: dict[str, tuple[int, TopicInfo]] = {}
 
     def close(self) -> None:
@@ -124,7 +132,7 @@ class FileReader:
         new, record_type = tuple.__new__, Record
         with _translated(self._path):
             cursor = self._connection.execute(rows, (topic, place[1], start, stop, limit))
-            found, all_read = _piece(cursor, value=3)
+            found, all_read = _piece(cursor, _of_record)
         records = [
             new(record_type, (offset, at, key, value, () if headers is None else _headers(headers)))
             for offset, at, key, value, headers in found
@@ -166,7 +174,7 @@ class FileReader:
     def entries_from(self, shard: Shard, key: bytes) -> list[Entry]:
         """A piece of the shard's entries in the order of their keys, from this key on."""
         with _translated(self._path):
-            return _piece(self._connection.execute(ENTRIES, (shard, key, PIECE)), value=1)[0]
+            return _piece(self._connection.execute(ENTRIES, (shard, key, PIECE)), _of_entry)[0]
 
     async def entries(self, shard: Shard, prefix: bytes) -> AsyncIterator[list[Entry]]:
         """All entries with this prefix, of one moment: they are read in one transaction."""
@@ -180,7 +188,7 @@ class FileReader:
                         cursor = connection.execute(ENTRIES, (shard, start, PIECE))
                     else:
                         cursor = connection.execute(ENTRIES_BELOW, (shard, start, below, PIECE))
-                    rows, _ = _piece(cursor, value=1)
+                    rows, _ = _piece(cursor, _of_entry)
                     if not rows:
                         return
                     yield rows
@@ -198,17 +206,26 @@ class FileReader:
             return self._connection.execute(statement, arguments).fetchall()
 
 
-def _piece(cursor: sqlite3.Cursor, value: int) -> tuple[list[Any], bool]:
+def _piece(cursor: sqlite3.Cursor, weigh: Callable[[Any], int]) -> tuple[list[Any], bool]:
     """The rows of a cursor as far as the size of a piece allows, and whether these are all."""
     rows: list[Any] = []
     size = 0
     for row in cursor:
         rows.append(row)
-        size += len(row[value] or b"")
+        size += weigh(row)
         if size > PIECE_BYTES:
             cursor.close()
             return rows, False
     return rows, True
+
+
+def _of_record(row: tuple[int, int, bytes | None, bytes | None, str | None]) -> int:
+    """What a record brings into memory, its headers still as text."""
+    return len(row[2] or b"") + len(row[3] or b"") + len(row[4] or "")
+
+
+def _of_entry(row: Entry) -> int:
+    return len(row[0]) + len(row[1])
 
 
 def following(key: bytes) -> bytes:
@@ -224,6 +241,11 @@ def _after(prefix: bytes) -> bytes | None:
 
 def _headers(text: str) -> Headers:
     return tuple((name, value.encode("latin-1")) for name, value in orjson.loads(text))
+
+
+def _header_bytes(text: str | None) -> int:
+    """What headers add to the size of a record."""
+    return size_of(None, None, _headers(text)) if text else 0
 
 
 @contextmanager
