@@ -120,15 +120,18 @@ async def test_letters_that_are_not_shown_are_not_held(shelf: Shelf) -> None:
     assert log.held[-1] >= 299, "the count sees letters"
 
 
+async def _closed_letter(shelf: Shelf, origin: str) -> None:
+    """One more letter, and that somebody has discarded it."""
+    topic = shelf.app.dead_letters
+    await shelf.letter("w", None, origin)
+    letter = letter_wire.read(topic, 0, shelf.records(topic)[-1])
+    await shelf.log.publish([close(letter, "discarded", "ann", "")])
+
+
 async def test_closings_of_letters_that_are_not_shown_are_not_held(shelf: Shelf) -> None:
     """Of many closings only those of letters that may still be shown are in memory."""
     for number in range(300):
-        await shelf.letter("w", None, f"orders/0/{number}")
-        letter = letter_wire.read(
-            shelf.app.dead_letters, 0, shelf.records(shelf.app.dead_letters)[-1]
-        )
-        await shelf.log.publish([close(letter, "discarded", "ann", "")])
-    del letter
+        await _closed_letter(shelf, f"orders/0/{number}")
     log = Counting(shelf, Closing)
     newest, _ = await newest_letters(log, shelf.app, 10)
     assert [one.state for one in newest] == ["discarded"] * 10
