@@ -26,7 +26,9 @@ SLEEPS = re.compile(r"\b(?:asyncio|time|anyio)\.sleep\((?!0\))")
 TENTHS_UP_TO = 10
 """Greater numbers are rounded: a tenth of them says nothing."""
 PATCHES = re.compile(r"\bMock\(|\bpatch\(|\.setattr\(")
-OFF = re.compile(r"\btwins?\b|^test_without_|\bmutation\b|turns it off|once more without it")
+OFF = re.compile(
+    r"(?:\b|_)twins?(?:\b|_)|^test_without_|\bmutation\b|turns it off|once more without it"
+)
 """How a test, or a whole file of them, says that it switches a protection off, to see it missed."""
 
 

@@ -1,5 +1,5 @@
 """
-One thing that `doctor` has found, with its weight and what to do about it.
+One thing that `doctor` has found: how bad it is, and what to do about it.
 
 Made by the modules of the doctor, shown by its command.
 """
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How much a finding weighs."""
+    """How bad a finding is."""
 
     OK = "ok"
     WARNING = "warning"

@@ -187,11 +187,11 @@ def _states(states: list[Seen], rows: int | None, width: int) -> list[Renderable
 def _weightiest(states: list[Seen], rows: int) -> list[Seen]:
     """Where something is wrong, then where workflows are that have not ended, then the rest."""
 
-    def weight(state: Seen) -> tuple[bool, bool, int]:
+    def rank(state: Seen) -> tuple[bool, bool, int]:
         wrong = any(state[name] for name in _TROUBLE)
         return wrong, bool(state["workflows"] and not state["final"]), state["workflows"]
 
-    weightiest = sorted(states, key=weight, reverse=True)[:rows]
+    weightiest = sorted(states, key=rank, reverse=True)[:rows]
     return [state for state in states if state in weightiest]
 
 

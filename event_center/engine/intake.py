@@ -1,7 +1,8 @@
 """
 The intake of one shard: a batch of records in, each with an outcome or a place in a mailbox.
 
-The order of checks: decodable; if the shard holds no such workflow: a good id, home, a known machine,
+The order of checks: decodable; a name and an id that are not too long; if the shard has no such workflow:
+a good workflow_id, home, none that cuts have failed with (`unborn`), a known machine, the event's schema,
 missing; then redelivered, duplicate, another machine, and the workflow's own status and step (`turn`).
 Everything here is synchronous, so the offsets of a cut always tell exactly what was taken in. The shard's
 `parts` call `take` for each batch of events; batches of commands go to `commands` instead.

@@ -175,8 +175,12 @@ def said_of(path: Path, limits: list[dict[str, object]]) -> Daemon:
 def test_a_daemon_at_many_limits_is_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: bool
 ) -> None:
-    """The last limits are left out of what it says, so that its shards are known, and its silence."""
-    if not fits:  # the twin: cut where the file ends
+    """
+    The last limits are left out of what it says, so that its shards are known, and its silence.
+
+    In the twin, which cuts where the file ends, neither is known.
+    """
+    if not fits:
         monkeypatch.setattr(
             "event_center.log.sqlite.lock.fitted", lambda told, most: orjson.dumps(told)[:most]
         )

@@ -44,14 +44,12 @@ from tests.bench.work import (
 
 EVENTS = 100_000
 SHARDS = 8
-MANY_SHARDS = 64
 FEW_WORKFLOWS = 10_000
 TRANSACTION = 5_000
 """Records that the bare loop asks for at once."""
 WAIT_S = 0.01
 PUBLISHED = 200
 """Events of an idle system."""
-APART_S = 0.05
 HISTORY = f"{APP}.history"
 SNAPSHOTS = f"{APP}.snapshots"
 
@@ -98,7 +96,7 @@ def run(size: Size) -> list[Row]:
         "ids": Load(events=events, workflows=events, ids=True),
         "callback": Load(events=events, workflows=events, work=_goes_on),
         "catching up": Load(events=events, workflows=few),
-        "64 shards": Load(events=events, workflows=events, shards=MANY_SHARDS),
+        "64 shards": Load(events=events, workflows=events, shards=size.shards),
         "waits": Load(events=events, workflows=few, work=_waits),
     }
     sides = {name: partial(_engine, load, written, served) for name, load in loads.items()}
@@ -107,7 +105,8 @@ def run(size: Size) -> list[Row]:
         "bare, twice": partial(_bare, events, written, 2),
     }
     found = in_turns({"engine": sides.pop("engine"), **bare, **sides}, size.rounds)
-    delays = [run_side(partial(_idle, min(events, PUBLISHED))) for _ in range(size.rounds)]
+    idle = partial(_idle, min(events, PUBLISHED), size.apart_s)
+    delays = [run_side(idle) for _ in range(size.rounds)]
     return [*_cpu_rows(found), _broker_row(served), *_wall_rows(found, delays)]
 
 
@@ -233,7 +232,7 @@ async def _sizes(log: KafkaLog) -> Sizes:
     return Sizes(round(statistics.mean(snapshots)), round(statistics.mean(history)))
 
 
-async def _idle(events: int) -> list[float]:
+async def _idle(events: int, apart_s: float) -> list[float]:
     """How long after its publishing each of these events starts its callback, in seconds."""
     started: dict[str, float] = {}
 
@@ -252,7 +251,7 @@ async def _idle(events: int) -> list[float]:
                 event = record(number, events + 1)
                 published[(event.key or b"").decode()] = time.perf_counter()
                 await publisher.publish([event])
-                await anyio.sleep(APART_S)
+                await anyio.sleep(apart_s)
             await member.until_idle()
     return [started[name] - at for name, at in published.items()]
 

@@ -43,8 +43,6 @@ def test_every_case_measures(name: str) -> None:
 @pytest.mark.parametrize("name", ON_REQUEST)
 def test_every_case_on_kafka_measures(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases with a broker of their own do all of their work too, or say that there is none."""
-    monkeypatch.setattr(kafka, "MANY_SHARDS", kafka.SHARDS)
-    monkeypatch.setattr(kafka, "APART_S", 0.0)
     # No peer is installed for a test: the daemon plays their parts.
     played = {
         stream_peers.QUIX: "event_center",
@@ -52,7 +50,7 @@ def test_every_case_on_kafka_measures(name: str, monkeypatch: pytest.MonkeyPatch
     }
     sides = {name: stream_peers.SIDES[part] for name, part in played.items()}
     monkeypatch.setattr(stream_peers, "PEERS", sides)
-    rows = ON_REQUEST[name](Size(rounds=1, events=EVENTS))
+    rows = ON_REQUEST[name](Size(rounds=1, events=EVENTS, shards=kafka.SHARDS, apart_s=0.0))
     if rows[0].note:
         pytest.skip(rows[0].note)
     assert {row.case for row in rows} == {name}

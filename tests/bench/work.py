@@ -51,6 +51,10 @@ class Size:
     rounds: int
     events: int | None
     """Events of each side; None: what the case thinks right."""
+    shards: int = 64
+    """Of a side that has many."""
+    apart_s: float = 0.05
+    """Between two events of an idle system."""
 
     def or_else(self, events: int) -> int:
         """The events that were asked for, or these."""

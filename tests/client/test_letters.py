@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from event_center.client.app import App
 from event_center.client.letters import (
     Sought,
     find_letter,
@@ -17,13 +16,13 @@ from event_center.client.letters import (
 )
 from event_center.client.replaying import Edited, discard, replay
 from event_center.errors import FormatError, TooLarge, Undecodable
-from event_center.log.port import Log
+from event_center.log.memory import MemoryLog
 from event_center.model import Outgoing, Record, size_of
 from event_center.wire import letter as letter_wire
 from event_center.wire.command import Command, Verb
 from event_center.wire.entries import SNAPSHOTS, snapshot_key
 from event_center.wire.letter import Closing, Letter, close
-from tests.client.shelf import Shelf
+from tests.client.shelf import NOW_MS, Shelf
 
 MOST = 900_000
 """The bytes of the largest event that the log's daemon takes in."""
@@ -86,57 +85,59 @@ async def test_the_newest_letters(shelf: Shelf) -> None:
     assert len(newest) == count == 7
 
 
-async def test_letters_that_are_not_shown_are_not_held(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Counting(MemoryLog):
+    """The log of a shelf, which counts what its reader holds while letters are read."""
+
+    def __init__(self, shelf: Shelf, kind: type[Letter | Closing]) -> None:
+        super().__init__(shelf.broker, clock=lambda: NOW_MS)
+        self._kind = kind
+        self._before = self._there()
+        self.held: list[int] = []
+        """How many, after each hundredth record."""
+
+    def _there(self) -> int:
+        return sum(type(one) is self._kind for one in gc.get_objects())
+
+    async def read(
+        self, topic: str, partition: int, start: int = 0, stop: int | None = None
+    ) -> AsyncIterator[list[Record]]:
+        """One record at a time."""
+        async for batch in super().read(topic, partition, start, stop):
+            for record in batch:
+                yield [record]
+                if record.offset % 100 == 99:
+                    self.held.append(self._there() - self._before)
+
+
+async def test_letters_that_are_not_shown_are_not_held(shelf: Shelf) -> None:
     """Of many letters only so many are in memory at once as are asked for, and the one just read."""
     _letters(shelf, 0, *range(300))
-    held = []
-
-    async def counted(log: Log, app: App) -> AsyncIterator[Letter | Closing]:
-        async for letter in read_all(log, app):
-            if isinstance(letter, Letter) and letter.position.offset in {150, 299}:
-                held.append(sum(type(one) is Letter for one in gc.get_objects()))
-            yield letter
-
-    monkeypatch.setattr("event_center.client.letters.read_all", counted)
-    before = sum(type(one) is Letter for one in gc.get_objects())
-    await newest_letters(shelf.log, shelf.app, 10)
-    assert len(held) == 2
-    assert max(held) - before <= 10 + 2
-    await newest_letters(shelf.log, shelf.app, 300)
-    assert held[-1] - before >= 299, "the count sees letters"
+    log = Counting(shelf, Letter)
+    await newest_letters(log, shelf.app, 10)
+    assert len(log.held) == 3
+    assert max(log.held) <= 10 + 2
+    await newest_letters(log, shelf.app, 300)
+    assert log.held[-1] >= 299, "the count sees letters"
 
 
-async def test_closings_of_letters_that_are_not_shown_are_not_held(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def _closed_letter(shelf: Shelf, origin: str) -> None:
+    """One more letter, and that somebody has discarded it."""
+    topic = shelf.app.dead_letters
+    await shelf.letter("w", None, origin)
+    letter = letter_wire.read(topic, 0, shelf.records(topic)[-1])
+    await shelf.log.publish([close(letter, "discarded", "ann", "")])
+
+
+async def test_closings_of_letters_that_are_not_shown_are_not_held(shelf: Shelf) -> None:
     """Of many closings only those of letters that may still be shown are in memory."""
-    held = []
-
-    async def counted(log: Log, app: App) -> AsyncIterator[Letter | Closing]:
-        for number in range(300):
-            record = Record(number, number, b"w", None)
-            why = {"reason": "failed", "workflow_id": "w"}
-            topic = app.dead_letters
-            letter = letter_wire.read(topic, 0, _read_back(topic, number, record, why))
-            yield letter
-            yield Closing(0, number, letter.origin, "discarded", "ann", "")
-        held.append(sum(type(one) is Closing for one in gc.get_objects()))
-
-    monkeypatch.setattr("event_center.client.letters.read_all", counted)
-    before = sum(type(one) is Closing for one in gc.get_objects())
-    newest, _ = await newest_letters(shelf.log, shelf.app, 10)
+    for number in range(300):
+        await _closed_letter(shelf, f"orders/0/{number}")
+    log = Counting(shelf, Closing)
+    newest, _ = await newest_letters(log, shelf.app, 10)
     assert [one.state for one in newest] == ["discarded"] * 10
-    assert held[0] - before <= 10 + 1
-    await newest_letters(shelf.log, shelf.app, 300)
-    assert held[1] - before >= 299, "the count sees closings"
-
-
-def _read_back(topic: str, offset: int, record: Record, why: dict[str, str]) -> Record:
-    """The record of a letter about an event at this offset, as a log gives it back."""
-    sent = letter_wire.write(topic, 0, record, f"orders/0/{offset}", why=why)
-    return Record(offset, record.timestamp_ms, sent.key, sent.value, sent.headers)
+    assert max(log.held) <= 10 + 1
+    await newest_letters(log, shelf.app, 300)
+    assert log.held[-1] >= 299, "the count sees closings"
 
 
 async def test_a_closing_is_of_one_letter(shelf: Shelf) -> None:
@@ -161,26 +162,16 @@ async def _letter_of(shelf: Shelf) -> Letter:
     return found[-1]
 
 
-async def test_letters_of_others_are_not_held(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_letters_of_others_are_not_held(shelf: Shelf) -> None:
     """Of many letters in a partition only the newest that are sought are in memory; all are counted."""
     _letters(shelf, shelf.app.home("w0"), *range(300))
-    held, read = [], letter_wire.read
-
-    def counted(topic: str, partition: int, record: Record) -> Letter:
-        letter = read(topic, partition, record)
-        if record.offset == 299:
-            held.append(sum(type(one) is Letter for one in gc.get_objects()))
-        return letter
-
-    monkeypatch.setattr("event_center.client.letters.wire.read", counted)
-    before = sum(type(one) is Letter for one in gc.get_objects())
-    newest, count = await newest_letters(shelf.log, shelf.app, 8, Sought("w0"))
+    log = Counting(shelf, Letter)
+    newest, count = await newest_letters(log, shelf.app, 8, Sought("w0"))
     assert ([one.letter.at_ms for one in newest], count) == ([*range(284, 300, 2)], 150)
-    assert held[-1] - before <= 8 + 2
-    await newest_letters(shelf.log, shelf.app, 300, Sought("w0"))
-    assert held[-1] - before >= 150, "the count sees letters"
+    assert max(log.held) <= 8 + 2
+    del newest
+    await newest_letters(log, shelf.app, 300, Sought("w0"))
+    assert log.held[-1] >= 150, "the count sees letters"
 
 
 async def test_open_letters(shelf: Shelf) -> None:

@@ -63,7 +63,11 @@ async def test_a_finished_workflow_goes_when_its_time_is_over() -> None:
 async def test_a_timer_of_an_earlier_state_does_not_keep_it(
     again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was armed before its end is looked at first; when it goes is to be known again then."""
+    """
+    What was armed before its end is looked at first; when it goes is to be known again then.
+
+    The twin, which does not look for that, keeps it for ever.
+    """
     async with world_with(keep_ms=48 * HOUR_MS) as world:
         world.send("w", "go")
         await world.idle()

@@ -73,6 +73,15 @@ def afresh(life: Callable[[], Coroutine[Any, Any, dict[str, Any]]]) -> dict[str,
         return runner.run(life())
 
 
+def the_long_way(
+    life: Callable[[], Coroutine[Any, Any, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """The same where nobody is let stand."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Stations, "standing", lambda *_: None)
+        return afresh(life)
+
+
 async def _lived(seed: int) -> dict[str, Any]:
     """What a seed does with some workflows writes this."""
     random = Random(seed)
@@ -107,9 +116,8 @@ async def _lived(seed: int) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_every_byte_is_that_of_the_long_way(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Snapshots, history and counters are the same where nobody is let stand."""
-    found = afresh(partial(_lived, seed))
-    monkeypatch.setattr(Stations, "standing", lambda *_: None)
-    assert found == afresh(partial(_lived, seed))
+    lived = partial(_lived, seed)
+    assert afresh(lived) == the_long_way(lived, monkeypatch)
 
 
 async def test_who_only_moves_is_not_woken() -> None:
@@ -143,8 +151,7 @@ def test_it_remembers_ids_as_the_long_way_does(monkeypatch: pytest.MonkeyPatch) 
     """As many, in every byte of its snapshot: the last ones are known, and the first ones forgotten."""
     found = afresh(_with_ids)
     assert found["entry"]["outcomes"]["duplicate"] == 2
-    monkeypatch.setattr(Stations, "standing", lambda *_: None)
-    assert found == afresh(_with_ids)
+    assert found == the_long_way(_with_ids, monkeypatch)
 
 
 async def _with_ids() -> dict[str, Any]:

@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 
 from event_center.errors import DataLost, LogUnavailable, NotCommitted
-from event_center.log.sqlite import Retention, Rule, SqliteLog, assignment, open_sqlite
+from event_center.log.sqlite import Retention, Rule, SqliteLog, open_sqlite
 from event_center.log.sqlite import log as opening
 from event_center.log.sqlite.group import SqliteGroup
 from event_center.log.sqlite.reader import FileReader
-from event_center.log.sqlite.retention import Sweep
 from event_center.log.sqlite.schema import connect_reader, connect_writer
-from event_center.log.sqlite.transaction import Transaction
 from event_center.model import Outgoing
 from tests.log.harness import SqliteHarness, clock, flat, joined, numbered, records_of
 from tests.waiting import until
@@ -58,31 +56,19 @@ async def test_fetches_say_that_the_file_can_not_be_read(sqlite_log: SqliteLog) 
 
 
 async def test_a_member_looks_again_after_a_change_that_failed(
-    sqlite_harness: SqliteHarness,
-    sqlite_log: SqliteLog,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    sqlite_harness: SqliteHarness, sqlite_log: SqliteLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A change of hands that could not be written is said, and tried again until shards are shared."""
-    share_out = assignment.share_out
-    failures = iter([True, True])
-
-    def sometimes(transaction: Transaction, wish: assignment.Wish) -> assignment.View:
-        if next(failures, False):
-            raise NotCommitted(ASKED_FOR)
-        return share_out(transaction, wish)
-
     async with await joined(sqlite_log, ["orders"], 2) as first:
         await first.has(0, 1)
         other = await sqlite_harness.open()
+        for log in (sqlite_log, other):  # who gives a shard up, and who takes it
+            await sqlite_harness.fail(log, "UPDATE shards SET member", code=sqlite3.SQLITE_FULL)
         async with await joined(other, ["orders"], 2) as second:
-            monkeypatch.setattr(assignment, "share_out", sometimes)
             await first.owns(1)
             await second.owns(1)
-    assert next(failures, None) is None
     said = capsys.readouterr().out
-    assert "log.sharing_failed" in said
-    assert ASKED_FOR in said
+    assert said.count("log.sharing_failed") == said.count("made to fail by a test") == 2
 
 
 class BrokenFiles:
@@ -166,52 +152,42 @@ async def test_a_join_that_ends_by_a_mistake_leaves_no_sign_of_life(
 
 
 async def test_a_group_that_can_not_be_joined_leaves_nothing_behind(
-    sqlite_log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+    sqlite_harness: SqliteHarness, sqlite_log: SqliteLog
 ) -> None:
     """A member that was not let in holds no place: neither a lock file nor a row in the log."""
-
-    def refuses(transaction: Transaction, wish: assignment.Wish, topics: object) -> None:
-        raise NotCommitted(ASKED_FOR)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(assignment, "join", refuses)
-        with pytest.raises(NotCommitted, match=ASKED_FOR):
-            await sqlite_log.join(["orders"], 1)
-    folder = Path(sqlite_log.path).parent
-    assert [path.name for path in folder.glob("log.db.member-*")] == []
+    # By then it has its row.
+    await sqlite_harness.fail(sqlite_log, "INSERT INTO shards", code=sqlite3.SQLITE_FULL)
+    with pytest.raises(NotCommitted, match="made to fail by a test"):
+        await sqlite_log.join(["orders"], 1)
+    assert list(Path(sqlite_log.path).parent.glob("*-member-*")) == []
     async with await joined(sqlite_log, ["orders"], 1) as member:
         await member.has(0)
 
 
 async def test_retention_that_fails_is_said_and_stops_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, sqlite_harness: SqliteHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Records that could not be removed are removed later; publishing goes on meanwhile."""
-    remove = Sweep._remove
-    failed: list[int] = []
-
-    def fails_twice(self: Sweep, transaction: Transaction, part: Any) -> bool:
-        if len(failed) < 2:
-            failed.append(1)
-            error = sqlite3.OperationalError(ASKED_FOR)
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error
-        return remove(self, transaction, part)
-
-    monkeypatch.setattr(Sweep, "_remove", fails_twice)
     retention = Retention(topics={"mail": Rule(None, 0)}, every_s=0.01, pause_s=0.0)
     log = await open_sqlite(tmp_path / "log.db", clock=clock, retention=retention)
     await log.create({"mail": 1})
+    for _ in range(2):
+        await sqlite_harness.fail(log, "DELETE FROM records", code=sqlite3.SQLITE_FULL)
+    said: list[str] = []
+
+    def failures() -> int:
+        said.append(capsys.readouterr().out)
+        return "".join(said).count("log.retention_failed")
+
     await log.publish(numbered("mail", 5))
-    await until(lambda: len(failed) == 2)
+    await until(lambda: failures() == 2)
     assert (await log.publish([Outgoing("mail", b"k", b"v", (), 0)]))[0].offset == 5
     reader = log._file.reader
     await until(lambda: reader.records(("mail", 0), 0, 6, limit=6)[0] == [])
     assert await records_of(log, "mail") == []
     await log.close()
-    said = capsys.readouterr().out
-    assert said.count("log.retention_failed") == 2
-    assert ASKED_FOR in said
+    assert failures() == 2
+    assert "".join(said).count("made to fail by a test") == 2
 
 
 async def test_a_log_whose_reader_can_not_open_leaves_no_thread(

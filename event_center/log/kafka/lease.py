@@ -4,7 +4,7 @@ The right to write one shard of a log on Kafka: a transactional producer whose n
 Promises what `port.Lease` says. Whoever started the producer of that name last is the only one who can
 commit; the brokers see to it, whatever the group believes. After any end of a commit but a clean
 return the producer is discarded, and the next lease reads from the log what is true. `group.py` makes
-leases, the engine room holds them; `transaction.py` numbers the steps of a cut.
+leases, the engine room holds them; `packing.py`, `delivery.py` and `transaction.py` have the next steps.
 """
 
 from __future__ import annotations
