@@ -2,10 +2,11 @@
 Several centers on this machine, each a process of its own: the supervisor starts, keeps and ends them.
 
 Promises: every process runs the same command anew (nothing is forked), in a session of its own, so
-that a signal of the terminal comes once, from here; one that dies is started again, later each time,
-and one that dies at once again and again ends them all with an error that names it; if the supervisor
-itself is gone, its processes stop. They share the work through the group of the log and know nothing of
-each other. The command `run` makes a supervisor; `report.py` has what it asks its processes.
+that a signal of the terminal comes once, from here; one that dies, or that the system does not start, is
+tried again, later each time, and keeps no other one waiting; one that dies at once again and again ends
+them all with an error that names it, as does one that is never started where nobody can go on without it;
+if the supervisor itself is gone, its processes stop. They share the work through the group of the log and
+know nothing of each other. The command `run` makes a supervisor; `child.py` has one process.
 
 When are all of them idle? Each answers for the shards that it owns. If all shards are quiet in two
 rounds of questions, one after the other, and no record was read from the first answer to the last, then
@@ -14,18 +15,14 @@ nothing was under way between two processes either.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
 import signal
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import anyio
-import anyio.abc
 import structlog
 
+from event_center.app.child import Child
 from event_center.app.report import Report
 from event_center.app.settings import Settings
 from event_center.errors import ConfigurationError, ProcessFailed
@@ -58,7 +55,7 @@ class Tempo:
     quick_s: float = 10.0
     """A process that dies sooner after its start did not get to work."""
     quick_deaths: int = 5
-    """So many of these in a row, and another try is of no use."""
+    """So many of these in a row, or of starts that the system refused, and another try is of no use."""
     grace_s: float = 20.0
     """How long a process may take to end."""
     margin_s: float = 10.0
@@ -100,8 +97,10 @@ class Supervisor:
         self._count = processes
         self._shards = shards
         self._tempo = tempo
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, Child] = {}
         self._asked = 0
+        self._until_idle = False
+        self._first_told = anyio.Event()
         self._stopping = anyio.Event()
         self._killing = anyio.Event()
         self._code = 0
@@ -115,15 +114,19 @@ class Supervisor:
             until_idle: stop by itself once all shards are quiet.
 
         Raises:
-            ProcessFailed: one of them dies again and again, or its settings are wrong.
+            ProcessFailed: one of them dies again and again, can not be started, or its settings are
+                wrong.
         """
+        self._until_idle = until_idle
         log.info("supervisor.started", processes=self._count, shards=self._shards)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._kill_late, name="kill late processes")
             async with anyio.create_task_group() as living:
                 # The first one alone finds what is wrong with the settings, and makes topics.
-                for number in range(1, self._count + 1):
-                    await living.start(self._keep, number, name=f"process {number}")
+                living.start_soon(self._keep, 1, name="process 1")
+                await self._first_told.wait()
+                for number in range(2, self._count + 1):
+                    living.start_soon(self._keep, number, name=f"process {number}")
                 if until_idle:
                     living.start_soon(self._stop_when_idle, name="until idle")
             tasks.cancel_scope.cancel()
@@ -136,6 +139,7 @@ class Supervisor:
         """Ask every process to end; asked again, to end at once."""
         self._asked += 1
         self._stopping.set()
+        self._first_told.set()  # nobody waits for it any more
         for child in self._children.values():
             child.signal(signal.SIGTERM)
         if self._asked > 1:
@@ -143,68 +147,63 @@ class Supervisor:
 
     # -- one process -----------------------------------------------------------------------------
 
-    async def _keep(
-        self, number: int, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Start one process, again and again, until `stop`; started once it has answered."""
-        deaths, unstarted, told = 0, 0, False
+    async def _keep(self, number: int) -> None:
+        """Start one process, again and again, until `stop`."""
+        deaths = unstarted = in_vain = 0
         while not self._stopping.is_set():
             begun = anyio.current_time()
-            refused = ""
             try:
-                child = self._children[number] = await self._started(number)
+                child = await self._started(number)
             except OSError as error:  # no more processes, files or memory for a moment
-                refused, code = str(error), NOT_STARTED
-            else:
-                if not told and await child.ask() is not None:
-                    task_status.started()
-                    told = True
-                code = await child.ended()
-                del self._children[number]
-            if self._stopping.is_set():
-                if not refused:
-                    self._note(number, code)
-                break
-            lived_s = anyio.current_time() - begun
-            if refused:
+                if self._stopping.is_set():
+                    break
                 unstarted += 1
+                in_vain = 0 if self._do_without() else in_vain + 1
+                self._look_at_unstarted(number, str(error), in_vain)
+                wait_s = self._pause_s(unstarted)
+                again = {"number": number, "again_in_s": wait_s}
+                log.warning("supervisor.process_not_started", why=str(error), **again)
             else:
-                unstarted, deaths = 0, deaths + 1 if code and lived_s < self._tempo.quick_s else 0
-            if not (refused and self._children):  # while others live, nobody is given up for that
-                self._look_at_end(number, code, unstarted or deaths)
-            doublings = min(max(0, (unstarted or deaths) - 1), DOUBLINGS)
-            wait_s = min(self._tempo.again_s * 2**doublings, self._tempo.again_max_s)
-            self._say(number, code, refused, lived_s=lived_s, again_in_s=wait_s)
+                unstarted = in_vain = 0
+                code = await self._end_of(number, child)
+                lived_s = anyio.current_time() - begun
+                if self._stopping.is_set():
+                    self._note(number, code)
+                    break
+                deaths = deaths + 1 if code and lived_s < self._tempo.quick_s else 0
+                self._look_at_end(number, code, deaths)
+                wait_s = self._pause_s(deaths)
+                again = {"number": number, "again_in_s": wait_s}
+                log.warning(
+                    "supervisor.process_ended", code=code, lived_s=round(lived_s, 1), **again
+                )
             with anyio.move_on_after(wait_s):
                 await self._stopping.wait()
-        if not told:
-            task_status.started()
 
-    @staticmethod
-    def _say(number: int, code: int, refused: str, *, lived_s: float, again_in_s: float) -> None:
-        again = {"number": number, "again_in_s": again_in_s}
-        if refused:
-            log.warning("supervisor.process_not_started", why=refused, **again)
-        else:
-            log.warning("supervisor.process_ended", code=code, lived_s=round(lived_s, 1), **again)
-
-    async def _started(self, number: int) -> _Child:
-        ours, theirs = socket.socketpair()
-        with theirs, contextlib.ExitStack() as failed:
-            failed.callback(ours.close)
-            process = await anyio.open_process(
-                [*self._command, "--child", str(number)],
-                stdin=theirs.fileno(),
-                stdout=None,
-                stderr=None,
-                start_new_session=True,
-            )
-            failed.pop_all()
-        child = _Child(process, *await asyncio.open_unix_connection(sock=ours))
-        log.info("supervisor.process_started", number=number, pid=process.pid)
+    async def _started(self, number: int) -> Child:
+        child = await Child.start([*self._command, "--child", str(number)])
+        self._children[number] = child
+        log.info("supervisor.process_started", number=number, pid=child.pid)
         for _ in range(self._asked):  # a stop that came while it was being started
             child.signal(signal.SIGTERM)
         return child
+
+    async def _end_of(self, number: int, child: Child) -> int:
+        """Wait until this process is gone; the others may start once the first one has answered."""
+        if not self._first_told.is_set() and await child.ask() is not None:
+            self._first_told.set()
+        code = await child.ended()
+        del self._children[number]
+        return code
+
+    def _do_without(self) -> bool:
+        """Do others go on while a process can not be started? Until idle none may be missing."""
+        return bool(self._children) and not self._until_idle
+
+    def _pause_s(self, failures: int) -> float:
+        """How long to wait after so many in a row."""
+        doublings = min(max(0, failures - 1), DOUBLINGS)
+        return min(self._tempo.again_s * 2.0**doublings, self._tempo.again_max_s)
 
     def _look_at_end(self, number: int, code: int, deaths: int) -> None:
         """Give all of them up if another try with this one has no use."""
@@ -220,6 +219,18 @@ class Supervisor:
             )
         else:
             return
+        self._give_up(why, code)
+
+    def _look_at_unstarted(self, number: int, why: str, in_vain: int) -> None:
+        """Give all of them up if the system does not start this one, and nobody goes on without it."""
+        if in_vain >= self._tempo.quick_deaths:
+            self._give_up(
+                f"the system did not start process {number}, {in_vain} times in a row: {why}; give it "
+                "what it lacks (`ulimit -a` shows the limits of processes, files and memory) and run again",
+                NOT_STARTED,
+            )
+
+    def _give_up(self, why: str, code: int) -> None:
         self._failed = ProcessFailed(why, code)
         self.stop()
 
@@ -262,53 +273,17 @@ class Supervisor:
                 await self._stopping.wait()
 
     async def _round(self) -> Report | None:
-        """All answers together; None if one of them does not come."""
+        """All answers together; None if a process is missing, or its answer."""
+        if len(self._children) < self._count:
+            return None
         answers = []
         for child in list(self._children.values()):
             answer = await child.ask()
             if answer is None:
                 return None
             answers.append(answer)
-        if len(answers) < self._count:
-            return None
         return Report(
             read=sum(one.read for one in answers),
             lag=sum(one.lag for one in answers),
             quiet=tuple({shard for one in answers for shard in one.quiet}),
         )
-
-
-class _Child:
-    """One process that runs, and the line to it."""
-
-    def __init__(
-        self,
-        process: anyio.abc.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-
-    async def ask(self) -> Report | None:
-        """How far it is; None if it is gone."""
-        with contextlib.suppress(ConnectionError):
-            self._writer.write(b"\n")
-            await self._writer.drain()
-            line = await self._reader.readline()
-            return Report.read_line(line) if line else None
-        return None
-
-    async def ended(self) -> int:
-        """Wait for its end; returns its exit code, or the negative number of a signal."""
-        try:
-            return await self._process.wait()
-        finally:
-            self._writer.close()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, number)

@@ -17,18 +17,20 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
 
 
-def end(number: int, frame: FrameType | None) -> None:
-    """SIGTERM: an end in order."""
+def end_on_sigterm() -> None:
+    """An end in order; a handler would not be called if the signal came just before a read that waits."""
+    signal.sigwait([signal.SIGTERM])
     os._exit(0)
 
 
 def main() -> None:
     """Be a child."""
     script, folder, number = sys.argv[1], Path(sys.argv[2]), sys.argv[4]
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if script == "deaf" else end)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    if script != "deaf":
+        threading.Thread(target=end_on_sigterm, daemon=True).start()
     starts = folder / f"{number}.starts"
     with starts.open("a") as file:
         file.write(f"{os.getpid()}\n")
