@@ -31,13 +31,15 @@ def machine_files(settings: Settings) -> list[Path]:
     files: list[Path] = []
     for named in settings.machines:
         path = near(settings.under_root(named))
-        if path.is_dir():
-            files += sorted(one for one in path.iterdir() if one.suffix in YAML)
-        elif path.is_file():
-            files.append(path)
-        else:
+        if not path.exists():
             raise ConfigurationError(_no_machines_at(path, settings))
+        files += files_at(path)
     return each_once(files)
+
+
+def files_at(path: Path) -> list[Path]:
+    """A file, or those in YAML of a folder."""
+    return sorted(one for one in path.iterdir() if one.suffix in YAML) if path.is_dir() else [path]
 
 
 def each_once(files: Iterable[Path]) -> list[Path]:

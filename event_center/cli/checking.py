@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from event_center.app.machines import each_once, load_file, machine_files, near
+from event_center.app.machines import each_once, files_at, load_file, machine_files, near
 from event_center.app.settings import Settings
 from event_center.app.wiring import envelopes, make_plan
 from event_center.cli.annotations import Found, github, sarif
@@ -72,7 +72,7 @@ class _Check:
         """Check the settings and all that they name, or only the named machines."""
         try:
             settings = where.settings()
-            files = each_once(named) or machine_files(settings)
+            files = _files(named) or machine_files(settings)
         except ConfigurationError as error:
             self._lines("settings", str(error))
             return
@@ -168,6 +168,24 @@ def _place(found: Found) -> tuple[Any, ...]:
     return source is None, source or "", line or 0, column or 0, said
 
 
+def _files(named: list[Path]) -> list[Path]:
+    """
+    The files that the command names, folders looked into.
+
+    Raises:
+        ConfigurationError: a folder has no machine in YAML.
+    """
+    files: list[Path] = []
+    for path in named:
+        found = files_at(path)
+        if not found:
+            raise ConfigurationError(
+                f"{path} has no machine: no file in it ends in .yaml or .yml; name a module of Python"
+            )
+        files += found
+    return each_once(files)
+
+
 def _found(code: str, text: str) -> Found:
     place = _PLACE.fullmatch(text)
     if place is None:
@@ -182,8 +200,8 @@ def check(
         list[Path] | None,
         typer.Argument(
             metavar="FILE",
-            help="Check only these machines and their plugins, or with --log this log. Default: the "
-            "settings and all that they name.",
+            help="Check only these machines, or all in a folder, and their plugins, or with --log this "
+            "log. Default: the settings and all that they name.",
             show_default=False,
         ),
     ] = None,

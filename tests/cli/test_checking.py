@@ -101,11 +101,19 @@ def test_a_file_that_is_named_twice_is_one_file(project: Project, named: str) ->
     if named == "by the settings":
         project.write("event-center.toml", f"machines = {['machines', *again]}\n{SETTINGS}")
     else:
-        given = [str(project.root / name) for name in again]
+        given = [str(project.root / name) for name in ["machines", *again]]
     assert project.done("check", *given).out.startswith("ok: 1 machine, ")
     project.done("run", "--until-idle")
     project.write("machines/task.yaml", MACHINE.replace("done\n", "dnoe\n", 1))
     assert len(project.run("check", *given, "--json").json["problems"]) == 1
+
+
+def test_a_folder_without_machines_is_said(project: Project) -> None:
+    """Nothing was checked, and that is a mistake."""
+    (project.root / "empty").mkdir()
+    answer = project.run("check", str(project.root / "empty"))
+    assert answer.code == 1
+    assert "no file in it ends in .yaml" in " ".join(answer.out.split())
 
 
 def test_explain_says_what_a_code_means(project: Project) -> None:
