@@ -86,7 +86,9 @@ class Expression:
     def _failure(self, values: Mapping[str, Any], error: Exception) -> ExpressionError:
         """The error to be raised: the same evaluation again, slowly, to learn what failed."""
         reason: Exception = error
-        if self._explain is None:  # kept: what fails once fails with many events
+        if (
+            self._explain is None
+        ):  # kept: what fails once fails with many events; it was checked before
             self._explain = _compiled(self.text, _Names(self._roots), explain=True)
         try:
             self._explain(values)
@@ -130,10 +132,15 @@ def compile_expression(text: str, roots: frozenset[str], where: str) -> Expressi
     """
     source = text.removeprefix("=").strip()
     names = _Names(roots)
-    try:
-        run = _compiled(source, names, explain=False)
-    except ExpressionError as error:
-        raise _error(where, source, str(error)) from None
+    with warnings.catch_warnings():
+        # What Python merely warns of (unknown escapes, subscripts of numbers) is a mistake here. Nothing
+        # else is: a collection of garbage meanwhile may warn of what others left open.
+        warnings.simplefilter("error", SyntaxWarning)
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            run = _compiled(source, names, explain=False)
+        except ExpressionError as error:
+            raise _error(where, source, str(error)) from None
     return Expression(source, run, where, names)
 
 
@@ -147,21 +154,16 @@ def _compiled(source: str, names: _Names, *, explain: bool) -> Callable[[Mapping
     """Translate the checked source into a function of the values."""
     if len(source) > MAX_CHARACTERS:
         raise ExpressionError(f"longer than {MAX_CHARACTERS:,} characters")
-    with warnings.catch_warnings():
-        # What Python merely warns of (unknown escapes, subscripts of numbers) is a mistake here. Nothing
-        # else is: a collection of garbage meanwhile may warn of what others left open.
-        warnings.simplefilter("error", SyntaxWarning)
-        warnings.simplefilter("error", DeprecationWarning)
-        try:
-            body = ast.parse(source, mode="eval").body
-            tree = _Translation(names, explain=explain).translated(body, 0)
-            return compiled(tree, (_VALUES,))
-        except SyntaxError as error:
-            raise ExpressionError(_syntax(source, error)) from None
-        except (MemoryError, RecursionError):
-            raise ExpressionError("nested too deeply") from None
-        except ValueError as error:
-            raise ExpressionError(str(error)) from None
+    try:
+        body = ast.parse(source, mode="eval").body
+        tree = _Translation(names, explain=explain).translated(body, 0)
+        return compiled(tree, (_VALUES,))
+    except SyntaxError as error:
+        raise ExpressionError(_syntax(source, error)) from None
+    except (MemoryError, RecursionError):
+        raise ExpressionError("nested too deeply") from None
+    except ValueError as error:
+        raise ExpressionError(str(error)) from None
 
 
 def compiled(

@@ -318,3 +318,20 @@ def test_a_warning_of_somebody_else_is_none_of_ours(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(ast, "parse", collecting)
     assert made("1 + 1").evaluate({}) == 2
+
+
+def test_saying_what_failed_leaves_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is done while a center runs, and filters of warnings are those of all its threads."""
+    expression = made("payload.nothing")
+    filters = []
+    parse = ast.parse
+
+    def looking(*arguments: Any, **named: Any) -> ast.AST:
+        filters.append(list(warnings.filters))
+        tree: ast.AST = parse(*arguments, **named)
+        return tree
+
+    monkeypatch.setattr(ast, "parse", looking)
+    with pytest.raises(ExpressionError, match="nothing"):
+        expression.evaluate(VALUES)
+    assert filters == [list(warnings.filters)]
