@@ -3,7 +3,8 @@ The ledger of one shard: all that its next cut will make durable, and the counte
 
 Whoever did something calls the verb for it here; nothing leaves the process by another way, and nobody
 else writes what a cut will hold. A cut holds every record taken in so far: decided, or put as a waiting
-entry. So its offsets are the intake's positions, and no callback holds them.
+entry. So its offsets are the intake's positions, and no callback holds them. Two parts have files of
+their own: `waiting_entries.py`, and `dumping.py` with the snapshots.
 
 Numbered steps of a cut (3 to 5 are the log's):
     1. taken in: waiting events that no cut has written yet get their entries
@@ -19,7 +20,8 @@ from typing import Any
 
 from event_center.engine.dumping import Dumping
 from event_center.engine.standing import Standing, Stations, Track
-from event_center.engine.workflow import Mailbox, Waiting, Workflows, cause_of, refused
+from event_center.engine.waiting_entries import WaitingEntries
+from event_center.engine.workflow import Mailbox, Waiting, Workflows, refused
 from event_center.errors import InvariantError
 from event_center.failpoint import Step, reach
 from event_center.log.port import Cut
@@ -38,8 +40,7 @@ from event_center.model import (
     size_of,
 )
 from event_center.wire import history, letter
-from event_center.wire import waiting as waiting_wire
-from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key, waiting_key
+from event_center.wire.entries import SHARD_KEY, ShardEntry, snapshot_key
 
 SMALL_BYTES = 2_000
 """Bytes of a record of history that is not weighed: a cut has room for as many as it may take in."""
@@ -75,8 +76,7 @@ class Ledger:
         """Called when something happened outside the intake: there is something to cut."""
         self.on_end: Callable[[Snapshot], None] = lambda _: None
         """Called when all of a finished workflow is over."""
-        self.weights = dict.fromkeys(entry.waiting, 0)
-        """What the records that wait weigh, by why they wait; all of them are in memory."""
+        self.waiting = WaitingEntries(entry)
         self.taken = 0
         """Records taken in that no committed cut covers yet."""
         self.cut_bytes = 0
@@ -89,7 +89,6 @@ class Ledger:
         self._tracks: list[Track] = []
         """Those that workflows were taken along since `took` has counted, which it does once a batch."""
         self._dumping = Dumping(entry, workflows, self.stations, warm=warm, end=self._end)
-        self._unwritten: list[tuple[Snapshot, Waiting]] = []
         self._removed: list[bytes] = []
         self._touched = False
         self._building = self._building_bytes = 0
@@ -286,22 +285,15 @@ class Ledger:
 
     def wait(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits from now on; the next cut writes it if it still does."""
-        cause, weight = cause_of(snapshot, item), item.weight
-        self.entry.waiting[cause] += 1
-        self.weights[cause] += weight
-        self.cut_bytes += weight
-        self._unwritten.append((snapshot, item))
+        self.waiting.add(snapshot, item)
+        self.cut_bytes += item.weight
         self.changed(snapshot)
 
     def decided(self, snapshot: Snapshot, item: Waiting) -> None:
         """A record waits no more: its outcome is counted next."""
         if item.record is None or item.gone:
             return
-        self._recount(snapshot, item, -1)
-        item.gone = True
-        if item.number >= 0:
-            self._removed.append(waiting_key(snapshot.workflow_id, item.number))
-            snapshot.waiting -= 1
+        self.waiting.remove(snapshot, item)
         self.changed(snapshot)
 
     def behind(self, snapshot: Snapshot, item: Waiting) -> Waiting:
@@ -313,28 +305,13 @@ class Ledger:
 
     def defer(self, snapshot: Snapshot, item: Waiting) -> None:
         """A waiting record is set aside by its machine: the entry says so from the next cut on."""
-        self._recount(snapshot, item, -1)
-        item.deferred = True
-        self._recount(snapshot, item, 1)
-        self._unwritten.append((snapshot, item))
+        self.waiting.defer(snapshot, item)
         self.changed(snapshot)
 
     def status(self, snapshot: Snapshot, status: Status, mailbox: Mailbox | None) -> None:
         """Change the status; what waits for the workflow is counted under its new cause."""
-        items = [] if mailbox is None else mailbox.items()
-        records = [item for item in items if item.record is not None and not item.gone]
-        for item in records:
-            self._recount(snapshot, item, -1)
-        snapshot.status = status
-        for item in records:
-            self._recount(snapshot, item, 1)
+        self.waiting.status(snapshot, status, () if mailbox is None else mailbox.items())
         self.changed(snapshot)
-
-    def _recount(self, snapshot: Snapshot, item: Waiting, by: int) -> None:
-        """It waits no more for this reason, or it does from now on."""
-        cause = cause_of(snapshot, item)
-        self.entry.waiting[cause] += by
-        self.weights[cause] += by * item.weight
 
     # -- the cut -------------------------------------------------------------------------------
 
@@ -345,14 +322,11 @@ class Ledger:
 
     def build(self) -> Cut:
         """Everything since the last cut, to be committed as it is; the next cut starts empty."""
-        self._write_waiting()
+        self.waiting.number()
         reach(Step.CUT_TAKEN_IN)
         entries: dict[bytes, bytes | None] = dict.fromkeys(self._removed)
         cut = Cut(entries=entries, records=self._records, offsets=dict(self.entry.offsets))
-        for snapshot, item in self._unwritten:
-            if not item.gone and item.record is not None:
-                parts = item.record, item.topic, item.partition, item.deferred, item.due_ms
-                entries[waiting_key(snapshot.workflow_id, item.number)] = waiting_wire.encode(parts)
+        self.waiting.write(entries)
         self._dumping.dump(self.dirty, entries)
         self._in_flight, self._owing = self._owing, {}
         self.entry.check()
@@ -361,7 +335,7 @@ class Ledger:
         self._building = self.taken
         self._building_bytes = self.cut_bytes
         self.dirty, self._records = {}, []
-        self._unwritten, self._removed, self._touched = [], [], False
+        self._removed, self._touched = [], False
         reach(Step.CUT_BUILT)
         return cut
 
@@ -376,16 +350,6 @@ class Ledger:
     def promised(self, workflow_id: str) -> bool:
         """Whether what the workflow owes is not durable yet: its runs may not start."""
         return workflow_id in self._owing or workflow_id in self._in_flight
-
-    def _write_waiting(self) -> None:
-        """Number the waiting events that have no entry yet, in the order in which they came."""
-        for snapshot, item in self._unwritten:
-            if not item.gone and item.number < 0:
-                if not snapshot.waiting:
-                    snapshot.waiting_next = 0
-                item.number = snapshot.waiting_next
-                snapshot.waiting_next += 1
-                snapshot.waiting += 1
 
     def _end(self, snapshot: Snapshot) -> None:
         """Note since when all of a finished workflow is over, as it is once this cut is made."""

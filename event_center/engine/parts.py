@@ -356,7 +356,7 @@ class Parts:
     @property
     def waiting_bytes(self) -> int:
         """What waits weighs so much: records, and results of jobs."""
-        return sum(self.ledger.weights.values()) + self.jobs.weight
+        return sum(self.ledger.waiting.weights.values()) + self.jobs.weight
 
     def lag(self) -> int:
         """Records between what was taken in and the watermarks of the last batches."""

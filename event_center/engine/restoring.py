@@ -14,7 +14,7 @@ import structlog
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.waiting import timer_item
-from event_center.engine.workflow import Mailbox, Waiting, cause_of
+from event_center.engine.workflow import Mailbox, Waiting
 from event_center.errors import ConfigurationError, FormatError
 from event_center.log.port import Entry, TopicInfo
 from event_center.machine import Machine
@@ -137,8 +137,8 @@ def _look_at(workflow_id: str, parts: Parts, waiting: list[tuple[int, bytes]], r
             return
         snapshot = parts.workflows.wake(workflow_id, value)
         items = _items(snapshot, sorted(waiting), read)
-        for item in items:  # the shard entry counts them already
-            parts.ledger.weights[cause_of(snapshot, item)] += item.weight
+        for item in items:
+            parts.ledger.waiting.found(snapshot, item)
     except FormatError as error:
         parts.workflows.by_id[workflow_id] = value
         _unreadable(workflow_id, parts, error)

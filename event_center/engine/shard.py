@@ -228,7 +228,7 @@ class Owner:
     @property
     def waiting_bytes(self) -> int:
         """What the same events weigh."""
-        return 0 if self._parts is None else self._parts.ledger.weights["queued"]
+        return 0 if self._parts is None else self._parts.ledger.waiting.weights["queued"]
 
     @property
     def lag(self) -> int:

@@ -17,7 +17,6 @@ from event_center.engine.standing import Standing
 from event_center.errors import FormatError
 from event_center.model import Event, Record, Refusal, Snapshot, Status, Timer, size_of
 from event_center.wire import snapshot as wire
-from event_center.wire.snapshot import STOPPED
 
 Workflow = bytes | Standing | Snapshot
 
@@ -299,13 +298,6 @@ def forget(snapshot: Snapshot) -> None:
         needed = {one.seq for one in (*snapshot.owed, *snapshot.jobs)}
         earlier = {seq: event for seq, event in snapshot.earlier.items() if seq in needed}
         snapshot.earlier = earlier or None
-
-
-def cause_of(snapshot: Snapshot, item: Waiting) -> str:
-    """Why a record waits, as the shard entry counts it."""
-    if snapshot.status in STOPPED:
-        return "held" if snapshot.status is Status.EXPECTED else "parked"
-    return "deferred" if item.deferred else "queued"
 
 
 def refused(snapshot: Snapshot, refusal: Refusal) -> None:

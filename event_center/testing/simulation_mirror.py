@@ -18,7 +18,8 @@ from event_center.engine.kept import entries_of
 from event_center.engine.parts import Parts
 from event_center.engine.plan import Plan
 from event_center.engine.restoring import Read, restore, restore_one
-from event_center.engine.workflow import Mailbox, Workflow, cause_of, value_of
+from event_center.engine.waiting_entries import cause_of
+from event_center.engine.workflow import Mailbox, Workflow, value_of
 from event_center.log.memory.broker import KeptCut, MemoryBroker
 from event_center.log.port import Entry, TopicInfo
 from event_center.model import Shard, Snapshot
@@ -166,7 +167,7 @@ class Standby:
 
     def _forget(self, workflow_id: str) -> None:
         """As if the workflow had never been restored."""
-        workflows, weights = self.parts.workflows, self.parts.ledger.weights
+        workflows, weights = self.parts.workflows, self.parts.ledger.waiting.weights
         mailbox = workflows.mailboxes.pop(workflow_id, None)
         workflow = workflows.by_id.pop(workflow_id, None)
         if mailbox is not None and isinstance(workflow, Snapshot):
@@ -245,7 +246,9 @@ def differences(memory: Parts, fresh: Standby) -> list[str]:
 
 def workflows_otherwise(memory: Parts, fresh: Standby) -> list[str]:
     """The same, but for the shard entry: every field of every workflow, and all that waits."""
-    found = _differing("bytes that wait", memory.ledger.weights, fresh.parts.ledger.weights)
+    found = _differing(
+        "bytes that wait", memory.ledger.waiting.weights, fresh.parts.ledger.waiting.weights
+    )
     mine, theirs = memory.workflows, fresh.parts.workflows
     if mine.by_id.keys() != theirs.by_id.keys():
         found += _differing("workflows", sorted(mine.by_id), sorted(theirs.by_id))

@@ -128,13 +128,13 @@ def test_a_record_that_waits() -> None:
     """It has an entry from the next cut on, weighs something, and is gone with its outcome."""
     books = Books()
     item = books.waits()
-    assert books.ledger.weights["queued"] > len(RECORD.value or b"")
+    assert books.ledger.waiting.weights["queued"] > len(RECORD.value or b"")
     assert waiting_key("w", 0) in books.ledger.build().entries
     assert (books.snapshot.waiting, item.number) == (1, 0)
     books.ledger.decided(books.snapshot, item)
     books.ledger.outcome(books.snapshot, item.event or Event(""), Outcome.REJECTED, Reason.FINISHED)
     assert books.ledger.build().entries[waiting_key("w", 0)] is None
-    assert (books.snapshot.waiting, sum(books.ledger.weights.values())) == (0, 0)
+    assert (books.snapshot.waiting, sum(books.ledger.waiting.weights.values())) == (0, 0)
 
 
 def test_one_that_waited_for_less_than_a_cut_has_no_entry() -> None:

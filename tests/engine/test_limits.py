@@ -169,7 +169,7 @@ async def test_results_of_jobs_that_wait_weigh_as_well() -> None:
         await world.idle()
         parts = world.processes[0].owner(0)._parts
         assert parts is not None
-        assert set(parts.ledger.weights.values()) == {0}
+        assert set(parts.ledger.waiting.weights.values()) == {0}
         assert [world.state(name) for name in "bc"] == ["idle", "idle"]
 
 
