@@ -102,7 +102,7 @@ def test_an_unknown_workflow(decided: Project) -> None:
     ],
 )
 def test_what_failed_before_it_ended(
-    project: Project, state: str, events: list[str], told: str, result: str
+    project: Project, state: str, events: list[str], told: str, *, result: str
 ) -> None:
     """A workflow that a failed callback has ended is told with it and its error, whatever its result."""
     begin, _ = MACHINE.split("  busy:")

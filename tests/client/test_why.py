@@ -246,7 +246,7 @@ async def test_how_it_came_to_fail(shelf: Shelf, machine: Machine) -> None:
 )
 @pytest.mark.parametrize("result", ["cancelled", "success"])
 async def test_a_failure_that_ended_it_is_named(
-    shelf: Shelf, machine: Machine, result: str, origin: str, failed: dict[str, Any], told: str
+    shelf: Shelf, machine: Machine, *, result: str, origin: str, failed: dict[str, Any], told: str
 ) -> None:
     """Whatever the result is, if the last transition was by a failure, and only then."""
     about = {"state": "running", "event": "paid", "error": "OSError", "message": "is full"}
