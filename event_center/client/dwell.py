@@ -48,6 +48,15 @@ class Stayed(NamedTuple):
     length_ms: int
 
 
+def moved(record: dict[str, Any]) -> bool:
+    """Whether the record is of a transition, or of a state that was set."""
+    if record.get("to") is None:
+        return False
+    if record["kind"] != COMMAND:
+        return True
+    return (record["command"], record["outcome"]) == ("set-state", "applied")
+
+
 class Whereabouts:
     """Where each workflow is, and since when."""
 
@@ -61,13 +70,9 @@ class Whereabouts:
         if kind in {REMOVED, MIGRATED}:
             self._now.pop(workflow_id, None)
             return None
-        state = record.get("to")
-        moved = kind != COMMAND or (record["command"], record["outcome"]) == (
-            "set-state",
-            "applied",
-        )
-        if state is None or not moved:
+        if not moved(record):
             return None
+        state = record["to"]
         before = self._now.pop(workflow_id, None)
         if before is not None and record["seq"] != before.seq + 1:
             before = None

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from event_center.client.advice import advice, failed_upgrade
 from event_center.client.app import App
+from event_center.client.dwell import moved
 from event_center.client.letters import Sought, newest_letters
 from event_center.client.stats import shard_entry
 from event_center.client.stays import WEEK_MS, Stays, look_back
@@ -133,17 +134,34 @@ def _refused_result(own: list[Told], shown: Told) -> Told | None:
 
 
 def _last_failed(own: list[Told]) -> Told | None:
-    """The callback that failed for good last, or the event that could not be decided, in its life."""
+    """
+    The callback that failed for good last, or the event that could not be decided, in its life.
+
+    `moved_it` says whether the last transition was by this failure.
+    """
     names = ("callback", "state", "event", "error", "message", "attempt", "at")
+    moved_by: str | None = None
     for one in reversed(own):
+        if moved_by is None and moved(one):
+            moved_by = str(one.get("origin", ""))
         if one["kind"] == "created":
             return None
         if one["kind"] == "run" and one["outcome"] == "failed" and "again_in_ms" not in one:
-            return {name: one.get(name) for name in names}
+            by_it = moved_by == f"error/{one.get('seq')}/{one['callback']}"
+            return {name: one.get(name) for name in names} | {"moved_it": by_it}
         if one.get("outcome") == "rejected" and one.get("reason") == "failed":
             error, _, message = one["detail"].partition(": ")
-            return {name: one.get(name) for name in names} | {"error": error, "message": message}
+            by_it = moved_by == f"error/{_origin(one)}"
+            said = {"error": error, "message": message, "moved_it": by_it}
+            return {name: one.get(name) for name in names} | said
     return None
+
+
+def _origin(told: Told) -> str:
+    """Where an event came from: a place in a topic, or what the center made it of."""
+    if "origin" in told:
+        return str(told["origin"])
+    return f"{told.get('topic')}/{told.get('partition')}/{told.get('offset')}"
 
 
 def _by(told: Told) -> bool:
@@ -220,12 +238,18 @@ def because(told: Told) -> str:
 
 def _ended(told: Told) -> str:
     failed = told["last_failed"]
-    if told["result"] != "failure" or failed is None:
-        return f"it ended as {told['result']}"
+    ended = f"it ended as {told['result']}"
+    if failed is None or not (failed["moved_it"] or told["result"] == "failure"):
+        return ended
     what = f"{failed['event']!r} could not be decided"
     if failed["callback"]:
-        what = f"{failed['callback']} failed in {failed['state']}"
-    return f"it ended as failure after {what}: {failed['error']}: {failed['message']}"
+        often = "" if failed["attempt"] is None else f" {_often(failed['attempt'])}"
+        what = f"{failed['callback']} failed{often} in {failed['state']}"
+    return f"{ended} after {what}: {failed['error']}: {failed['message']}"
+
+
+def _often(attempts: int) -> str:
+    return "once" if attempts == 1 else f"{attempts} times"
 
 
 def _parked(told: Told) -> str:
@@ -250,7 +274,7 @@ def _moving(told: Told) -> str:
     if told["owed"]:
         run = told["owed"][0]
         if run["due"]:
-            often = "once" if run["attempt"] == 1 else f"{run['attempt']} times"
+            often = _often(run["attempt"])
             return f"{run['callback']} failed {often}{error}; tried again at {run['due']}"
         return f"its callback {run['callback']} has not ended yet, and its events wait for that"
     if deciding and deciding["due"]:

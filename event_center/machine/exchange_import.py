@@ -9,6 +9,7 @@ called by the CLI's `import`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from typing import Any
 
 from event_center.errors import ExchangeError
@@ -64,7 +65,11 @@ class _Importer:
     # -- names -----------------------------------------------------------------------------------
 
     def _name_all(self) -> None:
-        """Outer states keep their keys; an inner one of the same key is called by its whole path."""
+        """
+        Outer states keep their keys; an inner one of the same key is called by its whole path.
+
+        Where that is taken too, a number follows: `a.b.2`.
+        """
         level: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [((), self._config)]
         taken: set[str] = set()
         while level:
@@ -74,7 +79,7 @@ class _Importer:
             for own, state in inside:
                 named = own[-1]
                 if named in taken:
-                    named = ".".join(own)
+                    named = _free(".".join(own), taken)
                     self.notes.append(
                         f"state {quoted(own[-1])} inside of {quoted(own[-2])} is called "
                         f"{quoted(named)}: names are unique in a machine"
@@ -334,6 +339,12 @@ class _Importer:
         if params:
             self._lost(f"the parameters of {quoted(call['type'])}", where)
         return {"do": call["type"], **ours} if ours else call["type"]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the first one with a number behind it that nobody has."""
+    numbered = (f"{name}.{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in taken)
 
 
 def _states_of(body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

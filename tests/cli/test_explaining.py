@@ -85,29 +85,30 @@ def test_an_unknown_workflow(decided: Project) -> None:
     assert "the last that the history tells of it: removed (forgotten)" in answer.err
 
 
+@pytest.mark.parametrize("result", ["failure", "cancelled"])
 @pytest.mark.parametrize(
     ("state", "events", "told"),
     [
         (
             "{entry: {do: work, retry: never}, on_error: lost}",
             ["begin"],
-            "t-1 is in lost, final: it ended as failure after work failed in busy: RuntimeError: the disk",
+            "t-1 is in lost, final: it ended as {} after work failed once in busy: RuntimeError: the disk",
         ),
         (
             "{on: {work: {actions: {do: work, retry: never}}}, on_error: lost}",
             ["begin", "work"],
-            "final: it ended as failure after 'work' could not be decided: RuntimeError: the disk",
+            "final: it ended as {} after 'work' could not be decided: RuntimeError: the disk",
         ),
     ],
 )
 def test_what_failed_before_it_ended(
-    project: Project, state: str, events: list[str], told: str
+    project: Project, state: str, events: list[str], told: str, *, result: str
 ) -> None:
-    """A workflow that a failed callback has ended is told with the callback and its error."""
+    """A workflow that a failed callback has ended is told with it and its error, whatever its result."""
     begin, _ = MACHINE.split("  busy:")
-    final = "  lost: {type: final, result: failure}\n"
+    final = f"  lost: {{type: final, result: {result}}}\n"
     project.write("machines/task.yaml", f"{begin}  busy: {state}\n{final}")
     for event in events:
         project.done("publish", "tasks", "--workflow-id", "t-1", "--event", event)
     project.done("run", "--until-idle")
-    assert told in " ".join(project.done("why", "t-1").out.split())
+    assert told.format(result) in " ".join(project.done("why", "t-1").out.split())

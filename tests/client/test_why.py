@@ -216,6 +216,53 @@ async def test_how_it_came_to_fail(shelf: Shelf, machine: Machine) -> None:
     assert (await _told(shelf, machine))["because"] == "it ended as success"
 
 
+@pytest.mark.parametrize(
+    ("origin", "failed", "told"),
+    [
+        (
+            "error/1/charge",
+            {"kind": "run", "seq": 1, "callback": "charge", "outcome": "failed", "attempt": 5},
+            " after charge failed 5 times in running: OSError: is full",
+        ),
+        (
+            "error/1/charge",
+            {"kind": "run", "seq": 1, "callback": "charge", "outcome": "failed", "attempt": 1},
+            " after charge failed once in running: OSError: is full",
+        ),
+        (
+            "error/orders/0/7",
+            {"kind": "rejected", "topic": "orders", "partition": 0, "offset": 7},
+            " after 'paid' could not be decided: OSError: is full",
+        ),
+        (
+            "error/timer/1/x",
+            {"kind": "rejected", "origin": "timer/1/x"},
+            " after 'paid' could not be decided: OSError: is full",
+        ),
+        # It failed, and something else has ended the workflow.
+        ("orders/0/8", {"kind": "run", "seq": 1, "callback": "charge", "outcome": "failed"}, ""),
+        ("error/2/other", {"kind": "run", "seq": 1, "callback": "charge", "outcome": "failed"}, ""),
+    ],
+)
+@pytest.mark.parametrize("result", ["cancelled", "success"])
+async def test_a_failure_that_ended_it_is_named(
+    shelf: Shelf, machine: Machine, *, result: str, origin: str, failed: dict[str, Any], told: str
+) -> None:
+    """Whatever the result is, if the last transition was by a failure, and only then."""
+    about = {"state": "running", "event": "paid", "error": "OSError", "message": "is full"}
+    reason = {"outcome": "rejected", "reason": "failed", "detail": "OSError: is full"}
+    await shelf.told("created", "o-1", {"event": "begin"})
+    await shelf.told(failed["kind"], "o-1", reason | about | failed)
+    ended = {"machine": "order", "seq": 2, "to": "done", "result": result, "outcome": "applied"}
+    await shelf.told("applied", "o-1", ended | {"from": "running", "origin": origin})
+    later = ended | {"command": "replay", "by": "ann", "why": ""}
+    await shelf.told("command", "o-1", later)  # it moves nothing
+    shelf.workflow("o-1", "done", status=Status.FINAL, result=result)
+    assert (await _told(shelf, machine))["because"] == f"it ended as {result}{told}"
+    await shelf.told("command", "o-1", later | {"command": "set-state"})
+    assert (await _told(shelf, machine))["because"] == f"it ended as {result}"
+
+
 async def test_its_shard_is_told_of(shelf: Shelf, machine: Machine) -> None:
     """Who made the last cut, what is unread, and limits of its shard and of all stand beside it."""
     shelf.workflow("o-1")

@@ -243,6 +243,48 @@ def test_what_others_wrote_is_imported() -> None:
     assert there_and_back(machine).hash == machine.hash
 
 
+@pytest.mark.parametrize(
+    ("states", "names"),
+    [
+        ({"a": {"b": {}}, "b": {}, "a.b": {}}, ["a", "a.b.2", "b", "a.b"]),
+        (
+            {"a": {"b": {}}, "b": {}, "a.b": {}, "a.b.2": {}},
+            ["a", "a.b.3", "b", "a.b", "a.b.2"],
+        ),
+        # Two whole paths that read alike.
+        (
+            {"a": {"b.c": {}}, "a.b": {"c": {}}, "b.c": {}, "c": {}},
+            ["a", "a.b.c", "a.b", "a.b.c.2", "b.c", "c"],
+        ),
+    ],
+)
+def test_a_name_that_is_made_is_taken_by_no_other(states: dict[str, Any], names: list[str]) -> None:
+    """A state whose key and whole path are both taken gets a number, and is where its targets lead."""
+
+    def key_of(key: str) -> str:
+        return key.replace(".", "\\.")
+
+    def body(inner: dict[str, Any], path: str) -> dict[str, Any]:
+        within = {key: body(value, f"{path}/{key}") for key, value in inner.items()}
+        nested = {"initial": key_of(next(iter(within))), "states": within} if within else {}
+        return {"description": path, "on": {"END": "#end"}, **nested}
+
+    inside = {key: body(value, key) for key, value in states.items()}
+    first = next(iter(states["a"]))
+    inside["a"]["on"] |= {"IN": f".{key_of(first)}"} | {key: key_of(key) for key in states}
+    inside["z"] = {"type": "final", "id": "end"}
+    text, notes = yaml_from_xstate({"initial": "a", "states": inside})
+    found = parse(text).definition.states
+    assert list(found) == [*names, "z"]
+    assert found[names[1]].description == f"a/{first}"
+    ways = {event: on.branches[0].target for event, on in found["a"].on.items()}
+    assert ways == {"END": "z", "IN": names[1]} | {key: key for key in states}
+    assert (
+        f"state {first!r} inside of 'a' is called {names[1]!r}: names are unique in a machine"
+        in notes
+    )
+
+
 def test_an_import_that_leaves_something_out_says_so() -> None:
     """The twin: the same configuration without what machines lack is imported without a word."""
     config = {
