@@ -3,8 +3,9 @@ One process of several, and the line to it: its start, questions, signals, and i
 
 Promises: it runs a command anew, in a session of its own, and its stdin is one end of a line. The line
 is there before the process is, so that whatever the system refuses leaves no process behind that nobody
-looks after: the line closes, which ends one that runs already. `supervisor.py` keeps some of them;
-`report.py` has the other end of the line.
+looks after: the line closes, which ends one that runs already. With the process the line ends, on this
+side: nobody waits for the answer of one that is gone, though what it started may hold the other end.
+`supervisor.py` keeps some of them; `report.py` has the other end of the line.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Child:
         return self._process.pid
 
     async def ask(self) -> Report | None:
-        """How far it is; None if it is gone."""
+        """How far it is; None if it is gone, which somebody has to wait for meanwhile, with `ended`."""
         with contextlib.suppress(ConnectionError):
             self._writer.write(b"\n")
             await self._writer.drain()
@@ -77,11 +78,11 @@ class Child:
         return None
 
     async def ended(self) -> int:
-        """Wait for its end; returns its exit code, or the negative number of a signal."""
+        """Wait for its end, and end the line; returns its exit code, or the negative number of a signal."""
         try:
             return await self._process.wait()
         finally:
-            self._writer.close()
+            self._writer.transport.abort()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it still runs."""

@@ -1,9 +1,10 @@
 """
-What a center tells the supervisor that started it, over the line that is its stdin.
+What a center tells the supervisor that started it, over the line that it finds at its stdin.
 
 The supervisor asks with an empty line, and the answer is one line of JSON: how much was read, how much
 lags, and which shards are quiet. Promises: if the supervisor is gone, however it ended, the line is
-closed and the center stops as after SIGTERM, so that no process stays that nobody looks after.
+closed and the center stops as after SIGTERM, so that no process stays that nobody looks after. The line
+is the center's alone: what a plugin starts finds an empty stdin.
 `supervisor.py` has the other end; the command `run` starts this one.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from dataclasses import dataclass
 
 import orjson
@@ -21,6 +21,9 @@ import structlog
 from event_center.app.center import Center
 
 log = structlog.get_logger()
+
+STDIN = 0
+"""Its descriptor, which whatever a process starts inherits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +53,22 @@ class Report:
         return orjson.dumps(self) + b"\n"
 
 
-async def answer_supervisor(center: Center) -> None:
-    """Answer until the supervisor is gone; then stop the center."""
-    line = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+def take_line() -> socket.socket:
+    """
+    Take the line away from stdin, which is empty from then on; nothing that this process starts has it.
+
+    Before a plugin is loaded: what that starts may read its stdin, and would read the questions, or hold
+    the line open when this process is gone.
+    """
+    line = socket.socket(fileno=os.dup(STDIN))  # which nobody inherits
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, STDIN)
+    os.close(empty)
+    return line
+
+
+async def answer_supervisor(center: Center, line: socket.socket) -> None:
+    """Answer on the line until the supervisor is gone; then stop the center."""
     reader, writer = await asyncio.open_unix_connection(sock=line)
     try:
         while await reader.readline():

@@ -3,9 +3,9 @@ Several centers on this machine, each a process of its own: the supervisor start
 
 Promises: every process runs the same command anew (nothing is forked), in a session of its own, so
 that a signal of the terminal comes once, from here; one that dies, or that the system does not start, is
-tried again, later each time, and keeps no other one waiting; one that dies at once again and again ends
-them all with an error that names it, as does one that is never started where nobody can go on without it;
-if the supervisor itself is gone, its processes stop. They share the work through the group of the log and
+tried again, later each time, and keeps no other one waiting; one that ends at once again and again,
+with whatever code, ends them all with an error that names it, as does one that is never started where
+nobody can go on without it; a process that is gone is not waited for, whatever it left behind; if the supervisor itself is gone, its processes stop. They share the work through the group of the log and
 know nothing of each other. The command `run` makes a supervisor; `child.py` has one process.
 
 When are all of them idle? Each answers for the shards that it owns. If all shards are quiet in two
@@ -34,7 +34,7 @@ USAGE = 2
 UNFINISHED = 5
 """The exit code if a process had to be killed, or was told by a second signal to end at once."""
 NOT_STARTED = 1
-"""The exit code that stands for a process that the system did not start."""
+"""The exit code that stands for a process that the system did not start, or that ended at once with 0."""
 DOUBLINGS = 16
 """Doublings of a pause at most: by then it is the longest, and a larger number is none any more."""
 ASK_S = 0.1
@@ -53,7 +53,7 @@ class Tempo:
     """Before a process that died is started again; twice as long after each death that follows."""
     again_max_s: float = 15.0
     quick_s: float = 10.0
-    """A process that dies sooner after its start did not get to work."""
+    """A process that ends sooner after its start, with whatever code, did not get to work."""
     quick_deaths: int = 5
     """So many of these in a row, or of starts that the system refused, and another try is of no use."""
     grace_s: float = 20.0
@@ -170,7 +170,7 @@ class Supervisor:
                 if self._stopping.is_set():
                     self._note(number, code)
                     break
-                deaths = deaths + 1 if code and lived_s < self._tempo.quick_s else 0
+                deaths = deaths + 1 if lived_s < self._tempo.quick_s else 0
                 self._look_at_end(number, code, deaths)
                 wait_s = self._pause_s(deaths)
                 again = {"number": number, "again_in_s": wait_s}
@@ -190,11 +190,16 @@ class Supervisor:
 
     async def _end_of(self, number: int, child: Child) -> int:
         """Wait until this process is gone; the others may start once the first one has answered."""
-        if not self._first_told.is_set() and await child.ask() is not None:
-            self._first_told.set()
-        code = await child.ended()
+        async with anyio.create_task_group() as tasks:
+            if not self._first_told.is_set():
+                tasks.start_soon(self._hear_first, child, name=f"first answer of process {number}")
+            code = await child.ended()
         del self._children[number]
         return code
+
+    async def _hear_first(self, child: Child) -> None:
+        if await child.ask() is not None:
+            self._first_told.set()
 
     def _do_without(self) -> bool:
         """Do others go on while a process can not be started? Until idle none may be missing."""
@@ -213,13 +218,14 @@ class Supervisor:
                 "line above says how, and `event-center check` finds all of it"
             )
         elif deaths >= self._tempo.quick_deaths:
+            unasked = "" if code else ", though nobody had asked it to end"
             why = (
                 f"process {number} ended {deaths} times within {self._tempo.quick_s:g} s of its start, "
-                f"at last with code {code}: the lines above say why; mend it and run again"
+                f"at last with code {code}{unasked}: the lines above say why; mend it and run again"
             )
         else:
             return
-        self._give_up(why, code)
+        self._give_up(why, code or NOT_STARTED)
 
     def _look_at_unstarted(self, number: int, why: str, in_vain: int) -> None:
         """Give all of them up if the system does not start this one, and nobody goes on without it."""

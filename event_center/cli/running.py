@@ -22,7 +22,7 @@ import structlog
 import typer
 
 from event_center.app.center import Center
-from event_center.app.report import answer_supervisor
+from event_center.app.report import answer_supervisor, take_line
 from event_center.app.settings import Settings
 from event_center.app.supervisor import Supervisor, Tempo, check_shareable, of_process
 from event_center.app.wiring import app_of
@@ -134,13 +134,14 @@ async def _run_alone(output: Output, settings: Settings, until_idle: bool) -> Ex
 
 async def _run_child(where: Where, number: int, wait: str | None) -> Exit:
     """A center in this process, which a supervisor has started."""
+    line = take_line()
     gc.set_threshold(GARBAGE)
     settings = of_process(where.settings(wait), number)
     set_up_logging(settings.logging, process=number)
     finished = False
     async with Center.open(settings) as center, anyio.create_task_group() as tasks:
         tasks.start_soon(_obey_signals, center, tasks.cancel_scope, name="signals")
-        tasks.start_soon(answer_supervisor, center, name="answer supervisor")
+        tasks.start_soon(answer_supervisor, center, line, name="answer supervisor")
         await center.run()
         finished = True
         tasks.cancel_scope.cancel()
