@@ -58,7 +58,7 @@ class ConfigurationError(EventCenterError):
 
 
 class ProcessFailed(EventCenterError):
-    """A process that the supervisor started ends again and again; `code` is its last exit code."""
+    """A process that the supervisor started ends again and again; `code` is its last exit code, or 1."""
 
     def __init__(self, message: str, code: int) -> None:
         self.code = code

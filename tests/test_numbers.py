@@ -21,7 +21,7 @@ DECISION = (ROOT / "docs/decisions/0013-what-is-left-to-limits.md").read_text(en
 
 FACTS = {
     "the numbers of formats": re.compile(r".*FORMAT|_FORM|APPLICATION_ID"),
-    "exit codes": re.compile(r"USAGE|UNFINISHED|NOT_STARTED"),
+    "exit codes": re.compile(r"USAGE|UNFINISHED|FAILED"),
     "codes and marks of Kafka, and of our own bytes": re.compile(
         r"NO_LEADER|EXISTS|NOT_OFFERED|_REMOVED"
     ),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from dataclasses import dataclass
 
 import orjson
@@ -21,9 +22,6 @@ import structlog
 from event_center.app.center import Center
 
 log = structlog.get_logger()
-
-STDIN = 0
-"""Its descriptor, which whatever a process starts inherits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +58,9 @@ def take_line() -> socket.socket:
     Before a plugin is loaded: what that starts may read its stdin, and would read the questions, or hold
     the line open when this process is gone.
     """
-    line = socket.socket(fileno=os.dup(STDIN))  # which nobody inherits
+    line = socket.socket(fileno=os.dup(sys.stdin.fileno()))  # which nobody inherits
     empty = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(empty, STDIN)
+    os.dup2(empty, sys.stdin.fileno())
     os.close(empty)
     return line
 

@@ -5,8 +5,9 @@ Promises: every process runs the same command anew (nothing is forked), in a ses
 that a signal of the terminal comes once, from here; one that dies, or that the system does not start, is
 tried again, later each time, and keeps no other one waiting; one that ends at once again and again,
 with whatever code, ends them all with an error that names it, as does one that is never started where
-nobody can go on without it; a process that is gone is not waited for, whatever it left behind; if the supervisor itself is gone, its processes stop. They share the work through the group of the log and
-know nothing of each other. The command `run` makes a supervisor; `child.py` has one process.
+nobody can go on without it; one that is gone is not waited for, whatever it left behind; if the
+supervisor itself is gone, its processes stop. They share the work through the group of the log and know
+nothing of each other. The command `run` makes a supervisor; `child.py` has one process.
 
 When are all of them idle? Each answers for the shards that it owns. If all shards are quiet in two
 rounds of questions, one after the other, and no record was read from the first answer to the last, then
@@ -33,7 +34,7 @@ USAGE = 2
 """The exit code of a command whose settings or machines are wrong: another try has the same end."""
 UNFINISHED = 5
 """The exit code if a process had to be killed, or was told by a second signal to end at once."""
-NOT_STARTED = 1
+FAILED = 1
 """The exit code that stands for a process that the system did not start, or that ended at once with 0."""
 DOUBLINGS = 16
 """Doublings of a pause at most: by then it is the longest, and a larger number is none any more."""
@@ -225,7 +226,7 @@ class Supervisor:
             )
         else:
             return
-        self._give_up(why, code or NOT_STARTED)
+        self._give_up(why, code or FAILED)
 
     def _look_at_unstarted(self, number: int, why: str, in_vain: int) -> None:
         """Give all of them up if the system does not start this one, and nobody goes on without it."""
@@ -233,7 +234,7 @@ class Supervisor:
             self._give_up(
                 f"the system did not start process {number}, {in_vain} times in a row: {why}; give it "
                 "what it lacks (`ulimit -a` shows the limits of processes, files and memory) and run again",
-                NOT_STARTED,
+                FAILED,
             )
 
     def _give_up(self, why: str, code: int) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from event_center.app.child import Child
 from event_center.app.report import Report
-from event_center.app.supervisor import Supervisor
 from event_center.errors import ProcessFailed
-from tests.app.supervising import answer, starts, supervisor
+from tests.app.supervising import CHILD, answer, starts, supervisor
+from tests.cli.center import Project
 from tests.waiting import PATIENCE_S, until
 
 READS = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_bytes(os.read(0, 1) + b'.')"
@@ -30,7 +30,7 @@ while line.recv(1):
 """
 PLUGIN = """
 import os, pathlib
-pathlib.Path("stdin").write_bytes(os.read(0, 1) + b".")
+(pathlib.Path(__file__).parents[1] / "stdin").write_bytes(os.read(0, 1) + b".")
 """
 
 
@@ -68,7 +68,7 @@ async def test_a_helper_does_not_hold_up_a_stop(
     ended = Child.ended
 
     async def stopped_when_it_ended(child: Child) -> int:
-        await until(lambda: (tmp_path / "helpers").exists())
+        await until((tmp_path / "helpers").exists)
         made.stop()
         return await ended(child)
 
@@ -78,7 +78,73 @@ async def test_a_helper_does_not_hold_up_a_stop(
     assert len(starts(tmp_path, 1)) == 1
 
 
-@pytest.mark.parametrize("abort", [True, False])
-async def test_the_line_ends_with_the_process(tmp_path: Path, *, abort: bool) -> None:
-    """Who asks is told so; a line that only the process ends would be waited for while a helper lives."""
-    child = await Child.start([sys.executable, "-S", str(CHILD), "leave", str(tmp_path), "--child", "1"])
+@pytest.mark.parametrize("aborted", [True, False])
+async def test_the_line_ends_with_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, aborted: bool
+) -> None:
+    """Who asks is told so; the twin: as long as a helper has the other end, its answer is waited for."""
+    command = [sys.executable, "-S", str(CHILD), "leave", str(tmp_path), "--child", "1"]
+    child = await Child.start(command)
+    abort = child._writer.transport.abort
+    if not aborted:
+        monkeypatch.setattr(child._writer.transport, "abort", lambda: None)
+    told: list[Report | None] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heard_by, child, told)
+        assert await child.ended() == 3
+        if not aborted:
+            await anyio.wait_all_tasks_blocked()
+            assert told == []
+            abort()
+    assert told == [None]
+
+
+async def heard_by(child: Child, told: list[Report | None]) -> None:
+    """Ask a child once."""
+    told.append(await child.ask())
+
+
+@pytest.mark.parametrize("whose", ["taken", "shared"])
+async def test_what_a_plugin_starts_does_not_hear_the_questions(tmp_path: Path, whose: str) -> None:
+    """Its stdin is empty; the twin, in which it shares the line: it eats a question."""
+    heard = tmp_path / "heard"
+    child = await Child.start([sys.executable, "-c", ANSWERS, whose, READS, str(heard)])
+    told: list[Report | None] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heard_by, child, told)
+        await until(lambda: heard.exists() and heard.read_bytes().endswith(b"."))
+        if whose == "taken":
+            await until(lambda: told != [])
+        child.signal(signal.SIGKILL)
+        await child.ended()
+    found = heard.read_bytes(), told
+    assert (
+        found
+        == {
+            "taken": (b".", [Report(read=1, lag=0, quiet=())]),
+            "shared": (b"\n.", [None]),
+        }[whose]
+    )
+
+
+async def test_a_plugin_finds_an_empty_stdin(tmp_path: Path) -> None:
+    """The line is taken before plugins are loaded, and answers there."""
+    project = Project(tmp_path)
+    project.write("machines/task.py", (tmp_path / "machines/task.py").read_text() + PLUGIN)
+    settings = str(tmp_path / "event-center.toml")
+    child = await Child.start([*project.command("run", "--config", settings), "--child", "1"])
+    told = await child.ask()
+    child.signal(signal.SIGTERM)
+    assert await child.ended() == 0
+    assert told is not None
+    assert (tmp_path / "stdin").read_bytes() == b"."
+
+
+async def test_one_that_ends_at_once_in_good_order_ends_all(tmp_path: Path) -> None:
+    """Nobody had asked it to end, and it would be started for ever."""
+    made = supervisor(tmp_path, "finish", [answer(1)], [answer(1)])
+    with pytest.raises(ProcessFailed, match=r"ended 3 times .* code 0, though nobody") as failed:
+        await made.run()
+    assert failed.value.code == 1
+    assert len(starts(tmp_path, 1)) == 3
+    assert starts(tmp_path, 2) == []
