@@ -74,7 +74,7 @@ class Child:
             self._writer.write(b"\n")
             await self._writer.drain()
             line = await self._reader.readline()
-            return Report.read_line(line) if line else None
+            return Report.read_line(line) if line.endswith(b"\n") else None
         return None
 
     async def ended(self) -> int:

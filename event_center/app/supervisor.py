@@ -219,7 +219,7 @@ class Supervisor:
                 "line above says how, and `event-center check` finds all of it"
             )
         elif deaths >= self._tempo.quick_deaths:
-            unasked = "" if code else ", though nobody had asked it to end"
+            unasked = "" if code else ", though this command had not asked it to end"
             why = (
                 f"process {number} ended {deaths} times within {self._tempo.quick_s:g} s of its start, "
                 f"at last with code {code}{unasked}: the lines above say why; mend it and run again"

@@ -86,9 +86,8 @@ class Expression:
     def _failure(self, values: Mapping[str, Any], error: Exception) -> ExpressionError:
         """The error to be raised: the same evaluation again, slowly, to learn what failed."""
         reason: Exception = error
-        if (
-            self._explain is None
-        ):  # kept: what fails once fails with many events; it was checked before
+        # Kept: what fails once fails with many events. Python has nothing to warn of: it was checked.
+        if self._explain is None:
             self._explain = _compiled(self.text, _Names(self._roots), explain=True)
         try:
             self._explain(values)

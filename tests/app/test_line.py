@@ -143,7 +143,9 @@ async def test_a_plugin_finds_an_empty_stdin(tmp_path: Path) -> None:
 async def test_one_that_ends_at_once_in_good_order_ends_all(tmp_path: Path) -> None:
     """Nobody had asked it to end, and it would be started for ever."""
     made = supervisor(tmp_path, "finish", [answer(1)], [answer(1)])
-    with pytest.raises(ProcessFailed, match=r"ended 3 times .* code 0, though nobody") as failed:
+    with pytest.raises(
+        ProcessFailed, match=r"ended 3 times .* code 0, though this command"
+    ) as failed:
         await made.run()
     assert failed.value.code == 1
     assert len(starts(tmp_path, 1)) == 3
