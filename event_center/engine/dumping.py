@@ -43,7 +43,7 @@ class Dumping:
         """Add the snapshots of these workflows to the entries of a cut."""
         workflows, stations = self._workflows, self._stations
         warm, mailboxes, runs = workflows.warm, workflows.mailboxes, workflows.runs
-        counts, awake = self._entry.counts, stations.awake
+        counts, live = self._entry.counts, stations.live
         encode = wire.encode_both
         woken, workflows.large = workflows.large, {}
         large = {one: value for one, value in woken.items() if one not in dirty}
@@ -76,7 +76,7 @@ class Dumping:
                 large[workflow_id] = value
                 continue
             standing = None
-            if where not in awake and workflow_id not in runs:
+            if where not in live and workflow_id not in runs:
                 standing = stations.standing(workflow, where, value)
             if standing is None:
                 warm[workflow_id] = value

@@ -293,7 +293,7 @@ class Owner:
                 mark = lease.mark
                 await self._release(lease)
                 if parts is not None and whole and self._keep:
-                    self._kept.keep(parts, mark)  # after the release: nobody waits for it
+                    self._kept.keep(parts, mark)  # after the release: no other process waits for it
 
     async def _ended_well(self, cutting: Coroutine[None, None, None]) -> bool:
         """Cut, and note how that ended; whether another cut may follow."""

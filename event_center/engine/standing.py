@@ -99,14 +99,14 @@ class Standing:
 class Stations:
     """All stations of one shard, made when they are first needed."""
 
-    __slots__ = ("_all", "_machines", "_writer", "awake")
+    __slots__ = ("_all", "_machines", "_writer", "live")
 
     def __init__(self, machines: Mapping[str, Machine], writer: HistoryWriter) -> None:
         self._machines = machines
         self._writer = writer
         self._all: dict[tuple[Counted, str], Station | None] = {}
-        self.awake: set[Counted] = set()
-        """Where nobody is let stand: what comes next may ask for more, and finds who stays awake."""
+        self.live: set[Counted] = set()
+        """Where nobody is let stand: what comes next may ask for more, and finds who stays live."""
 
     def standing(self, snapshot: Snapshot, where: Counted, value: bytes) -> Standing | None:
         """What is kept of a workflow that has nothing to do, and has this value; None: it stays live."""
@@ -116,7 +116,7 @@ class Stations:
         ((source, offset),) = seen.items()
         station = self._station(where, source)
         if station is None or not station.alone:
-            self.awake.add(where)
+            self.live.add(where)
             return None
         data = wire.dump(snapshot.data)
         ids = written(snapshot.ids)

@@ -282,7 +282,7 @@ def kept_otherwise(parts: Parts, store: Mapping[bytes, bytes]) -> list[str]:
 
 
 def stuck(parts: Parts) -> list[str]:
-    """What waits in memory without anything that would wake it, and who is awake without anything to do."""
+    """What waits in memory without anything that would wake it, and who is live without anything to do."""
     if not parts.resumed:
         return []
     found = []
@@ -306,7 +306,7 @@ def stuck(parts: Parts) -> list[str]:
         elif mailbox and mailbox.queue and not (moves or workflow.owed):
             found.append(f"{workflow_id} has {len(mailbox.queue)} events that nobody decides")
         elif not (workflow.owed or workflow_id in resting or mailbox):
-            found.append(f"{workflow_id} stays awake in {workflow.state}, and has nothing to do")
+            found.append(f"{workflow_id} stays live in {workflow.state}, and has nothing to do")
     return found
 
 

@@ -95,7 +95,7 @@ async def test_a_timer_that_is_over_wakes_nobody_for_long(
 async def test_who_is_woken_rests_again_with_the_others(
     kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it was woken for. The twin: without its bytes it stays awake, which every cut looks for."""
+    """Whatever it was woken for. The twin: without its bytes it stays live, which every cut looks for."""
     monkeypatch.setattr(Workflows, "put_back", lambda *_: None)
     if kept:
         assert len(await awake_after_its_time("end", then="go")) <= 2 * (WARM + 1)
@@ -108,7 +108,7 @@ async def test_who_is_woken_rests_again_with_the_others(
         return snapshot
 
     monkeypatch.setattr(Workflows, "wake", forgets)
-    expected = pytest.RaisesExc(AssertionError, match="stays awake")
+    expected = pytest.RaisesExc(AssertionError, match="stays live")
     with pytest.RaisesGroup(expected, flatten_subgroups=True):
         await awake_after_its_time("end", then="go")
 

@@ -172,7 +172,7 @@ def unweighed(ledger: Ledger, snapshot: Snapshot) -> None:
 async def test_large_ones_that_stayed_awake_are_weighed(
     change: str, *, weighed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is busy stays awake from cut to cut; the twin: unweighed, what changes it fills a cut."""
+    """Who is busy stays live from cut to cut; the twin: unweighed, what changes it fills a cut."""
     if not weighed:
         monkeypatch.setattr(Ledger, "changed", unweighed)
     work = Script(*[HOLD] * 10)
