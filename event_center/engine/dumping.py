@@ -1,5 +1,5 @@
 """
-The snapshots of a cut: one of each workflow that changed, and those with nothing to do rest.
+The snapshots of a cut: one of each workflow that changed; those with nothing to do become idle.
 
 Who has nothing to do stays live for a while, because it may be busy again soon; then it becomes bytes
 (`Workflows.cool`). One that its machine's table moves alone becomes a `Standing` at once: it need not be

@@ -173,7 +173,7 @@ class Workflows:
         self.warm: dict[str, bytes] = {}
         """
         Live ones with their bytes of the last cut, who may have nothing to do: those woken since, and those
-        that rest and may be busy again soon.
+        that have nothing to do and may be busy again soon.
         """
         self.large: dict[str, bytes] = {}
         """The same of those woken that are too large to stay warm: until the next cut."""
